@@ -1,0 +1,334 @@
+"""Align texts word by word: the evidence that decides what is shared.
+
+A passage is a chain of content words that stand in both texts in the same order: each earns its
+score, and each content word passed over between two of them, on the side where there are more,
+costs a little. The best chain is the passage; the next best is looked for in what is left, until
+the score falls below the least. Function words neither earn nor cost, and are counted where they
+agree between, before and behind the words of the chain.
+
+This is local alignment (Smith and Waterman 1981) over content words with one cost for a mismatch
+and for a gap, computed over the matching cells only: of all cells few match, so the table is never
+filled. ``tests/oracles.py`` fills it, and finds the same scores.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dedup.words import CHARACTER, FUNCTION, KINDS, NUMBER, Words
+from records.compiled import inlined, kernel
+from records.settings import AlignSettings
+
+Bytes = npt.NDArray[np.uint8]
+Hashes = npt.NDArray[np.uint32]
+Packed = npt.NDArray[np.uint64]
+Positions = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.int64]
+
+_SCALE = 100
+"""Scores are added up as whole hundredths, so that the order of adding changes nothing."""
+
+# Columns of a passage.
+PAIR, LEFT_FIRST, LEFT_LAST, RIGHT_FIRST, RIGHT_LAST, MATCHED, SCORE = range(7)
+_COLUMNS = 7
+
+
+class Passages(NamedTuple):
+    """Passages that pairs of texts share, in the order of pairs, the best of a pair first.
+
+    Attributes:
+        pair: int64, shape (passages,), the number of the pair.
+        left_first, left_last, right_first, right_last: int64, words of each text, half-open.
+        matched: int64, words aligned with an equal word.
+        score: float32; a content word that matches earns 1.
+    """
+
+    pair: Positions
+    left_first: Positions
+    left_last: Positions
+    right_first: Positions
+    right_last: Positions
+    matched: Positions
+    score: npt.NDArray[np.float32]
+
+
+def align_pairs(
+    words: Words, left: Positions, right: Positions, settings: AlignSettings
+) -> Passages:
+    """Align pairs of texts.
+
+    Args:
+        words: the words of all texts concerned.
+        left, right: int64, shape (pairs,), numbers of texts.
+    """
+    found = _align_pairs(
+        words.offsets,
+        words.hashes,
+        _word_scores(words.kinds, settings),
+        left,
+        right,
+        round(settings.gap_cost * _SCALE),
+        round(settings.min_score * _SCALE),
+        settings.min_resemblance,
+        settings.max_gap_words,
+        settings.max_passages,
+    )
+    columns = [np.ascontiguousarray(found[:, column]) for column in range(SCORE)]
+    return Passages(*columns, (found[:, SCORE] / _SCALE).astype(np.float32))
+
+
+def _word_scores(kinds: Bytes, settings: AlignSettings) -> Scores:
+    """Return the score of each word, in hundredths; 0 for a function word."""
+    by_kind = np.full(KINDS, _SCALE, dtype=np.int64)
+    by_kind[FUNCTION] = 0
+    by_kind[NUMBER] = round(settings.number_score * _SCALE)
+    by_kind[CHARACTER] = round(settings.character_score * _SCALE)
+    return by_kind[kinds]
+
+
+@kernel
+def _align_pairs(
+    offsets: Positions,
+    hashes: Hashes,
+    scores: Scores,
+    left: Positions,
+    right: Positions,
+    gap: int,
+    min_score: int,
+    min_resemblance: float,
+    max_gap: int,
+    max_passages: int,
+) -> Positions:
+    found = np.empty((1024, _COLUMNS), dtype=np.int64)
+    count = 0
+    ranked, ranked_offsets, places = _rank_words(offsets, hashes, scores)
+    longest = np.int64(0)
+    for text in range(len(ranked_offsets) - 1):
+        longest = max(longest, ranked_offsets[text + 1] - ranked_offsets[text])
+    equal_first = np.empty(longest, dtype=np.int64)
+    equal_last = np.empty(longest, dtype=np.int64)
+    for pair in range(len(left)):
+        a, b = left[pair], right[pair]
+        first = hashes[offsets[a] : offsets[a + 1]]
+        second = hashes[offsets[b] : offsets[b + 1]]
+        is_swapped = _comes_first(second, first)
+        if is_swapped:
+            a, b = b, a
+            first, second = second, first
+        ranked_first = ranked[ranked_offsets[a] : ranked_offsets[a + 1]]
+        ranked_second = ranked[ranked_offsets[b] : ranked_offsets[b + 1]]
+        word_scores = scores[offsets[a] : offsets[a + 1]]
+        places_first = places[ranked_offsets[a] : ranked_offsets[a + 1]]
+        places_second = places[ranked_offsets[b] : ranked_offsets[b + 1]]
+        bound, pairs = _find_equal(
+            ranked_first, ranked_second, word_scores, places_first, equal_first, equal_last
+        )
+        if bound < min_score:
+            continue
+        size = len(ranked_first)
+        anchors = _anchors(equal_first[:size], equal_last[:size], ranked_second, pairs)
+        for _ in range(max_passages):
+            chain, score = _best_chain(anchors, word_scores, places_first, gap, max_gap)
+            if score < min_score:
+                break
+            if count == len(found):
+                larger = np.empty((2 * count, _COLUMNS), dtype=np.int64)
+                larger[:count] = found
+                found = larger
+            row = found[count]
+            _measure(chain, first, second, places_first, places_second, row)
+            row[PAIR] = pair
+            row[SCORE] = score
+            together = row[LEFT_LAST] - row[LEFT_FIRST] + row[RIGHT_LAST] - row[RIGHT_FIRST]
+            if row[MATCHED] >= min_resemblance * (together - row[MATCHED]):
+                if is_swapped:
+                    _swap(row)
+                count += 1
+            anchors = _beside(anchors, chain)
+    return found[:count].copy()
+
+
+@inlined
+def _swap(row: Positions) -> None:
+    row[LEFT_FIRST], row[RIGHT_FIRST] = row[RIGHT_FIRST], row[LEFT_FIRST]
+    row[LEFT_LAST], row[RIGHT_LAST] = row[RIGHT_LAST], row[LEFT_LAST]
+
+
+@inlined
+def _rank_words(
+    offsets: Positions, hashes: Hashes, scores: Scores
+) -> tuple[Packed, Positions, Positions]:
+    """Return each text's content words sorted by hash, each with its number among them.
+
+    Returns:
+        hash and number, the hash in the upper half: uint64; offsets of texts; and, in the order
+        of the text, the place of each content word among all words of the text.
+    """
+    ranked = np.empty(len(hashes), dtype=np.uint64)
+    places = np.empty(len(hashes), dtype=np.int64)
+    ranked_offsets = np.zeros(len(offsets), dtype=np.int64)
+    count = 0
+    for text in range(len(offsets) - 1):
+        begin = count
+        for word in range(offsets[text], offsets[text + 1]):
+            if scores[word] > 0:
+                ranked[count] = np.uint64(hashes[word]) << np.uint64(32) | np.uint64(count - begin)
+                places[count] = word - offsets[text]
+                count += 1
+        ranked[begin:count].sort()
+        ranked_offsets[text + 1] = count
+    return ranked[:count], ranked_offsets, places[:count]
+
+
+@inlined
+def _comes_first(left: Hashes, right: Hashes) -> bool:
+    """Order two texts by content, so that the result does not depend on which is called left."""
+    if len(left) != len(right):
+        return len(left) < len(right)
+    for k in range(len(left)):
+        if left[k] != right[k]:
+            return left[k] < right[k]
+    return False
+
+
+@inlined
+def _find_equal(
+    left: Packed, right: Packed, scores: Scores, places: Positions, first: Positions, last: Positions
+) -> tuple[int, int]:
+    """Find where each left content word stands on the right.
+
+    Writes for left word ``i`` the span ``first[i]:last[i]`` of equal words in ``right``. Returns the
+    score of all left words that have one, which no chain can exceed, and the number of pairs.
+    """
+    half, low = np.uint64(32), np.uint64(0xFFFFFFFF)
+    first[: len(left)] = 0
+    last[: len(left)] = 0
+    i, j, score, pairs = 0, 0, 0, 0
+    while i < len(left) and j < len(right):
+        value = left[i] >> half
+        other = right[j] >> half
+        if value == other:
+            stop = j + 1
+            while stop < len(right) and right[stop] >> half == value:
+                stop += 1
+            while i < len(left) and left[i] >> half == value:
+                number = np.int64(left[i] & low)
+                first[number], last[number] = j, stop
+                score += scores[places[number]]
+                pairs += stop - j
+                i += 1
+            j = stop
+        elif value < other:
+            i += 1
+        else:
+            j += 1
+    return score, pairs
+
+
+@inlined
+def _anchors(first: Positions, last: Positions, right: Packed, pairs: int) -> Packed:
+    """Return all pairs of equal content words, their numbers as ``left << 32 | right``, sorted."""
+    anchors = np.empty(pairs, dtype=np.uint64)
+    count = 0
+    for i in range(len(first)):
+        for k in range(first[i], last[i]):
+            anchors[count] = np.uint64(i) << np.uint64(32) | (right[k] & np.uint64(0xFFFFFFFF))
+            count += 1
+    return anchors
+
+
+@inlined
+def _best_chain(
+    anchors: Packed, scores: Scores, places: Positions, gap: int, max_gap: int
+) -> tuple[Packed, int]:
+    """Return the anchors of the best chain, the last one first, and its score.
+
+    The predecessors of an anchor are tried from near to far; the search ends where not even the
+    best score so far could still win.
+    """
+    count = len(anchors)
+    reached = np.empty(count, dtype=np.int64)
+    highest = np.empty(count, dtype=np.int64)  # of reached, up to and with this one
+    came_from = np.empty(count, dtype=np.int64)
+    best, best_at = 0, -1
+    for k in range(count):
+        i = np.int64(anchors[k] >> np.uint64(32))
+        j = np.int64(anchors[k] & np.uint64(0xFFFFFFFF))
+        earlier, before = -1, 0
+        for p in range(k - 1, -1, -1):
+            if highest[p] <= before:
+                break
+            passed_left = i - np.int64(anchors[p] >> np.uint64(32)) - 1
+            if passed_left > max_gap:
+                break
+            passed_right = j - np.int64(anchors[p] & np.uint64(0xFFFFFFFF)) - 1
+            if passed_left < 0 or passed_right < 0 or passed_right > max_gap:
+                continue
+            value = reached[p] - gap * max(passed_left, passed_right)
+            if value > before:
+                earlier, before = p, value
+        reached[k] = before + scores[places[i]]
+        highest[k] = max(reached[k], highest[k - 1]) if k > 0 else reached[k]
+        came_from[k] = earlier
+        if reached[k] > best:
+            best, best_at = reached[k], k
+    chain = np.empty(count, dtype=np.uint64)
+    length = 0
+    while best_at >= 0:
+        chain[length] = anchors[best_at]
+        length += 1
+        best_at = came_from[best_at]
+    return chain[:length], best
+
+
+@inlined
+def _measure(
+    chain: Packed,
+    left: Hashes,
+    right: Hashes,
+    left_places: Positions,
+    right_places: Positions,
+    row: Positions,
+) -> None:
+    """Write the span of a chain in words of both texts, and the words that agree within."""
+    low = np.uint64(0xFFFFFFFF)
+    matched = len(chain)
+    for k in range(len(chain) - 1):
+        i = left_places[np.int64(chain[k + 1] >> np.uint64(32))] + 1
+        j = right_places[np.int64(chain[k + 1] & low)] + 1
+        stop_i = left_places[np.int64(chain[k] >> np.uint64(32))]
+        stop_j = right_places[np.int64(chain[k] & low)]
+        while i < stop_i and j < stop_j and left[i] == right[j]:
+            i, j, matched = i + 1, j + 1, matched + 1
+        while i < stop_i and j < stop_j and left[stop_i - 1] == right[stop_j - 1]:
+            stop_i, stop_j, matched = stop_i - 1, stop_j - 1, matched + 1
+    i = left_places[np.int64(chain[-1] >> np.uint64(32))]
+    j = right_places[np.int64(chain[-1] & low)]
+    while i > 0 and j > 0 and left[i - 1] == right[j - 1]:
+        i, j, matched = i - 1, j - 1, matched + 1
+    stop_i = left_places[np.int64(chain[0] >> np.uint64(32))] + 1
+    stop_j = right_places[np.int64(chain[0] & low)] + 1
+    while stop_i < len(left) and stop_j < len(right) and left[stop_i] == right[stop_j]:
+        stop_i, stop_j, matched = stop_i + 1, stop_j + 1, matched + 1
+    row[LEFT_FIRST], row[LEFT_LAST] = i, stop_i
+    row[RIGHT_FIRST], row[RIGHT_LAST] = j, stop_j
+    row[MATCHED] = matched
+
+
+@inlined
+def _beside(anchors: Packed, chain: Packed) -> Packed:
+    """Return the anchors that lie outside a chain's span on both sides."""
+    half, low = np.uint64(32), np.uint64(0xFFFFFFFF)
+    first_i, first_j = chain[-1] >> half, chain[-1] & low
+    last_i, last_j = chain[0] >> half, chain[0] & low
+    kept = np.empty(len(anchors), dtype=np.uint64)
+    count = 0
+    for k in range(len(anchors)):
+        i, j = anchors[k] >> half, anchors[k] & low
+        if (i < first_i or i > last_i) and (j < first_j or j > last_j):
+            kept[count] = anchors[k]
+            count += 1
+    return kept[:count]

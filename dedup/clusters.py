@@ -1,0 +1,79 @@
+"""Join near-duplicates to clusters, and choose the representative of each.
+
+A cluster is a connected component of the graph whose edges are verified near-duplicates (disjoint
+sets with path halving; Tarjan and van Leeuwen 1984). Its representative is the member with the
+earliest occurrence: by date of publication, undated after dated; then, if undated, by the run that
+first saw it; then by URI, document and place in the document.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from dedup.alignment import Passages
+from records.compiled import inlined, kernel
+
+Positions = npt.NDArray[np.int64]
+Shares = npt.NDArray[np.float64]
+
+EXACT, NEAR, CONTAINED, PARTIAL = "exact", "near", "contained", "partial"
+
+
+def aligned_words(passages: Passages, pairs: int) -> Positions:
+    """Return how many words of each pair of texts are aligned, over all of its passages."""
+    counts = np.bincount(passages.pair, weights=passages.matched, minlength=pairs)
+    return counts.astype(np.int64)
+
+
+def relate(left_share: Shares, right_share: Shares, fold_share: float) -> npt.NDArray[np.str_]:
+    """Return the relation of two texts: near, contained or partial.
+
+    Args:
+        left_share, right_share: share of the words of each text that are aligned, in [0, 1].
+        fold_share: near if both reach it, contained if one does.
+    """
+    left, right = left_share >= fold_share, right_share >= fold_share
+    return np.where(left & right, NEAR, np.where(left | right, CONTAINED, PARTIAL))
+
+
+@kernel
+def join_clusters(count: int, left: Positions, right: Positions) -> Positions:
+    """Return for each of ``count`` members the least member of its connected component."""
+    parent = np.arange(count)
+    for edge in range(len(left)):
+        a, b = _root(parent, left[edge]), _root(parent, right[edge])
+        if a < b:
+            parent[b] = a
+        elif b < a:
+            parent[a] = b
+    for member in range(count):
+        parent[member] = _root(parent, member)
+    return parent
+
+
+@inlined
+def _root(parent: Positions, member: int) -> int:
+    while parent[member] != member:
+        parent[member] = parent[parent[member]]
+        member = parent[member]
+    return member
+
+
+def first_occurrences(
+    cluster: Positions, published_us: Positions, seen_by_run: Positions, rank: Positions
+) -> Positions:
+    """Return the number of the earliest occurrence of each cluster, in the order of clusters.
+
+    Args:
+        cluster: int64, shape (occurrences,).
+        published_us: microseconds since 1970; the largest int64 where there is no date.
+        seen_by_run: place of the run that first saw the document; weighed only without a date.
+        rank: place by URI, document and ordinal, distinct.
+    """
+    undated = published_us == np.iinfo(np.int64).max
+    order = np.lexsort((rank, np.where(undated, seen_by_run, 0), published_us, cluster))
+    ordered = cluster[order]
+    is_first = np.ones(len(ordered), dtype=np.bool_)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    return order[is_first]

@@ -1,0 +1,233 @@
+"""Sign windows of texts with MinHash, bit for bit as ``datasketch.MinHash`` (affine32) does.
+
+The only file that imports datasketch. Sources: Broder, On the resemblance and containment of
+documents, 1997; for affine32, datasketch 2.0: the input hash goes through the 32-bit finaliser of
+MurmurHash3, then ``a * h + b`` modulo 2**32 with odd ``a`` for each permutation; the least is kept.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dedup.words import CHARACTER, FUNCTION, NUMBER, Words
+from records.compiled import inlined, kernel
+from records.settings import SignSettings
+
+Bytes = npt.NDArray[np.uint8]
+Hashes = npt.NDArray[np.uint32]
+Positions = npt.NDArray[np.int64]
+
+SCHEME = "affine32"
+MIN_WINDOW_SHINGLES = 5
+"""A text of fewer shingles is not signed: it could not reach the score of a passage."""
+_EMPTY = 0xFFFFFFFF
+
+
+class Windows(NamedTuple):
+    """The windows of many texts, those of a text one behind the other.
+
+    Attributes:
+        shingles: uint32, shape (shingles,), of all texts in order.
+        texts: int64, shape (windows,), ascending: the number of the text that a window is of.
+        starts, ends: int64, shape (windows,): the span of a window in ``shingles``.
+    """
+
+    shingles: Hashes
+    texts: Positions
+    starts: Positions
+    ends: Positions
+
+
+@cache
+def permutations_of(count: int, seed: int) -> tuple[Hashes, Hashes]:
+    """Return datasketch's ``a`` and ``b``: uint32, shape (count,) each."""
+    from datasketch import MinHash
+
+    a, b = MinHash(num_perm=count, seed=seed, scheme=SCHEME).permutations
+    return np.ascontiguousarray(a, dtype=np.uint32), np.ascontiguousarray(b, dtype=np.uint32)
+
+
+def sign_sets(shingles: Hashes, offsets: Positions, count: int, seed: int) -> Hashes:
+    """Return the signatures of sets of hashed shingles: uint32, shape (sets, count).
+
+    Args:
+        shingles: uint32, the sets one behind the other; repeats change nothing.
+        offsets: int64, shape (sets + 1,).
+        count: permutations.
+        seed: seed of the permutations.
+    """
+    return _sign_sets(shingles, offsets, *permutations_of(count, seed))
+
+
+def estimate_resemblance(left: Hashes, right: Hashes) -> float:
+    """Estimate the resemblance of two sets from their signatures.
+
+    Args:
+        left: uint32, shape (permutations,).
+        right: same shape, seed and scheme as ``left``.
+
+    Returns:
+        Share of equal components, in [0, 1]. Standard error: sqrt(J * (1 - J) / permutations).
+
+    Source:
+        Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, ch. 3.
+
+    Example:
+        >>> estimate_resemblance(np.array([7, 3, 9, 1]), np.array([7, 3, 8, 1]))
+        0.75
+    """
+    return float(np.mean(left == right))
+
+
+def shingle(words: Words) -> tuple[Hashes, Positions]:
+    """Return the shingles of texts, and which are whose.
+
+    A shingle is a content word, or two neighbouring characters of a script without blanks;
+    function words and numbers are left out: the former stand in nearly every window, and the latter
+    change where all else is the same.
+
+    Returns:
+        uint32, shape (shingles,), and int64 offsets, shape (texts + 1,).
+    """
+    return _shingle(words.offsets, words.hashes, words.ends, words.starts, words.kinds)
+
+
+def cut_windows(words: Words, settings: SignSettings) -> Windows:
+    """Cut the shingles of each text into windows.
+
+    Windows are made of whole strides, and the last one reaches to the end of the text; a text of
+    less than a window is one window, and one of fewer than ``MIN_WINDOW_SHINGLES`` has none.
+    """
+    shingles, offsets = shingle(words)
+    counts = np.diff(offsets)
+    strides = -(-counts // settings.stride_words)
+    beyond_first = strides - settings.window_words // settings.stride_words
+    windows = np.where(counts < MIN_WINDOW_SHINGLES, 0, np.maximum(0, beyond_first) + 1)
+    texts = np.repeat(np.arange(len(windows)), windows)
+    first_of_text = np.cumsum(windows) - windows
+    place = np.arange(len(texts)) - first_of_text[texts]
+    starts = offsets[texts] + place * settings.stride_words
+    return Windows(
+        shingles, texts, starts, np.minimum(starts + settings.window_words, offsets[texts + 1])
+    )
+
+
+def hash_bands(windows: Windows, settings: SignSettings) -> Hashes:
+    """Sign windows and hash the bands of each signature: uint32, shape (windows, bands)."""
+    return _hash_bands(
+        *windows,
+        settings.stride_words,
+        settings.window_words // settings.stride_words,
+        *permutations_of(settings.permutations, settings.seed),
+        settings.bands,
+        settings.rows,
+    )
+
+
+@kernel
+def _shingle(
+    offsets: Positions,
+    hashes: Hashes,
+    ends: npt.NDArray[np.int32],
+    starts: npt.NDArray[np.int32],
+    kinds: Bytes,
+) -> tuple[Hashes, Positions]:
+    shingles = np.empty(len(hashes), dtype=np.uint32)
+    shingle_offsets = np.zeros(len(offsets), dtype=np.int64)
+    count = 0
+    for text in range(len(offsets) - 1):
+        first = offsets[text]
+        for word in range(first, offsets[text + 1]):
+            if kinds[word] == FUNCTION or kinds[word] == NUMBER:
+                continue
+            if kinds[word] == CHARACTER:
+                follows = word > first and kinds[word - 1] == CHARACTER
+                if not (follows and ends[word - 1] == starts[word]):
+                    continue
+                shingles[count] = np.uint32(
+                    np.uint32(hashes[word - 1] * np.uint32(0x9E3779B1)) ^ hashes[word]
+                )
+            else:
+                shingles[count] = hashes[word]
+            count += 1
+        shingle_offsets[text + 1] = count
+    return shingles[:count].copy(), shingle_offsets
+
+
+@inlined
+def _finalised(value: np.uint32) -> np.uint32:
+    """Return MurmurHash3's 32-bit finaliser of a value."""
+    value ^= value >> np.uint32(16)
+    value = np.uint32(value * np.uint32(0x85EBCA6B))
+    value ^= value >> np.uint32(13)
+    value = np.uint32(value * np.uint32(0xC2B2AE35))
+    value ^= value >> np.uint32(16)
+    return value
+
+
+@inlined
+def _lower(least: Hashes, value: np.uint32, a: Hashes, b: Hashes) -> None:
+    """Take one shingle into a signature."""
+    mixed = _finalised(value)
+    for k in range(len(a)):
+        permuted = np.uint32(np.uint32(a[k] * mixed) + b[k])
+        least[k] = min(least[k], permuted)
+
+
+@kernel
+def _sign_sets(shingles: Hashes, offsets: Positions, a: Hashes, b: Hashes) -> Hashes:
+    signatures = np.full((len(offsets) - 1, len(a)), _EMPTY, dtype=np.uint32)
+    for row in range(len(offsets) - 1):
+        for k in range(offsets[row], offsets[row + 1]):
+            _lower(signatures[row], shingles[k], a, b)
+    return signatures
+
+
+@kernel
+def _hash_bands(
+    shingles: Hashes,
+    texts: Positions,
+    starts: Positions,
+    ends: Positions,
+    stride: int,
+    in_window: int,
+    a: Hashes,
+    b: Hashes,
+    bands: int,
+    rows: int,
+) -> Hashes:
+    """Sign stride by stride: the signature of a union is the least of the signatures."""
+    buckets = np.empty((len(texts), bands), dtype=np.uint32)
+    ring = np.empty((in_window, len(a)), dtype=np.uint32)
+    signature = np.empty(len(a), dtype=np.uint32)
+    first, signed = 0, 0
+    for window in range(len(texts)):
+        if window == 0 or texts[window] != texts[window - 1]:
+            first, signed = starts[window], 0
+        while first + signed * stride < ends[window]:
+            least = ring[signed % in_window]
+            least[:] = np.uint32(_EMPTY)
+            begin = first + signed * stride
+            for k in range(begin, min(ends[window], begin + stride)):
+                _lower(least, shingles[k], a, b)
+            signed += 1
+        signature[:] = np.uint32(_EMPTY)
+        for held in range(min(in_window, signed)):
+            for k in range(len(a)):
+                signature[k] = min(signature[k], ring[held, k])
+        for band in range(bands):
+            buckets[window, band] = _band_hash(signature, band * rows, rows)
+    return buckets
+
+
+@inlined
+def _band_hash(signature: Hashes, first: int, rows: int) -> np.uint32:
+    """Hash the components of one band (FNV-1a over words, then MurmurHash3's finaliser)."""
+    value = np.uint32(0x811C9DC5)
+    for k in range(first, first + rows):
+        value = _finalised(np.uint32(np.uint32(value ^ signature[k]) * np.uint32(0x01000193)))
+    return value

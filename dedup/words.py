@@ -1,0 +1,257 @@
+"""Cut texts into words: compiled, many texts at once.
+
+A word is a run of letters, digits and the marks on them (Unicode general categories L, N, M); an
+apostrophe between two letters belongs to it, characters that join invisibly (Cf) do not part it.
+In scripts without blanks (Han, kana, Thai, Lao, Khmer, Myanmar, Yi) each character with its marks
+is a word. An address (``scheme://`` and on to the next blank) is one word. Words are compared by a hash of their folded characters (full case folding after
+compatibility forms), so that ``Straße``, ``STRASSE`` and ``strasse`` are one word.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from records.compiled import inlined, kernel
+from records.unicode import (
+    APOSTROPHE,
+    IDEOGRAPH,
+    JOINER,
+    LETTER,
+    MARK,
+    TABLE_SIZE,
+    WORD_MASK,
+    WORD_SHIFT,
+    CharacterTables,
+    character_tables,
+    property_of,
+    read_character,
+)
+
+Bytes = npt.NDArray[np.uint8]
+Hashes = npt.NDArray[np.uint32]
+Positions = npt.NDArray[np.int64]
+
+CONTENT, FUNCTION, CHARACTER, NUMBER = range(4)
+"""Kinds of words: content word, function word, single character of a script without blanks, and
+what begins with a digit."""
+KINDS = 4
+
+_SLOTS = 1 << 14
+
+
+class Words(NamedTuple):
+    """The words of many texts, one behind the other.
+
+    Attributes:
+        offsets: int64, shape (texts + 1,): which words are whose.
+        hashes: uint32, shape (words,), never 0 or 1.
+        starts, ends: int32, shape (words,), in bytes from the start of the text.
+        kinds: uint8, shape (words,): CONTENT, FUNCTION, CHARACTER or NUMBER.
+    """
+
+    offsets: Positions
+    hashes: Hashes
+    starts: npt.NDArray[np.int32]
+    ends: npt.NDArray[np.int32]
+    kinds: Bytes
+
+
+def find_words(buffer: Bytes, starts: Positions, ends: Positions) -> Words:
+    """Return the words of texts.
+
+    Args:
+        buffer: uint8, normalised texts as UTF-8.
+        starts, ends: int64, shape (texts,), in bytes of ``buffer``.
+    """
+    tables = character_tables()
+    found = _find_words(buffer, starts, ends, *tables, _function_word_slots())
+    return Words(*found)
+
+
+def hash_words(words: list[str]) -> Hashes:
+    """Return the hashes of words, each of which must be one word by itself."""
+    encoded = [word.encode() for word in words]
+    ends = np.cumsum([len(word) for word in encoded], dtype=np.int64)
+    starts = np.concatenate((np.zeros(1, dtype=np.int64), ends[:-1]))
+    buffer = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+    no_slots = np.zeros(_SLOTS, dtype=np.uint32)
+    found = Words(*_find_words(buffer, starts, ends, *character_tables(), no_slots))
+    if len(found.hashes) != len(words):
+        raise ValueError("each entry must be a single word")
+    return found.hashes
+
+
+@cache
+def _function_word_slots() -> Hashes:
+    """Return a hash table of function words: uint32, shape (_SLOTS,), open addressing, 0 is empty."""
+    text = (resources.files("dedup") / "function_words.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line and line[0] not in "#["]
+    slots = np.zeros(_SLOTS, dtype=np.uint32)
+    for value in hash_words(sorted({word for line in lines for word in line.split()})):
+        at = int(value) % _SLOTS
+        while slots[at] not in (0, value):
+            at = (at + 1) % _SLOTS
+        slots[at] = value
+    return slots
+
+
+@kernel
+def _find_words(
+    buffer: Bytes,
+    text_starts: Positions,
+    text_ends: Positions,
+    properties: Bytes,
+    folds: Hashes,
+    expansions: Hashes,
+    function_words: Hashes,
+) -> tuple[Positions, Hashes, npt.NDArray[np.int32], npt.NDArray[np.int32], Bytes]:
+    texts = len(text_starts)
+    offsets = np.zeros(texts + 1, dtype=np.int64)
+    total = 0
+    for text in range(texts):
+        total += text_ends[text] - text_starts[text]
+    room = total // 4 + 64
+    hashes = np.empty(room, dtype=np.uint32)
+    starts = np.empty(room, dtype=np.int32)
+    ends = np.empty(room, dtype=np.int32)
+    kinds = np.empty(room, dtype=np.uint8)
+    count = 0
+    for text in range(texts):
+        begin, end = text_starts[text], text_ends[text]
+        if count + (end - begin) + 1 > room:  # no more words than bytes
+            room = max(2 * room, count + (end - begin) + 1)
+            hashes = _grown32(hashes, room)
+            starts = _grown_int(starts, room)
+            ends = _grown_int(ends, room)
+            kinds = _grown8(kinds, room)
+        at = begin
+        while at < end:
+            code_point, size = read_character(buffer, at)
+            kind = (property_of(properties, code_point) >> WORD_SHIFT) & WORD_MASK
+            if kind != LETTER and kind != IDEOGRAPH:
+                at += size
+                continue
+            start = at
+            is_number = 0x30 <= code_point <= 0x39
+            value = _mixed(np.uint64(0x243F6A8885A308D3), code_point, folds, expansions)
+            at += size
+            stop = at
+            while at < end:
+                code_point, size = read_character(buffer, at)
+                following = (property_of(properties, code_point) >> WORD_SHIFT) & WORD_MASK
+                if following == MARK or (following == LETTER and kind == LETTER):
+                    value = _mixed(value, code_point, folds, expansions)
+                    at += size
+                    stop = at
+                elif following == JOINER:
+                    at += size
+                elif following == APOSTROPHE and kind == LETTER and at == stop:
+                    if not _letter_follows(buffer, at + size, end, properties):
+                        break
+                    value = _mixed(value, np.int64(0x27), folds, expansions)
+                    at += size
+                    stop = at
+                elif code_point == 0x3A and kind == LETTER and _is_address(buffer, at, end):
+                    while at < end and buffer[at] > 0x20:
+                        value = (value ^ np.uint64(buffer[at])) * np.uint64(0x100000001B3)
+                        at += 1
+                    stop = at
+                    break
+                else:
+                    break
+            hashed = _finished(value)
+            hashes[count] = hashed
+            starts[count] = start - begin
+            ends[count] = stop - begin
+            if kind == IDEOGRAPH:
+                kinds[count] = CHARACTER
+            elif is_number:
+                kinds[count] = NUMBER
+            else:
+                kinds[count] = FUNCTION if _is_listed(hashed, function_words) else CONTENT
+            count += 1
+        offsets[text + 1] = count
+    return (
+        offsets,
+        hashes[:count].copy(),
+        starts[:count].copy(),
+        ends[:count].copy(),
+        kinds[:count].copy(),
+    )
+
+
+@inlined
+def _letter_follows(buffer: Bytes, at: int, end: int, properties: Bytes) -> bool:
+    if at >= end:
+        return False
+    code_point, _ = read_character(buffer, at)
+    return (property_of(properties, code_point) >> WORD_SHIFT) & WORD_MASK == LETTER
+
+
+@inlined
+def _is_address(buffer: Bytes, at: int, end: int) -> bool:
+    """Tell whether ``://`` stands here."""
+    return at + 2 < end and buffer[at + 1] == 0x2F and buffer[at + 2] == 0x2F
+
+
+@inlined
+def _mixed(value: np.uint64, code_point: int, folds: Hashes, expansions: Hashes) -> np.uint64:
+    """Add a character, folded, to the hash of a word (FNV-1a over code points)."""
+    prime = np.uint64(0x100000001B3)
+    if code_point >= TABLE_SIZE:
+        return (value ^ np.uint64(code_point)) * prime
+    folded = folds[code_point]
+    if folded < np.uint32(0x80000000):
+        return (value ^ np.uint64(folded)) * prime
+    at = np.int64(folded & np.uint32(0x7FFFFFFF))
+    for step in range(np.int64(expansions[at])):
+        value = (value ^ np.uint64(expansions[at + 1 + step])) * prime
+    return value
+
+
+@inlined
+def _finished(value: np.uint64) -> np.uint32:
+    """Return 32 well-mixed bits (finaliser of MurmurHash3, 64 bits), never 0 or 1."""
+    value ^= value >> np.uint64(33)
+    value *= np.uint64(0xFF51AFD7ED558CCD)
+    value ^= value >> np.uint64(33)
+    value *= np.uint64(0xC4CEB9FE1A85EC53)
+    value ^= value >> np.uint64(33)
+    hashed = np.uint32(value & np.uint64(0xFFFFFFFF))
+    return hashed if hashed > np.uint32(1) else np.uint32(2)
+
+
+@inlined
+def _is_listed(value: np.uint32, slots: Hashes) -> bool:
+    at = np.int64(value) % len(slots)
+    while slots[at] != 0:
+        if slots[at] == value:
+            return True
+        at = (at + 1) % len(slots)
+    return False
+
+
+@inlined
+def _grown32(values: Hashes, room: int) -> Hashes:
+    larger = np.empty(room, dtype=np.uint32)
+    larger[: len(values)] = values
+    return larger
+
+
+@inlined
+def _grown_int(values: npt.NDArray[np.int32], room: int) -> npt.NDArray[np.int32]:
+    larger = np.empty(room, dtype=np.int32)
+    larger[: len(values)] = values
+    return larger
+
+
+@inlined
+def _grown8(values: Bytes, room: int) -> Bytes:
+    larger = np.empty(room, dtype=np.uint8)
+    larger[: len(values)] = values
+    return larger

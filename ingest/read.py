@@ -1,0 +1,47 @@
+"""Read a source whole, sure that it did not change meanwhile."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ingest.discover import FoundFile, reject_of
+from records.errors import SourceError
+
+_ATTEMPTS = 2
+
+
+def read_source(found: FoundFile, max_bytes: int) -> tuple[bytes, FoundFile]:
+    """Return the raw bytes of a source, and the source as it was when they were read.
+
+    Raises:
+        SourceError: gone, not readable, too large, or changed while it was read, twice.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            raw, before, after = _read_once(found.path, max_bytes)
+        except OSError as error:
+            raise SourceError(*reject_of(found.path, error)) from error
+        unchanged = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+        if unchanged and len(raw) == after.st_size:
+            return raw, FoundFile(found.path, after.st_size, after.st_mtime_ns)
+    raise SourceError(
+        "changed",
+        f"read {len(raw)} bytes while its size went from {before.st_size} to {after.st_size}; "
+        "ingest it again when it is no longer written to",
+    )
+
+
+def _read_once(path: str, max_bytes: int) -> tuple[bytes, os.stat_result, os.stat_result]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with open(descriptor, "rb", buffering=0) as file:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            raise SourceError("not-a-file", "it was a file when sources were listed; now it is not")
+        if before.st_size > max_bytes:
+            raise SourceError(
+                "too-large",
+                f"{before.st_size} bytes; expected at most max_document_bytes = {max_bytes}",
+            )
+        raw = file.read(before.st_size + 1)
+        return raw, before, os.fstat(descriptor)

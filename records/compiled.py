@@ -1,0 +1,39 @@
+"""How kernels are compiled: the one place where numba and its options stand.
+
+Kernels are compiled at their first call and kept on disk beside the source (or in
+``NUMBA_CACHE_DIR``), so that the cost is paid once a machine. They release the GIL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+_kernels: list[Any] = []
+
+
+def kernel(function: Kernel) -> Kernel:
+    """Compile a function over arrays; typed as the Python function that it was."""
+    compiled = numba.njit(cache=True, nogil=True)(function)
+    _kernels.append(compiled)
+    return cast(Kernel, compiled)
+
+
+def inlined(function: Kernel) -> Kernel:
+    """Compile a small function that other kernels call; LLVM inlines it into them."""
+    return cast(Kernel, numba.njit(cache=True, nogil=True, inline="never")(function))
+
+
+def are_kernels_cached() -> bool:
+    """Tell whether each kernel imported so far has compiled code on disk already."""
+    return all(_is_cached(compiled) for compiled in _kernels)
+
+
+def _is_cached(compiled: Any) -> bool:
+    folder = Path(compiled.stats.cache_path)
+    return any(folder.glob(f"*.{compiled.py_func.__name__}-*.nbi"))

@@ -1,0 +1,255 @@
+"""The tables of an archive as Arrow schemas: the contract between the rooms and with every reader.
+
+Only types that pyarrow, DuckDB, Polars, pandas and Spark all read: string, int32, int64, float32,
+timestamp[us, UTC], and list<int32> in two columns of ``occurrences``. Each field says in its
+metadata what it holds and, where it is a measure, its unit. Spans are half-open.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from records.errors import ContractError
+
+SCHEMA_VERSION = 1
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+_INT32_LIST = pa.list_(pa.int32())
+
+
+def _field(
+    name: str, kind: pa.DataType, description: str, unit: str = "", *, nullable: bool = False
+) -> pa.Field:
+    metadata = {"description": description}
+    if unit:
+        metadata["unit"] = unit
+    return pa.field(name, kind, nullable=nullable, metadata=metadata)
+
+
+def _string(name: str, description: str, *, nullable: bool = False) -> pa.Field:
+    return _field(name, pa.string(), description, nullable=nullable)
+
+
+def _count(name: str, description: str, unit: str, kind: pa.DataType | None = None) -> pa.Field:
+    return _field(name, kind or pa.int32(), description, unit)
+
+
+def _span(what: str, prefix: str = "") -> list[pa.Field]:
+    return [
+        _field(f"{prefix}start_char", pa.int64(), f"where {what} begins", "characters"),
+        _field(f"{prefix}end_char", pa.int64(), f"where {what} ends, exclusive", "characters"),
+    ]
+
+
+def _byte_span(what: str) -> list[pa.Field]:
+    of_file = f"{what} in the raw file; null where it has no anchor there"
+    return [
+        _field("start_byte", pa.int64(), f"where {of_file}, begins", "bytes", nullable=True),
+        _field("end_byte", pa.int64(), f"where {of_file}, ends", "bytes", nullable=True),
+    ]
+
+
+_PUBLISHED_AT = _field(
+    "published_at", TIMESTAMP, "when the document was published, if known", nullable=True
+)
+_TITLE = _string("title", "title of the document, if it has one", nullable=True)
+_LANGUAGE = _string("language", "ISO 639-1 code, if known", nullable=True)
+_RUN_ID = _string("run_id", "the run that wrote the row")
+
+PARAGRAPHS = pa.schema(
+    [
+        _string("paragraph_id", "text_id of the representative"),
+        _string("text", "normalised text of the representative"),
+        _count("words", "words in the text", "words"),
+        _LANGUAGE,
+        _string("document_id", "the document that the representative stands in"),
+        _string("uri", "a source of that document, the first by name"),
+        _TITLE,
+        _PUBLISHED_AT,
+        _count("ordinal", "place of the paragraph in the document, from 0", "paragraphs"),
+        *_span("the paragraph in the document's decoded text"),
+        *_byte_span("the paragraph"),
+        _RUN_ID,
+    ]
+)
+
+VARIANTS = pa.schema(
+    [
+        _string("text_id", "digest of the folded text"),
+        _string("paragraph_id", "the paragraph that it was folded into"),
+        _string("text", "normalised text, kept whole"),
+        _count("words", "words in the text", "words"),
+        _count("matched_words", "words aligned with the paragraph", "words"),
+        _field("resemblance", pa.float32(), "matched / (words of both - matched)", "share"),
+        _RUN_ID,
+    ]
+)
+
+OCCURRENCES = pa.schema(
+    [
+        _string("document_id", "the document"),
+        _count("ordinal", "place in the document, from 0", "paragraphs"),
+        _string("text_id", "digest of the normalised text that stands there"),
+        *_span("it in the document's decoded text"),
+        *_byte_span("it"),
+        _field(
+            "shift_at",
+            _INT32_LIST,
+            "positions in the normalised text from which on a new shift holds, ascending",
+            "characters",
+        ),
+        _field(
+            "shift_by",
+            _INT32_LIST,
+            "what to add to a position from there on, besides start_char, to be in the document",
+            "characters",
+        ),
+    ]
+)
+
+OVERLAPS = pa.schema(
+    [
+        _string("left_text_id", "the text whose id sorts first"),
+        _string("right_text_id", "the other text"),
+        *_span("the passage in the left normalised text", "left_"),
+        *_span("the passage in the right normalised text", "right_"),
+        _string("left_passage", "the passage as it stands on the left"),
+        _string("right_passage", "the passage as it stands on the right"),
+        _count("left_words", "words in the left passage", "words"),
+        _count("right_words", "words in the right passage", "words"),
+        _count("matched_words", "aligned words in this passage", "words"),
+        _field("resemblance", pa.float32(), "matched / (words of both - matched)", "share"),
+        _field("score", pa.float32(), "alignment score; a rare word that matches counts 1"),
+        _string("relation", "of the two texts: near, contained or partial"),
+        _field("left_share", pa.float32(), "words of the left text aligned, all passages", "share"),
+        _field("right_share", pa.float32(), "the same for the right text", "share"),
+        _RUN_ID,
+    ]
+)
+
+DOCUMENTS = pa.schema(
+    [
+        _string("document_id", "first 128 bits of sha256"),
+        _string("sha256", "SHA-256 of the raw bytes"),
+        _string("media_type", "what the bytes were read as"),
+        _string("encoding", "character encoding, as Python names it"),
+        _string("encoding_from", "bom, utf-8, detected or setting"),
+        _count("decode_errors", "byte sequences that were replaced by U+FFFD", "sequences"),
+        _TITLE,
+        _string("author", "author, if known", nullable=True),
+        _string("site", "site or masthead, if known", nullable=True),
+        _PUBLISHED_AT,
+        _string("published_from", "metadata, path, name, content or none"),
+        _LANGUAGE,
+        _string("extractor", "what turned bytes into paragraphs"),
+        _string("extractor_version", "its version"),
+        _count("bytes", "size of the raw bytes", "bytes", pa.int64()),
+        _count("characters", "length of the decoded text", "characters", pa.int64()),
+        _count("paragraphs", "paragraphs in it", "paragraphs"),
+        _count("words", "words in it", "words", pa.int64()),
+        _string("text_sha256", "SHA-256 of its texts in order, joined by an empty line"),
+        _RUN_ID,
+    ]
+)
+
+SOURCES = pa.schema(
+    [
+        _string("uri", "where it was found"),
+        _count("bytes", "size", "bytes", pa.int64()),
+        _field("modified_at", TIMESTAMP, "modification time"),
+        _string("document_id", "the document in it"),
+        _RUN_ID,
+    ]
+)
+
+REJECTS = pa.schema(
+    [
+        _string("uri", "where it was found"),
+        _field("bytes", pa.int64(), "size, if it could be told", "bytes", nullable=True),
+        _field("modified_at", TIMESTAMP, "modification time, if it could be told", nullable=True),
+        _string("reason", "a code of REJECT_REASONS"),
+        _string("detail", "what was found, what was expected, what to do"),
+        _RUN_ID,
+    ]
+)
+
+RUNS = pa.schema(
+    [
+        _RUN_ID,
+        _string("version", "version of Palimpsest"),
+        _string("settings", "the settings that decide what comes out, as JSON"),
+        _string("seal", "digest of those settings and of every stage's version"),
+        _field("started_at", TIMESTAMP, "when the run began"),
+        _field("finished_at", TIMESTAMP, "when it was ready to commit"),
+        _string("flow_run_id", "Prefect's id of the run, if it had one", nullable=True),
+        _count("sources_found", "sources found", "sources", pa.int64()),
+        _count("sources_new", "of these, read for the first time", "sources", pa.int64()),
+        _count("sources_known", "of these, known already", "sources", pa.int64()),
+        _count("sources_rejected", "of these, refused", "sources", pa.int64()),
+        _count("documents_new", "documents not seen before", "documents", pa.int64()),
+        _count("bytes_read", "bytes of the sources read", "bytes", pa.int64()),
+        _count("paragraphs_seen", "paragraphs of new documents", "paragraphs", pa.int64()),
+        _count("texts_new", "distinct texts not seen before", "texts", pa.int64()),
+        _count("texts_folded", "of these, folded into a paragraph", "texts", pa.int64()),
+        _count("candidates", "pairs of texts that share a bucket", "pairs", pa.int64()),
+        _count("buckets_capped", "crowded buckets, not paired in full", "buckets", pa.int64()),
+        _count("overlaps_found", "passages that two texts share", "passages", pa.int64()),
+    ]
+)
+
+REMOVALS = pa.schema(
+    [
+        _string("document_id", "what was taken down"),
+        _string("reason", "why"),
+        _field("removed_at", TIMESTAMP, "when"),
+        _RUN_ID,
+    ]
+)
+
+TABLES: dict[str, pa.Schema] = {
+    "paragraphs": PARAGRAPHS,
+    "variants": VARIANTS,
+    "occurrences": OCCURRENCES,
+    "overlaps": OVERLAPS,
+    "documents": DOCUMENTS,
+    "sources": SOURCES,
+    "rejects": REJECTS,
+    "runs": RUNS,
+    "removals": REMOVALS,
+}
+
+REJECT_REASONS: dict[str, str] = {
+    "empty": "the file has no bytes",
+    "no-text": "the file has bytes but no visible character",
+    "binary": "the bytes are not text",
+    "unsupported-format": "a known format that this version does not read",
+    "encoding-unknown": "no encoding fits, or none well enough to be trusted",
+    "encoding-mismatch": "the bytes do not decode in the encoding that was asked for",
+    "spans-not-exact": "paragraphs cannot be cut out of the raw bytes in this encoding",
+    "too-large": "larger than the setting max_document_bytes",
+    "vanished": "found, but gone when it was to be read",
+    "changed": "changed while it was read, twice",
+    "no-permission": "may not be read",
+    "not-a-file": "neither a file nor a folder, such as a pipe or a device",
+    "broken-link": "a symbolic link to nothing",
+    "link-loop": "a symbolic link into a folder that contains it",
+    "unreadable": "the operating system refused to read it",
+}
+
+
+def conform(table: pa.Table, name: str) -> pa.Table:
+    """Return ``table`` with exactly the schema of table ``name``.
+
+    Raises:
+        ContractError: a column is missing, of another type, or null where it must not be.
+    """
+    schema = TABLES[name]
+    try:
+        shaped = table.select(schema.names).cast(schema)
+    except (KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        raise ContractError(f"{name}: rows do not fit the schema: {error}") from error
+    for field in schema:
+        nulls = shaped.column(field.name).null_count
+        if nulls and not field.nullable:
+            raise ContractError(f"{name}.{field.name}: {nulls} nulls; expected none")
+    return shaped

@@ -1,0 +1,159 @@
+"""Settings, a model per stage, with a digest of all that can change what comes out."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from records.errors import SettingsError
+
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class _Stage(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ReadSettings(_Stage):
+    """How raw bytes become paragraphs."""
+
+    encoding: str | None = Field(
+        None, description="encoding of all sources; found for each where not given"
+    )
+    max_document_bytes: int = Field(
+        512 * 2**20, ge=1, description="a larger source is rejected, in bytes"
+    )
+    max_paragraph_chars: int = Field(
+        2000, ge=200, description="a longer block is cut at sentence ends, in characters"
+    )
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, encoding: str | None) -> str | None:
+        if encoding is None:
+            return None
+        try:
+            found = codecs.lookup(encoding)
+        except LookupError:
+            raise ValueError(
+                f"encoding {encoding!r} is not known to Python; use a name such as utf-8 or cp1252"
+            ) from None
+        if not found._is_text_encoding:  # type: ignore[attr-defined]  # no public test exists
+            raise ValueError(f"encoding {encoding!r} does not encode text")
+        return found.name
+
+
+class SignSettings(_Stage):
+    """How texts are cut into windows, and windows signed (MinHash, scheme affine32)."""
+
+    window_words: int = Field(20, ge=2, description="content words in a window")
+    stride_words: int = Field(10, ge=1, description="content words from one window to the next")
+    permutations: int = Field(128, ge=1, description="components of a signature")
+    seed: int = Field(1, ge=0, lt=2**32, description="seed of the permutations")
+    bands: int = Field(32, ge=1, description="bands that a signature is cut into")
+    rows: int = Field(4, ge=1, description="components in a band")
+    max_bucket_windows: int = Field(
+        16, ge=2, description="windows of a bucket that are paired with all others in it"
+    )
+    min_shared_shingles: int = Field(
+        4, ge=1, description="shingles that two windows in a bucket must share to be a candidate"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> SignSettings:
+        faults = []
+        used = self.bands * self.rows
+        if used > self.permutations:
+            faults.append(
+                f"bands x rows = {self.bands} x {self.rows} = {used} exceeds permutations = "
+                f"{self.permutations}; lower one, or raise permutations to {used}"
+            )
+        if self.window_words % self.stride_words:
+            faults.append(
+                f"window_words = {self.window_words} is not a multiple of stride_words = "
+                f"{self.stride_words}; windows are made of whole strides"
+            )
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+
+class AlignSettings(_Stage):
+    """How candidates are aligned word by word, and what is kept. One content word scores 1."""
+
+    number_score: float = Field(0.3, ge=0.0, le=1.0, description="score of a number")
+    character_score: float = Field(
+        0.4, ge=0.0, le=1.0, description="score of a character of a script without blanks"
+    )
+    gap_cost: float = Field(
+        0.2, ge=0.0, description="cost of a content word that is passed over, on the longer side"
+    )
+    max_gap_words: int = Field(
+        12, ge=0, description="content words that may be passed over between two matches"
+    )
+    min_score: float = Field(4.5, gt=0.0, description="the least score of a passage")
+    min_resemblance: Share = Field(
+        0.35, description="the least share of matched words in a passage"
+    )
+    max_passages: int = Field(8, ge=1, description="passages taken from one pair of texts")
+    fold_share: Share = Field(
+        0.8, description="near-duplicate: this share of both texts is aligned; contained: of one"
+    )
+
+
+class RunSettings(_Stage):
+    """How a run is carried out; nothing here may change what comes out."""
+
+    workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    batch_bytes: int = Field(16 * 2**20, ge=1, description="raw bytes in a batch")
+
+
+class Settings(_Stage):
+    """All settings of a run."""
+
+    read: ReadSettings = Field(default_factory=ReadSettings)
+    sign: SignSettings = Field(default_factory=SignSettings)
+    align: AlignSettings = Field(default_factory=AlignSettings)
+    run: RunSettings = Field(default_factory=RunSettings)
+
+    def decisive(self) -> str:
+        """Return as JSON what decides the rows: all settings but those of the run itself."""
+        return json.dumps(self.model_dump(mode="json", exclude={"run"}), sort_keys=True)
+
+    def seal(self, stage_versions: Mapping[str, int]) -> str:
+        """Return a digest of the decisive settings and of each stage's version, in hex."""
+        parts = json.dumps([self.decisive(), dict(stage_versions)], sort_keys=True)
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+
+def parse_settings(values: Mapping[str, Mapping[str, Any]]) -> Settings:
+    """Return settings from plain values, stage by stage.
+
+    Raises:
+        SettingsError: with every fault, each as ``stage.name = value: what is wrong``.
+
+    Example:
+        >>> parse_settings({"sign": {"bands": 16, "rows": 9}})
+        Traceback (most recent call last):
+        ...
+        records.errors.SettingsError: sign: bands x rows = 16 x 9 = 144 exceeds permutations = 128; \
+lower one, or raise permutations to 144
+    """
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError([_told(fault) for fault in error.errors()]) from error
+
+
+def _told(fault: Any) -> str:
+    where = ".".join(str(part) for part in fault["loc"])
+    message = fault["msg"].removeprefix("Value error, ")
+    given = fault["input"]
+    shown = f" = {given!r}" if isinstance(given, str | int | float) else ""
+    return f"{where}{shown}: {message}"
