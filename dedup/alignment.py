@@ -55,19 +55,45 @@ class Passages(NamedTuple):
     score: npt.NDArray[np.float32]
 
 
+class Ranked(NamedTuple):
+    """The content words of many texts, those of a text sorted by hash.
+
+    Attributes:
+        offsets: int64, shape (texts + 1,): which content words are whose.
+        ranked: uint64, the hash above and the number among the text's content words below.
+        places: int64, in the order of the text: the place among all words of the text.
+        scores: int64, in the order of the text: what a match earns, in hundredths.
+    """
+
+    offsets: Positions
+    ranked: Packed
+    places: Positions
+    scores: Scores
+
+
+def rank_words(words: Words, settings: AlignSettings) -> Ranked:
+    """Return the content words of texts as alignment takes them."""
+    by_kind = np.full(KINDS, _SCALE, dtype=np.int64)
+    by_kind[FUNCTION] = 0
+    by_kind[NUMBER] = round(settings.number_score * _SCALE)
+    by_kind[CHARACTER] = round(settings.character_score * _SCALE)
+    return Ranked(*_rank_words(words.offsets, words.hashes, words.kinds, by_kind))
+
+
 def align_pairs(
-    words: Words, left: Positions, right: Positions, settings: AlignSettings
+    words: Words, ranked: Ranked, left: Positions, right: Positions, settings: AlignSettings
 ) -> Passages:
     """Align pairs of texts.
 
     Args:
         words: the words of all texts concerned.
+        ranked: the same, ranked.
         left, right: int64, shape (pairs,), numbers of texts.
     """
     found = _align_pairs(
         words.offsets,
         words.hashes,
-        _word_scores(words.kinds, settings),
+        *ranked,
         left,
         right,
         round(settings.gap_cost * _SCALE),
@@ -80,19 +106,13 @@ def align_pairs(
     return Passages(*columns, (found[:, SCORE] / _SCALE).astype(np.float32))
 
 
-def _word_scores(kinds: Bytes, settings: AlignSettings) -> Scores:
-    """Return the score of each word, in hundredths; 0 for a function word."""
-    by_kind = np.full(KINDS, _SCALE, dtype=np.int64)
-    by_kind[FUNCTION] = 0
-    by_kind[NUMBER] = round(settings.number_score * _SCALE)
-    by_kind[CHARACTER] = round(settings.character_score * _SCALE)
-    return by_kind[kinds]
-
-
 @kernel
 def _align_pairs(
     offsets: Positions,
     hashes: Hashes,
+    ranked_offsets: Positions,
+    ranked: Packed,
+    places: Positions,
     scores: Scores,
     left: Positions,
     right: Positions,
@@ -104,7 +124,6 @@ def _align_pairs(
 ) -> Positions:
     found = np.empty((1024, _COLUMNS), dtype=np.int64)
     count = 0
-    ranked, ranked_offsets, places = _rank_words(offsets, hashes, scores)
     longest = np.int64(0)
     for text in range(len(ranked_offsets) - 1):
         longest = max(longest, ranked_offsets[text + 1] - ranked_offsets[text])
@@ -118,20 +137,15 @@ def _align_pairs(
         if is_swapped:
             a, b = b, a
             first, second = second, first
-        ranked_first = ranked[ranked_offsets[a] : ranked_offsets[a + 1]]
-        ranked_second = ranked[ranked_offsets[b] : ranked_offsets[b + 1]]
-        word_scores = scores[offsets[a] : offsets[a + 1]]
-        places_first = places[ranked_offsets[a] : ranked_offsets[a + 1]]
-        places_second = places[ranked_offsets[b] : ranked_offsets[b + 1]]
-        bound, pairs = _find_equal(
-            ranked_first, ranked_second, word_scores, places_first, equal_first, equal_last
-        )
+        mine = slice(ranked_offsets[a], ranked_offsets[a + 1])
+        theirs = slice(ranked_offsets[b], ranked_offsets[b + 1])
+        bound, pairs = _find_equal(ranked[mine], ranked[theirs], scores[mine], equal_first, equal_last)
         if bound < min_score:
             continue
-        size = len(ranked_first)
-        anchors = _anchors(equal_first[:size], equal_last[:size], ranked_second, pairs)
+        size = len(ranked[mine])
+        anchors = _anchors(equal_first[:size], equal_last[:size], ranked[theirs], pairs)
         for _ in range(max_passages):
-            chain, score = _best_chain(anchors, word_scores, places_first, gap, max_gap)
+            chain, score = _best_chain(anchors, scores[mine], gap, max_gap)
             if score < min_score:
                 break
             if count == len(found):
@@ -139,7 +153,7 @@ def _align_pairs(
                 larger[:count] = found
                 found = larger
             row = found[count]
-            _measure(chain, first, second, places_first, places_second, row)
+            _measure(chain, first, second, places[mine], places[theirs], row)
             row[PAIR] = pair
             row[SCORE] = score
             together = row[LEFT_LAST] - row[LEFT_FIRST] + row[RIGHT_LAST] - row[RIGHT_FIRST]
@@ -157,30 +171,26 @@ def _swap(row: Positions) -> None:
     row[LEFT_LAST], row[RIGHT_LAST] = row[RIGHT_LAST], row[LEFT_LAST]
 
 
-@inlined
+@kernel
 def _rank_words(
-    offsets: Positions, hashes: Hashes, scores: Scores
-) -> tuple[Packed, Positions, Positions]:
-    """Return each text's content words sorted by hash, each with its number among them.
-
-    Returns:
-        hash and number, the hash in the upper half: uint64; offsets of texts; and, in the order
-        of the text, the place of each content word among all words of the text.
-    """
+    offsets: Positions, hashes: Hashes, kinds: Bytes, by_kind: Scores
+) -> tuple[Positions, Packed, Positions, Scores]:
     ranked = np.empty(len(hashes), dtype=np.uint64)
     places = np.empty(len(hashes), dtype=np.int64)
+    scores = np.empty(len(hashes), dtype=np.int64)
     ranked_offsets = np.zeros(len(offsets), dtype=np.int64)
     count = 0
     for text in range(len(offsets) - 1):
         begin = count
         for word in range(offsets[text], offsets[text + 1]):
-            if scores[word] > 0:
+            if by_kind[kinds[word]] > 0:
                 ranked[count] = np.uint64(hashes[word]) << np.uint64(32) | np.uint64(count - begin)
                 places[count] = word - offsets[text]
+                scores[count] = by_kind[kinds[word]]
                 count += 1
         ranked[begin:count].sort()
         ranked_offsets[text + 1] = count
-    return ranked[:count], ranked_offsets, places[:count]
+    return ranked_offsets, ranked[:count].copy(), places[:count].copy(), scores[:count].copy()
 
 
 @inlined
@@ -196,7 +206,7 @@ def _comes_first(left: Hashes, right: Hashes) -> bool:
 
 @inlined
 def _find_equal(
-    left: Packed, right: Packed, scores: Scores, places: Positions, first: Positions, last: Positions
+    left: Packed, right: Packed, scores: Scores, first: Positions, last: Positions
 ) -> tuple[int, int]:
     """Find where each left content word stands on the right.
 
@@ -217,7 +227,7 @@ def _find_equal(
             while i < len(left) and left[i] >> half == value:
                 number = np.int64(left[i] & low)
                 first[number], last[number] = j, stop
-                score += scores[places[number]]
+                score += scores[number]
                 pairs += stop - j
                 i += 1
             j = stop
@@ -242,7 +252,7 @@ def _anchors(first: Positions, last: Positions, right: Packed, pairs: int) -> Pa
 
 @inlined
 def _best_chain(
-    anchors: Packed, scores: Scores, places: Positions, gap: int, max_gap: int
+    anchors: Packed, scores: Scores, gap: int, max_gap: int
 ) -> tuple[Packed, int]:
     """Return the anchors of the best chain, the last one first, and its score.
 
@@ -270,7 +280,7 @@ def _best_chain(
             value = reached[p] - gap * max(passed_left, passed_right)
             if value > before:
                 earlier, before = p, value
-        reached[k] = before + scores[places[i]]
+        reached[k] = before + scores[i]
         highest[k] = max(reached[k], highest[k - 1]) if k > 0 else reached[k]
         came_from[k] = earlier
         if reached[k] > best:

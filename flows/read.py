@@ -1,0 +1,87 @@
+"""Second step, a batch at a time: files become documents, occurrences and marked texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dedup.signatures import Windows
+from dedup.words import Words
+from flows.plan import planned_files
+from flows.staging import load_array, load_arrays, load_table, save_arrays, save_table
+from flows.texts import Marked, Texts, distinct_texts, mark, numbers_of
+from ingest.batch import Batch, read_batch
+from records.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCounts:
+    """What a batch held."""
+
+    sources: int
+    rejects: int
+    paragraphs: int
+    bytes_read: int
+
+
+@dataclass(frozen=True, slots=True)
+class StagedBatch:
+    """A batch in a run's folder; what it holds is mapped when it is asked for."""
+
+    folder: Path
+
+    def texts(self) -> Texts:
+        """Return the batch's distinct texts."""
+        return load_arrays(Texts, self.folder / "texts")
+
+    def marked(self) -> Marked:
+        """Return the words and windows of its texts."""
+        words = load_arrays(Words, self.folder / "words")
+        windows = load_arrays(Windows, self.folder / "windows")
+        return Marked(words, windows, load_array(self.folder / "bands.npy"))
+
+
+def batch_folder(folder: Path, batch: int) -> Path:
+    """Return where a batch is staged."""
+    return folder / f"batch-{batch:05d}"
+
+
+def stage_batch(folder: Path, batch: int, settings: Settings) -> BatchCounts:
+    """Read a batch of the plan and stage what came out."""
+    read = read_batch(planned_files(folder, batch), settings.read)
+    texts = distinct_texts(read.digests, read.texts.buffer, read.texts.starts, read.texts.ends)
+    marked = mark(texts, settings.sign)
+    target = batch_folder(folder, batch)
+    save_table(read.sources, target / "sources.arrow")
+    save_table(read.rejects, target / "rejects.arrow")
+    save_table(_with_words(read, texts, marked.words), target / "documents.arrow")
+    save_table(read.occurrences, target / "occurrences.arrow")
+    save_arrays(texts, target / "texts")
+    save_arrays(marked.words, target / "words")
+    save_arrays(marked.windows, target / "windows")
+    np.save(target / "bands.npy", marked.bands)
+    return BatchCounts(
+        read.sources.num_rows, read.rejects.num_rows, read.occurrences.num_rows, read.bytes_read
+    )
+
+
+def _with_words(read: Batch, texts: Texts, words: Words) -> object:
+    """Return the documents with the number of words of each."""
+    in_text = np.diff(words.offsets)[numbers_of(texts, read.digests)]
+    owner = np.repeat(
+        np.arange(read.documents.num_rows), read.documents.column("paragraphs").to_numpy()
+    )
+    counts = np.bincount(owner, weights=in_text, minlength=read.documents.num_rows)
+    return read.documents.append_column("words", [counts.astype(np.int64)])
+
+
+def staged_batches(folder: Path) -> list[StagedBatch]:
+    """Return all batches that a run has staged, in order."""
+    return [StagedBatch(path) for path in sorted(folder.glob("batch-*"))]
+
+
+def staged_tables(folder: Path, name: str) -> list[object]:
+    """Return a table of each batch, in order."""
+    return [load_table(batch.folder / f"{name}.arrow") for batch in staged_batches(folder)]

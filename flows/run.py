@@ -1,0 +1,296 @@
+"""One run from sources to a committed version: the order of the steps, without Prefect.
+
+Each step reads what the one before it staged. Steps over batches are handed to an ``Each``, which
+carries them out: in order, in threads, or as Prefect tasks (``flows.ingest``).
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+import dedup
+import ingest
+import store
+from flows.fold import Folded, fold
+from flows.match import align_chunk, chunks_of, gather_texts, load_matched, pair_texts
+from flows.plan import Plan, plan_run
+from flows.read import BatchCounts, stage_batch, staged_tables
+from flows.staging import load_table
+from records import __version__
+from records.errors import ContractError, SettingsError
+from records.ids import run_id_of
+from records.schemas import RUNS, SCHEMA_VERSION, TABLES
+from records.settings import Settings
+from records.unicode import UNICODE_TABLE_VERSION
+from store.archive import Archive, Snapshot
+from store.commit import Changes, Writer, writing
+
+STAGE_VERSIONS = {
+    "ingest": ingest.STAGE_VERSION,
+    "dedup": dedup.STAGE_VERSION,
+    "store": store.STAGE_VERSION,
+    "schema": SCHEMA_VERSION,
+    "unicode": UNICODE_TABLE_VERSION,
+}
+
+Report = Callable[[str, int, int], None]
+"""Called with the name of a step, how much of it is done, and of how much."""
+
+
+class Each(Protocol):
+    """Carries out a step once for each tuple of arguments; the results in the same order."""
+
+    def __call__(
+        self, step: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], report: Report
+    ) -> list[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What a run did. Counts are of this run; ``version`` is None if it had nothing to commit."""
+
+    run_id: str
+    archive: str
+    version: int | None
+    sources_found: int
+    sources_new: int
+    sources_known: int
+    sources_rejected: int
+    rejects_by_reason: dict[str, int] = field(default_factory=dict)
+    documents_new: int = 0
+    paragraphs_seen: int = 0
+    paragraphs_repeated: int = 0
+    paragraphs_kept: int = 0
+    paragraphs_folded: int = 0
+    candidates: int = 0
+    buckets_capped: int = 0
+    overlaps_found: int = 0
+    bytes_read: int = 0
+    seconds: float = 0.0
+
+    @property
+    def megabytes_per_second(self) -> float:
+        """Raw bytes read over the time of the whole run, in MB (10**6 bytes) a second."""
+        return self.bytes_read / 1e6 / self.seconds if self.seconds else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary as plain values."""
+        rate = round(self.megabytes_per_second, 3)
+        return asdict(self) | {"seconds": round(self.seconds, 3), "megabytes_per_second": rate}
+
+
+def in_order(
+    step: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], report: Report
+) -> list[Any]:
+    """Carry out a step once for each tuple of arguments, one after the other."""
+    results = []
+    for done, one in enumerate(arguments):
+        results.append(step(*one))
+        report(step.__name__, done + 1, len(arguments))
+    return results
+
+
+def silent(step: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
+def run_ingest(
+    sources: Sequence[str],
+    archive: str | Path,
+    settings: Settings | None = None,
+    *,
+    each: Each = in_order,
+    report: Report = silent,
+    flow_run_id: str | None = None,
+) -> RunSummary:
+    """Bring sources into an archive and commit a version, unless there is nothing new.
+
+    Raises:
+        SettingsError: a source names nothing, or the archive was made with other settings.
+        TransientError: another run is writing to the archive.
+        ContractError: an invariant does not hold; nothing has been written.
+    """
+    settings = settings or Settings()
+    started = time.perf_counter()
+    started_at = datetime.now(UTC)
+    run_id = run_id_of(started_at, secrets.token_hex(3))
+    place = Archive(archive)
+    with writing(place, run_id) as writer:
+        sealed = _sealed(settings, writer.base)
+        plan = plan_run(sources, writer.base, writer.folder, settings.run)
+        report("plan", 1, 1)
+        arguments = [(writer.folder, batch, settings) for batch in range(plan.batches)]
+        counts: list[BatchCounts] = each(stage_batch, arguments, report)
+        rejects = _rejects(writer.folder)
+        has_news = bool(rejects.num_rows) or any(one.sources for one in counts)
+        matching = _match(writer, settings, each, report) if has_news and counts else None
+        summary = _summary(run_id, place, plan, counts, rejects, matching)
+        if not has_news:
+            return _timed(summary, started)
+        run = _run_row(summary, settings, sealed, started_at, flow_run_id, matching)
+        published = writer.commit(_changes(writer, sealed, rejects, run, matching))
+        report("commit", 1, 1)
+        return _timed(summary, started, published.manifest.version)
+
+
+@dataclass(frozen=True, slots=True)
+class _Matching:
+    """What matching and folding gave."""
+
+    folded: Folded
+    texts_new: int
+    candidates: int
+    capped: int
+
+
+def _sealed(settings: Settings, base: Snapshot | None) -> dict[str, Any]:
+    """Return what the archive's rows are made with; refuse what does not agree with it.
+
+    Raises:
+        SettingsError: one fault for each setting and stage that differs.
+    """
+    sealed = {"settings": json.loads(settings.decisive()), "stages": STAGE_VERSIONS}
+    if base is None or base.manifest.sealed == sealed:
+        return sealed
+    faults = []
+    for part in ("settings", "stages"):
+        held, given = base.manifest.sealed[part], sealed[part]
+        flat_held, flat_given = dict(_flat(held)), dict(_flat(given))
+        faults += [
+            f"{part} {name} = {flat_given.get(name)!r}, but the archive was made with "
+            f"{flat_held.get(name)!r}; use that, or write to a new archive"
+            for name in sorted(flat_held.keys() | flat_given.keys())
+            if flat_held.get(name) != flat_given.get(name) and name != "read.encoding"
+        ]
+    if faults:
+        raise SettingsError(faults)
+    return base.manifest.sealed
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _rejects(folder: Path) -> pa.Table:
+    return pa.concat_tables([load_table(folder / "rejects.arrow"), *staged_tables(folder, "rejects")])
+
+
+def _match(writer: Writer, settings: Settings, each: Each, report: Report) -> _Matching:
+    folder = writer.folder
+    [texts_new] = each(gather_texts, [(folder, writer.archive, writer.base, settings)], report)
+    arguments = [(folder, settings.sign, settings.run.workers)]
+    [(candidates, capped)] = each(pair_texts, arguments, report)
+    chunks = range(chunks_of(candidates))
+    each(align_chunk, [(folder, chunk, settings.align) for chunk in chunks], report)
+    arguments = [(folder, writer.base, load_matched(folder), settings.align)]
+    [folded] = in_order(fold, arguments, report)
+    return _Matching(folded, texts_new, candidates, capped)
+
+
+def _summary(
+    run_id: str,
+    archive: Archive,
+    plan: Plan,
+    counts: list[BatchCounts],
+    rejects: pa.Table,
+    matching: _Matching | None,
+) -> RunSummary:
+    """Return the counts of a run, after checking that no source is missing.
+
+    Raises:
+        ContractError: found is not new + known + rejected.
+    """
+    new = sum(one.sources for one in counts)
+    rejected = rejects.num_rows + plan.known_rejects
+    if plan.found != new + plan.known + rejected:
+        raise ContractError(
+            f"sources: {plan.found} found, but {new} new + {plan.known} known + {rejected} rejected"
+        )
+    summary = RunSummary(
+        run_id=run_id,
+        archive=str(archive.path),
+        version=None,
+        sources_found=plan.found,
+        sources_new=new,
+        sources_known=plan.known,
+        sources_rejected=rejected,
+        rejects_by_reason=dict(
+            sorted((row["values"], row["counts"]) for row in rejects.column("reason").value_counts().to_pylist())
+        ),
+        bytes_read=sum(one.bytes_read for one in counts),
+    )
+    if matching is None:
+        return summary
+    folded = matching.folded
+    values = asdict(summary) | {
+        "documents_new": folded.documents,
+        "paragraphs_seen": folded.paragraphs,
+        "paragraphs_repeated": folded.paragraphs - matching.texts_new,
+        "paragraphs_kept": matching.texts_new - folded.texts_folded,
+        "paragraphs_folded": folded.texts_folded,
+        "candidates": matching.candidates,
+        "buckets_capped": matching.capped,
+        "overlaps_found": folded.added["overlaps"].num_rows,
+    }
+    return RunSummary(**values)
+
+
+def _timed(summary: RunSummary, started: float, version: int | None = None) -> RunSummary:
+    values = asdict(summary) | {"version": version, "seconds": time.perf_counter() - started}
+    return RunSummary(**values)
+
+
+def _run_row(
+    summary: RunSummary,
+    settings: Settings,
+    sealed: dict[str, Any],
+    started_at: datetime,
+    flow_run_id: str | None,
+    matching: _Matching | None,
+) -> pa.Table:
+    row = {
+        "run_id": summary.run_id,
+        "version": __version__,
+        "settings": json.dumps(sealed["settings"], sort_keys=True),
+        "seal": settings.seal(STAGE_VERSIONS),
+        "started_at": started_at,
+        "finished_at": datetime.now(UTC),
+        "flow_run_id": flow_run_id,
+        "texts_new": matching.texts_new if matching else 0,
+        "texts_folded": summary.paragraphs_folded,
+    }
+    counted = asdict(summary)
+    row |= {name: counted[name] for name in RUNS.names if name in counted and name not in row}
+    return pa.Table.from_pylist([row], schema=RUNS)
+
+
+def _changes(
+    writer: Writer,
+    sealed: dict[str, Any],
+    rejects: pa.Table,
+    run: pa.Table,
+    matching: _Matching | None,
+) -> Changes:
+    added = dict(matching.folded.added) if matching else {}
+    added |= {"rejects": rejects, "runs": run}
+    for name, rows in added.items():
+        if "run_id" in TABLES[name].names and "run_id" not in rows.column_names:
+            column = pa.repeat(writer.run_id, rows.num_rows)
+            rows = rows.append_column("run_id", column)
+        added[name] = rows.select(TABLES[name].names).cast(TABLES[name])
+    withdrawn = matching.folded.withdrawn if matching else {}
+    segment = writer.run_id if matching else None
+    return Changes(added, withdrawn, sealed, segment)

@@ -1,0 +1,53 @@
+"""What a run keeps in its folder between steps: Arrow files and numpy arrays that can be mapped.
+
+::
+
+    plan.arrow              files to read, with the batch that each is in
+    batch-00000/            sources, rejects, documents, occurrences, texts and words of a batch
+    texts/                  the distinct texts of the run, and old ones that share a bucket with them
+    pairs.npy, aligned-*    candidates, and what became of them
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Columns = TypeVar("Columns", bound=tuple[Any, ...])
+
+
+def save_table(table: pa.Table, path: Path) -> None:
+    """Write a table as an Arrow file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def load_table(path: Path) -> pa.Table:
+    """Map a table that ``save_table`` wrote; its pages are read when they are needed."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
+def save_arrays(columns: tuple[Any, ...], folder: Path) -> None:
+    """Write each field of a named tuple of arrays as a file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, values in zip(_names(type(columns)), columns, strict=True):
+        np.save(folder / f"{name}.npy", values)
+
+
+def load_arrays(kind: type[Columns], folder: Path) -> Columns:
+    """Map a named tuple of arrays that ``save_arrays`` wrote."""
+    return kind(*(load_array(folder / f"{name}.npy") for name in _names(kind)))
+
+
+def load_array(path: Path) -> npt.NDArray[Any]:
+    """Map one array."""
+    return np.asarray(np.load(path, mmap_mode="r"))
+
+
+def _names(kind: type[tuple[Any, ...]]) -> tuple[str, ...]:
+    return kind._fields  # type: ignore[attr-defined,no-any-return]  # a named tuple has them

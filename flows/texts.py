@@ -1,0 +1,137 @@
+"""Texts with their words and windows, in the form that matching takes them: flat columns."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dedup.signatures import Windows, cut_windows, hash_bands
+from dedup.words import Words, find_words
+from records.columns import bytes_of, digests_of, places_of, sortable, string_array, take_spans
+from records.settings import SignSettings
+
+Bytes = npt.NDArray[np.uint8]
+Positions = npt.NDArray[np.int64]
+
+
+class Texts(NamedTuple):
+    """Distinct texts, sorted by digest.
+
+    Attributes:
+        digests: uint8, shape (texts, 16).
+        buffer: uint8, the texts as UTF-8, one behind the other.
+        offsets: int64, shape (texts + 1,), in bytes of ``buffer``.
+    """
+
+    digests: Bytes
+    buffer: Bytes
+    offsets: Positions
+
+    def strings(self, numbers: Positions | None = None) -> pa.Array:
+        """Return some texts, or all, as an Arrow array of large strings."""
+        starts, ends = self.offsets[:-1], self.offsets[1:]
+        if numbers is not None:
+            starts, ends = starts[numbers], ends[numbers]
+        return string_array(self.buffer, starts, ends)
+
+
+def distinct_texts(digests: Bytes, buffer: Bytes, starts: Positions, ends: Positions) -> Texts:
+    """Return each of many texts once.
+
+    Args:
+        digests: uint8, shape (spans, 16), of the texts in the spans.
+        buffer: uint8, UTF-8.
+        starts, ends: int64, shape (spans,), in bytes of ``buffer``.
+    """
+    _, firsts = np.unique(sortable(digests), return_index=True)
+    return Texts(digests[firsts], *take_spans(buffer, starts[firsts], ends[firsts]))
+
+
+def texts_of(ids: pa.Array, strings: pa.Array) -> Texts:
+    """Return texts from their ids in hex and the texts themselves."""
+    buffer, offsets = bytes_of(strings)
+    return distinct_texts(digests_of(ids), buffer, offsets[:-1], offsets[1:])
+
+
+def merge_texts(parts: list[Texts]) -> tuple[Texts, Positions]:
+    """Return the texts of several parts, each once, and which text of all parts each one is.
+
+    Returns:
+        the texts; and int64, shape (texts,), numbers into the parts one behind the other.
+    """
+    digests = np.concatenate([part.digests for part in parts])
+    buffer = np.concatenate([part.buffer for part in parts])
+    shifts = np.cumsum([0, *(len(part.buffer) for part in parts)])
+    starts = np.concatenate([p.offsets[:-1] + s for p, s in zip(parts, shifts, strict=False)])
+    ends = np.concatenate([p.offsets[1:] + s for p, s in zip(parts, shifts, strict=False)])
+    _, firsts = np.unique(sortable(digests), return_index=True)
+    return Texts(digests[firsts], *take_spans(buffer, starts[firsts], ends[firsts])), firsts
+
+
+def take_texts(texts: Texts, numbers: Positions) -> Texts:
+    """Return the texts with these numbers, ascending."""
+    starts, ends = texts.offsets[:-1][numbers], texts.offsets[1:][numbers]
+    return Texts(texts.digests[numbers], *take_spans(texts.buffer, starts, ends))
+
+
+def numbers_of(texts: Texts, digests: Bytes) -> Positions:
+    """Return the numbers of texts by their digests; -1 for a text that is not there."""
+    return places_of(texts.digests, digests)
+
+
+class Marked(NamedTuple):
+    """What matching needs of texts: their words, and their windows with the bands hashed.
+
+    Attributes:
+        words: of all texts.
+        windows: of all texts.
+        bands: uint32, shape (windows, bands).
+    """
+
+    words: Words
+    windows: Windows
+    bands: npt.NDArray[np.uint32]
+
+
+def mark(texts: Texts, settings: SignSettings) -> Marked:
+    """Find the words and windows of texts, and sign the windows."""
+    words = find_words(texts.buffer, texts.offsets[:-1], texts.offsets[1:])
+    windows = cut_windows(words, settings)
+    return Marked(words, windows, hash_bands(windows, settings))
+
+
+def take_marked(parts: list[Marked], numbers: Positions) -> Marked:
+    """Return what was found of the texts with these numbers into the parts, in that order."""
+    words = [part.words for part in parts]
+    windows = [part.windows for part in parts]
+    taken_words = _take_words(words, numbers)
+    counts = [len(one.offsets) - 1 for one in words]
+    text_shift = np.cumsum([0, *counts])
+    shingle_shift = np.cumsum([0, *(len(one.shingles) for one in windows)])
+    texts = np.concatenate([w.texts + s for w, s in zip(windows, text_shift, strict=False)])
+    starts = np.concatenate([w.starts + s for w, s in zip(windows, shingle_shift, strict=False)])
+    ends = np.concatenate([w.ends + s for w, s in zip(windows, shingle_shift, strict=False)])
+    bands = np.concatenate([part.bands for part in parts])
+    shingles = np.concatenate([one.shingles for one in windows])
+    per_text = np.bincount(texts, minlength=int(text_shift[-1]))
+    first_window = np.cumsum(per_text) - per_text
+    order, offsets = take_spans(
+        np.arange(len(texts)), first_window[numbers], (first_window + per_text)[numbers]
+    )
+    owner = np.repeat(np.arange(len(numbers)), np.diff(offsets))
+    return Marked(taken_words, Windows(shingles, owner, starts[order], ends[order]), bands[order])
+
+
+def _take_words(parts: list[Words], numbers: Positions) -> Words:
+    shifts = np.cumsum([0, *(len(one.hashes) for one in parts)])
+    starts = np.concatenate([w.offsets[:-1] + s for w, s in zip(parts, shifts, strict=False)])
+    ends = np.concatenate([w.offsets[1:] + s for w, s in zip(parts, shifts, strict=False)])
+    starts, ends = starts[numbers], ends[numbers]
+    hashes, offsets = take_spans(np.concatenate([w.hashes for w in parts]), starts, ends)
+    first_bytes, _ = take_spans(np.concatenate([w.starts for w in parts]), starts, ends)
+    last_bytes, _ = take_spans(np.concatenate([w.ends for w in parts]), starts, ends)
+    kinds, _ = take_spans(np.concatenate([w.kinds for w in parts]), starts, ends)
+    return Words(offsets, hashes, first_bytes, last_bytes, kinds)

@@ -1,0 +1,81 @@
+"""Flat columns: spans of one long array, taken in another order, counted and sorted."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from records.compiled import kernel
+
+Values = TypeVar("Values", bound=np.generic)
+Bytes = npt.NDArray[np.uint8]
+Positions = npt.NDArray[np.int64]
+
+
+@kernel
+def take_spans(
+    values: npt.NDArray[Values], starts: Positions, ends: Positions
+) -> tuple[npt.NDArray[Values], Positions]:
+    """Return spans of ``values`` one behind the other, and their offsets, shape (spans + 1,)."""
+    offsets = np.zeros(len(starts) + 1, dtype=np.int64)
+    for k in range(len(starts)):
+        offsets[k + 1] = offsets[k] + ends[k] - starts[k]
+    taken = np.empty(offsets[-1], dtype=values.dtype)
+    for k in range(len(starts)):
+        taken[offsets[k] : offsets[k + 1]] = values[starts[k] : ends[k]]
+    return taken, offsets
+
+
+@kernel
+def count_characters(buffer: Bytes, starts: Positions, ends: Positions) -> Positions:
+    """Return the characters in each span of UTF-8."""
+    counts = np.zeros(len(starts), dtype=np.int64)
+    for k in range(len(starts)):
+        continued = 0
+        for at in range(starts[k], ends[k]):
+            continued += (buffer[at] & 0xC0) == 0x80
+        counts[k] = ends[k] - starts[k] - continued
+    return counts
+
+
+def string_array(buffer: Bytes, starts: Positions, ends: Positions) -> pa.Array:
+    """Return spans of UTF-8 as an Arrow array of large strings."""
+    taken, offsets = take_spans(buffer, starts, ends)
+    return pa.LargeStringArray.from_buffers(len(starts), pa.py_buffer(offsets), pa.py_buffer(taken))
+
+
+def bytes_of(strings: pa.Array) -> tuple[Bytes, Positions]:
+    """Return an array of strings as UTF-8 and offsets, shape (strings + 1,)."""
+    flat = strings.cast(pa.large_string())
+    if isinstance(flat, pa.ChunkedArray):
+        flat = flat.combine_chunks()
+    offsets = np.frombuffer(flat.buffers()[1], dtype=np.int64)[flat.offset :][: len(flat) + 1]
+    held = flat.buffers()[2]
+    buffer = np.frombuffer(held, dtype=np.uint8) if held else np.empty(0, dtype=np.uint8)
+    return buffer, offsets
+
+
+def sortable(digests: Bytes) -> npt.NDArray[np.bytes_]:
+    """Return digests, uint8 of shape (n, width), as values that sort and compare as their bytes."""
+    width = digests.shape[1]
+    return np.ascontiguousarray(digests).view(f"S{width}").reshape(-1)
+
+
+def places_of(held: Bytes, wanted: Bytes) -> Positions:
+    """Return where digests stand among sorted ones: int64, shape (wanted,), -1 where they do not."""
+    keys, sought = sortable(held), sortable(wanted)
+    if len(keys) == 0:
+        return np.full(len(sought), -1, dtype=np.int64)
+    place = np.minimum(np.searchsorted(keys, sought), len(keys) - 1)
+    return np.where(keys[place] == sought, place, -1)
+
+
+def digests_of(hex_ids: pa.Array) -> Bytes:
+    """Return ids in hex as digests: uint8, shape (ids, 16)."""
+    buffer, offsets = bytes_of(hex_ids)
+    letters = buffer[offsets[0] : offsets[-1]] if len(offsets) else buffer
+    nibbles = (letters & 15) + np.where(letters > 0x39, 9, 0).astype(np.uint8)
+    return (nibbles[0::2] << 4 | nibbles[1::2]).reshape(-1, 16)

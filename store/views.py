@@ -1,0 +1,178 @@
+"""Query an archive with DuckDB: every table as a view, and the views that join them.
+
+- ``witnesses``: each occurrence with its document's title, date and first URI.
+- ``folds``: each text with the paragraph that stands for it.
+- ``passages``: what two documents share, in characters of each; neighbours merged to one passage.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from records.schemas import TABLES
+from store.archive import Snapshot
+
+if TYPE_CHECKING:
+    import duckdb
+
+MERGE_GAP_CHARS = 40
+"""Passages of two documents that are no farther apart on both sides are told as one."""
+MIN_EXACT_WORDS = 5
+"""An identical text of fewer words is no passage of its own; it is still stored once."""
+
+_WITNESSES = """
+    SELECT o.*, d.title, d.published_at, s.uri
+    FROM occurrences o
+    JOIN documents d USING (document_id)
+    JOIN (SELECT document_id, min(uri) AS uri FROM sources GROUP BY document_id) s
+        USING (document_id)
+"""
+
+_FOLDS = """
+    SELECT paragraph_id AS text_id, paragraph_id, text, words FROM paragraphs
+    UNION ALL SELECT text_id, paragraph_id, text, words FROM variants
+"""
+
+# Where position p of a normalised text stands in its document; see ``occurrences`` in the schemas.
+_IN_DOCUMENT = """
+    CREATE MACRO in_document(p, start_char, shift_at, shift_by) AS start_char + p
+        + coalesce(shift_by[len(list_filter(shift_at, lambda x: x <= p))], 0)
+"""
+
+_PASSAGES = """
+WITH pieces AS (
+    SELECT
+        a.document_id AS left_id, b.document_id AS right_id, v.relation,
+        in_document(v.left_start_char, a.start_char, a.shift_at, a.shift_by) AS left_start,
+        in_document(v.left_end_char, a.start_char, a.shift_at, a.shift_by) AS left_end,
+        in_document(v.right_start_char, b.start_char, b.shift_at, b.shift_by) AS right_start,
+        in_document(v.right_end_char, b.start_char, b.shift_at, b.shift_by) AS right_end,
+        v.left_passage AS left_text, v.right_passage AS right_text,
+        v.matched_words, v.left_words + v.right_words - v.matched_words AS union_words
+    FROM "overlaps" v
+    JOIN occurrences a ON a.text_id = v.left_text_id
+    JOIN occurrences b ON b.text_id = v.right_text_id
+    WHERE a.document_id <> b.document_id {overlap_filter}
+    UNION ALL
+    SELECT
+        a.document_id, b.document_id, 'exact', a.start_char, a.end_char, b.start_char, b.end_char,
+        f.text, f.text, f.words, f.words
+    FROM occurrences a
+    JOIN occurrences b ON a.text_id = b.text_id AND a.document_id < b.document_id
+    JOIN folds f ON f.text_id = a.text_id
+    WHERE f.words >= {min_exact_words} {overlap_filter}
+),
+firsts AS (
+    SELECT document_id, published_at, min(uri) AS uri
+    FROM documents JOIN sources USING (document_id) GROUP BY ALL
+),
+directed AS (
+    SELECT
+        p.*,
+        row(l.published_at IS NULL, l.published_at, l.uri)
+            <= row(r.published_at IS NULL, r.published_at, r.uri) AS is_forward
+    FROM pieces p
+    JOIN firsts l ON l.document_id = p.left_id
+    JOIN firsts r ON r.document_id = p.right_id
+),
+ordered AS (
+    SELECT
+        if(is_forward, left_id, right_id) AS left_document_id,
+        if(is_forward, right_id, left_id) AS right_document_id,
+        if(is_forward, left_start, right_start) AS left_start_char,
+        if(is_forward, left_end, right_end) AS left_end_char,
+        if(is_forward, right_start, left_start) AS right_start_char,
+        if(is_forward, right_end, left_end) AS right_end_char,
+        if(is_forward, left_text, right_text) AS left_passage,
+        if(is_forward, right_text, left_text) AS right_passage,
+        matched_words, union_words, relation
+    FROM directed
+),
+marked AS (
+    SELECT *, coalesce(
+        left_start_char - lag(left_end_char) OVER neighbours BETWEEN 0 AND {merge_gap}
+        AND right_start_char - lag(right_end_char) OVER neighbours BETWEEN 0 AND {merge_gap},
+        false) AS goes_on
+    FROM ordered
+    WINDOW neighbours AS (
+        PARTITION BY left_document_id, right_document_id
+        ORDER BY left_start_char, right_start_char, left_end_char, right_end_char
+    )
+),
+numbered AS (
+    SELECT *, sum(if(goes_on, 0, 1)) OVER (
+        PARTITION BY left_document_id, right_document_id
+        ORDER BY left_start_char, right_start_char, left_end_char, right_end_char
+        ROWS UNBOUNDED PRECEDING
+    ) AS passage
+    FROM marked
+)
+SELECT
+    left_document_id,
+    min(left_start_char) AS left_start_char,
+    max(left_end_char) AS left_end_char,
+    right_document_id,
+    min(right_start_char) AS right_start_char,
+    max(right_end_char) AS right_end_char,
+    string_agg(left_passage, ' ' ORDER BY left_start_char) AS left_passage,
+    string_agg(right_passage, ' ' ORDER BY left_start_char) AS right_passage,
+    sum(matched_words)::BIGINT AS matched_words,
+    (sum(matched_words) / sum(union_words))::FLOAT AS resemblance,
+    CASE
+        WHEN bool_and(relation = 'exact') THEN 'exact'
+        WHEN bool_and(relation IN ('exact', 'near')) THEN 'near'
+        WHEN bool_and(relation IN ('exact', 'near', 'contained')) THEN 'contained'
+        ELSE 'partial'
+    END AS relation
+FROM numbered
+GROUP BY left_document_id, right_document_id, passage
+"""
+
+
+def connect(snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
+    """Return a DuckDB connection in memory, with a view for each table and each view above."""
+    import duckdb  # takes a tenth of a second, which commands without a query need not wait for
+
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+    for name in TABLES:
+        files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in snapshot.files(name))
+        connection.execute(f'CREATE VIEW "{name}" AS FROM read_parquet([{files}])')
+    connection.execute(f"CREATE VIEW witnesses AS {_WITNESSES}")
+    connection.execute(f"CREATE VIEW folds AS {_FOLDS}")
+    connection.execute(_IN_DOCUMENT)
+    connection.execute(f"CREATE VIEW passages AS {_passages_query('')}")
+    return connection
+
+
+def passages(snapshot: Snapshot, document_id: str | None = None, limit: int = 20) -> pa.Table:
+    """Return passages that documents share, those with most matching words first.
+
+    The left document is the earlier one: by date of publication, undated after dated, then by URI.
+
+    Args:
+        document_id: only passages of this document, on either side.
+        limit: at most so many.
+    """
+    wanted = "AND $document IN (a.document_id, b.document_id)" if document_id else ""
+    query = f"""
+        WITH found AS ({_passages_query(wanted)})
+        SELECT f.*, l.uri AS left_uri, r.uri AS right_uri
+        FROM found f
+        JOIN (SELECT document_id, min(uri) AS uri FROM sources GROUP BY 1) l
+            ON l.document_id = left_document_id
+        JOIN (SELECT document_id, min(uri) AS uri FROM sources GROUP BY 1) r
+            ON r.document_id = right_document_id
+        ORDER BY matched_words DESC, left_document_id, right_document_id, left_start_char
+        LIMIT {int(limit)}
+    """
+    with connect(snapshot) as connection:
+        parameters = {"document": document_id} if document_id else {}
+        return connection.execute(query, parameters).to_arrow_table()
+
+
+def _passages_query(overlap_filter: str) -> str:
+    return _PASSAGES.format(
+        overlap_filter=overlap_filter, min_exact_words=MIN_EXACT_WORDS, merge_gap=MERGE_GAP_CHARS
+    )
