@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dedup.signatures import Hashes, Positions, Windows
+from records.columns import distinct
 from records.compiled import inlined, kernel
 from records.settings import SignSettings
 
@@ -62,15 +63,20 @@ def pair_band(
         is_new: shape (texts,); a pair of two texts that are not new was seen by an earlier run.
     """
     pairs, capped = _pair_band(
-        buckets, *windows, is_new, settings.max_bucket_windows, settings.min_shared_shingles
+        buckets,
+        *windows,
+        is_new,
+        settings.max_bucket_windows,
+        settings.min_shared_shingles,
+        settings.min_shared_share,
     )
-    return _unpacked(np.unique(pairs), capped)
+    return _unpacked(distinct(pairs), capped)
 
 
 def merge_candidates(parts: Sequence[Candidates]) -> Candidates:
     """Return the candidates of several bands as one."""
     packed = [_packed(part) for part in parts]
-    merged = np.unique(np.concatenate(packed)) if packed else np.empty(0, dtype=np.uint64)
+    merged = distinct(np.concatenate(packed)) if packed else np.empty(0, dtype=np.uint64)
     return _unpacked(merged, sum(part.capped for part in parts))
 
 
@@ -95,6 +101,7 @@ def _pair_band(
     is_new: npt.NDArray[np.bool_],
     max_windows: int,
     min_shared: int,
+    min_share: float,
 ) -> tuple[Buckets, int]:
     half, low = np.uint64(32), np.uint64(0xFFFFFFFF)
     pairs = np.empty(1024, dtype=np.uint64)
@@ -114,7 +121,9 @@ def _pair_band(
                 if left == right or not (is_new[left] or is_new[right]):
                     continue
                 left_shingles = shingles[starts[left_window] : ends[left_window]]
-                if _shared(left_shingles, right_shingles) < min_shared:
+                shorter = min(len(left_shingles), len(right_shingles))
+                shared = _shared(left_shingles, right_shingles)
+                if shared < min_shared or shared < min_share * shorter:
                     continue
                 if count == len(pairs):
                     larger = np.empty(2 * count, dtype=np.uint64)

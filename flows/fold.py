@@ -60,14 +60,14 @@ def fold(
     documents, occurrences = _new_documents(folder, base)
     is_near = relate(matched.left_share, matched.right_share, settings.fold_share) == NEAR
     touched = _touched_texts(matched, is_near, occurrences, sources, base)
-    members, is_new = _members(matched, touched)
+    members, words, is_new = _members(matched, touched)
     cluster = _clusters(members, matched, is_near, touched)
     witnesses = _witnesses(members, occurrences, documents, sources, touched)
     firsts = _first_of_clusters(witnesses, cluster)
     representative = np.empty(len(cluster), dtype=np.int64)  # by cluster
     chosen = witnesses.number[firsts]
     representative[cluster[chosen]] = chosen
-    paragraphs = _paragraph_rows(members, witnesses.rows.take(pa.array(firsts)), chosen)
+    paragraphs = _paragraph_rows(members, words, witnesses.rows.take(pa.array(firsts)), chosen)
     folded = np.flatnonzero(representative[cluster] != np.arange(len(cluster)))
     variants = _variant_rows(members, folded, representative[cluster[folded]], settings)
     added, withdrawn = _changed(paragraphs, variants, touched)
@@ -162,7 +162,7 @@ def _touched_texts(
         """)
         folds = "folds SEMI JOIN clusters USING (paragraph_id)"
         tables = [
-            connection.execute(query).to_arrow_table()
+            connection.sql(query).to_arrow_table()
             for query in (
                 f"SELECT * FROM {folds}",
                 "FROM paragraphs SEMI JOIN clusters USING (paragraph_id)",
@@ -178,14 +178,17 @@ def _touched_texts(
 
 def _members(
     matched: Matched, touched: _Touched | None
-) -> tuple[Texts, npt.NDArray[np.bool_]]:
-    """Return all texts whose cluster the run decides, and which of them are new."""
+) -> tuple[Texts, npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    """Return all texts whose cluster the run decides, their words, and which of them are new."""
     new = np.flatnonzero(matched.is_new)
-    parts = [matched.texts] if len(new) == len(matched.is_new) else [take_texts(matched.texts, new)]
-    if touched is not None:
-        parts.append(texts_of(touched.folds.column("text_id"), touched.folds.column("text")))
-    texts, came_from = merge_texts(parts)
-    return texts, came_from < len(new)
+    sizes = np.diff(matched.words.offsets)[new].astype(np.int32)
+    if touched is None:
+        return matched.texts, sizes, matched.is_new
+    folds = touched.folds.sort_by("text_id")  # as digests sort
+    old = texts_of(folds.column("text_id"), folds.column("text"))
+    texts, came_from = merge_texts([take_texts(matched.texts, new), old])
+    sizes = np.concatenate((sizes, folds.column("words").to_numpy()))
+    return texts, sizes[came_from], came_from < len(new)
 
 
 def _clusters(
@@ -252,13 +255,14 @@ def _first_of_clusters(witnesses: _Witnesses, cluster: Positions) -> Positions:
     )
 
 
-def _paragraph_rows(members: Texts, rows: pa.Table, chosen: Positions) -> pa.Table:
+def _paragraph_rows(
+    members: Texts, words: npt.NDArray[np.int32], rows: pa.Table, chosen: Positions
+) -> pa.Table:
     """Return the rows of paragraphs, without ``run_id``."""
-    words = find_words(members.buffer, members.offsets[:-1][chosen], members.offsets[1:][chosen])
     columns: dict[str, Any] = {
         "paragraph_id": hex_strings(members.digests[chosen]),
         "text": members.strings(chosen),
-        "words": np.diff(words.offsets).astype(np.int32),
+        "words": words[chosen],
     }
     for name in ("language", "document_id", "uri", "title", "published_at", "ordinal", *_SPANS):
         columns[name] = rows.column(name)
@@ -329,9 +333,8 @@ def _overlap_rows(matched: Matched, settings: AlignSettings) -> pa.Table:
         begin = texts.offsets[number]
         start = begin + words.starts[words.offsets[number] + first]
         end = begin + words.ends[words.offsets[number] + last - 1]
-        start_char = count_characters(texts.buffer, begin, start)
-        columns[f"{side}_start_char"] = start_char
-        columns[f"{side}_end_char"] = start_char + count_characters(texts.buffer, start, end)
+        for bound, position in (("start", start), ("end", end)):
+            columns[f"{side}_{bound}_char"] = _as_characters(texts, number, position - begin)
         columns[f"{side}_passage"] = string_array(texts.buffer, start, end)
         columns[f"{side}_words"] = (last - first).astype(np.int32)
     together = columns["left_words"] + columns["right_words"] - passages.matched
@@ -346,6 +349,17 @@ def _overlap_rows(matched: Matched, settings: AlignSettings) -> pa.Table:
     }
     names = [name for name in TABLES["overlaps"].names if name != "run_id"]
     return pa.table({name: columns[name] for name in names})
+
+
+def _as_characters(texts: Texts, number: Positions, position: Positions) -> Positions:
+    """Return positions in texts in characters, from bytes; the same where a text is ASCII."""
+    begins = texts.offsets[:-1]
+    is_ascii = count_characters(texts.buffer, begins, texts.offsets[1:]) == np.diff(texts.offsets)
+    characters = position.astype(np.int64)
+    other = np.flatnonzero(~is_ascii[number])
+    begin = begins[number[other]]
+    characters[other] = count_characters(texts.buffer, begin, begin + position[other])
+    return characters
 
 
 def _check(

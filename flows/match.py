@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dedup.alignment import Passages, Ranked, align_pairs, rank_words
-from dedup.candidates import Candidates, merge_candidates, pair_band, sort_buckets
+from dedup.candidates import Buckets, Candidates, merge_candidates, pair_band, sort_buckets
 from dedup.clusters import aligned_words
 from dedup.signatures import Windows
 from dedup.words import Words
@@ -20,13 +20,15 @@ from flows.read import staged_batches
 from flows.staging import load_array, load_arrays, save_arrays
 from flows.texts import (
     Bytes,
+    Hashes,
     Marked,
     Positions,
     Texts,
     mark,
     merge_texts,
-    take_marked,
+    take_column,
     take_texts,
+    take_windows,
     texts_of,
 )
 from records.ids import hex_strings
@@ -41,43 +43,66 @@ PAIRS_IN_CHUNK = 250_000
 def gather_texts(folder: Path, archive: Archive, base: Snapshot | None, settings: Settings) -> int:
     """Put together the new texts of all batches and the old ones that share a bucket with them.
 
-    Writes ``texts/`` (texts, words, ranked words, windows, bands, which are new) and the index
-    segment of the new texts, which counts once the run commits. Returns the number of new texts.
+    Writes ``texts/`` (texts, words, ranked words, windows, sorted buckets, which are new) and the
+    index segment of the new texts, which counts once the run commits. Returns how many are new.
     """
     batches = staged_batches(folder)
-    texts, came_from = merge_texts([batch.texts() for batch in batches])
+    parts = [batch.marked() for batch in batches]
     segments = segment_folders(archive, base, settings)
-    is_new = ~known_texts(segments, texts.digests)
-    marked = take_marked([batch.marked() for batch in batches], came_from)
-    if not is_new.all():
-        texts, marked = _only(texts, marked, np.flatnonzero(is_new))
-    sorted_bands = [sort_buckets(marked.bands[:, band]) for band in range(marked.bands.shape[1])]
-    _save_segment(archive.index / folder.name, texts, marked, sorted_bands)
-    old = sharing_texts(segments, iter(sorted_bands), settings.sign.max_bucket_windows)
+    texts, came_from = merge_texts([batch.texts() for batch in batches])
+    texts, came_from = _only(texts, came_from, ~known_texts(segments, texts.digests))
     is_new = np.ones(len(texts.digests), dtype=np.bool_)
-    if len(old) and base is not None:
-        texts, marked, is_new = _with_old(texts, marked, _load_texts(base, old), settings)
+    with ThreadPoolExecutor(settings.run.workers) as pool:
+        windows, bands = take_windows(parts, came_from)
+        buckets = _sort_bands(bands, pool)
+        _save_segment(archive.index / folder.name, texts, windows, buckets)
+        old = sharing_texts(segments, buckets, settings.sign.max_bucket_windows)
+        if len(old) and base is not None:
+            old_texts = _load_texts(base, old)
+            texts, order = merge_texts([texts, old_texts])
+            is_new = order < len(is_new)
+            all_parts = sum(len(part.words.offsets) - 1 for part in parts)
+            came_from = np.concatenate((came_from, all_parts + np.arange(len(old))))[order]
+            parts.append(mark(old_texts, settings))
+            windows, bands = take_windows(parts, came_from)
+            buckets = _sort_bands(bands, pool)
+        _save_marked(folder / "texts", parts, came_from, pool)
     target = folder / "texts"
     save_arrays(texts, target)
-    save_arrays(marked.words, target / "words")
-    save_arrays(rank_words(marked.words, settings.align), target / "ranked")
-    save_arrays(marked.windows, target / "windows")
-    np.save(target / "bands.npy", marked.bands)
+    save_arrays(windows, target / "windows")
+    for band, entries in enumerate(buckets):
+        np.save(target / f"buckets-{band:03d}.npy", entries)
     np.save(target / "is_new.npy", is_new)
     return int(is_new.sum())
 
 
-def _only(texts: Texts, marked: Marked, numbers: Positions) -> tuple[Texts, Marked]:
-    return take_texts(texts, numbers), take_marked([marked], numbers)
+def _save_marked(
+    target: Path, parts: list[Marked], came_from: Positions, pool: ThreadPoolExecutor
+) -> None:
+    """Write the words and ranked words of texts, a column at a time, so that few are held."""
+
+    def save(kind: str, name: str) -> None:
+        column = take_column([getattr(part, kind) for part in parts], name, came_from)
+        np.save(target / kind / f"{name}.npy", column)
+
+    columns = [("words", name) for name in Words._fields]
+    columns += [("ranked", name) for name in Ranked._fields]
+    for kind in ("words", "ranked"):
+        (target / kind).mkdir(parents=True)
+    list(pool.map(lambda column: save(*column), columns))
 
 
-def _with_old(
-    texts: Texts, marked: Marked, old: Texts, settings: Settings
-) -> tuple[Texts, Marked, npt.NDArray[np.bool_]]:
-    """Return new and old texts as one, and which are new."""
-    merged, came_from = merge_texts([texts, old])
-    both = take_marked([marked, mark(old, settings.sign)], came_from)
-    return merged, both, came_from < len(texts.digests)
+def _only(
+    texts: Texts, came_from: Positions, wanted: npt.NDArray[np.bool_]
+) -> tuple[Texts, Positions]:
+    if wanted.all():
+        return texts, came_from
+    return take_texts(texts, np.flatnonzero(wanted)), came_from[wanted]
+
+
+def _sort_bands(bands: Hashes, pool: ThreadPoolExecutor) -> list[Buckets]:
+    """Return the buckets of each band in order."""
+    return list(pool.map(lambda band: sort_buckets(bands[:, band]), range(bands.shape[1])))
 
 
 def segment_folders(archive: Archive, base: Snapshot | None, settings: Settings) -> list[Path]:
@@ -89,32 +114,32 @@ def segment_folders(archive: Archive, base: Snapshot | None, settings: Settings)
     if not lost:
         return folders
     with connect(base) as connection:
-        rows = connection.execute("SELECT text_id, text FROM folds").to_arrow_table()
+        rows = connection.sql("SELECT text_id, text FROM folds").to_arrow_table()
     texts = texts_of(rows.column("text_id"), rows.column("text"))
     held = known_texts([folder for folder in folders if folder not in lost], texts.digests)
-    texts, marked = _only(texts, mark(texts, settings.sign), np.flatnonzero(~held))
-    sorted_bands = [sort_buckets(marked.bands[:, band]) for band in range(marked.bands.shape[1])]
-    _save_segment(lost[0], texts, marked, sorted_bands)
+    texts = take_texts(texts, np.flatnonzero(~held))
+    marked = mark(texts, settings)
+    with ThreadPoolExecutor(settings.run.workers) as pool:
+        buckets = _sort_bands(marked.bands, pool)
+    _save_segment(lost[0], texts, marked.windows, buckets)
     for folder in lost[1:]:
-        write_segment(folder, texts.digests[:0], [entries[:0] for entries in sorted_bands])
+        write_segment(folder, texts.digests[:0], (), (len(buckets), 0))
     return folders
 
 
-def _save_segment(
-    folder: Path, texts: Texts, marked: Marked, sorted_bands: list[npt.NDArray[np.uint64]]
-) -> None:
-    """Write a segment whose entries number texts, not windows."""
+def _save_segment(folder: Path, texts: Texts, windows: Windows, buckets: list[Buckets]) -> None:
+    """Write a segment, whose entries number texts instead of windows."""
     low = np.uint64(0xFFFFFFFF)
-    owner = marked.windows.texts.astype(np.uint64)
-    entries = [(band & ~low) | owner[(band & low).astype(np.int64)] for band in sorted_bands]
-    write_segment(folder, texts.digests, entries)
+    owner = windows.texts.astype(np.uint64)
+    entries = ((band & ~low) | owner[(band & low).astype(np.int64)] for band in buckets)
+    write_segment(folder, texts.digests, entries, (len(buckets), len(owner)))
 
 
 def _load_texts(base: Snapshot, digests: Bytes) -> Texts:
     wanted = pa.table({"text_id": hex_strings(digests)})
     with connect(base) as connection:
         connection.register("wanted", wanted)
-        rows = connection.execute(
+        rows = connection.sql(
             "SELECT text_id, text FROM folds SEMI JOIN wanted USING (text_id)"
         ).to_arrow_table()
     return texts_of(rows.column("text_id"), rows.column("text"))
@@ -123,15 +148,15 @@ def _load_texts(base: Snapshot, digests: Bytes) -> Texts:
 def pair_texts(folder: Path, settings: SignSettings, workers: int) -> tuple[int, int]:
     """Find the candidates and write them; return their number and the buckets that were capped."""
     target = folder / "texts"
-    windows = load_arrays(Windows, target / "windows")
-    bands = load_array(target / "bands.npy")
+    windows = Windows(*(np.array(column) for column in load_arrays(Windows, target / "windows")))
     is_new = np.array(load_array(target / "is_new.npy"))
 
-    def pair(band: int) -> Candidates:
-        return pair_band(sort_buckets(bands[:, band]), windows, is_new, settings)
+    def pair(path: Path) -> Candidates:
+        return pair_band(np.array(load_array(path)), windows, is_new, settings)
 
     with ThreadPoolExecutor(workers) as pool:
-        candidates = merge_candidates(list(pool.map(pair, range(bands.shape[1]))))
+        found = list(pool.map(pair, sorted(target.glob("buckets-*.npy"))))
+    candidates = merge_candidates(found)
     np.save(folder / "left.npy", candidates.left)
     np.save(folder / "right.npy", candidates.right)
     return len(candidates.left), candidates.capped

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from flows.staging import load_table, save_table
 from ingest.batch import reject_table
@@ -84,7 +85,7 @@ def plan_run(
 def planned_files(folder: Path, batch: int) -> list[FoundFile]:
     """Return the files of a batch."""
     plan = load_table(folder / "plan.arrow")
-    mine = plan.filter(pa.compute.equal(plan.column("batch"), batch))
+    mine = plan.filter(pc.equal(plan.column("batch"), batch))
     columns = (mine.column(name).to_pylist() for name in ("path", "size_bytes", "modified_ns"))
     return [FoundFile(os.fsdecode(path), size, time) for path, size, time in zip(*columns, strict=True)]
 

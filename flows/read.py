@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dedup.alignment import Ranked
 from dedup.signatures import Windows
 from dedup.words import Words
 from flows.plan import planned_files
@@ -40,7 +41,8 @@ class StagedBatch:
         """Return the words and windows of its texts."""
         words = load_arrays(Words, self.folder / "words")
         windows = load_arrays(Windows, self.folder / "windows")
-        return Marked(words, windows, load_array(self.folder / "bands.npy"))
+        ranked = load_arrays(Ranked, self.folder / "ranked")
+        return Marked(words, ranked, windows, load_array(self.folder / "bands.npy"))
 
 
 def batch_folder(folder: Path, batch: int) -> Path:
@@ -52,7 +54,7 @@ def stage_batch(folder: Path, batch: int, settings: Settings) -> BatchCounts:
     """Read a batch of the plan and stage what came out."""
     read = read_batch(planned_files(folder, batch), settings.read)
     texts = distinct_texts(read.digests, read.texts.buffer, read.texts.starts, read.texts.ends)
-    marked = mark(texts, settings.sign)
+    marked = mark(texts, settings)
     target = batch_folder(folder, batch)
     save_table(read.sources, target / "sources.arrow")
     save_table(read.rejects, target / "rejects.arrow")
@@ -60,6 +62,7 @@ def stage_batch(folder: Path, batch: int, settings: Settings) -> BatchCounts:
     save_table(read.occurrences, target / "occurrences.arrow")
     save_arrays(texts, target / "texts")
     save_arrays(marked.words, target / "words")
+    save_arrays(marked.ranked, target / "ranked")
     save_arrays(marked.windows, target / "windows")
     np.save(target / "bands.npy", marked.bands)
     return BatchCounts(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dedup.alignment import Ranked, rank_words
 from dedup.signatures import Windows, cut_windows, hash_bands
 from dedup.words import Words, find_words
 from records.columns import bytes_of, digests_of, places_of, sortable, string_array, take_spans
-from records.settings import SignSettings
+from records.settings import Settings
 
 Bytes = npt.NDArray[np.uint8]
+Hashes = npt.NDArray[np.uint32]
 Positions = npt.NDArray[np.int64]
 
 
@@ -87,51 +90,50 @@ class Marked(NamedTuple):
 
     Attributes:
         words: of all texts.
+        ranked: the same, ranked.
         windows: of all texts.
         bands: uint32, shape (windows, bands).
     """
 
     words: Words
+    ranked: Ranked
     windows: Windows
-    bands: npt.NDArray[np.uint32]
+    bands: Hashes
 
 
-def mark(texts: Texts, settings: SignSettings) -> Marked:
+def mark(texts: Texts, settings: Settings) -> Marked:
     """Find the words and windows of texts, and sign the windows."""
     words = find_words(texts.buffer, texts.offsets[:-1], texts.offsets[1:])
-    windows = cut_windows(words, settings)
-    return Marked(words, windows, hash_bands(windows, settings))
+    windows = cut_windows(words, settings.sign)
+    ranked = rank_words(words, settings.align)
+    return Marked(words, ranked, windows, hash_bands(windows, settings.sign))
 
 
-def take_marked(parts: list[Marked], numbers: Positions) -> Marked:
-    """Return what was found of the texts with these numbers into the parts, in that order."""
-    words = [part.words for part in parts]
+def take_windows(parts: Sequence[Marked], numbers: Positions) -> tuple[Windows, Hashes]:
+    """Return the windows and bands of the texts with these numbers into the parts, in that order."""
     windows = [part.windows for part in parts]
-    taken_words = _take_words(words, numbers)
-    counts = [len(one.offsets) - 1 for one in words]
-    text_shift = np.cumsum([0, *counts])
+    text_shift = np.cumsum([0, *(len(part.words.offsets) - 1 for part in parts)])
     shingle_shift = np.cumsum([0, *(len(one.shingles) for one in windows)])
     texts = np.concatenate([w.texts + s for w, s in zip(windows, text_shift, strict=False)])
     starts = np.concatenate([w.starts + s for w, s in zip(windows, shingle_shift, strict=False)])
     ends = np.concatenate([w.ends + s for w, s in zip(windows, shingle_shift, strict=False)])
-    bands = np.concatenate([part.bands for part in parts])
     shingles = np.concatenate([one.shingles for one in windows])
     per_text = np.bincount(texts, minlength=int(text_shift[-1]))
-    first_window = np.cumsum(per_text) - per_text
-    order, offsets = take_spans(
-        np.arange(len(texts)), first_window[numbers], (first_window + per_text)[numbers]
-    )
+    last = np.cumsum(per_text)
+    order, offsets = take_spans(np.arange(len(texts)), (last - per_text)[numbers], last[numbers])
     owner = np.repeat(np.arange(len(numbers)), np.diff(offsets))
-    return Marked(taken_words, Windows(shingles, owner, starts[order], ends[order]), bands[order])
+    bands = np.concatenate([part.bands for part in parts])[order]
+    return Windows(shingles, owner, starts[order], ends[order]), bands
 
 
-def _take_words(parts: list[Words], numbers: Positions) -> Words:
-    shifts = np.cumsum([0, *(len(one.hashes) for one in parts)])
-    starts = np.concatenate([w.offsets[:-1] + s for w, s in zip(parts, shifts, strict=False)])
-    ends = np.concatenate([w.offsets[1:] + s for w, s in zip(parts, shifts, strict=False)])
+def take_column(
+    parts: Sequence[Words | Ranked], name: str, numbers: Positions
+) -> npt.NDArray[Any]:
+    """Return one flat column of the texts with these numbers into the parts, or their offsets."""
+    shifts = np.cumsum([0, *(int(part.offsets[-1]) for part in parts)])
+    starts = np.concatenate([p.offsets[:-1] + s for p, s in zip(parts, shifts, strict=False)])
+    ends = np.concatenate([p.offsets[1:] + s for p, s in zip(parts, shifts, strict=False)])
     starts, ends = starts[numbers], ends[numbers]
-    hashes, offsets = take_spans(np.concatenate([w.hashes for w in parts]), starts, ends)
-    first_bytes, _ = take_spans(np.concatenate([w.starts for w in parts]), starts, ends)
-    last_bytes, _ = take_spans(np.concatenate([w.ends for w in parts]), starts, ends)
-    kinds, _ = take_spans(np.concatenate([w.kinds for w in parts]), starts, ends)
-    return Words(offsets, hashes, first_bytes, last_bytes, kinds)
+    if name == "offsets":
+        return np.concatenate(([0], np.cumsum(ends - starts)))
+    return take_spans(np.concatenate([getattr(part, name) for part in parts]), starts, ends)[0]

@@ -62,7 +62,10 @@ class SignSettings(_Stage):
         16, ge=2, description="windows of a bucket that are paired with all others in it"
     )
     min_shared_shingles: int = Field(
-        4, ge=1, description="shingles that two windows in a bucket must share to be a candidate"
+        5, ge=1, description="shingles that two windows in a bucket must share to be a candidate"
+    )
+    min_shared_share: Share = Field(
+        0.35, description="and the share of the shingles of the shorter window"
     )
 
     @model_validator(mode="after")

@@ -9,13 +9,13 @@ A segment is written by each run that brings new texts, and never changed:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from records.columns import places_of
+from records.columns import distinct, places_of
 
 Bytes = npt.NDArray[np.uint8]
 Buckets = npt.NDArray[np.uint64]
@@ -23,17 +23,24 @@ Buckets = npt.NDArray[np.uint64]
 _TEXTS, _BUCKETS = "texts.npy", "buckets.npy"
 
 
-def write_segment(folder: Path, digests: Bytes, buckets: Sequence[Buckets]) -> None:
+def write_segment(
+    folder: Path, digests: Bytes, buckets: Iterable[Buckets], shape: tuple[int, int]
+) -> None:
     """Write a segment.
 
     Args:
         folder: must not exist.
         digests: uint8, shape (texts, 16), sorted.
         buckets: an array a band, each sorted; their lower halves number ``digests``.
+        shape: how many bands there are, and how many entries each has.
     """
     folder.mkdir(parents=True)
     np.save(folder / _TEXTS, digests)
-    np.save(folder / _BUCKETS, np.stack(buckets))
+    with (folder / _BUCKETS).open("wb") as file:
+        header = {"descr": "<u8", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for entries in buckets:
+            file.write(entries.tobytes())
 
 
 def is_whole(folder: Path) -> bool:
@@ -50,7 +57,7 @@ def known_texts(segments: Sequence[Path], digests: Bytes) -> npt.NDArray[np.bool
 
 
 def sharing_texts(
-    segments: Sequence[Path], buckets: Iterator[Buckets], max_entries: int
+    segments: Sequence[Path], buckets: Sequence[Buckets], max_entries: int
 ) -> Bytes:
     """Return the digests of known texts that share a bucket with one of the given entries.
 
@@ -61,18 +68,18 @@ def sharing_texts(
     Returns:
         uint8, shape (texts, 16), sorted, no repeats.
     """
+    if not segments:
+        return np.empty((0, 16), dtype=np.uint8)
     held = [np.load(folder / _BUCKETS, mmap_mode="r") for folder in segments]
     found: list[list[npt.NDArray[np.int64]]] = [[] for _ in segments]
     for band, entries in enumerate(buckets):
-        hashes = np.unique(entries >> np.uint64(32)) << np.uint64(32)
+        hashes = distinct(entries >> np.uint64(32)) << np.uint64(32)
         for number, segment in enumerate(held):
             found[number].append(_entries_of(segment[band], hashes, max_entries))
     digests = [
-        np.load(folder / _TEXTS, mmap_mode="r")[np.unique(np.concatenate(texts))]
+        np.load(folder / _TEXTS, mmap_mode="r")[distinct(np.concatenate(texts))]
         for folder, texts in zip(segments, found, strict=True)
     ]
-    if not digests:
-        return np.empty((0, 16), dtype=np.uint8)
     return np.unique(np.concatenate(digests), axis=0)
 
 

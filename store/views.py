@@ -169,7 +169,7 @@ def passages(snapshot: Snapshot, document_id: str | None = None, limit: int = 20
     """
     with connect(snapshot) as connection:
         parameters = {"document": document_id} if document_id else {}
-        return connection.execute(query, parameters).to_arrow_table()
+        return connection.sql(query, params=parameters).to_arrow_table()
 
 
 def _passages_query(overlap_filter: str) -> str:
