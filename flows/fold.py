@@ -6,6 +6,7 @@ new one is a near-duplicate of, and of old texts that stand in a new document or
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,17 @@ def fold(
     folder: Path, base: Snapshot | None, matched: Matched, settings: AlignSettings
 ) -> Folded:
     """Make the rows of a run from what was staged."""
+    with ThreadPoolExecutor(1) as aside:
+        overlaps = aside.submit(_overlap_rows, matched, settings)
+        folded = _fold_texts(folder, base, matched, settings)
+        folded.added["overlaps"] = overlaps.result()
+    return folded
+
+
+def _fold_texts(
+    folder: Path, base: Snapshot | None, matched: Matched, settings: AlignSettings
+) -> Folded:
+    """Make all rows but the overlaps."""
     sources = _joined(folder, "sources")
     documents, occurrences = _new_documents(folder, base)
     is_near = relate(matched.left_share, matched.right_share, settings.fold_share) == NEAR
@@ -70,14 +82,9 @@ def fold(
     paragraphs = _paragraph_rows(members, words, witnesses.rows.take(pa.array(firsts)), chosen)
     folded = np.flatnonzero(representative[cluster] != np.arange(len(cluster)))
     variants = _variant_rows(members, folded, representative[cluster[folded]], settings)
-    added, withdrawn = _changed(paragraphs, variants, touched)
-    added |= {
-        "documents": documents,
-        "occurrences": occurrences,
-        "sources": sources,
-        "overlaps": _overlap_rows(matched, settings),
-    }
     _check(documents, occurrences, paragraphs, variants, members)
+    added, withdrawn = _changed(paragraphs, variants, touched)
+    added |= {"documents": documents, "occurrences": occurrences, "sources": sources}
     return Folded(
         added, withdrawn, documents.num_rows, occurrences.num_rows, int(is_new[folded].sum())
     )

@@ -65,26 +65,33 @@ def discover(arguments: Sequence[str]) -> Discovery:
     Raises:
         SettingsError: an argument names nothing; every such argument is told at once.
     """
-    roots: list[str] = []
-    faults: list[str] = []
-    for argument in arguments:
-        matched = _expand(argument)
-        if not matched:
-            faults.append(
-                f"source {argument!r}: no such file or folder, and as a pattern it matches nothing; "
-                f"looked in {os.getcwd()!r}"
-            )
-        roots.extend(matched)
-    if not arguments:
-        faults.append("no source was given; name at least one file, folder or pattern")
-    if faults:
-        raise SettingsError(faults)
+    roots = expand_sources(arguments)
     found = {entry.path: entry for root in roots for entry in _walk(os.path.abspath(root), ())}
     ordered = [found[path] for path in sorted(found, key=os.fsencode)]
     return Discovery(
         [entry for entry in ordered if isinstance(entry, FoundFile)],
         [entry for entry in ordered if isinstance(entry, FoundReject)],
     )
+
+
+def expand_sources(arguments: Sequence[str]) -> list[str]:
+    """Return the paths that arguments name, patterns expanded; none of them is opened.
+
+    Raises:
+        SettingsError: an argument names nothing; every such argument is told at once.
+    """
+    matched = {argument: _expand(argument) for argument in arguments}
+    faults = [
+        f"source {argument!r}: no such file or folder, and as a pattern it matches nothing; "
+        f"looked in {os.getcwd()!r}"
+        for argument, paths in matched.items()
+        if not paths
+    ]
+    if not arguments:
+        faults.append("no source was given; name at least one file, folder or pattern")
+    if faults:
+        raise SettingsError(faults)
+    return [path for paths in matched.values() for path in paths]
 
 
 def _expand(argument: str) -> list[str]:

@@ -13,6 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from records.errors import SettingsError
 
+MERGE_GAP_CHARS = 40
+"""Passages of two documents that are no farther apart on both sides are told as one."""
+MIN_EXACT_WORDS = 5
+"""An identical text of fewer words is no passage by itself; it is stored once all the same."""
+
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
@@ -65,7 +70,7 @@ class SignSettings(_Stage):
         5, ge=1, description="shingles that two windows in a bucket must share to be a candidate"
     )
     min_shared_share: Share = Field(
-        0.35, description="and the share of the shingles of the shorter window"
+        0.4, description="and the share of the shingles of the shorter window"
     )
 
     @model_validator(mode="after")

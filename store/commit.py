@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,9 @@ class Writer:
         """Publish the next version and return it."""
         number = self.base.manifest.version + 1 if self.base else 1
         building = self.archive.versions / f"building-{self.run_id}"
-        files = {name: self._build_table(building / name, name, changes) for name in TABLES}
+        with ThreadPoolExecutor(len(TABLES)) as pool:  # compressing one does not wait for another
+            built = pool.map(lambda name: self._build_table(building / name, name, changes), TABLES)
+            files = dict(zip(TABLES, built, strict=True))
         segments = [*self.base.manifest.segments] if self.base else []
         if changes.segment:
             segments.append(changes.segment)

@@ -12,15 +12,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from records.schemas import TABLES
+from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS
 from store.archive import Snapshot
 
 if TYPE_CHECKING:
     import duckdb
-
-MERGE_GAP_CHARS = 40
-"""Passages of two documents that are no farther apart on both sides are told as one."""
-MIN_EXACT_WORDS = 5
-"""An identical text of fewer words is no passage of its own; it is still stored once."""
 
 _WITNESSES = """
     SELECT o.*, d.title, d.published_at, s.uri

@@ -1,0 +1,51 @@
+"""A progress bar for a run on a terminal."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+_TITLES = {
+    "plan": "finding sources",
+    "stage_batch": "reading",
+    "gather_texts": "gathering texts",
+    "pair_texts": "finding candidates",
+    "align_chunk": "aligning",
+    "fold": "folding",
+    "commit": "committing",
+}
+
+
+class ProgressBar:
+    """Shows the step that a run is at, and how much of it is done; gone when the run ends."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> ProgressBar:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        if step not in self._tasks:
+            self._tasks[step] = self._progress.add_task(_TITLES.get(step, step), total=total)
+        self._progress.update(self._tasks[step], completed=done, total=total)

@@ -1,0 +1,227 @@
+"""Compare two files without an archive: every text of one with every text of the other."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dedup.alignment import align_pairs, rank_words
+from dedup.candidates import merge_candidates, pair_band, sort_buckets
+from dedup.clusters import CONTAINED, EXACT, NEAR, PARTIAL, aligned_words, relate
+from dedup.words import Words, find_words
+from flows.texts import Positions, Texts, distinct_texts, mark, numbers_of
+from ingest.batch import Batch, read_batch
+from ingest.decode import Decoded, decode
+from ingest.discover import FoundFile, reject_of
+from ingest.normalise import normalise_text, shift_positions
+from ingest.read import read_source
+from records.columns import count_characters
+from records.errors import SettingsError
+from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, Settings
+
+MAX_PAIRS = 4_000_000
+"""Above so many pairs of texts, only those that share a bucket are aligned."""
+
+_ORDER = (EXACT, NEAR, CONTAINED, PARTIAL)
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One of the two files."""
+
+    path: str
+    decoded: Decoded
+    batch: Batch
+
+    def facts(self) -> dict[str, Any]:
+        document = self.batch.documents.to_pylist()[0]
+        names = ("document_id", "sha256", "encoding", "encoding_from", "title", "characters")
+        source = self.batch.sources.column("uri")[0].as_py()
+        facts = {name: document[name] for name in (*names, "bytes", "paragraphs")}
+        return {"path": self.path, "uri": source, **facts}
+
+    def in_document(self, paragraph: int, position: int) -> int:
+        """Return where a position of a paragraph's text stands in the document, in characters."""
+        row = self.batch.occurrences.slice(paragraph, 1).to_pylist()[0]
+        at = np.array(row["shift_at"], dtype=np.int32)
+        by = np.array(row["shift_by"], dtype=np.int32)
+        return int(shift_positions(np.array([position]), at, by, row["start_char"])[0])
+
+    def span(self, start_char: int, end_char: int) -> dict[str, Any]:
+        """Return a span in characters and bytes, with its text normalised."""
+        text = self.decoded.utf8.decode()
+        chars = np.array([start_char, end_char], dtype=np.int64)
+        utf8 = np.array([len(text[:stop].encode()) for stop in chars], dtype=np.int64)
+        start_byte, end_byte = self.decoded.to_bytes(utf8, chars).tolist()
+        return {
+            "start_char": start_char,
+            "end_char": end_char,
+            "start_byte": start_byte,
+            "end_byte": end_byte,
+            "text": normalise_text(text[start_char:end_char]),
+        }
+
+
+@dataclass(slots=True)
+class _Found:
+    """A passage, in characters of both documents."""
+
+    left_start: int
+    left_end: int
+    right_start: int
+    right_end: int
+    matched: int
+    union: int
+    relation: str
+
+
+def compare_files(left: str, right: str, settings: Settings | None = None) -> dict[str, Any]:
+    """Return what two files share, in the order of the left one.
+
+    Returns:
+        ``left`` and ``right``: facts of each file; ``passages``: for each its ``left`` and ``right``
+        span (``start_char``, ``end_char``, ``start_byte``, ``end_byte``, ``text``),
+        ``matched_words``, ``resemblance`` and ``relation``.
+
+    Raises:
+        SettingsError: a file cannot be read.
+    """
+    settings = settings or Settings()
+    sides = _Side(left, *_read(left, settings)), _Side(right, *_read(right, settings))
+    found = _merged(_shared(*sides, settings))
+    return {
+        "left": sides[0].facts(),
+        "right": sides[1].facts(),
+        "passages": [
+            {
+                "left": sides[0].span(one.left_start, one.left_end),
+                "right": sides[1].span(one.right_start, one.right_end),
+                "matched_words": one.matched,
+                "resemblance": round(one.matched / one.union, 4),
+                "relation": one.relation,
+            }
+            for one in found
+        ],
+    }
+
+
+def _read(path: str, settings: Settings) -> tuple[Decoded, Batch]:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        reason, detail = reject_of(path, error)
+        detail = "no such file" if reason == "vanished" else detail
+        raise SettingsError([f"{path}: {detail}"]) from error
+    found = FoundFile(os.path.abspath(path), status.st_size, status.st_mtime_ns)
+    batch = read_batch([found], settings.read)
+    if batch.rejects.num_rows:
+        reject = batch.rejects.to_pylist()[0]
+        raise SettingsError([f"{path}: {reject['reason']}: {reject['detail']}"])
+    raw, _ = read_source(found, settings.read.max_document_bytes)
+    return decode(raw, settings.read.encoding), batch
+
+
+def _shared(left: _Side, right: _Side, settings: Settings) -> list[_Found]:
+    """Return the passages of all pairs of paragraphs, whole paragraphs among them."""
+    texts = distinct_texts(
+        np.concatenate((left.batch.digests, right.batch.digests)),
+        np.concatenate((left.batch.texts.buffer, right.batch.texts.buffer)),
+        *_both_spans(left.batch, right.batch),
+    )
+    words = find_words(texts.buffer, texts.offsets[:-1], texts.offsets[1:])
+    numbers = numbers_of(texts, left.batch.digests), numbers_of(texts, right.batch.digests)
+    found = _exact(left, right, numbers, np.diff(words.offsets))
+    firsts, seconds = _pairs(texts, *numbers, settings)
+    passages = align_pairs(words, rank_words(words, settings.align), firsts, seconds, settings.align)
+    matched, sizes = aligned_words(passages, len(firsts)), np.diff(words.offsets)
+    relation = relate(
+        matched / np.maximum(1, sizes[firsts]),
+        matched / np.maximum(1, sizes[seconds]),
+        settings.align.fold_share,
+    )
+    for row in zip(*passages[:6], strict=True):
+        pair, left_first, left_last, right_first, right_last, agree = map(int, row)
+        spans = (
+            _char_span(texts, words, int(firsts[pair]), left_first, left_last),
+            _char_span(texts, words, int(seconds[pair]), right_first, right_last),
+        )
+        union = left_last - left_first + right_last - right_first - agree
+        for here in np.flatnonzero(numbers[0] == firsts[pair]):
+            for there in np.flatnonzero(numbers[1] == seconds[pair]):
+                bounds = [left.in_document(int(here), position) for position in spans[0]]
+                bounds += [right.in_document(int(there), position) for position in spans[1]]
+                found.append(_Found(*bounds, agree, union, str(relation[pair])))
+    return found
+
+
+def _both_spans(left: Batch, right: Batch) -> tuple[Positions, Positions]:
+    shift = len(left.texts.buffer)
+    starts = np.concatenate((left.texts.starts, right.texts.starts + shift))
+    return starts, np.concatenate((left.texts.ends, right.texts.ends + shift))
+
+
+def _exact(
+    left: _Side, right: _Side, numbers: tuple[Positions, Positions], sizes: Positions
+) -> list[_Found]:
+    found = []
+    mine, theirs = left.batch.occurrences.to_pylist(), right.batch.occurrences.to_pylist()
+    for here, there in zip(*np.nonzero(numbers[0][:, None] == numbers[1][None, :]), strict=True):
+        count = int(sizes[numbers[0][here]])
+        if count >= MIN_EXACT_WORDS:
+            one, other = mine[here], theirs[there]
+            bounds = (one["start_char"], one["end_char"], other["start_char"], other["end_char"])
+            found.append(_Found(*bounds, count, count, EXACT))
+    return found
+
+
+def _pairs(
+    texts: Texts, left: Positions, right: Positions, settings: Settings
+) -> tuple[Positions, Positions]:
+    """Return the pairs of different texts to align, the first of the left file."""
+    mine, theirs = np.unique(left), np.unique(right)
+    if len(mine) * len(theirs) <= MAX_PAIRS:
+        firsts = np.repeat(mine, len(theirs))
+        seconds = np.tile(theirs, len(mine))
+    else:
+        marked = mark(texts, settings)
+        everything = np.ones(len(texts.digests), dtype=np.bool_)
+        bands = (sort_buckets(marked.bands[:, band]) for band in range(settings.sign.bands))
+        candidates = merge_candidates(
+            [pair_band(band, marked.windows, everything, settings.sign) for band in bands]
+        )
+        firsts = np.concatenate((candidates.left, candidates.right))
+        seconds = np.concatenate((candidates.right, candidates.left))
+        across = np.isin(firsts, mine) & np.isin(seconds, theirs)
+        firsts, seconds = firsts[across], seconds[across]
+    differ = firsts != seconds
+    return firsts[differ], seconds[differ]
+
+
+def _char_span(texts: Texts, words: Words, number: int, first: int, last: int) -> tuple[int, int]:
+    """Return the span of words of a text in characters of it."""
+    begin = texts.offsets[number]
+    word = words.offsets[number]
+    stops = begin + np.array([words.starts[word + first], words.ends[word + last - 1]], np.int64)
+    start, end = count_characters(texts.buffer, np.array([begin, begin]), stops)
+    return int(start), int(end)
+
+
+def _merged(found: list[_Found]) -> list[_Found]:
+    """Return the passages in order, with neighbours on both sides joined."""
+    merged: list[_Found] = []
+    for one in sorted(found, key=lambda f: (f.left_start, f.right_start, f.left_end, f.right_end)):
+        last = merged[-1] if merged else None
+        if last and all(
+            0 <= gap <= MERGE_GAP_CHARS
+            for gap in (one.left_start - last.left_end, one.right_start - last.right_end)
+        ):
+            last.left_end, last.right_end = one.left_end, one.right_end
+            last.matched += one.matched
+            last.union += one.union
+            last.relation = max(last.relation, one.relation, key=_ORDER.index)
+        else:
+            merged.append(one)
+    return merged

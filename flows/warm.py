@@ -1,0 +1,33 @@
+"""Load the compiled kernels, or compile them if that was never done on this machine."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from flows.compare import compare_files
+from flows.run import run_ingest
+from records.compiled import are_kernels_cached
+from records.settings import Settings
+
+__all__ = ["are_kernels_cached", "warm_up"]
+
+_ARTICLE = """A short story of a kernel
+
+The compiler met the first of the kernels in the morning, and by the evening all of them
+had been compiled and laid beside their sources, where every later run would find them.
+
+"Nobody has to wait for that again," said the clerk who keeps the cache of the machine.
+"""
+
+
+def warm_up() -> None:
+    """Call every kernel once, as a run and a comparison do, on two tiny articles."""
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = Path(folder, "first.txt"), Path(folder, "second.txt")
+        first.write_text(_ARTICLE, encoding="utf-8")
+        second.write_text(_ARTICLE.replace("evening", "late évening"), encoding="utf-8")
+        archive = Path(folder, "archive")
+        for source in (first, second):
+            run_ingest([str(source)], archive, Settings())
+        compare_files(str(first), str(second))
