@@ -61,12 +61,6 @@ def _fail(message: str, code: int) -> NoReturn:
     raise click.exceptions.Exit(code)
 
 
-def _show(renderable: Any) -> None:
-    from rich.console import Console
-
-    Console(highlight=False, soft_wrap=not sys.stdout.isatty()).print(renderable)
-
-
 def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=1, default=str))
 
@@ -127,7 +121,7 @@ def ingest(
     else:
         from inspector.terminal import render_summary
 
-        _show(render_summary(summary))
+        click.echo(render_summary(summary))
     raise click.exceptions.Exit(SOME_REJECTED if summary["sources_rejected"] else DONE)
 
 
@@ -156,7 +150,7 @@ def compare(
     else:
         from inspector.terminal import render_comparison
 
-        _show(render_comparison(result))
+        click.echo(render_comparison(result))
 
 
 @main.command()
@@ -177,15 +171,21 @@ def show(archive: str, table: str | None, limit: int, as_json: bool) -> None:
     from store.archive import Archive
 
     snapshot = Archive(archive).snapshot()
+    if table is None and as_json:
+        _print_json(terminal.overview(snapshot))
+        return
     if table is None:
-        _print_json(terminal.overview(snapshot)) if as_json else _show(
-            terminal.render_overview(archive, snapshot)
-        )
+        from rich.console import Console
+
+        Console(highlight=False).print(terminal.render_overview(archive, snapshot))
         return
     if table not in TABLES:
         raise SettingsError([f"table {table!r}: there is none; the tables are {', '.join(TABLES)}"])
     rows = snapshot.read(table).slice(0, limit).to_pylist()
-    _print_json(rows) if as_json else _show(terminal.render_rows(rows))
+    if as_json:
+        _print_json(rows)
+    else:
+        click.echo(terminal.render_rows(rows))
 
 
 @main.command()
@@ -206,7 +206,10 @@ def passages(archive: str, document: str | None, limit: int, as_json: bool) -> N
     from store.views import passages as find_passages
 
     rows = find_passages(Archive(archive).snapshot(), document, limit).to_pylist()
-    _print_json(rows) if as_json else _show(render_passages(rows))
+    if as_json:
+        _print_json(rows)
+    else:
+        click.echo(render_passages(rows))
 
 
 @main.command("compile")

@@ -144,6 +144,7 @@ def _align_pairs(
             continue
         size = len(ranked[mine])
         anchors = _anchors(equal_first[:size], equal_last[:size], ranked[theirs], pairs)
+        begin = count
         for _ in range(max_passages):
             chain, score = _best_chain(anchors, scores[mine], gap, max_gap)
             if score < min_score:
@@ -153,24 +154,25 @@ def _align_pairs(
                 larger[:count] = found
                 found = larger
             row = found[count]
-            _measure(chain, first, second, places[mine], places[theirs], row)
+            _measure(chain, first, second, places[mine], places[theirs], found[begin:count], row)
             row[PAIR] = pair
             row[SCORE] = score
             together = row[LEFT_LAST] - row[LEFT_FIRST] + row[RIGHT_LAST] - row[RIGHT_FIRST]
             if row[MATCHED] >= min_resemblance * (together - row[MATCHED]):
-                if is_swapped:
-                    _swap(row)
                 count += 1
             anchors, bound = _beside(anchors, chain, scores[mine])
             if bound < min_score:
                 break
+        if is_swapped:
+            _swap(found[begin:count])
     return found[:count].copy()
 
 
 @inlined
-def _swap(row: Positions) -> None:
-    row[LEFT_FIRST], row[RIGHT_FIRST] = row[RIGHT_FIRST], row[LEFT_FIRST]
-    row[LEFT_LAST], row[RIGHT_LAST] = row[RIGHT_LAST], row[LEFT_LAST]
+def _swap(rows: Positions) -> None:
+    for row in rows:
+        row[LEFT_FIRST], row[RIGHT_FIRST] = row[RIGHT_FIRST], row[LEFT_FIRST]
+        row[LEFT_LAST], row[RIGHT_LAST] = row[RIGHT_LAST], row[LEFT_LAST]
 
 
 @kernel
@@ -326,28 +328,46 @@ def _measure(
     right: Hashes,
     left_places: Places,
     right_places: Places,
+    earlier: Positions,
     row: Positions,
 ) -> None:
-    """Write the span of a chain in words of both texts, and the words that agree within."""
+    """Write the span of a chain in words of both texts, and the words that agree within.
+
+    Words of earlier passages of the pair are not taken again.
+    """
     matched = len(chain)
     for k in range(len(chain) - 1):
         i, j = _place(chain[k + 1], left_places, right_places)
         stop_i, stop_j = _place(chain[k], left_places, right_places)
-        i, j = i + 1, j + 1
-        while i < stop_i and j < stop_j and left[i] == right[j]:
-            i, j, matched = i + 1, j + 1, matched + 1
-        while i < stop_i and j < stop_j and left[stop_i - 1] == right[stop_j - 1]:
-            stop_i, stop_j, matched = stop_i - 1, stop_j - 1, matched + 1
+        room = min(stop_i - i, stop_j - j) - 1
+        forward = _agreeing(left, right, i + 1, j + 1, 1, room, earlier)
+        backward = _agreeing(left, right, stop_i - 1, stop_j - 1, -1, room - forward, earlier)
+        matched += forward + backward
     i, j = _place(chain[-1], left_places, right_places)
-    while i > 0 and j > 0 and left[i - 1] == right[j - 1]:
-        i, j, matched = i - 1, j - 1, matched + 1
-    stop_i, stop_j = _place(chain[0], left_places, right_places)
-    stop_i, stop_j = stop_i + 1, stop_j + 1
-    while stop_i < len(left) and stop_j < len(right) and left[stop_i] == right[stop_j]:
-        stop_i, stop_j, matched = stop_i + 1, stop_j + 1, matched + 1
-    row[LEFT_FIRST], row[LEFT_LAST] = i, stop_i
-    row[RIGHT_FIRST], row[RIGHT_LAST] = j, stop_j
-    row[MATCHED] = matched
+    before = _agreeing(left, right, i - 1, j - 1, -1, min(i, j), earlier)
+    last_i, last_j = _place(chain[0], left_places, right_places)
+    room = min(len(left) - last_i, len(right) - last_j) - 1
+    behind = _agreeing(left, right, last_i + 1, last_j + 1, 1, room, earlier)
+    row[LEFT_FIRST], row[LEFT_LAST] = i - before, last_i + behind + 1
+    row[RIGHT_FIRST], row[RIGHT_LAST] = j - before, last_j + behind + 1
+    row[MATCHED] = matched + before + behind
+
+
+@inlined
+def _agreeing(
+    left: Hashes, right: Hashes, i: int, j: int, step: int, room: int, earlier: Positions
+) -> int:
+    """Return how many words agree from two places on (step 1) or back (-1), at most ``room``.
+
+    Counting stops at a word of an earlier passage.
+    """
+    agreeing = 0
+    while agreeing < room and left[i] == right[j]:
+        for row in earlier:
+            if row[LEFT_FIRST] <= i < row[LEFT_LAST] or row[RIGHT_FIRST] <= j < row[RIGHT_LAST]:
+                return agreeing
+        i, j, agreeing = i + step, j + step, agreeing + 1
+    return agreeing
 
 
 @inlined

@@ -3,8 +3,9 @@
 A word is a run of letters, digits and the marks on them (Unicode general categories L, N, M); an
 apostrophe between two letters belongs to it, characters that join invisibly (Cf) do not part it.
 In scripts without blanks (Han, kana, Thai, Lao, Khmer, Myanmar, Yi) each character with its marks
-is a word. An address (``scheme://`` and on to the next blank) is one word. Words are compared by a hash of their folded characters (full case folding after
-compatibility forms), so that ``Straße``, ``STRASSE`` and ``strasse`` are one word.
+is a word. An address (``scheme://`` and on to the next blank) is one word. Words are compared by a
+hash of their folded characters (full case folding after compatibility forms), so that ``Straße``,
+``STRASSE`` and ``strasse`` are one word.
 """
 
 from __future__ import annotations
@@ -42,6 +43,18 @@ what begins with a digit."""
 KINDS = 4
 
 _SLOTS = 1 << 14
+
+# The digit zero of each script but ASCII, ascending; one to nine follow it (Unicode 14, category Nd).
+# fmt: off
+_ZEROS = (
+    0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6, 0x0D66,
+    0x0DE6, 0x0E50, 0x0ED0, 0x0F20, 0x1040, 0x1090, 0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80, 0x1A90,
+    0x1B50, 0x1BB0, 0x1C40, 0x1C50, 0xA620, 0xA8D0, 0xA900, 0xA9D0, 0xA9F0, 0xAA50, 0xABF0, 0xFF10,
+    0x104A0, 0x10D30, 0x11066, 0x110F0, 0x11136, 0x111D0, 0x112F0, 0x11450, 0x114D0, 0x11650,
+    0x116C0, 0x11730, 0x118E0, 0x11950, 0x11C50, 0x11D50, 0x11DA0, 0x16A60, 0x16AC0, 0x16B50,
+    0x1D7CE, 0x1D7D8, 0x1D7E2, 0x1D7EC, 0x1D7F6, 0x1E140, 0x1E2F0, 0x1E950, 0x1FBF0,
+)
+# fmt: on
 
 
 class Words(NamedTuple):
@@ -137,7 +150,7 @@ def _find_words(
                 at += size
                 continue
             start = at
-            is_number = 0x30 <= code_point <= 0x39
+            is_number = _is_digit(code_point)
             value = _mixed(np.uint64(0x243F6A8885A308D3), code_point, folds, expansions)
             at += size
             stop = at
@@ -183,6 +196,17 @@ def _find_words(
         ends[:count].copy(),
         kinds[:count].copy(),
     )
+
+
+@inlined
+def _is_digit(code_point: int) -> bool:
+    """Tell whether a character is a decimal digit, of any script."""
+    if code_point < _ZEROS[0]:
+        return 0x30 <= code_point <= 0x39
+    for zero in _ZEROS:
+        if code_point < zero + 10:
+            return code_point >= zero
+    return False
 
 
 @inlined

@@ -66,13 +66,14 @@ def gather_texts(folder: Path, archive: Archive, base: Snapshot | None, settings
             parts.append(mark(old_texts, settings))
             windows, bands = take_windows(parts, came_from)
             buckets = _sort_bands(bands, pool)
-        _save_marked(folder / "texts", parts, came_from, pool)
-    target = folder / "texts"
-    save_arrays(texts, target)
-    save_arrays(windows, target / "windows")
-    for band, entries in enumerate(buckets):
-        np.save(target / f"buckets-{band:03d}.npy", entries)
-    np.save(target / "is_new.npy", is_new)
+        target = folder / "texts"
+        save_arrays(texts, target)
+        save_arrays(windows, target / "windows")
+        np.save(target / "is_new.npy", is_new)
+        for band, entries in enumerate(buckets):
+            np.save(target / f"buckets-{band:03d}.npy", entries)
+        del texts, windows, bands, buckets  # what is staged is not held while the words are
+        _save_marked(target, parts, came_from, pool)
     return int(is_new.sum())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 from flows.staging import load_table, save_table
 from ingest.batch import reject_table
 from ingest.discover import Discovery, FoundFile, discover, timestamp_of, uri_of
-from records.settings import RunSettings
+from records.settings import Settings
 from store.archive import Snapshot
 
 MAX_BATCH_FILES = 20_000
@@ -50,7 +51,7 @@ class Plan:
 
 
 def plan_run(
-    sources: Sequence[str], base: Snapshot | None, folder: Path, settings: RunSettings
+    sources: Sequence[str], base: Snapshot | None, folder: Path, settings: Settings
 ) -> Plan:
     """Find the sources and write ``plan.arrow`` and the rejects of names that lead to no file.
 
@@ -58,7 +59,7 @@ def plan_run(
         SettingsError: an argument names nothing.
     """
     discovery = discover(sources)
-    known, refused = _seen_files(base)
+    known, refused = _seen_files(base, settings.read.encoding)
     fresh, known_files, known_rejects = [], 0, 0
     for found in discovery.files:
         key = (uri_of(found.path), found.size_bytes, timestamp_of(found.modified_ns))
@@ -70,7 +71,7 @@ def plan_run(
             fresh.append(found)
     rejects = _fresh_rejects(discovery, base)
     known_rejects += len(discovery.rejects) - rejects.num_rows
-    batches = _number_batches(fresh, settings.batch_bytes)
+    batches = _number_batches(fresh, settings.run.batch_bytes)
     save_table(_plan_table(fresh, batches), folder / "plan.arrow")
     save_table(rejects, folder / "rejects.arrow")
     return Plan(
@@ -90,15 +91,24 @@ def planned_files(folder: Path, batch: int) -> list[FoundFile]:
     return [FoundFile(os.fsdecode(path), size, time) for path, size, time in zip(*columns, strict=True)]
 
 
-def _seen_files(base: Snapshot | None) -> tuple[set[Any], set[Any]]:
-    """Return URI, size and time of the files that earlier runs read, and that they refused."""
+def _seen_files(base: Snapshot | None, encoding: str | None) -> tuple[set[Any], set[Any]]:
+    """Return URI, size and time of the files that earlier runs read, and that they refused.
+
+    What was refused in another encoding is tried again: naming one is how a user helps.
+    """
     if base is None:
         return set(), set()
     names = ["uri", "bytes", "modified_at"]
-    seen = []
-    for table in ("sources", "rejects"):
-        rows = base.read(table, names)
-        seen.append(set(zip(*(rows.column(name).to_pylist() for name in names), strict=True)))
+    runs = base.read("runs", ["run_id", "settings"]).to_pylist()
+    alike = [
+        run["run_id"] for run in runs if json.loads(run["settings"])["read"]["encoding"] == encoding
+    ]
+    rejects = base.read("rejects", [*names, "run_id"])
+    rejects = rejects.filter(pc.is_in(rejects.column("run_id"), pa.array(alike, pa.string())))
+    seen = [
+        set(zip(*(rows.column(name).to_pylist() for name in names), strict=True))
+        for rows in (base.read("sources", names), rejects)
+    ]
     return seen[0], seen[1]
 
 

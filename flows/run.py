@@ -126,7 +126,7 @@ def run_ingest(
     place = Archive(archive)
     with writing(place, run_id) as writer:
         sealed = _sealed(settings, writer.base)
-        plan = plan_run(sources, writer.base, writer.folder, settings.run)
+        plan = plan_run(sources, writer.base, writer.folder, settings)
         report("plan", 1, 1)
         arguments = [(writer.folder, batch, settings) for batch in range(plan.batches)]
         counts: list[BatchCounts] = each(stage_batch, arguments, report)
@@ -264,7 +264,7 @@ def _run_row(
     row = {
         "run_id": summary.run_id,
         "version": __version__,
-        "settings": json.dumps(sealed["settings"], sort_keys=True),
+        "settings": settings.decisive(),
         "seal": settings.seal(STAGE_VERSIONS),
         "started_at": started_at,
         "finished_at": datetime.now(UTC),

@@ -25,10 +25,11 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _LEGACY = (
-    "cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 cp874 "
-    "koi8_r koi8_u iso8859_2 iso8859_5 iso8859_7 mac_roman mac_cyrillic cp437 cp850 cp866 "
-    "big5 gb18030 cp932 euc_jp cp949"
+    "cp1252 cp1251 cp1250 cp1254 cp1253 cp1255 cp1256 cp1257 cp1258 cp874 "
+    "gb18030 cp932 big5 cp949 euc_jp "
+    "koi8_r koi8_u iso8859_2 iso8859_5 iso8859_7 mac_roman mac_cyrillic cp437 cp850 cp866"
 ).split()
+"""The commonest first: of code pages that decode a source to the same text, the first is named."""
 _FORMATS = (
     (b"%PDF-", "PDF"),
     (b"\x89PNG", "PNG"),
@@ -110,21 +111,25 @@ def decode_span(raw_span: bytes, encoding: str) -> str:
 
 def _decode_as_told(raw: bytes, encoding: str) -> Decoded:
     for mark, marked in _BOMS:
-        stripped = {"utf-8": "utf-8-sig", "utf-16-le": "utf-16", "utf-16-be": "utf-16"}
-        if raw.startswith(mark) and encoding in (marked, stripped.get(marked)):
+        family = "utf-8-sig" if marked == "utf-8" else marked[:6]  # utf-16 or utf-32
+        if raw.startswith(mark) and encoding in (marked, family):
             return _decode_strictly(raw, len(mark), marked, "setting")
     plain = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}
     return _decode_strictly(raw, 0, plain.get(encoding, encoding), "setting")
 
 
 def _decode_marked(raw: bytes) -> Decoded | None:
-    """Decode by a byte order mark of UTF-16 or UTF-32; return None if the bytes belie it."""
+    """Decode by a byte order mark of UTF-16 or UTF-32; return None if the bytes belie it.
+
+    They belie it if they are good UTF-8 with blanks between words: a mark glued to plain text. A
+    few ideographs in UTF-16 look like ASCII letters too, but hardly ever like blanks.
+    """
     for mark, encoding in _BOMS[1:]:
         if not raw.startswith(mark):
             continue
-        if b"\0" not in raw[len(mark) :]:
+        if b"\0" not in raw and any(blank in raw for blank in b" \n"):
             plain = _decode_utf8(raw, len(mark), "utf-8")
-            if plain is not None and plain.errors == 0 and plain.utf8:
+            if plain is not None and plain.errors == 0:
                 return plain
         try:
             return _decode_strictly(raw, len(mark), encoding, "bom")
@@ -221,15 +226,32 @@ def _decode_legacy(raw: bytes, start: int) -> Decoded:
     """Decode in a code page that charset-normalizer finds and that decodes the whole source."""
     from charset_normalizer import from_bytes  # heavy, and most sources do not need it
 
-    body = raw[start:]
-    sample = body[:_SAMPLE_BYTES]
+    sample = raw[start : start + _SAMPLE_BYTES]
+    if len(raw) - start > _SAMPLE_BYTES:  # not in the middle of a character
+        sample = sample[: sample.rfind(b"\n") + 1] or sample
     best = from_bytes(sample, cp_isolation=list(_LEGACY), preemptive_behaviour=False).best()
     if best is None or best.chaos > _MAX_CHAOS:
         raise SourceError(
             "encoding-unknown",
             "not UTF-8, and no code page fits well enough to be trusted; name it with --encoding",
         )
-    return _decode_strictly(raw, start, best.encoding, "detected")
+    return _decode_strictly(raw, start, _commonest_alike(raw[start:], best.encoding), "detected")
+
+
+def _commonest_alike(body: bytes, encoding: str) -> str:
+    """Return the commonest encoding that decodes the bytes as the given one does."""
+    try:
+        text = body.decode(encoding)
+    except UnicodeDecodeError:
+        return encoding  # told where the bytes are decoded in earnest
+    return next((other for other in _LEGACY if _decodes_to(body, other, text)), encoding)
+
+
+def _decodes_to(body: bytes, encoding: str, text: str) -> bool:
+    try:
+        return body.decode(encoding) == text
+    except UnicodeDecodeError:
+        return False
 
 
 def _decode_strictly(raw: bytes, start: int, encoding: str, encoding_from: str) -> Decoded:
@@ -237,11 +259,12 @@ def _decode_strictly(raw: bytes, start: int, encoding: str, encoding_from: str) 
     try:
         text = raw[start:].decode(encoding)
         utf8 = text.encode()
-    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+    except UnicodeError as error:
+        where = f"byte {start + error.start}" if isinstance(error, UnicodeDecodeError) else "a byte"
         reason = "encoding-mismatch" if encoding_from == "setting" else "encoding-unknown"
         raise SourceError(
             reason,
-            f"byte {start + error.start} does not decode as {encoding} ({encoding_from}); "
+            f"{where} does not decode as {encoding} ({encoding_from}); "
             "name the right encoding with --encoding",
         ) from error
     direct = _map_directly(text, len(raw) - start, start, encoding)
@@ -289,10 +312,14 @@ def _walk_to(
             continue
         decoder.setstate(state)
         here = done_chars
-        for position in range(at, min(at + chunk, len(raw)) + 1):
+        stop = min(at + chunk, len(raw))
+        for position in range(at, stop):
             while wanted < len(chars) and chars[wanted] <= here:
                 found[wanted] = position
                 wanted += 1
             here += len(decoder.decode(raw[position : position + 1]))
-        done_chars, at = here, at + chunk
+        if stop == len(raw):  # what is still open ends here
+            found[wanted:] = stop
+            break
+        done_chars, at = here, stop
     return found

@@ -349,6 +349,8 @@ def _piece_end(
             if _is_wide_terminal(code_point):
                 if chars >= min_chars and (best < 0 or word_hash < best_hash):
                     best, best_hash = at + size, word_hash
+            elif best == at and _is_closer(code_point):
+                best = at + size  # the quotation mark belongs to the sentence that it closes
             elif _is_terminal(code_point):
                 is_short_name = word_is_upper and at - word_start <= 3
                 closing = not (code_point == 0x2E and (is_short_name or word_has_stop))

@@ -201,6 +201,8 @@ def _is_wide(code_point: int, value: np.uint8) -> bool:
     """Tell whether a character belongs to text without blanks: such a script or its punctuation."""
     if code_point < 0x0E00:
         return False
+    if code_point == 0x2329 or code_point == 0x232A:  # under NFC: U+3008 and U+3009
+        return True
     if (value >> WORD_SHIFT) & WORD_MASK == IDEOGRAPH:
         return True
     return 0x3001 <= code_point <= 0x303F or 0xFF01 <= code_point <= 0xFF65

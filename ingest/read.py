@@ -34,7 +34,7 @@ def read_source(found: FoundFile, max_bytes: int) -> tuple[bytes, FoundFile]:
 
 def _read_once(path: str, max_bytes: int) -> tuple[bytes, os.stat_result, os.stat_result]:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    with open(descriptor, "rb", buffering=0) as file:
+    try:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             raise SourceError("not-a-file", "it was a file when sources were listed; now it is not")
@@ -43,5 +43,9 @@ def _read_once(path: str, max_bytes: int) -> tuple[bytes, os.stat_result, os.sta
                 "too-large",
                 f"{before.st_size} bytes; expected at most max_document_bytes = {max_bytes}",
             )
-        raw = file.read(before.st_size + 1)
+        # Only now: Python does not open folders, and would leave the descriptor behind.
+        with open(descriptor, "rb", buffering=0, closefd=False) as file:
+            raw = file.read(before.st_size + 1)
         return raw, before, os.fstat(descriptor)
+    finally:
+        os.close(descriptor)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 
-from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from records.schemas import TABLES
 from store.archive import Snapshot
 
-_LONG_CELL = 80
+_LONGEST_CELL = 320
 
 
 def overview(snapshot: Snapshot) -> list[dict[str, Any]]:
@@ -31,7 +29,7 @@ def overview(snapshot: Snapshot) -> list[dict[str, Any]]:
     ]
 
 
-def render_overview(archive: str, snapshot: Snapshot) -> RenderableType:
+def render_overview(archive: str, snapshot: Snapshot) -> Table:
     """Show what an archive holds."""
     table = Table(title=f"{archive}, version {snapshot.manifest.version}", title_justify="left")
     table.add_column("table")
@@ -44,72 +42,65 @@ def render_overview(archive: str, snapshot: Snapshot) -> RenderableType:
     return table
 
 
-def render_rows(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+def render_rows(rows: Sequence[Mapping[str, Any]]) -> str:
     """Show rows one below the other, a line a column, so that any terminal is wide enough."""
-    return Group(*_rows(rows)) if rows else Text("no rows")
-
-
-def _rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
-    for row in rows:
-        grid = Table.grid(padding=(0, 2))
-        grid.add_column(style="cyan", no_wrap=True)
-        grid.add_column(overflow="fold")
-        for name, value in row.items():
-            if value is not None and value != []:
-                grid.add_row(name, Text(_cell(value)))
-        yield grid
-        yield Text("")
+    width = max((len(name) for row in rows for name in row), default=0)
+    blocks = [
+        "\n".join(
+            f"{name:{width}}  {_cell(value)}"
+            for name, value in row.items()
+            if value is not None and value != []
+        )
+        for row in rows
+    ]
+    return "\n\n".join(blocks) or "no rows"
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     text = printable(str(value))
-    return text if len(text) <= 4 * _LONG_CELL else text[: 4 * _LONG_CELL] + " …"
+    return text if len(text) <= _LONGEST_CELL else text[:_LONGEST_CELL] + " …"
 
 
 def printable(text: str) -> str:
     """Return text without what could steer a terminal."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text)
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text)
 
 
-def render_passages(passages: Sequence[Mapping[str, Any]]) -> RenderableType:
+def render_passages(passages: Sequence[Mapping[str, Any]]) -> str:
     """Show passages of an archive, the earlier document first."""
-    if not passages:
-        return Text("no passages")
-    parts: list[RenderableType] = []
+    blocks = []
     for row in passages:
-        parts.append(_headline(row))
+        lines = [_headline(row)]
         for side in ("left", "right"):
-            where = f"{row[f'{side}_start_char']}–{row[f'{side}_end_char']}"
-            parts.append(Text(f"{name_of(row[f'{side}_uri'])} {where}", style="cyan", overflow="fold"))
-            parts.append(Text("  " + _cell(row[f"{side}_passage"])))
-        parts.append(Text(""))
-    return Group(*parts)
+            span = f"characters {row[f'{side}_start_char']}-{row[f'{side}_end_char']}"
+            lines.append(f"{name_of(row[f'{side}_uri'])}, {span}:")
+            lines.append("    " + _cell(row[f"{side}_passage"]))
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) or "no passages"
 
 
-def render_comparison(result: Mapping[str, Any]) -> RenderableType:
+def render_comparison(result: Mapping[str, Any]) -> str:
     """Show what two files share."""
-    parts: list[RenderableType] = []
+    blocks = []
     for row in result["passages"]:
-        parts.append(_headline(row))
+        lines = [_headline(row)]
         for side in ("left", "right"):
             span = row[side]
-            place = (
-                f"{result[side]['path']} characters {span['start_char']}–{span['end_char']}, "
-                f"bytes {span['start_byte']}–{span['end_byte']}"
+            lines.append(
+                f"{printable(result[side]['path'])}, characters {span['start_char']}-"
+                f"{span['end_char']}, bytes {span['start_byte']}-{span['end_byte']}:"
             )
-            parts.append(Text(printable(place), style="cyan", overflow="fold"))
-            parts.append(Text("  " + _cell(span["text"])))
-        parts.append(Text(""))
-    count = len(result["passages"])
-    parts.append(Text(f"{count} shared passage{'' if count == 1 else 's'}", style="bold"))
-    return Group(*parts)
+            lines.append("    " + _cell(span["text"]))
+        blocks.append("\n".join(lines))
+    count = len(blocks)
+    return "\n\n".join([*blocks, f"{count} shared passage{'' if count == 1 else 's'}"])
 
 
-def _headline(row: Mapping[str, Any]) -> Text:
+def _headline(row: Mapping[str, Any]) -> str:
     words, resemblance = row["matched_words"], row["resemblance"]
-    return Text(f"{row['relation']}, {words} words, resemblance {resemblance:.2f}", style="bold")
+    return f"{row['relation']}, {words} words, resemblance {resemblance:.2f}"
 
 
 def name_of(uri: str) -> str:
@@ -117,7 +108,7 @@ def name_of(uri: str) -> str:
     return printable(unquote(uri.removeprefix("file://")))
 
 
-def render_summary(summary: Mapping[str, Any]) -> RenderableType:
+def render_summary(summary: Mapping[str, Any]) -> str:
     """Show what a run did."""
     s = summary
     lines = [
@@ -145,4 +136,4 @@ def render_summary(summary: Mapping[str, Any]) -> RenderableType:
         f"archive     {s['archive']} "
         + (f"is now at version {version}" if version else "is as it was: nothing is new")
     )
-    return Text(printable("\n".join(lines)))
+    return printable("\n".join(lines))

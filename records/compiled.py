@@ -25,8 +25,12 @@ def kernel(function: Kernel) -> Kernel:
 
 
 def inlined(function: Kernel) -> Kernel:
-    """Compile a small function that other kernels call; LLVM inlines it into them."""
-    return cast(Kernel, numba.njit(cache=True, nogil=True, inline="never")(function))
+    """Compile a small function into the kernels that call it.
+
+    It has no file of its own in the cache: a kernel's file holds it. That file goes stale with the
+    kernel's module only, so after a change of such a function in another module: ``make clean``.
+    """
+    return cast(Kernel, numba.njit(nogil=True)(function))
 
 
 def are_kernels_cached() -> bool:

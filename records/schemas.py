@@ -42,10 +42,10 @@ def _span(what: str, prefix: str = "") -> list[pa.Field]:
 
 
 def _byte_span(what: str) -> list[pa.Field]:
-    of_file = f"{what} in the raw file; null where it has no anchor there"
+    tail = "in the raw file; null where it has no anchor there"
     return [
-        _field("start_byte", pa.int64(), f"where {of_file}, begins", "bytes", nullable=True),
-        _field("end_byte", pa.int64(), f"where {of_file}, ends", "bytes", nullable=True),
+        _field("start_byte", pa.int64(), f"where {what} begins {tail}", "bytes", nullable=True),
+        _field("end_byte", pa.int64(), f"where {what} ends {tail}", "bytes", nullable=True),
     ]
 
 

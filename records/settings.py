@@ -18,6 +18,9 @@ MERGE_GAP_CHARS = 40
 MIN_EXACT_WORDS = 5
 """An identical text of fewer words is no passage by itself; it is stored once all the same."""
 
+_NO_CHARSETS = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"}
+"""What Python lists as encodings of text, but no file of articles is written in."""
+
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
@@ -49,7 +52,8 @@ class ReadSettings(_Stage):
             raise ValueError(
                 f"encoding {encoding!r} is not known to Python; use a name such as utf-8 or cp1252"
             ) from None
-        if not found._is_text_encoding:  # type: ignore[attr-defined]  # no public test exists
+        is_for_text: bool = found._is_text_encoding  # type: ignore[attr-defined]  # noqa: SLF001 - no public test exists
+        if not is_for_text or found.name in _NO_CHARSETS:
             raise ValueError(f"encoding {encoding!r} does not encode text")
         return found.name
 
@@ -100,7 +104,7 @@ class AlignSettings(_Stage):
         0.4, ge=0.0, le=1.0, description="score of a character of a script without blanks"
     )
     gap_cost: float = Field(
-        0.2, ge=0.0, description="cost of a content word that is passed over, on the longer side"
+        0.15, ge=0.01, description="cost of a content word that is passed over, on the longer side"
     )
     max_gap_words: int = Field(
         12, ge=0, description="content words that may be passed over between two matches"

@@ -104,6 +104,8 @@ def property_of(properties: npt.NDArray[np.uint8], code_point: int) -> np.uint8:
     """Return the properties of any code point, also beyond the table."""
     if code_point < TABLE_SIZE:
         return properties[code_point]
+    if 0x2F800 <= code_point < 0x2FA20:  # compatibility ideographs: NFC has others for them
+        return np.uint8(IDEOGRAPH << 3) | CHECK_NFC
     if code_point < 0x323B0:
         return np.uint8(IDEOGRAPH << 3)
     return np.uint8(0)

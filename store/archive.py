@@ -16,6 +16,7 @@ the swap of the symbolic link: a reader that opens ``ARCHIVE`` sees all tables o
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -63,6 +64,11 @@ class Archive:
         self.home = self.path.parent / f".{self.path.name}.store"
 
     @property
+    def _link_folder(self) -> Path:
+        """What the archive's link leads into, as the link tells it."""
+        return self.versions.relative_to(self.path.parent)
+
+    @property
     def versions(self) -> Path:
         """The folder of versions."""
         return self.home / "versions"
@@ -83,9 +89,9 @@ class Archive:
         Raises:
             SettingsError: something else stands at the path.
         """
-        if self.path.is_symlink():
+        if self.path.is_symlink() and self.path.readlink().parent == self._link_folder:
             return self.home.is_dir()
-        if self.path.exists():
+        if os.path.lexists(self.path):
             raise SettingsError(
                 [f"archive {self.path}: found something that is no archive; choose another path"]
             )

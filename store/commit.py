@@ -17,9 +17,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from records.errors import TransientError
-from records.schemas import TABLES
+from records.schemas import TABLES, conform
 from store.archive import MANIFEST, Archive, Manifest, Snapshot
 from store.parquet import read_tables, write_table
+
+_LINK = "next"
+"""The new link of the archive, in its home, until it takes the place of the old one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,11 @@ def writing(archive: Archive, run_id: str) -> Iterator[Writer]:
         _clear_leftovers(archive, base)
         folder = archive.staging / run_id
         folder.mkdir(parents=True)
-        yield Writer(archive, run_id, base, folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            yield Writer(archive, run_id, base, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(archive.versions / _building(run_id), ignore_errors=True)
 
 
 def _clear_leftovers(archive: Archive, base: Snapshot | None) -> None:
@@ -69,6 +75,7 @@ def _clear_leftovers(archive: Archive, base: Snapshot | None) -> None:
     segments = set(base.manifest.segments) if base else set()
     archive.versions.mkdir(exist_ok=True)
     archive.index.mkdir(exist_ok=True)
+    (archive.home / _LINK).unlink(missing_ok=True)
     shutil.rmtree(archive.staging, ignore_errors=True)
     for folder in archive.versions.iterdir():
         if not folder.name.isdigit() or int(folder.name) > current:
@@ -95,7 +102,7 @@ class Writer:
     def commit(self, changes: Changes) -> Snapshot:
         """Publish the next version and return it."""
         number = self.base.manifest.version + 1 if self.base else 1
-        building = self.archive.versions / f"building-{self.run_id}"
+        building = self.archive.versions / _building(self.run_id)
         with ThreadPoolExecutor(len(TABLES)) as pool:  # compressing one does not wait for another
             built = pool.map(lambda name: self._build_table(building / name, name, changes), TABLES)
             files = dict(zip(TABLES, built, strict=True))
@@ -115,7 +122,7 @@ class Writer:
 
     def _build_table(self, folder: Path, name: str, changes: Changes) -> list[dict[str, Any]]:
         folder.mkdir(parents=True)
-        added = [changes.added[name]] if name in changes.added else []
+        added = [conform(changes.added[name], name)] if name in changes.added else []
         old = self.base.files(name) if self.base else []
         for path in old:
             kept = self._kept_rows(path, name, changes)
@@ -123,7 +130,7 @@ class Writer:
                 _link(path, folder / path.name)
             else:
                 added.append(kept)
-        rows = pa.concat_tables([*added, TABLES[name].empty_table()], promote_options="permissive")
+        rows = pa.concat_tables([*added, TABLES[name].empty_table()])
         linked = list(folder.iterdir())
         if rows.num_rows or not linked:  # an empty table has one empty file, so that globs match
             write_table(rows, name, folder / f"{self.run_id}.parquet")
@@ -146,10 +153,15 @@ class Writer:
 
     def _swap(self, published: Path) -> None:
         """Lead the archive's path to a version. This is the commit."""
-        link = self.archive.path.parent / f".{self.archive.path.name}.{self.run_id}.link"
+        link = self.archive.home / _LINK  # leads nowhere from here, but will from where it goes
         link.symlink_to(published.relative_to(self.archive.path.parent), target_is_directory=True)
         link.replace(self.archive.path)
         sync_folder(self.archive.path.parent)
+
+
+def _building(run_id: str) -> str:
+    """Return the name of a version that is not published yet."""
+    return f"building-{run_id}"
 
 
 def sync_folder(folder: Path) -> None:

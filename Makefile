@@ -1,0 +1,76 @@
+# Two commands do everything: `make demo` and `make test`. Nothing but Python, make and the package
+# index is presumed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_ARCHIVE := demo-archive
+ROOMS := records ingest dedup store flows inspector cli
+CORPUS ?= ../shared/data/newswire.tar.xz
+
+# Prefect's state of the commands below stays inside the project's folder.
+export PALIMPSEST_STATE := $(CURDIR)/.palimpsest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test install format lint types contracts unit bench docs clean
+
+help: ## Show what can be made.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.runtime ## Install, ingest the examples, show what was found and where to look.
+	@rm -rf $(DEMO_ARCHIVE) .$(DEMO_ARCHIVE).store
+	@echo; echo '$$ palimpsest ingest examples/articles --archive $(DEMO_ARCHIVE)'
+	@$(BIN)/palimpsest ingest examples/articles --archive $(DEMO_ARCHIVE); code=$$?; \
+	  test $$code -le 1 # 1: the examples hold an empty file, which is rejected
+	@echo; echo '$$ palimpsest passages $(DEMO_ARCHIVE) --limit 3'
+	@$(BIN)/palimpsest passages $(DEMO_ARCHIVE) --limit 3
+	@echo; echo 'Where to look:'
+	@echo '  $(DEMO_ARCHIVE)/paragraphs/*.parquet   each paragraph once, with its provenance'
+	@echo '  $(BIN)/palimpsest show $(DEMO_ARCHIVE)'
+	@echo '  $(BIN)/palimpsest compare examples/articles/wieselbacher-umschau/*.txt examples/articles/der-talbote/*.txt'
+
+test: $(VENV)/.dev lint types contracts unit ## Install, check format, lint, types, import contracts; run the tests.
+
+format: $(VENV)/.dev ## Format the code.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+contracts: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.dev
+	$(BIN)/pytest
+
+docs: $(VENV)/.dev ## Write the table and command reference again.
+	$(BIN)/python docs/reference.py
+
+bench: $(VENV)/.dev ## Measure the main job on a corpus of raw text (CORPUS=FOLDER or .tar.xz).
+	$(BIN)/python benchmarks/main_job.py $(CORPUS)
+
+install: $(VENV)/.runtime
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/palimpsest compile
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/palimpsest compile
+	@touch $(VENV)/.runtime $@
+
+clean: ## Remove what was installed, compiled and written here.
+	rm -rf $(VENV) build *.egg-info $(DEMO_ARCHIVE) .$(DEMO_ARCHIVE).store .palimpsest
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find $(ROOMS) tests benchmarks docs -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,65 @@
+"""Fixtures that several rooms share. Prefect's folder is named before anything imports Prefect."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_HOME = Path(tempfile.mkdtemp(prefix="palimpsest-tests-"))
+for _name in [name for name in os.environ if name.startswith(("PREFECT_", "PALIMPSEST_"))]:
+    del os.environ[_name]
+os.environ |= {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_HOME": str(_HOME / "prefect"),
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+    "PREFECT_CLI_PROMPT": "false",
+}
+
+ROOT = Path(__file__).parents[1]
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The folder of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def examples() -> Path:
+    """The example articles."""
+    return ROOT / "examples" / "articles"
+
+
+@pytest.fixture
+def fresh_archive(tmp_path: Path) -> Path:
+    """A path at which there is no archive yet."""
+    return tmp_path / "shelves" / "press"
+
+
+@pytest.fixture(scope="session")
+def examples_archive(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Path:
+    """An archive of the examples, made in one run without Prefect; only to be read."""
+    from flows.run import run_ingest
+
+    path = tmp_path_factory.mktemp("examples") / "press"
+    run_ingest([str(examples)], path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def prefect_harness() -> Iterator[None]:
+    """A Prefect server of the session, with a database of its own."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield

@@ -1,0 +1,130 @@
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dedup.signatures import (
+    Windows,
+    cut_windows,
+    estimate_resemblance,
+    hash_bands,
+    shingle,
+    sign_sets,
+)
+from dedup.words import hash_words
+from records.settings import SignSettings
+from tests import oracles
+from tests.strategies import shingle_sets, words_of
+
+_SHAPES = [(20, 10), (12, 4), (6, 6), (8, 2)]
+
+
+def flat(sets):
+    offsets = np.cumsum([0, *map(len, sets)], dtype=np.int64)
+    return np.array([v for one in sets for v in one], dtype=np.uint32), offsets
+
+
+def shape(window, stride, **more):
+    return SignSettings(window_words=window, stride_words=stride, **more)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.lists(shingle_sets, min_size=1, max_size=4),
+    st.sampled_from([1, 4, 31, 128]),
+    st.sampled_from([0, 1, 7, 2**32 - 1]),
+)
+def test_signatures_equal_datasketch_bit_for_bit(sets, count, seed):
+    signatures = sign_sets(*flat(sets), count, seed)
+    expected = np.stack([oracles.sign_set(one, count, seed) for one in sets])
+    assert signatures.dtype == np.uint32
+    np.testing.assert_array_equal(signatures, expected)
+
+
+def test_empty_set_is_signed_as_datasketch_does():
+    np.testing.assert_array_equal(sign_sets(*flat([[]]), 16, 1)[0], oracles.sign_set([], 16, 1))
+
+
+def test_order_and_repeats_of_shingles_change_nothing():
+    signatures = sign_sets(*flat([[5, 9, 2], [2, 9, 5, 5, 9]]), 64, 3)
+    np.testing.assert_array_equal(*signatures)
+
+
+def test_seeds_give_different_signatures():
+    assert np.any(sign_sets(*flat([[1, 2, 3]]), 8, 1) != sign_sets(*flat([[1, 2, 3]]), 8, 2))
+
+
+@pytest.mark.parametrize("shared", [0, 10, 50, 90, 100])
+def test_estimate_is_within_five_standard_errors_of_exact_resemblance(shared):
+    chance = random.Random(shared)
+    values = chance.sample(range(2**32), 200 - shared)
+    left, right = values[:100], values[100 - shared :]
+    exact = oracles.resemblance(left, right)
+    estimate = estimate_resemblance(*sign_sets(*flat([left, right]), 512, 1))
+    assert abs(estimate - exact) <= 5 * (exact * (1 - exact) / 512) ** 0.5 + 1e-9
+
+
+def test_estimates_are_right_on_average():
+    chance = random.Random(11)
+    errors = []
+    for _ in range(200):
+        values = chance.sample(range(2**32), 75)
+        left, right = values[:50], values[25:]
+        errors.append(estimate_resemblance(*sign_sets(*flat([left, right]), 128, 1)) - 1 / 3)
+    assert abs(np.mean(errors)) <= 5 * (2 / 9 / 128 / 200) ** 0.5
+
+
+def test_shingles_are_content_words_and_pairs_of_characters():
+    texts = ["The river of 1914 river", "漢字漢字 字漢", "", "漢 a字"]
+    shingles, offsets = shingle(words_of(texts))
+    assert np.diff(offsets).tolist() == [2, 4, 0, 0]
+    assert shingles[:2].tolist() == hash_words(["river", "river"]).tolist()
+    assert shingles[2] == shingles[4] != shingles[3] == shingles[5]
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(st.integers(0, 70), min_size=1, max_size=5), st.sampled_from(_SHAPES))
+def test_windows_are_cut_in_whole_strides_until_one_reaches_the_end(sizes, lengths):
+    texts = [" ".join(f"w{k}" for k in range(size)) for size in sizes]
+    windows = cut_windows(words_of(texts), shape(*lengths))
+    found = list(zip(windows.texts, windows.starts, windows.ends, strict=True))
+    expected = []
+    shift = 0
+    for text, size in enumerate(sizes):
+        spans = oracles.cut_windows(size, *lengths)
+        expected += [(text, shift + start, shift + end) for start, end in spans]
+        shift += size
+    assert found == expected
+
+
+@pytest.mark.parametrize(("size", "windows"), [(4, 0), (5, 1), (20, 1), (21, 2), (30, 2), (31, 3)])
+def test_number_of_windows(size, windows):
+    text = " ".join(f"w{k}" for k in range(size))
+    assert len(cut_windows(words_of([text]), SignSettings()).texts) == windows
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=4), st.sampled_from(_SHAPES), st.data())
+def test_bands_are_those_of_the_signature_of_each_window(sizes, lengths, data):
+    bands, rows = data.draw(st.sampled_from([(8, 4), (16, 2), (3, 5)]))
+    sign = shape(*lengths, permutations=32, bands=bands, rows=rows, seed=5)
+    chance = random.Random(repr((sizes, lengths)))
+    texts = [" ".join(f"w{chance.randrange(40)}" for _ in range(size)) for size in sizes]
+    windows = cut_windows(words_of(texts), sign)
+    found = hash_bands(windows, sign)
+    assert found.shape == (len(windows.texts), bands)
+    for window, (start, end) in enumerate(zip(windows.starts, windows.ends, strict=True)):
+        signature = oracles.sign_set(windows.shingles[start:end], 32, 5)
+        parts = [signature[b * rows : (b + 1) * rows] for b in range(bands)]
+        assert found[window].tolist() == [oracles.hash_band(part) for part in parts]
+
+
+def test_windows_of_some_texts_only_are_signed_alike():
+    texts = [" ".join(f"w{k}" for k in range(first, first + 45)) for first in (0, 100, 200)]
+    windows = cut_windows(words_of(texts), SignSettings())
+    bands = hash_bands(windows, SignSettings())
+    mine = windows.texts != 1
+    part = Windows(windows.shingles, windows.texts[mine], windows.starts[mine], windows.ends[mine])
+    np.testing.assert_array_equal(hash_bands(part, SignSettings()), bands[mine])

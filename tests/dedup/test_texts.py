@@ -1,0 +1,157 @@
+"""Texts in columns (flows/texts.py): what matching takes from the parts of a run."""
+
+import hashlib
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dedup.alignment import Ranked
+from dedup.words import Words
+from flows.texts import (
+    distinct_texts,
+    mark,
+    merge_texts,
+    numbers_of,
+    take_column,
+    take_texts,
+    take_windows,
+    texts_of,
+)
+from records.ids import text_id_of
+from records.settings import Settings
+from tests.strategies import mixed_texts, pack_texts, varied_texts
+
+_quick = settings(max_examples=60, deadline=None, derandomize=True)
+_SETTINGS = Settings()
+
+some_texts = st.lists(mixed_texts | varied_texts, max_size=6)
+long_texts = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, 45)).map(
+        lambda drawn: " ".join(f"w{drawn[0]}x{k} the" for k in range(drawn[1]))
+    ),
+    max_size=5,
+)
+parts_of_texts = st.lists(some_texts | long_texts, min_size=1, max_size=4)
+
+
+def digest_of(text):
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def digests_of(texts):
+    joined = b"".join(map(digest_of, texts))
+    return np.frombuffer(joined, dtype=np.uint8).reshape(-1, 16)
+
+
+def texts_from(strings):
+    return distinct_texts(digests_of(strings), *pack_texts(strings))
+
+
+def in_order(strings):
+    return sorted(set(strings), key=digest_of)
+
+
+def assert_texts_are(texts, strings):
+    assert texts.strings().to_pylist() == strings
+    np.testing.assert_array_equal(texts.digests, digests_of(strings))
+
+
+@_quick
+@given(some_texts)
+def test_distinct_texts_are_each_once_in_order_of_digests(strings):
+    assert_texts_are(texts_from(strings + strings[::-1]), in_order(strings))
+
+
+@_quick
+@given(some_texts)
+def test_texts_of_ids_and_strings_are_the_distinct_texts(strings):
+    ids = pa.array([text_id_of(text) for text in strings], type=pa.string())
+    texts = texts_of(ids, pa.array(strings, type=pa.string()))
+    assert_texts_are(texts, in_order(strings))
+
+
+def test_digests_that_end_in_zeros_are_told_apart():
+    digests = np.zeros((3, 16), dtype=np.uint8)
+    digests[0, :2], digests[1, 0] = (7, 1), 7
+    texts = distinct_texts(digests, *pack_texts(["a", "b", "c"]))
+    assert texts.strings().to_pylist() == ["c", "b", "a"]
+    assert numbers_of(texts, digests).tolist() == [2, 1, 0]
+
+
+@_quick
+@given(parts_of_texts)
+def test_merged_texts_are_each_once_and_tell_where_they_came_from(parts):
+    merged, came_from = merge_texts([texts_from(part) for part in parts])
+    assert_texts_are(merged, in_order(text for part in parts for text in part))
+    all_texts = [text for part in parts for text in in_order(part)]
+    assert [all_texts[number] for number in came_from] == merged.strings().to_pylist()
+    assert [all_texts.index(all_texts[number]) for number in came_from] == came_from.tolist()
+
+
+@_quick
+@given(some_texts, st.data())
+def test_texts_taken_are_those_with_the_numbers(strings, data):
+    texts, ordered = texts_from(strings), in_order(strings)
+    is_taken = st.lists(st.booleans(), min_size=len(ordered), max_size=len(ordered))
+    numbers = np.flatnonzero(data.draw(is_taken)).astype(np.int64)
+    expected = [ordered[number] for number in numbers]
+    assert_texts_are(take_texts(texts, numbers), expected)
+    assert texts.strings(numbers).to_pylist() == expected
+
+
+@_quick
+@given(some_texts, some_texts)
+def test_numbers_of_texts_are_their_places_or_minus_one(held, sought):
+    ordered = in_order(held)
+    found = numbers_of(texts_from(held), digests_of(sought))
+    assert found.tolist() == [ordered.index(t) if t in ordered else -1 for t in sought]
+
+
+def assert_taken_equals_marked(parts, numbers, expected):
+    """Check that columns taken from marked parts are those of the texts marked anew."""
+    for kind, names in (("words", Words._fields), ("ranked", Ranked._fields)):
+        for name in names:
+            taken = take_column([getattr(part, kind) for part in parts], name, numbers)
+            anew = getattr(getattr(expected, kind), name)
+            np.testing.assert_array_equal(taken, anew, err_msg=f"{kind}.{name}")
+            assert taken.dtype == anew.dtype
+    windows, bands = take_windows(parts, numbers)
+    np.testing.assert_array_equal(bands, expected.bands)
+    np.testing.assert_array_equal(windows.texts, expected.windows.texts)
+    for mine, theirs in zip(windows_of(windows), windows_of(expected.windows), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def windows_of(windows):
+    return [windows.shingles[s:e] for s, e in zip(windows.starts, windows.ends, strict=True)]
+
+
+@_quick
+@given(parts_of_texts)
+def test_columns_taken_from_parts_are_those_of_the_merged_texts_marked_anew(parts):
+    texts = [texts_from(part) for part in parts]
+    merged, came_from = merge_texts(texts)
+    marked = [mark(one, _SETTINGS) for one in texts]
+    assert_taken_equals_marked(marked, came_from, mark(merged, _SETTINGS))
+
+
+@_quick
+@given(long_texts, st.data())
+def test_columns_may_be_taken_of_some_texts_only(strings, data):
+    texts = texts_from(strings)
+    is_taken = st.lists(
+        st.booleans(), min_size=len(texts.digests), max_size=len(texts.digests)
+    )
+    numbers = np.flatnonzero(data.draw(is_taken)).astype(np.int64)
+    expected = mark(take_texts(texts, numbers), _SETTINGS)
+    assert_taken_equals_marked([mark(texts, _SETTINGS)], numbers, expected)
+
+
+@pytest.mark.parametrize("strings", [[], [""], ["the of"]])
+def test_texts_without_windows_are_marked(strings):
+    marked = mark(texts_from(strings), _SETTINGS)
+    assert marked.bands.shape == (0, _SETTINGS.sign.bands)
+    assert len(marked.words.offsets) == len(strings) + 1

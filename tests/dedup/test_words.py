@@ -1,0 +1,157 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from dedup.words import CHARACTER, CONTENT, FUNCTION, NUMBER, find_words, hash_words
+from tests import oracles
+from tests.strategies import mixed_texts, pack_texts, words_of
+
+_KINDS = {"content": CONTENT, "function": FUNCTION, "character": CHARACTER, "number": NUMBER}
+_quick = settings(max_examples=300, deadline=None, derandomize=True)
+
+
+def spellings(text):
+    words = words_of([text])
+    encoded = text.encode()
+    return [encoded[s:e].decode() for s, e in zip(words.starts, words.ends, strict=True)]
+
+
+def kinds(text):
+    return words_of([text]).kinds.tolist()
+
+
+@_quick
+@given(mixed_texts)
+def test_words_are_the_oracles(text):
+    words = words_of([text])
+    expected = oracles.find_words(text)
+    found = list(zip(words.starts, words.ends, words.kinds, strict=True))
+    assert found == [(w.start, w.end, _KINDS[w.kind]) for w in expected]
+
+
+@_quick
+@given(mixed_texts, mixed_texts)
+def test_hashes_are_equal_where_folded_forms_are_and_nowhere_else(left, right):
+    expected = oracles.find_words(left) + oracles.find_words(right)
+    hashes = words_of([left, right]).hashes.tolist()
+    for folded, hashed in zip([w.folded for w in expected], hashes, strict=True):
+        equal = [w.folded == folded for w in expected]
+        assert [other == hashed for other in hashes] == equal
+
+
+@_quick
+@given(mixed_texts)
+def test_words_ascend_within_the_text_and_hold_a_letter_or_digit(text):
+    words = words_of([text])
+    assert np.all(words.starts < words.ends)
+    assert np.all(words.ends[:-1] <= words.starts[1:])
+    assert not len(words.ends) or (words.starts[0] >= 0 and words.ends[-1] <= len(text.encode()))
+    assert all(any(c.isalnum() for c in spelling) for spelling in spellings(text))
+    assert np.all(words.hashes > 1)
+
+
+@_quick
+@given(mixed_texts, mixed_texts, mixed_texts)
+def test_words_of_a_text_do_not_depend_on_its_neighbours(before, text, behind):
+    alone = words_of([text])
+    among = words_of([before, text, behind])
+    mine = slice(among.offsets[1], among.offsets[2])
+    for name in ("hashes", "starts", "ends", "kinds"):
+        assert getattr(among, name)[mine].tolist() == getattr(alone, name).tolist()
+
+
+def test_texts_may_be_read_from_the_middle_of_a_buffer():
+    packed = pack_texts(["one don", "'t stop"])
+    words = find_words(packed.buffer, packed.starts[1:], packed.ends[1:])
+    assert words.offsets.tolist() == [0, 2]
+    assert words.starts.tolist() == [1, 3]
+
+
+def test_no_texts_and_empty_texts_have_no_words():
+    assert words_of([]).offsets.tolist() == [0]
+    assert words_of(["", " ", "…!"]).offsets.tolist() == [0, 0, 0, 0]
+
+
+def test_room_for_words_grows_for_texts_of_single_letters():
+    words = words_of(["a b " * 1000, "c " * 5000])
+    assert np.diff(words.offsets).tolist() == [2000, 5000]
+    assert len(set(words.hashes.tolist())) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("don't and l’État", ["don't", "and", "l’État"]),
+        ("'quoted' ’words’ rock'", ["quoted", "words", "rock"]),
+        ("it''s", ["it", "s"]),
+        ("O'Neill's", ["O'Neill's"]),
+        ("well-known, up/down", ["well", "known", "up", "down"]),
+        ("नमस्ते दुनिया", ["नमस्ते", "दुनिया"]),
+        ("مُحَمَّد هنا", ["مُحَمَّد", "هنا"]),
+        ("שָׁלוֹם לך", ["שָׁלוֹם", "לך"]),
+        ("می\u200cخواهم", ["می\u200cخواهم"]),
+        ("क\u200d्ष x\u200d y", ["क\u200d्ष", "x", "y"]),
+        ("東京へ行く", list("東京へ行く")),
+        ("サーバー", list("サーバー")),
+        ("東京2020年", ["東", "京", "2020", "年"]),
+        ("ที่นี่", ["ที่", "นี่"]),
+        ("Ｆｕｌｌ　ｗｉｄｔｈ", ["Ｆｕｌｌ", "ｗｉｄｔｈ"]),
+        ("대한민국 만세", ["대한민국", "만세"]),
+        ("Қазақ елінің ғылымы", ["Қазақ", "елінің", "ғылымы"]),
+        ("see https://a.b/c?d now", ["see", "https://a.b/c?d", "now"]),
+        ("note: ftp://x", ["note", "ftp://x"]),
+        ("a:b http:/x", ["a", "b", "http", "x"]),
+    ],
+)
+def test_words_begin_and_end_where_readers_see_it(text, expected):
+    assert spellings(text) == expected
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        ["Straße", "STRASSE", "strasse", "STRAẞE"],
+        ["ﬁnal", "FINAL", "final"],
+        ["İstanbul", "i\u0307stanbul"],
+        ["ΣΊΣΥΦΟΣ", "σίσυφος", "σίσυφοσ"],
+        ["don't", "don’t", "DON'T"],
+        ["Ｆｕｌｌ", "full"],
+        ["ЖЁЛТЫЙ", "жёлтый"],
+        ["ӘЛЕМ", "әлем"],
+        ["می\u200cخواهم", "میخواهم"],
+        ["co\u00adoperate", "cooperate"],
+        ["５", "5"],
+    ],
+)
+def test_spellings_of_one_word_have_one_hash(same):
+    assert len(set(hash_words(same).tolist())) == 1
+
+
+@pytest.mark.parametrize(
+    "different", [["İ", "i"], ["ı", "i"], ["ё", "е"], ["é", "e"], ["can't", "cant"]]
+)
+def test_different_words_have_different_hashes(different):
+    assert len(set(hash_words(different).tolist())) == len(different)
+
+
+def test_kinds_tell_content_function_character_and_number():
+    assert kinds("The river und 3rd 1914 橋 don’t") == [
+        FUNCTION,
+        CONTENT,
+        FUNCTION,
+        NUMBER,
+        NUMBER,
+        CHARACTER,
+        FUNCTION,
+    ]
+
+
+@pytest.mark.parametrize("number", ["1914", "１９１４", "١٩١٤", "१९१४", "๑๙๑๔", "۱۹۱۴"])
+def test_digits_of_any_script_make_a_number(number):
+    assert kinds(number) == [NUMBER]
+
+
+@pytest.mark.parametrize("words", [["two words"], ["!"], ["a", ""]])
+def test_hash_words_refuses_what_is_not_one_word_each(words):
+    with pytest.raises(ValueError, match="single word"):
+        hash_words(words)

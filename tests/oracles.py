@@ -1,0 +1,224 @@
+"""Slow, obvious versions of what the kernels do, written from what is promised, not from the code."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+import networkx as nx
+import numpy as np
+from datasketch import MinHash
+
+_WITHOUT_BLANKS = (
+    "CJK",
+    "IDEOGRAPHIC",
+    "HIRAGANA",
+    "KATAKANA",
+    "HALFWIDTH KATAKANA",
+    "THAI",
+    "LAO",
+    "KHMER",
+    "MYANMAR",
+    "YI",
+)
+_APOSTROPHES = "'’ʼ"
+_WORD = re.compile(r"I[MJ]*|L(?:[LMJ]|(?<=[LM])A(?=L))*")
+_MASK = 0xFFFFFFFF
+
+
+class Word(NamedTuple):
+    """A word: where it stands, in bytes; its folded form, by which it is compared; its kind."""
+
+    start: int
+    end: int
+    folded: str
+    kind: str
+
+
+def find_words(text: str) -> list[Word]:
+    """Return the words of a text."""
+    shape = "".join(map(_shape_of, text))
+    words: list[Word] = []
+    behind = 0
+    while found := _WORD.search(shape, behind):
+        start, behind = found.span()
+        end = start + len(found.group().rstrip("J"))
+        folded = "".join(fold_character(c) for c in text[start:end] if _shape_of(c) != "J")
+        kind = _kind_of(text[start], folded)
+        if shape[start] == "L" and text.startswith("://", behind):
+            end = (text + " ").index(" ", behind)
+            folded += text[behind:end].encode().decode("latin-1")
+            behind, kind = end, _kind_of(text[start], folded)
+        words.append(Word(_bytes(text[:start]), _bytes(text[:end]), folded, kind))
+    return words
+
+
+def fold_character(character: str) -> str:
+    """Return a character after compatibility forms and full case folding, without its signs."""
+    if character in _APOSTROPHES:
+        return "'"
+    compatible = unicodedata.normalize("NFKC", character)
+    folded = unicodedata.normalize("NFKC", compatible.casefold())
+    return "".join(c for c in folded if unicodedata.category(c)[0] in "LNM") or character
+
+
+@cache
+def function_words() -> frozenset[str]:
+    """Return the listed function words."""
+    path = Path(__file__).parents[1] / "dedup" / "function_words.txt"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return frozenset(w for line in lines if not line.startswith(("#", "[")) for w in line.split())
+
+
+def _shape_of(character: str) -> str:
+    if character in _APOSTROPHES:
+        return "A"
+    category = unicodedata.category(character)
+    if category[0] == "M":
+        return "M"
+    if category == "Cf":
+        return "J"
+    if category[0] not in "LN":
+        return " "
+    is_single = unicodedata.name(character, "").startswith(_WITHOUT_BLANKS)
+    return "I" if is_single and category != "Nd" else "L"
+
+
+def _kind_of(first: str, folded: str) -> str:
+    if _shape_of(first) == "I":
+        return "character"
+    if first.isdecimal():
+        return "number"
+    return "function" if folded in function_words() else "content"
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode())
+
+
+def sign_set(shingles: Iterable[int], count: int, seed: int) -> np.ndarray:
+    """Return datasketch's signature of a set of hashed shingles."""
+    signature = MinHash(num_perm=count, seed=seed, hashfunc=int, scheme="affine32")
+    for value in shingles:
+        signature.update(int(value))
+    return np.asarray(signature.hashvalues)
+
+
+def cut_windows(shingles: int, window: int, stride: int, least: int = 5) -> list[tuple[int, int]]:
+    """Return the spans of windows: from stride to stride until one reaches the end."""
+    if shingles < least:
+        return []
+    spans = [(0, min(window, shingles))]
+    while spans[-1][1] < shingles:
+        start = spans[-1][0] + stride
+        spans.append((start, min(start + window, shingles)))
+    return spans
+
+
+def hash_band(components: Iterable[int]) -> int:
+    """Return the hash of a band: FNV-1a over words, each step mixed by MurmurHash3's finaliser."""
+    value = 0x811C9DC5
+    for component in components:
+        value = _finalise((value ^ int(component)) * 0x01000193 & _MASK)
+    return value
+
+
+def _finalise(value: int) -> int:
+    value = (value ^ value >> 16) * 0x85EBCA6B & _MASK
+    value = (value ^ value >> 13) * 0xC2B2AE35 & _MASK
+    return value ^ value >> 16
+
+
+def resemblance(left: Iterable[object], right: Iterable[object]) -> float:
+    """Return the exact resemblance of two sets."""
+    first, second = set(left), set(right)
+    return len(first & second) / len(first | second)
+
+
+def pair_windows(
+    hashes: Sequence[int],
+    owners: Sequence[int],
+    contents: Sequence[Sequence[int]],
+    is_wanted: Callable[[int, int], bool],
+    least: int,
+    share: float,
+) -> set[tuple[int, int]]:
+    """Return the pairs of texts with two windows of one hash that have enough in common."""
+    pairs = set()
+    for i, j in combinations(range(len(hashes)), 2):
+        if hashes[i] != hashes[j] or owners[i] == owners[j] or not is_wanted(owners[i], owners[j]):
+            continue
+        shared = sum(value in contents[j] for value in contents[i])
+        if shared >= max(least, share * min(len(contents[i]), len(contents[j]))):
+            pairs.add((owners[i], owners[j]))
+    return pairs
+
+
+def fill_table(left: Sequence[str], right: Sequence[str], scores: Sequence[int], gap: int) -> int:
+    """Return the best score of a local alignment by filling Smith and Waterman's table.
+
+    Args:
+        left, right: content words.
+        scores: what each left word earns where it matches.
+        gap: what a mismatch and what a gap of one word costs.
+    """
+    above = [0] * (len(right) + 1)
+    best = 0
+    for i, word in enumerate(left):
+        row = [0]
+        for j, other in enumerate(right):
+            diagonal = above[j] + (scores[i] if word == other else -gap)
+            row.append(max(0, diagonal, above[j + 1] - gap, row[j] - gap))
+        best = max(best, *row)
+        above = row
+    return best
+
+
+def best_chain(
+    left: Sequence[str], right: Sequence[str], scores: Sequence[int], gap: int, max_gap: int
+) -> int:
+    """Return the best score of a chain of matches, by trying each match after each other one."""
+    reached: dict[tuple[int, int], int] = {}
+    for i, word in enumerate(left):
+        for j, other in enumerate(right):
+            if word != other:
+                continue
+            before = 0
+            for (p, q), score in reached.items():
+                passed = max(i - p, j - q) - 1
+                if p < i and q < j and passed <= max_gap:
+                    before = max(before, score - gap * passed)
+            reached[i, j] = before + scores[i]
+    return max(reached.values(), default=0)
+
+
+def join_clusters(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
+    """Return the least member of the connected component of each member."""
+    graph = nx.Graph()
+    graph.add_nodes_from(range(count))
+    graph.add_edges_from(edges)
+    least = {m: min(component) for component in nx.connected_components(graph) for m in component}
+    return [least[member] for member in range(count)]
+
+
+class Occurrence(NamedTuple):
+    """Where a text of a cluster stands; ``published`` is None without a date."""
+
+    cluster: int
+    published: int | None
+    run: int
+    rank: int
+
+
+def first_occurrence(occurrences: Iterable[Occurrence]) -> Occurrence:
+    """Return the earliest of one cluster: dated, by date and rank; if none is, by run and rank."""
+    held = list(occurrences)
+    dated = [o for o in held if o.published is not None]
+    if dated:
+        return min(dated, key=lambda o: (o.published, o.rank))
+    return min(held, key=lambda o: (o.run, o.rank))

@@ -1,0 +1,56 @@
+"""Rows for any table, made up from its schema."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from records.schemas import TABLES
+from store.archive import Archive, Snapshot
+from store.commit import Changes, writing
+
+SEALED = {"settings": {"sign": {"bands": 32}}, "stages": {"store": 1}}
+
+
+def make_row(name: str, number: int, **given: Any) -> dict[str, Any]:
+    """Return a row in which every value tells its number; every other optional value is null."""
+    row: dict[str, Any] = {}
+    for field in TABLES[name]:
+        if field.nullable and number % 2 and not pa.types.is_list(field.type):
+            row[field.name] = None
+        elif pa.types.is_string(field.type):
+            row[field.name] = f"{field.name}-{number:06d}"
+        elif pa.types.is_timestamp(field.type):
+            row[field.name] = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
+        elif pa.types.is_list(field.type):
+            row[field.name] = []
+        else:
+            row[field.name] = number
+    return row | given
+
+
+def make_rows(name: str, first: int, last: int, **given: Any) -> pa.Table:
+    """Return rows with the numbers from ``first`` up to, without, ``last``."""
+    rows = [make_row(name, number, **given) for number in range(first, last)]
+    return pa.Table.from_pylist(rows, schema=TABLES[name])
+
+
+def publish(
+    archive: Archive,
+    run_id: str,
+    added: dict[str, pa.Table],
+    withdrawn: dict[str, tuple[str, pa.Array]] | None = None,
+) -> Snapshot:
+    """Commit a version."""
+    with writing(archive, run_id) as writer:
+        return writer.commit(Changes(added, withdrawn or {}, SEALED))
+
+
+def sorted_rows(table: pa.Table) -> list[str]:
+    """Return rows in an order of their own, to be compared."""
+    return sorted(repr(row) for row in table.to_pylist())
+
+
+def all_rows(snapshot: Snapshot) -> dict[str, list[str]]:
+    """Return the rows of all tables."""
+    return {name: sorted_rows(snapshot.read(name)) for name in TABLES}

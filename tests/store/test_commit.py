@@ -1,0 +1,227 @@
+"""One commit point: a reader sees all tables of a run or none."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from records.errors import ContractError, SettingsError, TransientError
+from records.schemas import TABLES
+from store.archive import Archive
+from store.commit import Changes, writing
+from tests.store.rows import SEALED, all_rows, make_rows, publish, sorted_rows
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return Archive(tmp_path / "press")
+
+
+def _files(folder: Path) -> dict[str, int]:
+    return {str(p.relative_to(folder)): p.stat().st_ino for p in folder.rglob("*") if p.is_file()}
+
+
+def test_reader_of_first_version_still_reads_it_after_the_second(archive: Archive) -> None:
+    first = publish(archive, "r1", {"sources": make_rows("sources", 0, 4)})
+    before = all_rows(first)
+    withdrawn = {"sources": ("uri", pa.array(["uri-000002"]))}
+    second = publish(archive, "r2", {"sources": make_rows("sources", 4, 5)}, withdrawn)
+    assert all_rows(first) == before
+    assert first.read("sources").column("uri").to_pylist() == [f"uri-00000{n}" for n in range(4)]
+    kept = sorted(second.read("sources").column("uri").to_pylist())
+    assert kept == ["uri-000000", "uri-000001", "uri-000003", "uri-000004"]
+    assert (first.manifest.version, second.manifest.version) == (1, 2)
+    assert archive.snapshot().folder == second.folder
+
+
+def test_kept_files_are_hard_links(archive: Archive) -> None:
+    first = publish(archive, "r1", {"sources": make_rows("sources", 0, 4)})
+    second = publish(archive, "r2", {"sources": make_rows("sources", 4, 5)})
+    [old] = first.files("sources")
+    same = second.folder / "sources" / old.name
+    assert same.stat().st_ino == old.stat().st_ino
+    assert old.stat().st_nlink == 2
+    assert len(second.files("sources")) == 2
+
+
+def test_empty_table_has_exactly_one_empty_file(archive: Archive) -> None:
+    for run in ("r1", "r2"):
+        snapshot = publish(archive, run, {"sources": make_rows("sources", 0, 1)})
+        for name in set(TABLES) - {"sources"}:
+            [file] = sorted((snapshot.folder / name).iterdir())
+            assert pq.read_metadata(file).num_rows == 0
+
+
+def test_empty_file_goes_when_rows_come(archive: Archive) -> None:
+    publish(archive, "r1", {})
+    snapshot = publish(archive, "r2", {name: make_rows(name, 0, 2) for name in TABLES})
+    for name in TABLES:
+        assert [path.name for path in (snapshot.folder / name).iterdir()] == ["r2.parquet"]
+        assert snapshot.rows(name) == 2
+
+
+def test_table_whose_last_rows_go_has_one_empty_file_again(archive: Archive) -> None:
+    publish(archive, "r1", {"sources": make_rows("sources", 0, 1)})
+    publish(archive, "r2", {"sources": make_rows("sources", 1, 2)})
+    gone = {"sources": ("uri", pa.array(["uri-000000", "uri-000001"]))}
+    snapshot = publish(archive, "r3", {}, gone)
+    assert [path.name for path in snapshot.files("sources")] == ["r3.parquet"]
+    assert snapshot.read("sources").num_rows == 0
+
+
+def test_only_files_with_withdrawn_keys_are_rewritten(archive: Archive) -> None:
+    for number, run in enumerate(("r1", "r2", "r3")):
+        first = 3 * number
+        base = publish(archive, run, {"sources": make_rows("sources", first, first + 3)})
+    before = _files(base.folder)
+    gone = {"sources": ("uri", pa.array(["uri-000004", "uri-999999"]))}
+    after = publish(archive, "r4", {}, gone)
+    names = [path.name for path in after.files("sources")]
+    assert names == ["r1.parquet", "r3.parquet", "r4.parquet"]
+    now = _files(after.folder)
+    same = {name for name in now if now[name] == before.get(name)}
+    assert set(now) - same == {"sources/r4.parquet", "manifest.json"}
+    assert pq.read_table(after.folder / "sources" / "r4.parquet").num_rows == 2
+
+
+def test_manifest_tells_rows_and_bytes_of_each_file(archive: Archive) -> None:
+    snapshot = publish(archive, "r1", {name: make_rows(name, 0, 5) for name in TABLES})
+    for name in TABLES:
+        for told, path in zip(snapshot.manifest.files[name], snapshot.files(name), strict=True):
+            assert told["bytes"] == path.stat().st_size
+            assert told["rows"] == pq.read_metadata(path).num_rows
+    assert snapshot.size_bytes() == sum(
+        path.stat().st_size for name in TABLES for path in snapshot.files(name)
+    )
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        make_rows("sources", 0, 2).drop_columns(["bytes"]),
+        make_rows("sources", 0, 2).set_column(0, "uri", pa.array([None, "x"], pa.string())),
+        make_rows("sources", 0, 2).set_column(1, "bytes", pa.array(["many", "few"])),
+    ],
+    ids=["missing column", "null where none may be", "other type"],
+)
+def test_rows_that_break_the_schema_publish_nothing(archive: Archive, broken: pa.Table) -> None:
+    base = publish(archive, "r1", {"sources": make_rows("sources", 0, 2)})
+    before, files = all_rows(base), _files(base.folder)
+    with pytest.raises(ContractError, match="sources"):
+        publish(archive, "r2", {"sources": broken, "documents": make_rows("documents", 0, 2)})
+    assert archive.snapshot().manifest.version == 1
+    assert all_rows(archive.snapshot()) == before
+    assert _files(archive.snapshot().folder) == files
+    assert publish(archive, "r3", {}).manifest.version == 2
+
+
+def test_failed_run_leaves_nothing_in_staging_or_among_versions(archive: Archive) -> None:
+    publish(archive, "r1", {})
+    with pytest.raises(ContractError):
+        publish(archive, "r2", {"sources": make_rows("sources", 0, 2).drop_columns(["bytes"])})
+    assert list(archive.staging.iterdir()) == []
+    assert [path.name for path in archive.versions.iterdir()] == ["00000001"]
+
+
+def test_first_commit_that_fails_leaves_no_archive(archive: Archive) -> None:
+    with pytest.raises(ContractError):
+        publish(archive, "r1", {"sources": make_rows("sources", 0, 2).drop_columns(["bytes"])})
+    assert not archive.exists()
+    assert not os.path.lexists(archive.path)
+
+
+def test_second_writer_is_told_to_try_again(archive: Archive) -> None:
+    with writing(archive, "r1") as writer:
+        with pytest.raises(TransientError, match="another run"), writing(archive, "r2"):
+            pass
+        writer.commit(Changes({"sources": make_rows("sources", 0, 1)}, {}, SEALED))
+    assert archive.snapshot().rows("sources") == 1
+    with writing(archive, "r2") as writer:
+        assert writer.base is not None
+
+
+def test_reading_needs_no_lock(archive: Archive) -> None:
+    publish(archive, "r1", {"sources": make_rows("sources", 0, 3)})
+    with writing(archive, "r2"):
+        assert archive.snapshot().read("sources").num_rows == 3
+
+
+def test_leftovers_of_killed_runs_are_cleared(archive: Archive) -> None:
+    publish(archive, "r1", {})
+    for left in (
+        archive.staging / "r0" / "batch-00000",
+        archive.versions / "building-r0" / "sources",
+        archive.versions / "00000002" / "sources",
+        archive.index / "r0",
+    ):
+        left.mkdir(parents=True)
+        (left / "file").write_text("left")
+    with writing(archive, "r2") as writer:
+        assert [path.name for path in archive.staging.iterdir()] == ["r2"]
+        assert [path.name for path in archive.versions.iterdir()] == ["00000001"]
+        assert list(archive.index.iterdir()) == []
+        assert writer.folder.is_dir()
+
+
+def test_segments_of_the_version_are_kept(archive: Archive) -> None:
+    with writing(archive, "r1") as writer:
+        (archive.index / "r1").mkdir()
+        writer.commit(Changes({}, {}, SEALED, segment="r1"))
+    with writing(archive, "r2"):
+        assert [path.name for path in archive.index.iterdir()] == ["r1"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link to a folder"])
+def test_path_of_something_else_is_refused_and_left_alone(archive: Archive, kind: str) -> None:
+    elsewhere = archive.path.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "letter.txt").write_text("mine")
+    if kind == "folder":
+        elsewhere.rename(archive.path)
+    elif kind == "file":
+        archive.path.write_text("mine")
+    else:
+        archive.path.symlink_to("elsewhere")
+    before = sorted(p.name for p in archive.path.parent.rglob("*"))
+    with pytest.raises(SettingsError, match="press"):
+        archive.snapshot()
+    with pytest.raises(SettingsError, match="press"):
+        publish(archive, "r1", {})
+    assert sorted(p.name for p in archive.path.parent.rglob("*")) == before
+
+
+def test_missing_archive_names_the_command_that_makes_one(archive: Archive) -> None:
+    with pytest.raises(SettingsError, match="palimpsest ingest SOURCE --archive"):
+        archive.snapshot()
+
+
+def test_archive_of_a_later_format_is_refused(archive: Archive) -> None:
+    snapshot = publish(archive, "r1", {})
+    manifest = snapshot.folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 99'))
+    with pytest.raises(ContractError, match="upgrade"):
+        archive.snapshot()
+
+
+def test_archive_can_be_moved_with_its_store(archive: Archive, tmp_path: Path) -> None:
+    base = publish(archive, "r1", {"sources": make_rows("sources", 0, 3)})
+    before = sorted_rows(base.read("sources"))
+    (tmp_path / "new").mkdir()
+    archive.path.rename(tmp_path / "new" / "press")
+    archive.home.rename(tmp_path / "new" / ".press.store")
+    assert sorted_rows(Archive(tmp_path / "new" / "press").snapshot().read("sources")) == before
+
+
+def test_commit_killed_at_any_point_is_seen_whole_or_not_at_all(tmp_path: Path, root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.store.killed_commit", str(tmp_path)],
+        cwd=root, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    count, word = done.stdout.splitlines()[-1].split()
+    assert len(done.stdout.splitlines()) == 1, done.stdout
+    assert word == "points"
+    assert int(count) > 40

@@ -1,0 +1,63 @@
+"""The structure is what docs/ARCHITECTURE.md says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ["records", "ingest", "dedup", "store", "flows", "inspector", "cli"]
+
+
+def test_import_contracts_are_kept():
+    run = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports"))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout
+
+
+@pytest.mark.parametrize(
+    ("package", "allowed"),
+    [
+        ("datasketch", {"dedup/signatures.py"}),
+        ("prefect", {"flows/ingest.py"}),
+        ("charset_normalizer", {"ingest/decode.py"}),
+        ("duckdb", {"store/views.py"}),
+        ("numba", {"records/compiled.py"}),
+    ],
+)
+def test_a_package_is_imported_where_the_design_says_and_nowhere_else(package, allowed):
+    pattern = re.compile(rf"^\s*(import|from) {package}\b", re.MULTILINE)
+    importing = {
+        str(path.relative_to(ROOT))
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*.py")
+        if pattern.search(path.read_text(encoding="utf-8"))
+    }
+    assert importing == allowed
+
+
+def test_each_room_says_what_it_is():
+    for room in ROOMS:
+        first = (ROOT / room / "__init__.py").read_text(encoding="utf-8")
+        assert first.startswith('"""'), room
+        assert f"`{room}/`" in (ROOT / "docs/ARCHITECTURE.md").read_text(encoding="utf-8")
+
+
+def test_help_does_not_load_what_only_commands_need():
+    code = (
+        "import sys, cli.main; heavy = {'numba', 'pyarrow', 'prefect', 'duckdb', 'datasketch'};"
+        "print(sorted(heavy & sys.modules.keys()))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "[]"

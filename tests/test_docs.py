@@ -1,0 +1,143 @@
+"""What the documents say is so: commands run, excerpts are real, references are made from the code."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from records.schemas import TABLES
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A folder with the examples and the demo archive, as the README has them."""
+    folder = tmp_path_factory.mktemp("desk")
+    shutil.copytree(ROOT / "examples", folder / "examples")
+    run = palimpsest(
+        "ingest examples/articles --archive demo-archive --no-prefect", folder, expected=1
+    )
+    (folder / "summary.txt").write_text(run.stdout, encoding="utf-8")
+    return folder
+
+
+def palimpsest(arguments, folder, expected=0):
+    run = subprocess.run(
+        [str(BIN / "palimpsest"), *shlex.split(arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PALIMPSEST_STATE": str(folder / "state")},
+    )
+    assert run.returncode == expected, run.stderr
+    return run
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_in_the_readme_runs_as_printed(code, desk):
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=desk, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip()
+
+
+def test_the_excerpt_in_the_readme_is_what_comes_out(desk):
+    [code] = [block for block in blocks("python") if "places" in block]
+    [shown] = blocks("text")
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=desk, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == shown.strip()
+
+
+def test_the_summary_in_the_readme_is_what_ingest_prints(desk):
+    [shown] = [block for block in blocks("console") if "seen =" in block]
+    printed = (desk / "summary.txt").read_text(encoding="utf-8")
+    for line in shown.splitlines()[1:]:
+        assert line in printed
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        line.removeprefix("$ ")
+        for block in blocks("console")
+        for line in block.splitlines()
+        if line.startswith(("$ palimpsest passages", "$ palimpsest compare"))
+    ],
+)
+def test_commands_in_the_readme_run_as_printed(line, desk):
+    assert palimpsest(line.removeprefix("palimpsest "), desk).stdout.strip()
+
+
+def test_the_comparison_in_the_readme_is_what_compare_prints(desk):
+    [shown] = [block for block in blocks("console") if "palimpsest compare" in block]
+    command, *lines = shown.splitlines()
+    printed = palimpsest(command.removeprefix("$ palimpsest "), desk).stdout
+    for line in lines:
+        assert line == "..." or line in printed
+
+
+def test_the_duckdb_command_in_the_readme_runs_as_printed(desk):
+    program = shutil.which("duckdb", path=f"{BIN}{os.pathsep}{os.environ['PATH']}")
+    if program is None:
+        pytest.skip("the duckdb command line is not installed")
+    [line] = [
+        line.removeprefix("$ ")
+        for block in blocks("console")
+        for line in block.splitlines()
+        if line.startswith("$ duckdb")
+    ]
+    run = subprocess.run(
+        [program, *shlex.split(line)[1:]], cwd=desk, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert "paragraph_id" in run.stdout
+
+
+def test_references_are_made_from_the_code():
+    run = subprocess.run(
+        [sys.executable, "docs/reference.py", "--check"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_column_is_in_the_glossary(table):
+    glossary = (ROOT / "docs/GLOSSARY.md").read_text(encoding="utf-8")
+    for column in TABLES[table].names:
+        assert re.search(rf"\b{column}\b", glossary), column
+
+
+def test_local_links_in_documents_lead_somewhere():
+    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "examples/README.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), f"{path}: {target}"
+
+
+def test_make_targets_that_documents_name_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"`make (\w+)", path.read_text(encoding="utf-8")):
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
