@@ -2,9 +2,10 @@
 
     python benchmarks/main_job.py FOLDER-OR-TAR [--workers N] [--no-prefect] [--json]
 
-Runs ``palimpsest ingest`` as its own process, samples the memory of it and its children, then checks
-conservation, rebuilds every document's text from the tables and compares digests, and checks that
-every pair of articles with the same body was found. Prints the figures; exits 1 if a check fails.
+Runs ``palimpsest ingest`` as its own process, samples the memory of it and its children, then
+checks conservation, rebuilds every document's text from the tables and compares digests, and checks
+that every pair of articles with the same body was found. Prints the figures; exits 1 if a check
+fails.
 """
 
 from __future__ import annotations
@@ -49,8 +50,10 @@ def main() -> int:
     if not options.corpus.exists():
         print(f"{options.corpus}: there is no such corpus; nothing was measured")
         return 0
-    with tempfile.TemporaryDirectory() as scratch, unpacked(options.corpus, Path(scratch)) as corpus:
-        figures = measure(corpus, Path(scratch), options)
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        with unpacked(options.corpus, scratch) as corpus:
+            figures = measure(corpus, scratch, options)
     if options.json:
         print(json.dumps(figures, indent=1))
     else:
@@ -79,7 +82,7 @@ def measure(corpus: Path, scratch: Path, options: argparse.Namespace) -> dict[st
     command += ["--no-prefect"] if options.no_prefect else []
     environment = {**os.environ, "PALIMPSEST_STATE": str(scratch / "state")}
     warm = [str(scratch / "warm.txt"), "--archive", str(scratch / "warm")]
-    Path(warm[0]).write_text("Prefect makes its database at its first start, which is not measured.")
+    Path(warm[0]).write_text("Prefect makes its database at its first start: not measured.")
     subprocess.run([command[0], "ingest", *warm], env=environment, check=True, capture_output=True)
 
     summary, wall, peak, own_peak = timed(command, environment)
@@ -111,7 +114,9 @@ def measure(corpus: Path, scratch: Path, options: argparse.Namespace) -> dict[st
     }
 
 
-def timed(command: list[str], environment: dict[str, str]) -> tuple[dict[str, Any], float, int, int]:
+def timed(
+    command: list[str], environment: dict[str, str]
+) -> tuple[dict[str, Any], float, int, int]:
     """Return the summary, the seconds, and the peak resident bytes with and without children."""
     started = time.perf_counter()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
@@ -170,7 +175,7 @@ def documents_not_rebuilt(snapshot: Snapshot) -> int:
 
 
 def missed_pairs(corpus: Path, snapshot: Snapshot) -> tuple[int, int]:
-    """Return how many pairs of articles with the same body share no passage, and how many there are.
+    """Return how many pairs of articles with one body share no passage, and how many there are.
 
     The body is what stands below the header, blanks folded. Articles are followed to the archive by
     their URI; articles of the same bytes are one document and count as found.

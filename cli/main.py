@@ -1,6 +1,7 @@
 """The ``palimpsest`` command. Rooms are imported when a command needs them, so that help is quick.
 
-Exit codes: 0 done; 1 done, but some sources were rejected; 2 wrong usage; 3 failed, nothing written.
+Exit codes: 0 done; 1 done, but some sources were rejected; 2 wrong usage; 3 failed, and nothing
+was written.
 """
 
 from __future__ import annotations
@@ -57,16 +58,20 @@ class _Commands(click.Group):
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    click.echo(message, err=True)
+    from inspector.terminal import printable
+
+    click.echo(printable(message), err=True)
     raise click.exceptions.Exit(code)
 
 
 def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+    text = json.dumps(value, ensure_ascii=False, indent=1, default=str)
+    click.echo(text.encode("utf-8", "backslashreplace").decode())  # a file name need not be UTF-8
 
 
 @click.group(
-    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="palimpsest")
 def main() -> None:
@@ -226,9 +231,7 @@ def compile_kernels() -> None:
     warm_up()
 
 
-def _settings(
-    assignments: tuple[str, ...], encoding: str | None, workers: int | None
-) -> Settings:
+def _settings(assignments: tuple[str, ...], encoding: str | None, workers: int | None) -> Settings:
     """Return settings from the command line; every fault at once."""
     from records.settings import parse_settings
 
@@ -284,7 +287,12 @@ def _ingest_with_prefect(
 
     if server:
         server.wait()
-    return ingest_with([os.path.abspath(one) for one in sources], archive, settings, report)
+    return ingest_with(
+        [str(Path(one).absolute()) for one in sources],
+        str(Path(archive).absolute()),
+        settings,
+        report,
+    )
 
 
 def _say_if_compiling() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -33,7 +34,7 @@ class ProgressBar:
         )
         self._tasks: dict[str, TaskID] = {}
 
-    def __enter__(self) -> ProgressBar:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
@@ -46,6 +47,7 @@ class ProgressBar:
         self._progress.stop()
 
     def __call__(self, step: str, done: int, total: int) -> None:
+        """Show how much of a step is done."""
         if step not in self._tasks:
             self._tasks[step] = self._progress.add_task(_TITLES.get(step, step), total=total)
         self._progress.update(self._tasks[step], completed=done, total=total)

@@ -4,7 +4,7 @@ A passage is a chain of content words that stand in both texts in the same order
 score, and each content word passed over between two of them, on the side where there are more,
 costs a little. The best chain is the passage; the next best is looked for in what is left, until
 the score falls below the least. Function words neither earn nor cost, and are counted where they
-agree between, before and behind the words of the chain.
+agree between, before and behind the words of the chain, each word in one passage of a pair only.
 
 This is local alignment (Smith and Waterman 1981) over content words with one cost for a mismatch
 and for a gap, computed over the matching cells only: of all cells few match, so the table is never
@@ -34,6 +34,8 @@ _SCALE = 100
 # Columns of a passage.
 PAIR, LEFT_FIRST, LEFT_LAST, RIGHT_FIRST, RIGHT_LAST, MATCHED, SCORE = range(7)
 _COLUMNS = 7
+_REJECTED = -1
+"""Stands for the pair of a passage of too little resemblance, until all of its pair are found."""
 
 
 class Passages(NamedTuple):
@@ -102,8 +104,16 @@ def align_pairs(
         settings.max_gap_words,
         settings.max_passages,
     )
-    columns = [np.ascontiguousarray(found[:, column]) for column in range(SCORE)]
-    return Passages(*columns, (found[:, SCORE] / _SCALE).astype(np.float32))
+    pair, left_first, left_last, right_first, right_last, matched, score = found.T.copy()
+    return Passages(
+        pair,
+        left_first,
+        left_last,
+        right_first,
+        right_last,
+        matched,
+        (score / _SCALE).astype(np.float32),
+    )
 
 
 @kernel
@@ -139,7 +149,9 @@ def _align_pairs(
             first, second = second, first
         mine = slice(ranked_offsets[a], ranked_offsets[a + 1])
         theirs = slice(ranked_offsets[b], ranked_offsets[b + 1])
-        bound, pairs = _find_equal(ranked[mine], ranked[theirs], scores[mine], equal_first, equal_last)
+        bound, pairs = _find_equal(
+            ranked[mine], ranked[theirs], scores[mine], equal_first, equal_last
+        )
         if bound < min_score:
             continue
         size = len(ranked[mine])
@@ -155,17 +167,29 @@ def _align_pairs(
                 found = larger
             row = found[count]
             _measure(chain, first, second, places[mine], places[theirs], found[begin:count], row)
-            row[PAIR] = pair
             row[SCORE] = score
             together = row[LEFT_LAST] - row[LEFT_FIRST] + row[RIGHT_LAST] - row[RIGHT_FIRST]
-            if row[MATCHED] >= min_resemblance * (together - row[MATCHED]):
-                count += 1
+            is_kept = row[MATCHED] >= min_resemblance * (together - row[MATCHED])
+            row[PAIR] = pair if is_kept else _REJECTED
+            count += 1
             anchors, bound = _beside(anchors, chain, scores[mine])
             if bound < min_score:
                 break
+        count = begin + _keep(found[begin:count])
         if is_swapped:
             _swap(found[begin:count])
     return found[:count].copy()
+
+
+@inlined
+def _keep(rows: Positions) -> int:
+    """Move the passages that are not rejected to the front; return how many there are."""
+    kept = 0
+    for k in range(len(rows)):
+        if rows[k, PAIR] != _REJECTED:
+            rows[kept] = rows[k]
+            kept += 1
+    return kept
 
 
 @inlined
@@ -204,23 +228,23 @@ def _comes_first(left: Hashes, right: Hashes) -> bool:
         return len(left) < len(right)
     for k in range(len(left)):
         if left[k] != right[k]:
-            return left[k] < right[k]
+            return bool(left[k] < right[k])
     return False
 
 
 @inlined
 def _find_equal(
     left: Packed, right: Packed, scores: Bytes, first: Positions, last: Positions
-) -> tuple[int, int]:
+) -> tuple[np.int64, int]:
     """Find where each left content word stands on the right.
 
-    Writes for left word ``i`` the span ``first[i]:last[i]`` of equal words in ``right``. Returns the
-    score of all left words that have one, which no chain can exceed, and the number of pairs.
+    Writes for left word ``i`` the span ``first[i]:last[i]`` of equal words in ``right``. Returns
+    the score of all left words that have one, which no chain can exceed, and the number of pairs.
     """
     half, low = np.uint64(32), np.uint64(0xFFFFFFFF)
     first[: len(left)] = 0
     last[: len(left)] = 0
-    i, j, score, pairs = 0, 0, 0, 0
+    i, j, score, pairs = 0, 0, np.int64(0), 0
     while i < len(left) and j < len(right):
         value = left[i] >> half
         other = right[j] >> half
@@ -255,9 +279,7 @@ def _anchors(first: Positions, last: Positions, right: Packed, pairs: int) -> Pa
 
 
 @inlined
-def _best_chain(
-    anchors: Packed, scores: Bytes, gap: int, max_gap: int
-) -> tuple[Packed, int]:
+def _best_chain(anchors: Packed, scores: Bytes, gap: int, max_gap: int) -> tuple[Packed, int]:
     """Return the anchors of the best chain, the last one first, and its score.
 
     Positions are held times ``gap``, so that the loop over the predecessors of an anchor has
@@ -279,12 +301,17 @@ def _best_chain(
             row, row_at = k, here
             while first < k and here - down[first] > farthest:
                 first += 1
-        before = _highest(down[first:row], across[first:row], reached[first:row], here, there, gap, farthest)
+        before = _highest(
+            down[first:row], across[first:row], reached[first:row], here, there, gap, farthest
+        )
         came_from[k] = -1
         if before > 0:
             for p in range(row - 1, first - 1, -1):
                 passed = there - across[p]
-                if 0 < passed <= farthest and reached[p] - max(here - down[p], passed) + gap == before:
+                if (
+                    0 < passed <= farthest
+                    and reached[p] - max(here - down[p], passed) + gap == before
+                ):
                     came_from[k] = p
                     break
         down[k] = here
@@ -306,11 +333,11 @@ def _highest(
     down: Positions,
     across: Positions,
     reached: Positions,
-    here: int,
-    there: int,
+    here: np.int64,
+    there: np.int64,
     gap: int,
     farthest: int,
-) -> int:
+) -> np.int64:
     """Return the best score that a chain to one of these anchors brings along, at least 0."""
     before = np.int64(0)
     for p in range(len(down)):
@@ -355,7 +382,13 @@ def _measure(
 
 @inlined
 def _agreeing(
-    left: Hashes, right: Hashes, i: int, j: int, step: int, room: int, earlier: Positions
+    left: Hashes,
+    right: Hashes,
+    i: np.int64,
+    j: np.int64,
+    step: int,
+    room: np.int64,
+    earlier: Positions,
 ) -> int:
     """Return how many words agree from two places on (step 1) or back (-1), at most ``room``.
 
@@ -371,7 +404,9 @@ def _agreeing(
 
 
 @inlined
-def _place(anchor: np.uint64, left_places: Places, right_places: Places) -> tuple[int, int]:
+def _place(
+    anchor: np.uint64, left_places: Places, right_places: Places
+) -> tuple[np.int64, np.int64]:
     """Return where the two words of an anchor stand among all words of their texts."""
     left = np.int64(anchor >> np.uint64(32))
     right = np.int64(anchor & np.uint64(0xFFFFFFFF))
@@ -379,13 +414,13 @@ def _place(anchor: np.uint64, left_places: Places, right_places: Places) -> tupl
 
 
 @inlined
-def _beside(anchors: Packed, chain: Packed, scores: Bytes) -> tuple[Packed, int]:
-    """Return the anchors that lie outside a chain's span on both sides, and what they could score."""
+def _beside(anchors: Packed, chain: Packed, scores: Bytes) -> tuple[Packed, np.int64]:
+    """Return the anchors outside a chain's span on both sides, and what they could score."""
     half, low = np.uint64(32), np.uint64(0xFFFFFFFF)
     first_i, first_j = chain[-1] >> half, chain[-1] & low
     last_i, last_j = chain[0] >> half, chain[0] & low
     kept = np.empty(len(anchors), dtype=np.uint64)
-    count, bound = 0, 0
+    count, bound = 0, np.int64(0)
     for k in range(len(anchors)):
         i, j = anchors[k] >> half, anchors[k] & low
         if (i < first_i or i > last_i) and (j < first_j or j > last_j):

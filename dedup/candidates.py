@@ -28,7 +28,7 @@ class Candidates(NamedTuple):
     """Pairs of texts worth aligning.
 
     Attributes:
-        left, right: int64, shape (pairs,), numbers of texts, ``left < right``, ascending, no repeats.
+        left, right: int64, shape (pairs,), numbers of texts: ``left < right``, sorted, each once.
         capped: buckets of more windows than are paired in full.
     """
 
@@ -136,13 +136,13 @@ def _pair_band(
 
 
 @inlined
-def _shared(left: Hashes, right: Hashes) -> int:
+def _shared(left: Hashes, right: Hashes) -> np.int64:
     """Return how many shingles of the left window stand in the right one."""
-    shared = 0
+    shared = np.int64(0)
     for i in range(len(left)):
         value = left[i]
         equal = np.uint8(0)
         for j in range(len(right)):
             equal |= np.uint8(value == right[j])
-        shared += equal
+        shared += np.int64(equal)
     return shared

@@ -3,9 +3,9 @@
 A word is a run of letters, digits and the marks on them (Unicode general categories L, N, M); an
 apostrophe between two letters belongs to it, characters that join invisibly (Cf) do not part it.
 In scripts without blanks (Han, kana, Thai, Lao, Khmer, Myanmar, Yi) each character with its marks
-is a word. An address (``scheme://`` and on to the next blank) is one word. Words are compared by a
-hash of their folded characters (full case folding after compatibility forms), so that ``Straße``,
-``STRASSE`` and ``strasse`` are one word.
+is a word. An address (``scheme://`` and on to the next blank or character beyond ASCII) is one
+word. Words are compared by a hash of their folded characters (full case folding after compatibility
+forms), so that ``Straße``, ``STRASSE`` and ``strasse`` are one word.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from records.unicode import (
     TABLE_SIZE,
     WORD_MASK,
     WORD_SHIFT,
-    CharacterTables,
     character_tables,
     property_of,
     read_character,
@@ -44,7 +43,7 @@ KINDS = 4
 
 _SLOTS = 1 << 14
 
-# The digit zero of each script but ASCII, ascending; one to nine follow it (Unicode 14, category Nd).
+# The digit zero of each script but Latin, ascending; one to nine follow it (Unicode 14, Nd).
 # fmt: off
 _ZEROS = (
     0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6, 0x0D66,
@@ -101,7 +100,7 @@ def hash_words(words: list[str]) -> Hashes:
 
 @cache
 def _function_word_slots() -> Hashes:
-    """Return a hash table of function words: uint32, shape (_SLOTS,), open addressing, 0 is empty."""
+    """Return a table of function words' hashes: uint32, open addressing, 0 is empty."""
     text = (resources.files("dedup") / "function_words.txt").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line and line[0] not in "#["]
     slots = np.zeros(_SLOTS, dtype=np.uint32)
@@ -166,11 +165,11 @@ def _find_words(
                 elif following == APOSTROPHE and kind == LETTER and at == stop:
                     if not _letter_follows(buffer, at + size, end, properties):
                         break
-                    value = _mixed(value, np.int64(0x27), folds, expansions)
+                    value = _mixed(value, 0x27, folds, expansions)
                     at += size
                     stop = at
                 elif code_point == 0x3A and kind == LETTER and _is_address(buffer, at, end):
-                    while at < end and buffer[at] > 0x20:
+                    while at < end and 0x20 < buffer[at] < 0x7F:
                         value = (value ^ np.uint64(buffer[at])) * np.uint64(0x100000001B3)
                         at += 1
                     stop = at
@@ -214,7 +213,7 @@ def _letter_follows(buffer: Bytes, at: int, end: int, properties: Bytes) -> bool
     if at >= end:
         return False
     code_point, _ = read_character(buffer, at)
-    return (property_of(properties, code_point) >> WORD_SHIFT) & WORD_MASK == LETTER
+    return bool((property_of(properties, code_point) >> WORD_SHIFT) & WORD_MASK == LETTER)
 
 
 @inlined

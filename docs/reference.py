@@ -1,4 +1,4 @@
-"""Write ``TABLES.md`` and ``COMMANDS.md`` from the schemas and the commands; ``--check`` compares."""
+"""Write ``TABLES.md`` and ``COMMANDS.md`` from schemas and commands; ``--check`` compares."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from cli.main import main as palimpsest
 from records.schemas import REJECT_REASONS, TABLES
 
 HERE = Path(__file__).parent
+_HEAD = "| column | type | null | what it holds | unit |\n|---|---|---|---|---|\n"
 MADE = "Made from the code by `make docs`; a test compares.\n"
 
 
@@ -19,7 +20,7 @@ def tables() -> str:
     """Return the reference of tables."""
     parts = [f"# Tables\n\n{MADE}"]
     for name, schema in TABLES.items():
-        parts.append(f"\n## {name}\n\n| column | type | null | what it holds | unit |\n|---|---|---|---|---|\n")
+        parts.append(f"\n## {name}\n\n{_HEAD}")
         parts.extend(_row(field) for field in schema)
     parts.append("\n## Reasons for a reject\n\n| code | meaning |\n|---|---|\n")
     parts.extend(f"| `{code}` | {meaning} |\n" for code, meaning in REJECT_REASONS.items())
@@ -29,7 +30,8 @@ def tables() -> str:
 def _row(field: pa.Field) -> str:
     held = {key.decode(): value.decode() for key, value in field.metadata.items()}
     null = "yes" if field.nullable else ""
-    return f"| `{field.name}` | {field.type} | {null} | {held['description']} | {held.get('unit', '')} |\n"
+    cells = (f"`{field.name}`", field.type, null, held["description"], held.get("unit", ""))
+    return f"| {' | '.join(map(str, cells))} |\n"
 
 
 def commands() -> str:

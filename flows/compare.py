@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,8 +82,8 @@ def compare_files(left: str, right: str, settings: Settings | None = None) -> di
     """Return what two files share, in the order of the left one.
 
     Returns:
-        ``left`` and ``right``: facts of each file; ``passages``: for each its ``left`` and ``right``
-        span (``start_char``, ``end_char``, ``start_byte``, ``end_byte``, ``text``),
+        ``left`` and ``right``: facts of each file; ``passages``: for each its ``left`` and
+        ``right`` span (``start_char``, ``end_char``, ``start_byte``, ``end_byte``, ``text``),
         ``matched_words``, ``resemblance`` and ``relation``.
 
     Raises:
@@ -110,12 +110,12 @@ def compare_files(left: str, right: str, settings: Settings | None = None) -> di
 
 def _read(path: str, settings: Settings) -> tuple[Decoded, Batch]:
     try:
-        status = os.stat(path)
+        status = Path(path).stat()
     except OSError as error:
         reason, detail = reject_of(path, error)
         detail = "no such file" if reason == "vanished" else detail
         raise SettingsError([f"{path}: {detail}"]) from error
-    found = FoundFile(os.path.abspath(path), status.st_size, status.st_mtime_ns)
+    found = FoundFile(str(Path(path).absolute()), status.st_size, status.st_mtime_ns)
     batch = read_batch([found], settings.read)
     if batch.rejects.num_rows:
         reject = batch.rejects.to_pylist()[0]
@@ -135,7 +135,9 @@ def _shared(left: _Side, right: _Side, settings: Settings) -> list[_Found]:
     numbers = numbers_of(texts, left.batch.digests), numbers_of(texts, right.batch.digests)
     found = _exact(left, right, numbers, np.diff(words.offsets))
     firsts, seconds = _pairs(texts, *numbers, settings)
-    passages = align_pairs(words, rank_words(words, settings.align), firsts, seconds, settings.align)
+    passages = align_pairs(
+        words, rank_words(words, settings.align), firsts, seconds, settings.align
+    )
     matched, sizes = aligned_words(passages, len(firsts)), np.diff(words.offsets)
     relation = relate(
         matched / np.maximum(1, sizes[firsts]),
@@ -151,9 +153,10 @@ def _shared(left: _Side, right: _Side, settings: Settings) -> list[_Found]:
         union = left_last - left_first + right_last - right_first - agree
         for here in np.flatnonzero(numbers[0] == firsts[pair]):
             for there in np.flatnonzero(numbers[1] == seconds[pair]):
-                bounds = [left.in_document(int(here), position) for position in spans[0]]
-                bounds += [right.in_document(int(there), position) for position in spans[1]]
-                found.append(_Found(*bounds, agree, union, str(relation[pair])))
+                start, end = (left.in_document(int(here), position) for position in spans[0])
+                bounds = [right.in_document(int(there), position) for position in spans[1]]
+                kind = str(relation[pair])
+                found.append(_Found(start, end, bounds[0], bounds[1], agree, union, kind))
     return found
 
 

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
@@ -52,8 +51,15 @@ class PrivateServer:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}/api"
+        self._health = urllib.request.Request(f"{self.url}/health")
         self._log = state / "prefect-server.log"
-        command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+        command = [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "--factory",
+            "prefect.server.api.server:create_app",
+        ]
         command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
         environment = {**os.environ, "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
         with self._log.open("wb") as log:
@@ -70,10 +76,9 @@ class PrivateServer:
         """
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
-            with suppress(OSError, urllib.error.URLError):
-                with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:  # noqa: S310
-                    if answer.status == 200:
-                        return
+            with suppress(OSError), urllib.request.urlopen(self._health, timeout=5) as answer:
+                if answer.status == 200:
+                    return
             time.sleep(0.05)
         self.stop()
         raise TransientError(

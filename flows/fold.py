@@ -6,7 +6,6 @@ new one is a near-duplicate of, and of old texts that stand in a new document or
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedup.alignment import align_pairs, rank_words
-from dedup.clusters import NEAR, aligned_words, first_occurrences, join_clusters, relate
+from dedup.clusters import aligned_words, first_occurrences, join_clusters
 from dedup.words import find_words
 from flows.match import Matched
+from flows.overlaps import staged_overlaps
 from flows.read import staged_tables
 from flows.texts import Positions, Texts, merge_texts, numbers_of, take_texts, texts_of
-from records.columns import count_characters, digests_of, string_array
+from records.columns import digests_of
 from records.errors import ContractError
 from records.ids import hex_strings
-from records.schemas import TABLES
 from records.settings import AlignSettings
 from store.archive import Snapshot
 from store.views import connect
@@ -53,27 +52,13 @@ class Folded:
     texts_folded: int
 
 
-def fold(
-    folder: Path, base: Snapshot | None, matched: Matched, settings: AlignSettings
-) -> Folded:
+def fold(folder: Path, base: Snapshot | None, matched: Matched, settings: AlignSettings) -> Folded:
     """Make the rows of a run from what was staged."""
-    with ThreadPoolExecutor(1) as aside:
-        overlaps = aside.submit(_overlap_rows, matched, settings)
-        folded = _fold_texts(folder, base, matched, settings)
-        folded.added["overlaps"] = overlaps.result()
-    return folded
-
-
-def _fold_texts(
-    folder: Path, base: Snapshot | None, matched: Matched, settings: AlignSettings
-) -> Folded:
-    """Make all rows but the overlaps."""
     sources = _joined(folder, "sources")
     documents, occurrences = _new_documents(folder, base)
-    is_near = relate(matched.left_share, matched.right_share, settings.fold_share) == NEAR
-    touched = _touched_texts(matched, is_near, occurrences, sources, base)
+    touched = _touched_texts(matched, occurrences, sources, base)
     members, words, is_new = _members(matched, touched)
-    cluster = _clusters(members, matched, is_near, touched)
+    cluster = _clusters(members, matched, touched)
     witnesses = _witnesses(members, occurrences, documents, sources, touched)
     firsts = _first_of_clusters(witnesses, cluster)
     representative = np.empty(len(cluster), dtype=np.int64)  # by cluster
@@ -85,6 +70,7 @@ def _fold_texts(
     _check(documents, occurrences, paragraphs, variants, members)
     added, withdrawn = _changed(paragraphs, variants, touched)
     added |= {"documents": documents, "occurrences": occurrences, "sources": sources}
+    added["overlaps"] = staged_overlaps(folder)
     return Folded(
         added, withdrawn, documents.num_rows, occurrences.num_rows, int(is_new[folded].sum())
     )
@@ -135,7 +121,9 @@ def _new_documents(folder: Path, base: Snapshot | None) -> tuple[pa.Table, pa.Ta
         if pc.any(repeated, min_count=0).as_py():
             again = batch.filter(repeated).column("document_id").combine_chunks()
             batch = batch.filter(pc.invert(repeated))
-            placed = placed.filter(pc.invert(pc.is_in(placed.column("document_id"), value_set=again)))
+            placed = placed.filter(
+                pc.invert(pc.is_in(placed.column("document_id"), value_set=again))
+            )
         documents.append(batch)
         occurrences.append(placed)
         seen = pa.concat_arrays([seen, batch.column("document_id").combine_chunks()])
@@ -144,7 +132,6 @@ def _new_documents(folder: Path, base: Snapshot | None) -> tuple[pa.Table, pa.Ta
 
 def _touched_texts(
     matched: Matched,
-    is_near: npt.NDArray[np.bool_],
     occurrences: pa.Table,
     sources: pa.Table,
     base: Snapshot | None,
@@ -152,7 +139,7 @@ def _touched_texts(
     """Return the rows of all clusters of the archive that the run may change, if there are any."""
     if base is None:
         return None
-    edges = np.concatenate((matched.left[is_near], matched.right[is_near]))
+    edges = np.concatenate((matched.left, matched.right))
     old = np.unique(edges[~matched.is_new[edges]])
     texts = pa.table({"text_id": hex_strings(np.array(matched.texts.digests[old]))})
     placed = occurrences.select(["text_id"])
@@ -198,12 +185,10 @@ def _members(
     return texts, sizes[came_from], came_from < len(new)
 
 
-def _clusters(
-    members: Texts, matched: Matched, is_near: npt.NDArray[np.bool_], touched: _Touched | None
-) -> Positions:
+def _clusters(members: Texts, matched: Matched, touched: _Touched | None) -> Positions:
     """Return the cluster of each member: the least member of it."""
     number = numbers_of(members, matched.texts.digests)
-    left, right = number[matched.left[is_near]], number[matched.right[is_near]]
+    left, right = number[matched.left], number[matched.right]
     if touched is not None:
         texts = numbers_of(members, digests_of(touched.folds.column("text_id")))
         folded = numbers_of(members, digests_of(touched.folds.column("paragraph_id")))
@@ -242,7 +227,9 @@ def _witnesses(
     )
     ordinal = rows.column("ordinal").to_numpy().astype(np.int64)
     rank = of_document.to_numpy().astype(np.int64) << 32 | ordinal
-    runs, seen_by_run = np.unique(rows.column("run_id").to_numpy(zero_copy_only=False), return_inverse=True)
+    _, seen_by_run = np.unique(
+        rows.column("run_id").to_numpy(zero_copy_only=False), return_inverse=True
+    )
     published = pc.fill_null(rows.column("published_at").cast(pa.int64()), int(_NO_DATE))
     rows = rows.append_column("uri", ranked.column("uri_min").take(of_document))
     return _Witnesses(
@@ -255,11 +242,13 @@ def _witnesses(
 
 
 def _first_of_clusters(witnesses: _Witnesses, cluster: Positions) -> Positions:
+    """Return the earliest occurrence of each cluster, by URI and place in the document."""
     if len(witnesses.number) and witnesses.number.min() < 0:
         raise ContractError("an occurrence has a text that is neither new nor in the archive")
-    return first_occurrences(
+    firsts = first_occurrences(
         cluster[witnesses.number], witnesses.published_us, witnesses.seen_by_run, witnesses.rank
     )
+    return firsts[np.argsort(witnesses.rank[firsts])]
 
 
 def _paragraph_rows(
@@ -323,50 +312,6 @@ def _row_keys(rows: pa.Table, names: list[str]) -> pa.Array:
     columns = [rows.column(name).cast(pa.string()) for name in names]
     keys = pc.binary_join_element_wise(*columns, "\x1f")
     return keys.combine_chunks()
-
-
-def _overlap_rows(matched: Matched, settings: AlignSettings) -> pa.Table:
-    """Return the rows of overlaps, without ``run_id``."""
-    passages, texts, words = matched.passages, matched.texts, matched.words
-    left, right = matched.left[passages.pair], matched.right[passages.pair]
-    columns: dict[str, Any] = {
-        "left_text_id": hex_strings(texts.digests[left]),
-        "right_text_id": hex_strings(texts.digests[right]),
-    }
-    for side, number, first, last in (
-        ("left", left, passages.left_first, passages.left_last),
-        ("right", right, passages.right_first, passages.right_last),
-    ):
-        begin = texts.offsets[number]
-        start = begin + words.starts[words.offsets[number] + first]
-        end = begin + words.ends[words.offsets[number] + last - 1]
-        for bound, position in (("start", start), ("end", end)):
-            columns[f"{side}_{bound}_char"] = _as_characters(texts, number, position - begin)
-        columns[f"{side}_passage"] = string_array(texts.buffer, start, end)
-        columns[f"{side}_words"] = (last - first).astype(np.int32)
-    together = columns["left_words"] + columns["right_words"] - passages.matched
-    relation = relate(matched.left_share, matched.right_share, settings.fold_share)
-    columns |= {
-        "matched_words": passages.matched.astype(np.int32),
-        "resemblance": (passages.matched / together).astype(np.float32),
-        "score": passages.score,
-        "relation": pa.array(relation).take(pa.array(passages.pair)),
-        "left_share": matched.left_share[passages.pair].astype(np.float32),
-        "right_share": matched.right_share[passages.pair].astype(np.float32),
-    }
-    names = [name for name in TABLES["overlaps"].names if name != "run_id"]
-    return pa.table({name: columns[name] for name in names})
-
-
-def _as_characters(texts: Texts, number: Positions, position: Positions) -> Positions:
-    """Return positions in texts in characters, from bytes; the same where a text is ASCII."""
-    begins = texts.offsets[:-1]
-    is_ascii = count_characters(texts.buffer, begins, texts.offsets[1:]) == np.diff(texts.offsets)
-    characters = position.astype(np.int64)
-    other = np.flatnonzero(~is_ascii[number])
-    begin = begins[number[other]]
-    characters[other] = count_characters(texts.buffer, begin, begin + position[other])
-    return characters
 
 
 def _check(

@@ -27,7 +27,7 @@ _NAMES: dict[Callable[..., Any], str] = {
     align_chunk: "align",
 }
 # Batches are staged per run and a run holds the archive's lock, so there is nothing to find again.
-_TASKS = {step: task(step, name=name, cache_policy=NO_CACHE) for step, name in _NAMES.items()}
+_TASKS = {step: task(name=name, cache_policy=NO_CACHE)(step) for step, name in _NAMES.items()}
 
 
 def _as_tasks(
@@ -41,9 +41,7 @@ def _as_tasks(
 
 
 @flow(name="ingest", persist_result=False, validate_parameters=True)
-def ingest(
-    sources: list[str], archive: str, settings: Settings | None = None
-) -> dict[str, Any]:
+def ingest(sources: list[str], archive: str, settings: Settings | None = None) -> dict[str, Any]:
     """Bring articles into an archive; commit one new version, or none if nothing is new.
 
     Args:
@@ -69,7 +67,7 @@ def ingest_with(
     sources: Sequence[str], archive: str, settings: Settings, report: Report = silent
 ) -> dict[str, Any]:
     """Run the flow in this process with as many threads as the settings say."""
-    runner = ThreadPoolTaskRunner(max_workers=settings.run.workers)  # type: ignore[var-annotated]
+    runner: Any = ThreadPoolTaskRunner(max_workers=settings.run.workers)
     token = progress.set(report)
     try:
         return ingest.with_options(task_runner=runner)(list(sources), archive, settings)

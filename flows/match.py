@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -11,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dedup.alignment import Passages, Ranked, align_pairs, rank_words
+from dedup.alignment import Ranked, align_pairs
 from dedup.candidates import Buckets, Candidates, merge_candidates, pair_band, sort_buckets
-from dedup.clusters import aligned_words
+from dedup.clusters import NEAR
 from dedup.signatures import Windows
 from dedup.words import Words
+from flows.overlaps import Links, link_pairs, overlap_rows
 from flows.read import staged_batches
-from flows.staging import load_array, load_arrays, save_arrays
+from flows.staging import load_array, load_arrays, save_arrays, save_table
 from flows.texts import (
     Bytes,
     Hashes,
@@ -37,7 +37,7 @@ from store.archive import Archive, Snapshot
 from store.index import is_whole, known_texts, sharing_texts, write_segment
 from store.views import connect
 
-PAIRS_IN_CHUNK = 250_000
+PAIRS_IN_CHUNK = 100_000
 
 
 def gather_texts(folder: Path, archive: Archive, base: Snapshot | None, settings: Settings) -> int:
@@ -149,7 +149,7 @@ def _load_texts(base: Snapshot, digests: Bytes) -> Texts:
 def pair_texts(folder: Path, settings: SignSettings, workers: int) -> tuple[int, int]:
     """Find the candidates and write them; return their number and the buckets that were capped."""
     target = folder / "texts"
-    windows = Windows(*(np.array(column) for column in load_arrays(Windows, target / "windows")))
+    windows = load_arrays(Windows, target / "windows")
     is_new = np.array(load_array(target / "is_new.npy"))
 
     def pair(path: Path) -> Candidates:
@@ -169,28 +169,28 @@ def chunks_of(candidates: int) -> int:
 
 
 def align_chunk(folder: Path, chunk: int, settings: AlignSettings) -> int:
-    """Align a chunk of the candidates and stage the passages; return how many there are."""
+    """Align a chunk of the candidates, stage the overlaps, and return how many there are."""
     target = folder / "texts"
     words = load_arrays(Words, target / "words")
     ranked = load_arrays(Ranked, target / "ranked")
-    first = chunk * PAIRS_IN_CHUNK
-    mine = slice(first, first + PAIRS_IN_CHUNK)
+    mine = slice(chunk * PAIRS_IN_CHUNK, (chunk + 1) * PAIRS_IN_CHUNK)
     left = load_array(folder / "left.npy")[mine]
     right = load_array(folder / "right.npy")[mine]
     passages = align_pairs(words, ranked, left, right, settings)
-    save_arrays(passages._replace(pair=passages.pair + first), folder / f"aligned-{chunk:05d}")
+    links, passages = link_pairs(words, left, right, passages, settings.fold_share)
+    rows = overlap_rows(load_arrays(Texts, target), words, links, passages, folder.name)
+    save_table(rows, folder / f"overlaps-{chunk:05d}.arrow")
+    save_arrays(links, folder / f"links-{chunk:05d}")
     return len(passages.pair)
 
 
 class Matched(NamedTuple):
-    """The run's texts, and what they share.
+    """The run's texts, and which of them are near-duplicates.
 
     Attributes:
         texts, words: of all texts, new and old.
         is_new: bool, shape (texts,).
-        left, right: int64, shape (pairs,): pairs with at least one passage, numbers of texts.
-        left_share, right_share: float64, shape (pairs,): share of words aligned, all passages.
-        passages: their ``pair`` numbers these pairs.
+        left, right: int64, shape (pairs,): near-duplicates, numbers of texts.
     """
 
     texts: Texts
@@ -198,36 +198,18 @@ class Matched(NamedTuple):
     is_new: npt.NDArray[np.bool_]
     left: Positions
     right: Positions
-    left_share: npt.NDArray[np.float64]
-    right_share: npt.NDArray[np.float64]
-    passages: Passages
 
 
 def load_matched(folder: Path) -> Matched:
-    """Return what matching staged, pairs without a passage left out."""
+    """Return what matching staged."""
     target = folder / "texts"
-    words = load_arrays(Words, target / "words")
-    parts = [load_arrays(Passages, path) for path in sorted(folder.glob("aligned-*"))]
-    passages = Passages(*(_joined(columns) for columns in zip(*parts, strict=True))) if parts else (
-        Passages(*(np.empty(0, dtype=np.int64) for _ in range(6)), np.empty(0, dtype=np.float32))
-    )
-    pairs, numbers = np.unique(passages.pair, return_inverse=True)
-    passages = passages._replace(pair=numbers)
-    left = load_array(folder / "left.npy")[pairs]
-    right = load_array(folder / "right.npy")[pairs]
-    aligned = aligned_words(passages, len(pairs))
-    sizes = np.diff(words.offsets)
+    parts = [load_arrays(Links, path) for path in sorted(folder.glob("links-*"))]
+    near = [part.relation == NEAR for part in parts]
+    none = np.empty(0, dtype=np.int64)
     return Matched(
         load_arrays(Texts, target),
-        words,
+        load_arrays(Words, target / "words"),
         np.array(load_array(target / "is_new.npy")),
-        left,
-        right,
-        aligned / sizes[left],
-        aligned / sizes[right],
-        passages,
+        np.concatenate([none, *(p.left[n] for p, n in zip(parts, near, strict=True))]),
+        np.concatenate([none, *(p.right[n] for p, n in zip(parts, near, strict=True))]),
     )
-
-
-def _joined(columns: Iterable[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
-    return np.concatenate(list(columns))

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 
 from flows.staging import load_table, save_table
 from ingest.batch import reject_table
-from ingest.discover import Discovery, FoundFile, discover, timestamp_of, uri_of
+from ingest.discover import FoundFile, discover, timestamp_of, uri_of
+from records.schemas import PASSING_REASONS
 from records.settings import Settings
 from store.archive import Snapshot
 
@@ -38,7 +39,7 @@ class Plan:
     Attributes:
         found: sources found, readable or not.
         known: of these, files that an earlier run has read and that have not changed since.
-        known_rejects: of these, refused by an earlier run and not changed since.
+        known_rejects: of these, refused for good by an earlier run and not changed since.
         batches: how many batches the others make.
         bytes: their size.
     """
@@ -69,8 +70,9 @@ def plan_run(
             known_rejects += 1
         else:
             fresh.append(found)
-    rejects = _fresh_rejects(discovery, base)
-    known_rejects += len(discovery.rejects) - rejects.num_rows
+    rejects = reject_table(
+        [(found.path, None, None, found.reason, found.detail) for found in discovery.rejects]
+    )
     batches = _number_batches(fresh, settings.run.batch_bytes)
     save_table(_plan_table(fresh, batches), folder / "plan.arrow")
     save_table(rejects, folder / "rejects.arrow")
@@ -88,13 +90,16 @@ def planned_files(folder: Path, batch: int) -> list[FoundFile]:
     plan = load_table(folder / "plan.arrow")
     mine = plan.filter(pc.equal(plan.column("batch"), batch))
     columns = (mine.column(name).to_pylist() for name in ("path", "size_bytes", "modified_ns"))
-    return [FoundFile(os.fsdecode(path), size, time) for path, size, time in zip(*columns, strict=True)]
+    return [
+        FoundFile(os.fsdecode(path), size, time) for path, size, time in zip(*columns, strict=True)
+    ]
 
 
 def _seen_files(base: Snapshot | None, encoding: str | None) -> tuple[set[Any], set[Any]]:
     """Return URI, size and time of the files that earlier runs read, and that they refused.
 
-    What was refused in another encoding is tried again: naming one is how a user helps.
+    What was refused for a reason that may pass is tried again, and so is what was refused in
+    another encoding: naming one is how a user helps.
     """
     if base is None:
         return set(), set()
@@ -103,25 +108,18 @@ def _seen_files(base: Snapshot | None, encoding: str | None) -> tuple[set[Any], 
     alike = [
         run["run_id"] for run in runs if json.loads(run["settings"])["read"]["encoding"] == encoding
     ]
-    rejects = base.read("rejects", [*names, "run_id"])
-    rejects = rejects.filter(pc.is_in(rejects.column("run_id"), pa.array(alike, pa.string())))
+    rejects = base.read("rejects", [*names, "reason", "run_id"])
+    rejects = rejects.filter(
+        pc.and_(
+            pc.is_in(rejects.column("run_id"), pa.array(alike, pa.string())),
+            pc.invert(pc.is_in(rejects.column("reason"), pa.array(PASSING_REASONS))),
+        )
+    )
     seen = [
         set(zip(*(rows.column(name).to_pylist() for name in names), strict=True))
         for rows in (base.read("sources", names), rejects)
     ]
     return seen[0], seen[1]
-
-
-def _fresh_rejects(discovery: Discovery, base: Snapshot | None) -> pa.Table:
-    rejects = reject_table(
-        [(found.path, None, None, found.reason, found.detail) for found in discovery.rejects]
-    )
-    if base is None or not rejects.num_rows:
-        return rejects
-    held = base.read("rejects", ["uri", "reason"])
-    seen = set(zip(held.column("uri").to_pylist(), held.column("reason").to_pylist(), strict=True))
-    fresh = [(row["uri"], row["reason"]) not in seen for row in rejects.to_pylist()]
-    return rejects.filter(pa.array(fresh, pa.bool_()))
 
 
 def _number_batches(files: list[FoundFile], batch_bytes: int) -> np.ndarray[Any, Any]:

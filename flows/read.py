@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from dedup.alignment import Ranked
 from dedup.signatures import Windows
@@ -70,7 +71,7 @@ def stage_batch(folder: Path, batch: int, settings: Settings) -> BatchCounts:
     )
 
 
-def _with_words(read: Batch, texts: Texts, words: Words) -> object:
+def _with_words(read: Batch, texts: Texts, words: Words) -> pa.Table:
     """Return the documents with the number of words of each."""
     in_text = np.diff(words.offsets)[numbers_of(texts, read.digests)]
     owner = np.repeat(
@@ -85,6 +86,6 @@ def staged_batches(folder: Path) -> list[StagedBatch]:
     return [StagedBatch(path) for path in sorted(folder.glob("batch-*"))]
 
 
-def staged_tables(folder: Path, name: str) -> list[object]:
+def staged_tables(folder: Path, name: str) -> list[pa.Table]:
     """Return a table of each batch, in order."""
     return [load_table(batch.folder / f"{name}.arrow") for batch in staged_batches(folder)]

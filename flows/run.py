@@ -51,7 +51,9 @@ class Each(Protocol):
 
     def __call__(
         self, step: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], report: Report
-    ) -> list[Any]: ...
+    ) -> list[Any]:
+        """Return what the step gave for each tuple of arguments, in their order."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +133,14 @@ def run_ingest(
         arguments = [(writer.folder, batch, settings) for batch in range(plan.batches)]
         counts: list[BatchCounts] = each(stage_batch, arguments, report)
         rejects = _rejects(writer.folder)
-        has_news = bool(rejects.num_rows) or any(one.sources for one in counts)
+        unseen = _unseen(rejects, writer.base)
+        has_news = bool(unseen.num_rows) or any(one.sources for one in counts)
         matching = _match(writer, settings, each, report) if has_news and counts else None
         summary = _summary(run_id, place, plan, counts, rejects, matching)
         if not has_news:
             return _timed(summary, started)
-        run = _run_row(summary, settings, sealed, started_at, flow_run_id, matching)
-        published = writer.commit(_changes(writer, sealed, rejects, run, matching))
+        run = _run_row(summary, settings, started_at, flow_run_id, matching)
+        published = writer.commit(_changes(writer, sealed, unseen, run, matching))
         report("commit", 1, 1)
         return _timed(summary, started, published.manifest.version)
 
@@ -185,7 +188,19 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]
 
 
 def _rejects(folder: Path) -> pa.Table:
-    return pa.concat_tables([load_table(folder / "rejects.arrow"), *staged_tables(folder, "rejects")])
+    return pa.concat_tables(
+        [load_table(folder / "rejects.arrow"), *staged_tables(folder, "rejects")]
+    )
+
+
+def _unseen(rejects: pa.Table, base: Snapshot | None) -> pa.Table:
+    """Return the rejects that no earlier run has told just so."""
+    if base is None or not rejects.num_rows:
+        return rejects
+    names = ["uri", "bytes", "modified_at", "reason"]
+    told = {tuple(row.values()) for row in base.read("rejects", names).to_pylist()}
+    is_unseen = [tuple(row.values()) not in told for row in rejects.select(names).to_pylist()]
+    return rejects.filter(pa.array(is_unseen, pa.bool_()))
 
 
 def _match(writer: Writer, settings: Settings, each: Each, report: Report) -> _Matching:
@@ -195,8 +210,8 @@ def _match(writer: Writer, settings: Settings, each: Each, report: Report) -> _M
     [(candidates, capped)] = each(pair_texts, arguments, report)
     chunks = range(chunks_of(candidates))
     each(align_chunk, [(folder, chunk, settings.align) for chunk in chunks], report)
-    arguments = [(folder, writer.base, load_matched(folder), settings.align)]
-    [folded] = in_order(fold, arguments, report)
+    staged = (folder, writer.base, load_matched(folder), settings.align)
+    [folded] = in_order(fold, [staged], report)
     return _Matching(folded, texts_new, candidates, capped)
 
 
@@ -228,7 +243,10 @@ def _summary(
         sources_known=plan.known,
         sources_rejected=rejected,
         rejects_by_reason=dict(
-            sorted((row["values"], row["counts"]) for row in rejects.column("reason").value_counts().to_pylist())
+            sorted(
+                (row["values"], row["counts"])
+                for row in rejects.column("reason").value_counts().to_pylist()
+            )
         ),
         bytes_read=sum(one.bytes_read for one in counts),
     )
@@ -256,7 +274,6 @@ def _timed(summary: RunSummary, started: float, version: int | None = None) -> R
 def _run_row(
     summary: RunSummary,
     settings: Settings,
-    sealed: dict[str, Any],
     started_at: datetime,
     flow_run_id: str | None,
     matching: _Matching | None,

@@ -4,8 +4,9 @@
 
     plan.arrow              files to read, with the batch that each is in
     batch-00000/            sources, rejects, documents, occurrences, texts and words of a batch
-    texts/                  the distinct texts of the run, and old ones that share a bucket with them
-    pairs.npy, aligned-*    candidates, and what became of them
+    texts/                  the distinct texts of the run, and old ones they share a bucket with
+    left.npy, right.npy     candidates
+    links-*, overlaps-*     what became of a chunk of them
 """
 
 from __future__ import annotations

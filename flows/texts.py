@@ -33,8 +33,8 @@ class Texts(NamedTuple):
     buffer: Bytes
     offsets: Positions
 
-    def strings(self, numbers: Positions | None = None) -> pa.Array:
-        """Return some texts, or all, as an Arrow array of large strings."""
+    def strings(self, numbers: Positions | None = None) -> pa.ChunkedArray:
+        """Return some texts, or all, as Arrow strings."""
         starts, ends = self.offsets[:-1], self.offsets[1:]
         if numbers is not None:
             starts, ends = starts[numbers], ends[numbers]
@@ -110,7 +110,7 @@ def mark(texts: Texts, settings: Settings) -> Marked:
 
 
 def take_windows(parts: Sequence[Marked], numbers: Positions) -> tuple[Windows, Hashes]:
-    """Return the windows and bands of the texts with these numbers into the parts, in that order."""
+    """Return windows and bands of the texts with these numbers into the parts, in that order."""
     windows = [part.windows for part in parts]
     text_shift = np.cumsum([0, *(len(part.words.offsets) - 1 for part in parts)])
     shingle_shift = np.cumsum([0, *(len(one.shingles) for one in windows)])
@@ -126,9 +126,7 @@ def take_windows(parts: Sequence[Marked], numbers: Positions) -> tuple[Windows, 
     return Windows(shingles, owner, starts[order], ends[order]), bands
 
 
-def take_column(
-    parts: Sequence[Words | Ranked], name: str, numbers: Positions
-) -> npt.NDArray[Any]:
+def take_column(parts: Sequence[Words | Ranked], name: str, numbers: Positions) -> npt.NDArray[Any]:
     """Return one flat column of the texts with these numbers into the parts, or their offsets."""
     shifts = np.cumsum([0, *(int(part.offsets[-1]) for part in parts)])
     starts = np.concatenate([p.offsets[:-1] + s for p, s in zip(parts, shifts, strict=False)])

@@ -82,7 +82,7 @@ def read_batch(files: Sequence[FoundFile], settings: ReadSettings) -> Batch:
             if document is None:
                 document = _read_document(raw, found, sha256, settings)
                 documents[sha256] = document
-            sources.append((document.found, sha256) if found is document.found else (found, sha256))
+            sources.append((found, sha256))
         except SourceError as error:
             rejects.append((found, error))
     return _lay_out_batch(list(documents.values()), sources, rejects, settings, bytes_read)
@@ -256,7 +256,7 @@ def _document_table(
 ) -> pa.Table:
     lasts = np.cumsum(counts)
     firsts = lasts - counts
-    whole = memoryview(texts.buffer)
+    whole = memoryview(texts.buffer.data)
     text_sha256 = [
         hashlib.sha256(whole[texts.starts[first] : texts.ends[last - 1]]).hexdigest()
         for first, last in zip(firsts, lasts, strict=True)

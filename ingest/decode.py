@@ -2,7 +2,8 @@
 
 In this order: the setting; a byte order mark that the bytes bear out; UTF-16 or UTF-32 by where the
 zero bytes stand; UTF-8, with few broken sequences replaced; a legacy code page found by
-charset-normalizer. What was found and how is recorded; what cannot be told is rejected, not guessed.
+charset-normalizer. What was found and how is recorded; what cannot be told is rejected, not
+guessed.
 """
 
 from __future__ import annotations
@@ -216,7 +217,9 @@ def _map_broken(broken: list[tuple[int, int]], start: int) -> ByteMap:
     replaced_at = spans[:, 0] + np.concatenate(([0], np.cumsum(longer)[:-1]))
     grown = np.concatenate(([0], np.cumsum(longer)))
 
-    def to_bytes(utf8: npt.NDArray[np.int64], chars: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def to_bytes(
+        utf8: npt.NDArray[np.int64], chars: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
         return utf8 - grown[np.searchsorted(replaced_at, utf8, side="left")] + start
 
     return to_bytes

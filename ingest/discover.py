@@ -1,4 +1,4 @@
-"""Find sources: files, folders and globs become a sorted list, with a reject for what is no file."""
+"""Find sources: files, folders and globs become a sorted list, a reject for what is no file."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def uri_of(path: str) -> str:
 
 
 def timestamp_of(modified_ns: int) -> datetime:
-    """Return nanoseconds since 1970 as a time in UTC, cut to microseconds; dates out of range clip."""
+    """Return nanoseconds since 1970 as a time in UTC, cut to microseconds; the range clips it."""
     lowest, highest = -62_135_596_800_000_000, 253_402_300_799_999_999
     microseconds = min(max(modified_ns // 1000, lowest), highest)
     seconds, rest = divmod(microseconds, 1_000_000)
@@ -101,7 +101,7 @@ def _expand(argument: str) -> list[str]:
 
 
 def _walk(path: str, above: tuple[tuple[int, int], ...]) -> Iterator[FoundFile | FoundReject]:
-    """Yield what is at ``path``; ``above`` holds device and inode of the folders that lead there."""
+    """Yield what is at ``path``; ``above`` holds device and inode of the folders that led there."""
     pending = [(path, above)]
     while pending:
         path, above = pending.pop()

@@ -192,7 +192,9 @@ def _paragraph_heads(lines: Lines) -> Positions:
             is_head = line == at
             if not is_head:
                 indented = lines[line, _INDENT] >= base + _MIN_INDENT
-                joins = _continues(lines, line, limit, wrap, stop - at) and widest <= _MAX_WRAP_CHARS
+                joins = (
+                    _continues(lines, line, limit, wrap, stop - at) and widest <= _MAX_WRAP_CHARS
+                )
                 is_head = not joins or indented != is_hanging
             if is_head:
                 heads[found] = line
@@ -227,12 +229,12 @@ def _block_shape(lines: Lines, at: int, stop: int) -> tuple[int, int, bool]:
 def _is_full(lines: Lines, line: int, limit: int) -> bool:
     """Tell whether the first word of the next line would not have fitted behind ``line``."""
     used = lines[line, _INDENT] + lines[line, _WIDTH]
-    return used + 1 + lines[line + 1, _FIRST_WORD] > limit
+    return bool(used + 1 + lines[line + 1, _FIRST_WORD] > limit)
 
 
 @inlined
 def _wrap_width(lines: Lines) -> int:
-    """Return the width at which the document is wrapped; 0 if it is not, by blocks of 3 lines up."""
+    """Return the width at which the document is wrapped; 0 if it is not, by blocks of 3 lines."""
     pairs, full, wrap = 0, 0, 0
     at = 0
     while at < len(lines):
@@ -289,10 +291,8 @@ def _is_closer(code_point: int) -> bool:
     """Tell whether a character may stand between the end of a sentence and the blank after it."""
     if code_point < 0x80:
         return code_point in (0x22, 0x27, 0x29, 0x5D)
-    return (
-        code_point in (0xBB, 0x2019, 0x201C, 0x201D, 0x300D, 0x300F, 0xFF09)
-        or 0x3009 <= code_point <= 0x3011
-        and code_point % 2 == 1
+    return code_point in (0xBB, 0x2019, 0x201C, 0x201D, 0x300D, 0x300F, 0xFF09) or (
+        0x3009 <= code_point <= 0x3011 and code_point % 2 == 1
     )
 
 
@@ -369,7 +369,13 @@ def _piece_end(
         chars += 1
     if at >= end:
         return end, end
-    stop = best if best > 0 else last_blank if last_blank > begin else _unmarked(buffer, at, begin, properties)
+    stop = (
+        best
+        if best > 0
+        else last_blank
+        if last_blank > begin
+        else _unmarked(buffer, at, begin, properties)
+    )
     return stop, _skip_blanks(buffer, stop, end, properties)
 
 

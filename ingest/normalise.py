@@ -1,11 +1,12 @@
 """Normalise paragraphs: one form for what reads the same, with the way back to the document.
 
 A normalised text is in NFC; each run of blanks and line breaks is one blank, or nothing between two
-characters of a script that has no blanks; soft hyphens, zero-width blanks and stray byte order marks
-are gone. Normalising twice changes nothing.
+characters of a script that has no blanks; soft hyphens, zero-width blanks and stray byte order
+marks are gone. Normalising twice changes nothing.
 
 The way back is a list of *shifts*: character ``i`` of the normalised text stands in the document at
-``start_char + i + shift``, where ``shift`` is the one whose position is the last at or before ``i``.
+``start_char + i + shift``, where ``shift`` is the one whose position is the last at or
+before ``i``.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ def normalise_paragraphs(
         buffer: uint8, decoded text as UTF-8.
         starts, ends: int64, shape (paragraphs,), in bytes of ``buffer``.
     """
-    *folded, suspects = _fold_blanks(buffer, starts, ends, tables.properties)
-    texts = NormalisedTexts(*folded)
+    folded = _fold_blanks(buffer, starts, ends, tables.properties)
+    texts, suspects = NormalisedTexts(*folded[:6]), folded[6]
     composed = {}
     for number in np.flatnonzero(suspects):
         text = texts.buffer[texts.starts[number] : texts.ends[number]].tobytes().decode()
@@ -201,7 +202,7 @@ def _is_wide(code_point: int, value: np.uint8) -> bool:
     """Tell whether a character belongs to text without blanks: such a script or its punctuation."""
     if code_point < 0x0E00:
         return False
-    if code_point == 0x2329 or code_point == 0x232A:  # under NFC: U+3008 and U+3009
+    if 0x2329 <= code_point <= 0x232A:  # under NFC: U+3008 and U+3009
         return True
     if (value >> WORD_SHIFT) & WORD_MASK == IDEOGRAPH:
         return True
@@ -216,7 +217,9 @@ def _compose(texts: NormalisedTexts, decomposed: dict[int, str]) -> NormalisedTe
     done = done_shifts = 0
     for number, text in decomposed.items():
         first, last = texts.shift_offsets[number], texts.shift_offsets[number + 1]
-        composed, at, by = _compose_one(text, texts.shift_at[first:last], texts.shift_by[first:last])
+        composed, at, by = _compose_one(
+            text, texts.shift_at[first:last], texts.shift_by[first:last]
+        )
         encoded = composed.encode()
         pieces += [texts.buffer[done : texts.starts[number]], np.frombuffer(encoded, np.uint8)]
         shifts_at += [texts.shift_at[done_shifts:first], at]
@@ -240,7 +243,9 @@ def _compose_one(text: str, shift_at: Shifts, shift_by: Shifts) -> tuple[str, Sh
     bounds = [
         place
         for place, character in enumerate(text)
-        if place == 0 or ord(character) >= len(properties) or not _may_compose(character, properties)
+        if place == 0
+        or ord(character) >= len(properties)
+        or not _may_compose(character, properties)
     ]
     composed: list[str] = []
     came_from: list[int] = []

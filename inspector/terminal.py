@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from rich.table import Table
+from rich.text import Text
 
 from records.schemas import TABLES
 from store.archive import Snapshot
@@ -31,7 +32,8 @@ def overview(snapshot: Snapshot) -> list[dict[str, Any]]:
 
 def render_overview(archive: str, snapshot: Snapshot) -> Table:
     """Show what an archive holds."""
-    table = Table(title=f"{archive}, version {snapshot.manifest.version}", title_justify="left")
+    title = Text(f"{printable(archive)}, version {snapshot.manifest.version}")  # not as markup
+    table = Table(title=title, title_justify="left")
     table.add_column("table")
     table.add_column("rows", justify="right")
     table.add_column("kB", justify="right")
@@ -65,7 +67,9 @@ def _cell(value: Any) -> str:
 
 def printable(text: str) -> str:
     """Return text without what could steer a terminal."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text)
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text
+    )
 
 
 def render_passages(passages: Sequence[Mapping[str, Any]]) -> str:
@@ -111,19 +115,20 @@ def name_of(uri: str) -> str:
 def render_summary(summary: Mapping[str, Any]) -> str:
     """Show what a run did."""
     s = summary
-    lines = [
-        f"sources     {s['sources_found']:,} found = {s['sources_new']:,} new + "
-        f"{s['sources_known']:,} known + {s['sources_rejected']:,} rejected",
-    ]
+    sources = f"{s['sources_new']:,} new + {s['sources_known']:,} known"
+    rejected = f"{s['sources_rejected']:,} rejected"
+    lines = [f"sources     {s['sources_found']:,} found = {sources} + {rejected}"]
     if s["rejects_by_reason"]:
         reasons = ", ".join(f"{count:,} {name}" for name, count in s["rejects_by_reason"].items())
         lines.append(f"rejected    {reasons}")
     if s["sources_new"]:
+        kept = f"{s['paragraphs_kept']:,} kept + {s['paragraphs_folded']:,} folded"
+        repeated = f"{s['paragraphs_repeated']:,} repeated word for word"
+        pairs = f"{s['candidates']:,} candidate pairs"
         lines += [
             f"documents   {s['documents_new']:,} new",
-            f"paragraphs  {s['paragraphs_seen']:,} seen = {s['paragraphs_kept']:,} kept + "
-            f"{s['paragraphs_folded']:,} folded + {s['paragraphs_repeated']:,} repeated word for word",
-            f"passages    {s['overlaps_found']:,} found between {s['candidates']:,} candidate pairs",
+            f"paragraphs  {s['paragraphs_seen']:,} seen = {kept} + {repeated}",
+            f"passages    {s['overlaps_found']:,} found between {pairs}",
         ]
     if s["buckets_capped"]:
         lines.append(f"capped      {s['buckets_capped']:,} crowded buckets, not paired in full")

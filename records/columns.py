@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -13,6 +14,8 @@ from records.compiled import kernel
 Values = TypeVar("Values", bound=np.generic)
 Bytes = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.int64]
+
+_CHUNK_BYTES = 2**29
 
 
 @kernel
@@ -41,10 +44,16 @@ def count_characters(buffer: Bytes, starts: Positions, ends: Positions) -> Posit
     return counts
 
 
-def string_array(buffer: Bytes, starts: Positions, ends: Positions) -> pa.Array:
-    """Return spans of UTF-8 as an Arrow array of large strings."""
-    taken, offsets = take_spans(buffer, starts, ends)
-    return pa.LargeStringArray.from_buffers(len(starts), pa.py_buffer(offsets), pa.py_buffer(taken))
+def string_array(buffer: Bytes, starts: Positions, ends: Positions) -> pa.ChunkedArray:
+    """Return spans of UTF-8 as Arrow strings, in chunks that 32-bit offsets can address."""
+    chunk_of = np.cumsum(ends - starts) // _CHUNK_BYTES
+    bounds = [0, *(np.flatnonzero(np.diff(chunk_of)) + 1).tolist(), len(starts)]
+    chunks = []
+    for first, last in pairwise(bounds):
+        taken, offsets = take_spans(buffer, starts[first:last], ends[first:last])
+        columns = pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(taken)
+        chunks.append(pa.StringArray.from_buffers(last - first, *columns))
+    return pa.chunked_array(chunks, pa.string())
 
 
 def bytes_of(strings: pa.Array) -> tuple[Bytes, Positions]:
@@ -76,7 +85,7 @@ def sortable(digests: Bytes) -> npt.NDArray[np.bytes_]:
 
 
 def places_of(held: Bytes, wanted: Bytes) -> Positions:
-    """Return where digests stand among sorted ones: int64, shape (wanted,), -1 where they do not."""
+    """Return where digests stand among sorted ones: int64, shape (wanted,), -1 if they do not."""
     keys, sought = sortable(held), sortable(wanted)
     if len(keys) == 0:
         return np.full(len(sought), -1, dtype=np.int64)
@@ -89,4 +98,5 @@ def digests_of(hex_ids: pa.Array) -> Bytes:
     buffer, offsets = bytes_of(hex_ids)
     letters = buffer[offsets[0] : offsets[-1]] if len(offsets) else buffer
     nibbles = (letters & 15) + np.where(letters > 0x39, 9, 0).astype(np.uint8)
-    return (nibbles[0::2] << 4 | nibbles[1::2]).reshape(-1, 16)
+    pairs = (nibbles[0::2] << 4 | nibbles[1::2]).astype(np.uint8, copy=False)
+    return pairs.reshape(-1, 16)

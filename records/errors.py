@@ -5,6 +5,8 @@ ArchiveError
 ├── SourceError      this source only: write a reject row, go on with the next
 ├── ContractError    data break a schema or an invariant: stop, write nothing
 └── TransientError   may pass by itself: a flow may try again
+
+What an error is made of is what ``args`` holds, so that it can be pickled from worker to worker.
 """
 
 from __future__ import annotations
@@ -17,11 +19,14 @@ class ArchiveError(Exception):
 
 
 class SettingsError(ArchiveError):
-    """Raised when settings or arguments cannot be used; holds all faults, not the first one only."""
+    """Raised when settings or arguments cannot be used; holds all faults, not the first only."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
-        super().__init__("\n".join(self.faults))
+        super().__init__(self.faults)
+
+    def __str__(self) -> str:
+        return "\n".join(self.faults)
 
 
 class SourceError(ArchiveError):
@@ -35,7 +40,10 @@ class SourceError(ArchiveError):
     def __init__(self, reason: str, detail: str) -> None:
         self.reason = reason
         self.detail = detail
-        super().__init__(f"{reason}: {detail}")
+        super().__init__(reason, detail)
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
 
 
 class ContractError(ArchiveError):

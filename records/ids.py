@@ -46,5 +46,5 @@ def hex_strings(digests: npt.NDArray[np.uint8]) -> pa.Array:
 
 
 def run_id_of(started_at: datetime, entropy: str) -> str:
-    """Return a run's id: its start in UTC, so that ids sort by time, and some hex against collisions."""
+    """Return a run's id: its start in UTC, so that ids sort by time, and hex against collisions."""
     return f"{started_at:%Y%m%dT%H%M%S%f}-{entropy}"

@@ -236,6 +236,9 @@ REJECT_REASONS: dict[str, str] = {
     "unreadable": "the operating system refused to read it",
 }
 
+PASSING_REASONS = ("vanished", "changed", "no-permission", "broken-link", "link-loop", "unreadable")
+"""Reasons that may pass while the file stays as it is; such a source is tried again in each run."""
+
 
 def conform(table: pa.Table, name: str) -> pa.Table:
     """Return ``table`` with exactly the schema of table ``name``.
@@ -244,12 +247,19 @@ def conform(table: pa.Table, name: str) -> pa.Table:
         ContractError: a column is missing, of another type, or null where it must not be.
     """
     schema = TABLES[name]
-    try:
-        shaped = table.select(schema.names).cast(schema)
-    except (KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-        raise ContractError(f"{name}: rows do not fit the schema: {error}") from error
-    for field in schema:
-        nulls = shaped.column(field.name).null_count
-        if nulls and not field.nullable:
-            raise ContractError(f"{name}.{field.name}: {nulls} nulls; expected none")
-    return shaped
+    faults = [_fault(table, field) for field in schema]
+    if any(faults):
+        raise ContractError("; ".join(f"{name}.{fault}" for fault in faults if fault))
+    return table.select(schema.names).cast(schema)
+
+
+def _fault(table: pa.Table, field: pa.Field) -> str:
+    """Return what is wrong with a column, or nothing."""
+    if field.name not in table.column_names:
+        return f"{field.name}: missing"
+    column = table.column(field.name)
+    if column.type != field.type and not column.type.equals(pa.large_string()):
+        return f"{field.name}: {column.type}; expected {field.type}"
+    if column.null_count and not field.nullable:
+        return f"{field.name}: {column.null_count} nulls; expected none"
+    return ""

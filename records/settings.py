@@ -32,13 +32,13 @@ class ReadSettings(_Stage):
     """How raw bytes become paragraphs."""
 
     encoding: str | None = Field(
-        None, description="encoding of all sources; found for each where not given"
+        default=None, description="encoding of all sources; found for each where not given"
     )
     max_document_bytes: int = Field(
-        512 * 2**20, ge=1, description="a larger source is rejected, in bytes"
+        default=512 * 2**20, ge=1, description="a larger source is rejected, in bytes"
     )
     max_paragraph_chars: int = Field(
-        2000, ge=200, description="a longer block is cut at sentence ends, in characters"
+        default=2000, ge=200, description="a longer block is cut at sentence ends, in characters"
     )
 
     @field_validator("encoding")
@@ -52,8 +52,8 @@ class ReadSettings(_Stage):
             raise ValueError(
                 f"encoding {encoding!r} is not known to Python; use a name such as utf-8 or cp1252"
             ) from None
-        is_for_text: bool = found._is_text_encoding  # type: ignore[attr-defined]  # noqa: SLF001 - no public test exists
-        if not is_for_text or found.name in _NO_CHARSETS:
+        # No public test exists.
+        if not found._is_text_encoding or found.name in _NO_CHARSETS:  # noqa: SLF001
             raise ValueError(f"encoding {encoding!r} does not encode text")
         return found.name
 
@@ -61,20 +61,24 @@ class ReadSettings(_Stage):
 class SignSettings(_Stage):
     """How texts are cut into windows, and windows signed (MinHash, scheme affine32)."""
 
-    window_words: int = Field(20, ge=2, description="content words in a window")
-    stride_words: int = Field(10, ge=1, description="content words from one window to the next")
-    permutations: int = Field(128, ge=1, description="components of a signature")
-    seed: int = Field(1, ge=0, lt=2**32, description="seed of the permutations")
-    bands: int = Field(32, ge=1, description="bands that a signature is cut into")
-    rows: int = Field(4, ge=1, description="components in a band")
+    window_words: int = Field(default=20, ge=2, description="content words in a window")
+    stride_words: int = Field(
+        default=10, ge=1, description="content words from one window to the next"
+    )
+    permutations: int = Field(default=128, ge=1, description="components of a signature")
+    seed: int = Field(default=1, ge=0, lt=2**32, description="seed of the permutations")
+    bands: int = Field(default=32, ge=1, description="bands that a signature is cut into")
+    rows: int = Field(default=4, ge=1, description="components in a band")
     max_bucket_windows: int = Field(
-        16, ge=2, description="windows of a bucket that are paired with all others in it"
+        default=16, ge=2, description="windows of a bucket that are paired with all others in it"
     )
     min_shared_shingles: int = Field(
-        5, ge=1, description="shingles that two windows in a bucket must share to be a candidate"
+        default=5,
+        ge=1,
+        description="shingles that two windows in a bucket must share to be a candidate",
     )
     min_shared_share: Share = Field(
-        0.4, description="and the share of the shingles of the shorter window"
+        default=0.4, description="and the share of the shingles of the shorter window"
     )
 
     @model_validator(mode="after")
@@ -99,23 +103,26 @@ class SignSettings(_Stage):
 class AlignSettings(_Stage):
     """How candidates are aligned word by word, and what is kept. One content word scores 1."""
 
-    number_score: float = Field(0.3, ge=0.0, le=1.0, description="score of a number")
+    number_score: float = Field(default=0.3, ge=0.0, le=1.0, description="score of a number")
     character_score: float = Field(
-        0.4, ge=0.0, le=1.0, description="score of a character of a script without blanks"
+        default=0.4, ge=0.0, le=1.0, description="score of a character of a script without blanks"
     )
     gap_cost: float = Field(
-        0.15, ge=0.01, description="cost of a content word that is passed over, on the longer side"
+        default=0.15,
+        ge=0.01,
+        description="cost of a content word that is passed over, on the longer side",
     )
     max_gap_words: int = Field(
-        12, ge=0, description="content words that may be passed over between two matches"
+        default=12, ge=0, description="content words that may be passed over between two matches"
     )
-    min_score: float = Field(4.5, gt=0.0, description="the least score of a passage")
+    min_score: float = Field(default=4.5, gt=0.0, description="the least score of a passage")
     min_resemblance: Share = Field(
-        0.35, description="the least share of matched words in a passage"
+        default=0.35, description="the least share of matched words in a passage"
     )
-    max_passages: int = Field(8, ge=1, description="passages taken from one pair of texts")
+    max_passages: int = Field(default=8, ge=1, description="passages taken from one pair of texts")
     fold_share: Share = Field(
-        0.8, description="near-duplicate: this share of both texts is aligned; contained: of one"
+        default=0.8,
+        description="near-duplicate: this share of both texts is aligned; contained: of one",
     )
 
 
@@ -123,7 +130,7 @@ class RunSettings(_Stage):
     """How a run is carried out; nothing here may change what comes out."""
 
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
-    batch_bytes: int = Field(16 * 2**20, ge=1, description="raw bytes in a batch")
+    batch_bytes: int = Field(default=16 * 2**20, ge=1, description="raw bytes in a batch")
 
 
 class Settings(_Stage):

@@ -14,7 +14,7 @@ import unicodedata
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +88,7 @@ def character_tables() -> CharacterTables:
 @inlined
 def read_character(buffer: npt.NDArray[np.uint8], at: int) -> tuple[int, int]:
     """Return the code point that begins at byte ``at`` of valid UTF-8, and its length in bytes."""
-    first = np.int64(buffer[at])
+    first: Any = np.int64(buffer[at])
     if first < 0x80:
         return first, 1
     if first < 0xE0:
@@ -103,7 +103,8 @@ def read_character(buffer: npt.NDArray[np.uint8], at: int) -> tuple[int, int]:
 def property_of(properties: npt.NDArray[np.uint8], code_point: int) -> np.uint8:
     """Return the properties of any code point, also beyond the table."""
     if code_point < TABLE_SIZE:
-        return properties[code_point]
+        held: np.uint8 = properties[code_point]
+        return held
     if 0x2F800 <= code_point < 0x2FA20:  # compatibility ideographs: NFC has others for them
         return np.uint8(IDEOGRAPH << 3) | CHECK_NFC
     if code_point < 0x323B0:

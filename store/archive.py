@@ -119,8 +119,8 @@ class Archive:
         found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if found["format"] > FORMAT_VERSION:
             raise ContractError(
-                f"{self.path}: format {found['format']}; this version reads up to {FORMAT_VERSION}; "
-                "upgrade palimpsest"
+                f"{self.path}: format {found['format']}; this version reads up to "
+                f"{FORMAT_VERSION}; upgrade palimpsest"
             )
         return Snapshot(folder, Manifest(**found))
 

@@ -56,12 +56,11 @@ def known_texts(segments: Sequence[Path], digests: Bytes) -> npt.NDArray[np.bool
     return known
 
 
-def sharing_texts(
-    segments: Sequence[Path], buckets: Sequence[Buckets], max_entries: int
-) -> Bytes:
+def sharing_texts(segments: Sequence[Path], buckets: Sequence[Buckets], max_entries: int) -> Bytes:
     """Return the digests of known texts that share a bucket with one of the given entries.
 
     Args:
+        segments: folders of segments.
         buckets: an array a band, as in a segment; only the hashes are looked at.
         max_entries: how many texts of one bucket of one segment are taken, in the order stored.
 
@@ -89,4 +88,5 @@ def _entries_of(stored: Buckets, hashes: Buckets, most: int) -> npt.NDArray[np.i
     last = np.searchsorted(stored, hashes | np.uint64(0xFFFFFFFF), side="right")
     counts = np.minimum(last - first, most)
     places = np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
-    return (stored[places] & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    texts: npt.NDArray[np.int64] = (stored[places] & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    return texts

@@ -44,9 +44,7 @@ def write_table(table: pa.Table, name: str, path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def read_tables(
-    paths: Sequence[Path], name: str, columns: Sequence[str] | None = None
-) -> pa.Table:
+def read_tables(paths: Sequence[Path], name: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Read files of table ``name``, one behind the other; all columns, or those named."""
     schema = TABLES[name]
     wanted = schema if columns is None else pa.schema([schema.field(column) for column in columns])

@@ -148,6 +148,7 @@ def passages(snapshot: Snapshot, document_id: str | None = None, limit: int = 20
     The left document is the earlier one: by date of publication, undated after dated, then by URI.
 
     Args:
+        snapshot: the version to look at.
         document_id: only passages of this document, on either side.
         limit: at most so many.
     """

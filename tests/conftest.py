@@ -28,6 +28,14 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiled_kernels() -> None:
+    """All kernels in numba's cache, so that no test and no process that it starts compiles them."""
+    from flows.warm import warm_up
+
+    warm_up()
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The folder of the repository."""

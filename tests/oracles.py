@@ -1,4 +1,4 @@
-"""Slow, obvious versions of what the kernels do, written from what is promised, not from the code."""
+"""Slow, obvious versions of what the kernels do, written from what they promise."""
 
 from __future__ import annotations
 

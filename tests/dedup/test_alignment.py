@@ -3,7 +3,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dedup.alignment import align_pairs, rank_words
@@ -22,6 +22,20 @@ _heavy = settings(max_examples=60, deadline=None, derandomize=True)
 _many = settings(max_examples=300, deadline=None, derandomize=True)
 _UNLIMITED = 10**6
 _ALL = AlignSettings(min_score=0.01, min_resemblance=1e-9, max_passages=40)
+_REPEATS = (
+    "market bridge bridge river of market",
+    "market bridge river market bridge 1914 river market of",
+)
+_REPEATED = _ALL.model_copy(update={"gap_cost": 1.0, "max_gap_words": 2, "min_resemblance": 0.8})
+several_passages = st.builds(
+    lambda gap, share, cost: _ALL.model_copy(
+        update={"max_gap_words": gap, "min_resemblance": share, "gap_cost": cost}
+    ),
+    st.integers(0, 12),
+    st.sampled_from([1e-9, 0.35, 0.8]),
+    st.sampled_from([0.01, 0.15, 1.0]),
+)
+"""Settings under which a pair of texts has many passages, some of them rejected."""
 _SCORES = {FUNCTION: 0, NUMBER: 30, CHARACTER: 40}
 
 
@@ -99,16 +113,18 @@ def test_spans_lie_within_the_texts_and_hold_the_words_counted(left, right):
 
 
 @_many
-@given(varied_texts, varied_texts, st.integers(0, 12))
-def test_words_aligned_over_all_passages_are_no_more_than_a_text_has(left, right, max_gap):
-    found = align((left, right), align_settings=_ALL.model_copy(update={"max_gap_words": max_gap}))
+@example(*_REPEATS, _REPEATED)
+@given(varied_texts, varied_texts, several_passages)
+def test_words_aligned_over_all_passages_are_no_more_than_a_text_has(left, right, several):
+    found = align((left, right), align_settings=several)
     assert found.matched.sum() <= np.diff(words_of([left, right]).offsets).min()
 
 
 @_many
-@given(varied_texts, varied_texts, st.integers(0, 12))
-def test_passages_of_a_pair_lie_apart_or_one_around_the_other(left, right, max_gap):
-    found = align((left, right), align_settings=_ALL.model_copy(update={"max_gap_words": max_gap}))
+@example(*_REPEATS, _REPEATED)
+@given(varied_texts, varied_texts, several_passages)
+def test_passages_of_a_pair_lie_apart_or_one_around_the_other(left, right, several):
+    found = align((left, right), align_settings=several)
     rows = spans(found)
     for side in ([row[:2] for row in rows], [row[2:] for row in rows]):
         for (a, b), (c, d) in combinations(side, 2):

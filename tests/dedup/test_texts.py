@@ -142,9 +142,7 @@ def test_columns_taken_from_parts_are_those_of_the_merged_texts_marked_anew(part
 @given(long_texts, st.data())
 def test_columns_may_be_taken_of_some_texts_only(strings, data):
     texts = texts_from(strings)
-    is_taken = st.lists(
-        st.booleans(), min_size=len(texts.digests), max_size=len(texts.digests)
-    )
+    is_taken = st.lists(st.booleans(), min_size=len(texts.digests), max_size=len(texts.digests))
     numbers = np.flatnonzero(data.draw(is_taken)).astype(np.int64)
     expected = mark(take_texts(texts, numbers), _SETTINGS)
     assert_taken_equals_marked([mark(texts, _SETTINGS)], numbers, expected)

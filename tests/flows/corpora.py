@@ -11,7 +11,28 @@ from records.schemas import TABLES
 from records.settings import RunSettings, Settings
 from store.archive import Archive, Snapshot
 
-_SYLLABLES = "ba co di fu ge hal im jo ka len mur no pel qua rit so tun vex wil zor".split()
+_SYLLABLES = [
+    "ba",
+    "co",
+    "di",
+    "fu",
+    "ge",
+    "hal",
+    "im",
+    "jo",
+    "ka",
+    "len",
+    "mur",
+    "no",
+    "pel",
+    "qua",
+    "rit",
+    "so",
+    "tun",
+    "vex",
+    "wil",
+    "zor",
+]
 
 
 def make_words(seed: int, count: int = 45) -> list[str]:
@@ -69,7 +90,9 @@ def contents(archive: Path) -> dict[str, list[str]]:
     return {
         name: sorted(
             json.dumps(row, default=str, sort_keys=True)
-            for row in snapshot.read(name, [c for c in TABLES[name].names if c != "run_id"]).to_pylist()
+            for row in snapshot.read(
+                name, [c for c in TABLES[name].names if c != "run_id"]
+            ).to_pylist()
         )
         for name in TABLES
         if name != "runs"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import codecs
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -46,8 +47,8 @@ TAIWANESE = (
     "許多居民帶著家人前來參觀，現場十分熱鬧，大家都說這是一件好事。"
 )
 KOREAN = (
-    "어제 오전 시청 앞에서 새 도서관의 개관식이 열렸습니다. 시장은 아이들이 책을 좋아하게 되는 곳이 "
-    "되기를 바란다고 말했습니다. 많은 주민들이 가족과 함께 찾아와 즐거운 하루를 보냈습니다. "
+    "어제 오전 시청 앞에서 새 도서관의 개관식이 열렸습니다. 시장은 아이들이 책을 좋아하게 되는 "
+    "곳이 되기를 바란다고 말했습니다. 많은 주민들이 가족과 함께 찾아와 즐거운 하루를 보냈습니다. "
 )
 
 
@@ -245,7 +246,7 @@ def test_broken_utf8_is_replaced_as_python_does_and_positions_are_right(pieces):
     assert decoded.errors == text.count("\ufffd")
     bounds = _boundaries(decoded)
     assert (bounds[0], bounds[-1]) == (0, len(raw))
-    spans = [raw[begin:end] for begin, end in zip(bounds, bounds[1:], strict=False)]
+    spans = [raw[begin:end] for begin, end in pairwise(bounds)]
     assert [decode_span(span, decoded.encoding) for span in spans] == list(text)
 
 
@@ -341,6 +342,6 @@ def test_bytes_that_no_code_page_explains_are_refused_and_not_guessed():
     assert _reason(raw) in {"encoding-unknown", "binary"}
 
 
-@pytest.mark.parametrize(("encoding", "mark"), MARKS)
-def test_a_mark_alone_is_an_empty_text(encoding, mark):
+@pytest.mark.parametrize("mark", [mark for _, mark in MARKS])
+def test_a_mark_alone_is_an_empty_text(mark):
     assert decode(mark).utf8 == b""

@@ -45,7 +45,7 @@ def test_order_is_by_bytes_and_not_by_surrogates(tmp_path):
     names = [b"\xff.txt", "\ue000.txt".encode(), "\U0001f600.txt".encode()]
     for name in names:
         _write(tmp_path / os.fsdecode(name))
-    found = [os.fsencode(os.path.basename(path)) for path in _paths([str(tmp_path)])]
+    found = [os.fsencode(Path(path).name) for path in _paths([str(tmp_path)])]
     assert found == sorted(names)
 
 
@@ -133,7 +133,7 @@ def test_a_pipe_is_a_reject_and_is_never_opened(tmp_path, monkeypatch):
     assert opened == []
 
 
-def test_a_folder_that_may_not_be_listed_is_a_reject(tmp_path):
+def test_a_folder_that_may_not_be_listed_is_a_reject():
     script = (
         "import os, sys\n"
         "from ingest.discover import discover\n"

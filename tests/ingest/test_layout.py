@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import textwrap
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest.layout import lay_out
 from ingest.normalise import normalise_text
+from records.unicode import character_tables
 from tests.ingest.paragraphs import paragraphs_of
 
 FIRST = (
@@ -35,7 +38,7 @@ def _wrapped(text: str, width: int, **indents: str) -> str:
 
 
 def _sentences(count: int, first: int = 0) -> list[str]:
-    places = "harbour market station library bridge theatre school garden".split()
+    places = ["harbour", "market", "station", "library", "bridge", "theatre", "school", "garden"]
     return [
         f"On day {n} the council visited the {places[n % 8]} and spoke with {n * 7 % 13} people."
         for n in range(first, first + count)
@@ -220,7 +223,11 @@ def test_a_sentence_more_moves_only_the_cuts_near_it(extra):
 
 
 def test_documents_of_a_batch_do_not_touch_one_another():
-    wrapped = _wrapped(FIRST, 60)
-    whole = "\n".join(["Milk", "Bread", "Tea and sugar"])
-    assert paragraphs_of(wrapped) == [FIRST]
-    assert paragraphs_of(whole) == ["Milk", "Bread", "Tea and sugar"]
+    documents = [_wrapped(FIRST, 60), "Milk\nBread\nTea and sugar", "", SECOND + "\n"]
+    raw = [document.encode() for document in documents]
+    buffer = np.frombuffer(b"".join(raw), dtype=np.uint8)
+    offsets = np.cumsum([0, *map(len, raw)], dtype=np.int64)
+    starts, ends, counts = lay_out(buffer, offsets, character_tables(), 2000)
+    cuts = [buffer[start:end].tobytes() for start, end in zip(starts, ends, strict=True)]
+    assert cuts == [raw[0], b"Milk", b"Bread", b"Tea and sugar", SECOND.encode()]
+    assert counts.tolist() == [1, 3, 0, 1]

@@ -135,7 +135,11 @@ def test_paragraphs_in_another_order_are_not_merged(shelf: _Shelf) -> None:
 
 @pytest.mark.parametrize(
     ("relations", "told"),
-    [(("exact", "near"), "near"), (("exact", "contained"), "contained"), (("near", "partial"), "partial")],
+    [
+        (("exact", "near"), "near"),
+        (("exact", "contained"), "contained"),
+        (("near", "partial"), "partial"),
+    ],
 )
 def test_merged_passage_has_the_weakest_relation(
     shelf: _Shelf, relations: tuple[str, str], told: str

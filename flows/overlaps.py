@@ -1,0 +1,108 @@
+"""The rows of overlaps: passages with their spans and texts, made where they are aligned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dedup.alignment import Passages
+from dedup.clusters import aligned_words, relate
+from dedup.words import Words
+from flows.staging import load_table
+from flows.texts import Positions, Texts
+from records.columns import count_characters, distinct, string_array
+from records.ids import hex_strings
+from records.schemas import TABLES
+
+Shares = npt.NDArray[np.float64]
+
+
+class Links(NamedTuple):
+    """Pairs of texts that share a passage.
+
+    Attributes:
+        left, right: int64, shape (pairs,), numbers of texts.
+        left_share, right_share: float64, shape (pairs,): words aligned, of those of each text.
+        relation: shape (pairs,): near, contained or partial.
+    """
+
+    left: Positions
+    right: Positions
+    left_share: Shares
+    right_share: Shares
+    relation: npt.NDArray[np.str_]
+
+
+def link_pairs(
+    words: Words, left: Positions, right: Positions, passages: Passages, fold_share: float
+) -> tuple[Links, Passages]:
+    """Return the pairs that have a passage, and the passages with their pairs numbered anew."""
+    pairs = distinct(passages.pair)
+    renumbered = passages._replace(pair=np.searchsorted(pairs, passages.pair))
+    left, right = left[pairs], right[pairs]
+    sizes = np.diff(words.offsets)
+    aligned = aligned_words(renumbered, len(pairs))
+    left_share, right_share = aligned / sizes[left], aligned / sizes[right]
+    relation = relate(left_share, right_share, fold_share)
+    return Links(left, right, left_share, right_share, relation), renumbered
+
+
+def overlap_rows(
+    texts: Texts, words: Words, links: Links, passages: Passages, run_id: str
+) -> pa.Table:
+    """Return the rows of overlaps.
+
+    Args:
+        texts, words: of the whole run.
+        passages: their ``pair`` numbers ``links``.
+    """
+    left, right = links.left[passages.pair], links.right[passages.pair]
+    columns: dict[str, Any] = {
+        "left_text_id": hex_strings(texts.digests[left]),
+        "right_text_id": hex_strings(texts.digests[right]),
+    }
+    for side, number, first, last in (
+        ("left", left, passages.left_first, passages.left_last),
+        ("right", right, passages.right_first, passages.right_last),
+    ):
+        begin = texts.offsets[number]
+        start = begin + words.starts[words.offsets[number] + first]
+        end = begin + words.ends[words.offsets[number] + last - 1]
+        columns[f"{side}_start_char"] = _as_characters(texts, number, start - begin)
+        columns[f"{side}_end_char"] = _as_characters(texts, number, end - begin)
+        columns[f"{side}_passage"] = string_array(texts.buffer, start, end)
+        columns[f"{side}_words"] = (last - first).astype(np.int32)
+    together = columns["left_words"] + columns["right_words"] - passages.matched
+    columns |= {
+        "matched_words": passages.matched.astype(np.int32),
+        "resemblance": (passages.matched / together).astype(np.float32),
+        "score": passages.score,
+        "relation": pa.array(links.relation).take(pa.array(passages.pair)),
+        "left_share": links.left_share[passages.pair].astype(np.float32),
+        "right_share": links.right_share[passages.pair].astype(np.float32),
+        "run_id": pa.repeat(run_id, len(passages.pair)),
+    }
+    schema = TABLES["overlaps"]
+    return pa.table({name: columns[name] for name in schema.names}).cast(schema)
+
+
+def staged_overlaps(folder: Path) -> pa.Table:
+    """Return the rows that all chunks staged; they are mapped, not read."""
+    parts = [load_table(path) for path in sorted(folder.glob("overlaps-*.arrow"))]
+    return pa.concat_tables(parts) if parts else TABLES["overlaps"].empty_table()
+
+
+def _as_characters(texts: Texts, number: Positions, position: Positions) -> Positions:
+    """Return positions in texts in characters, from bytes; the same where a text is ASCII."""
+    concerned = distinct(number)
+    begins, ends = texts.offsets[:-1][concerned], texts.offsets[1:][concerned]
+    is_ascii = count_characters(texts.buffer, begins, ends) == ends - begins
+    characters = position.astype(np.int64)
+    other = np.flatnonzero(~is_ascii[np.searchsorted(concerned, number)])
+    begin = texts.offsets[number[other]]
+    characters[other] = count_characters(texts.buffer, begin, begin + position[other])
+    return characters

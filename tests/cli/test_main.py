@@ -1,0 +1,275 @@
+"""The command line: what it prints, and its exit codes."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import main
+from records.schemas import TABLES
+from store.archive import Archive
+from tests.flows.corpora import contents, ingest, listing, make_paragraph, write_articles
+
+COMMANDS = sorted(main.commands)
+
+
+def run(*arguments: object) -> Result:
+    """Run the command in this process, as on a terminal that takes colours."""
+    return CliRunner().invoke(main, [str(one) for one in arguments], color=True)
+
+
+def run_apart(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, with an environment without our settings."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "PALIMPSEST_"))}
+    script = "from cli.main import main; main(prog_name='palimpsest')"
+    command = [sys.executable, "-c", script, *(str(one) for one in arguments)]
+    return subprocess.run(
+        command, env=kept | environment, capture_output=True, text=True, timeout=150, check=False
+    )
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    articles = {"a.txt": [make_paragraph(1)], "b.txt": [make_paragraph(1, edit=3)]}
+    return write_articles(tmp_path / "in", articles)
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_shows_an_example(command: str) -> None:
+    result = run(*command.split(), "--help")
+    assert result.exit_code == 0
+    _, _, example = result.output.partition("Example:\n")
+    assert f"palimpsest {command}".strip() in example
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"compile"}))
+def test_every_command_with_a_result_offers_json(command: str) -> None:
+    names = [name for one in main.commands[command].params for name in one.opts]
+    assert "--json" in names
+
+
+def test_every_option_has_a_help_text() -> None:
+    for command in main.commands.values():
+        for one in command.params:
+            if isinstance(one, click.Option):
+                assert one.help, (command.name, one.name)
+
+
+def test_ingest_without_rejects_exits_with_0(corpus: Path, fresh_archive: Path) -> None:
+    result = run("ingest", corpus, "--archive", fresh_archive, "--no-prefect", "--json")
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    assert summary["version"] == 1
+    assert summary["sources_new"] == 2
+    assert summary["paragraphs_folded"] == 1
+    again = run("ingest", corpus, "--archive", fresh_archive, "--no-prefect")
+    assert again.exit_code == 0
+    assert "nothing is new" in again.stdout
+
+
+def test_ingest_with_rejects_exits_with_1(corpus: Path, fresh_archive: Path) -> None:
+    (corpus / "empty.txt").write_bytes(b"")
+    result = run("ingest", corpus, "--archive", fresh_archive, "--no-prefect")
+    assert result.exit_code == 1
+    assert "3 found = 2 new + 0 known + 1 rejected" in result.stdout
+    assert "1 empty" in result.stdout
+
+
+def test_all_wrong_settings_are_told_at_once(corpus: Path, fresh_archive: Path) -> None:
+    result = run(
+        "ingest", corpus, "--archive", fresh_archive, "--no-prefect", "--set", "sign.bands=99",
+        "--set", "align.min_score=-1", "--set", "nonsense", "--encoding", "klingon",
+        "--workers", "0", "--set", "align.colour=blue",
+    )  # fmt: skip
+    assert result.exit_code == 2
+    for part in ("bands", "align.min_score", "nonsense", "klingon", "run.workers", "align.colour"):
+        assert part in result.stderr
+    assert not fresh_archive.parent.exists()
+
+
+def test_other_setting_than_the_archive_was_made_with_exits_with_2(
+    corpus: Path, fresh_archive: Path
+) -> None:
+    ingest(corpus, fresh_archive)
+    before = listing(fresh_archive)
+    arguments = ("ingest", corpus, "--archive", fresh_archive, "--no-prefect")
+    result = run(*arguments, "--set", "align.min_score=6")
+    assert result.exit_code == 2
+    assert "align.min_score = 6.0" in result.stderr
+    assert listing(fresh_archive) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ingest", "no-such-folder", "no-such-*.txt", "--archive", "{archive}"),
+        ("ingest", "{corpus}"),
+        ("show", "{archive}"),
+        ("show", "{made}", "paragraf"),
+        ("show", "{corpus}"),
+        ("passages", "{archive}"),
+        ("compare", "{corpus}/a.txt", "{corpus}/none.txt"),
+        ("compare", "{corpus}/a.txt", "{corpus}/empty"),
+        ("nonsense",),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_with_2_and_says_what(
+    corpus: Path, fresh_archive: Path, examples_archive: Path, arguments: tuple[str, ...]
+) -> None:
+    (corpus / "empty").write_bytes(b"")
+    places = {"archive": fresh_archive, "corpus": corpus, "made": examples_archive}
+    result = run(*(one.format(**places) for one in arguments))
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr
+    assert "Traceback" not in result.stderr
+    assert not fresh_archive.parent.exists()
+
+
+def test_every_missing_source_is_named(fresh_archive: Path) -> None:
+    result = run("ingest", "missing-one", "missing-two", "--archive", fresh_archive)
+    assert "missing-one" in result.stderr
+    assert "missing-two" in result.stderr
+
+
+def test_archive_that_another_process_writes_to_exits_with_3(
+    corpus: Path, fresh_archive: Path
+) -> None:
+    ingest(corpus / "a.txt", fresh_archive)
+    before = contents(fresh_archive)
+    lock = Archive(fresh_archive).home / "lock"
+    hold = (
+        "import fcntl,sys; f=open(sys.argv[1],'w'); fcntl.flock(f,2); print(1,flush=True); input()"
+    )
+    command = [sys.executable, "-c", hold, str(lock)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        result = run("ingest", corpus, "--archive", fresh_archive, "--no-prefect")
+        holder.communicate(b"\n")
+    assert result.exit_code == 3
+    assert "another run is writing" in result.stderr
+    assert "nothing was written" in result.stderr
+    assert contents(fresh_archive) == before
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_compare_prints_json_with_the_documented_keys(examples: Path) -> None:
+    left = examples / "tarn-wire" / "2024-11-12-lantern-bridge-closed.txt"
+    right = examples / "marrowick-tidings" / "2024-11-13-two-shores-one-queue.txt"
+    result = run("compare", left, right, "--json")
+    assert result.exit_code == 0
+    told = json.loads(result.stdout)
+    assert set(told) == {"left", "right", "passages"}
+    assert set(told["left"]) >= {"path", "uri", "document_id", "encoding", "bytes", "paragraphs"}
+    assert len(told["passages"]) >= 3
+    for row in told["passages"]:
+        assert set(row) == {"left", "right", "matched_words", "resemblance", "relation"}
+        for side in ("left", "right"):
+            assert set(row[side]) == {"start_char", "end_char", "start_byte", "end_byte", "text"}
+        assert row["relation"] in {"exact", "near", "contained", "partial"}
+    text = run("compare", left, right).stdout
+    assert f"{len(told['passages'])} shared passages" in text
+
+
+def test_show_tells_tables_and_rows(examples_archive: Path) -> None:
+    told = json.loads(run("show", examples_archive, "--json").stdout)
+    assert [row["table"] for row in told] == list(TABLES)
+    text = run("show", examples_archive).stdout
+    assert all(name in text for name in TABLES)
+    for name in TABLES:
+        rows = json.loads(run("show", examples_archive, name, "--limit", 2, "--json").stdout)
+        assert len(rows) == min(2, Archive(examples_archive).snapshot().rows(name))
+        assert all(list(row) == TABLES[name].names for row in rows)
+        assert run("show", examples_archive, name, "--limit", 2).exit_code == 0
+
+
+def test_passages_are_limited_and_filtered(examples_archive: Path) -> None:
+    rows = json.loads(run("passages", examples_archive, "--limit", 3, "--json").stdout)
+    assert len(rows) == 3
+    one = rows[0]["left_document_id"]
+    mine = json.loads(run("passages", examples_archive, "--document", one, "--json").stdout)
+    assert mine
+    assert all(one in (row["left_document_id"], row["right_document_id"]) for row in mine)
+    assert rows[0]["left_passage"][:60] in run("passages", examples_archive).stdout
+
+
+def _hostile(tmp_path: Path) -> tuple[Path, Path]:
+    name = "\x1b[31mred\x07"
+    text = make_paragraph(1).replace(" ", " \x1b[31mr\x1b]0;title\x07 ", 1)
+    folder = write_articles(tmp_path / "in", {f"{name}1.txt": [text], f"{name}2.txt": [text]})
+    (folder / f"{name}.empty").write_bytes(b"")
+    return folder, folder / name
+
+
+def test_hostile_text_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    folder, stem = _hostile(tmp_path)
+    archive = tmp_path / "\x1b[31mpress"
+    results = [
+        run("ingest", folder, "--archive", archive, "--no-prefect"),
+        run("compare", f"{stem}1.txt", f"{stem}2.txt"),
+        run("compare", f"{stem}1.txt", f"{stem}2.txt", "--json"),
+        run("compare", f"{stem}1.txt", f"{stem}.missing"),
+        run("compare", f"{stem}1.txt", f"{stem}.empty"),
+        run("ingest", f"{stem}.missing", "--archive", archive),
+        run("show", tmp_path / "\x1b[31mnone"),
+        run("show", archive, "\x1b[31mtable"),
+        run("show", archive),
+        run("passages", archive),
+        run("passages", archive, "--json"),
+        *(run("show", archive, name) for name in TABLES),
+    ]
+    assert [result.exit_code for result in results[:8]] == [1, 0, 0, 2, 2, 2, 2, 2]
+    assert "1 shared passage" in results[1].output
+    for result in results:
+        assert not set(result.output) & {"\x1b", "\x07"}, result.output
+
+
+def test_archive_named_like_markup_is_shown_by_its_name(corpus: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "[bold]"
+    ingest(corpus, archive)
+    assert "[bold]" in run("show", archive).stdout.replace("\n", "")
+
+
+def test_file_name_that_is_no_utf_8_can_be_compared(tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.txt")
+    Path(path).write_text(make_paragraph(1), encoding="utf-8")
+    for extra in ((), ("--json",)):
+        result = run_apart("compare", path, path, *extra, PYTHONIOENCODING="utf-8:strict")
+        assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["left"]["uri"].endswith("/%FF.txt")
+    missing = run_apart("compare", path + "x", path, PYTHONIOENCODING="utf-8:strict")
+    assert missing.returncode == 2, missing.stderr
+
+
+def test_ingest_with_prefect_writes_only_its_state_and_the_archive(
+    corpus: Path, tmp_path: Path, fresh_archive: Path
+) -> None:
+    home, state = tmp_path / "home", tmp_path / "state"
+    home.mkdir()
+    (tmp_path / "plain").mkdir()
+    before = {path.name for path in tmp_path.iterdir()}
+    done = run_apart(
+        "ingest", corpus, "--archive", fresh_archive, "--json",
+        HOME=str(home), PALIMPSEST_STATE=str(state),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    summary: dict[str, Any] = json.loads(done.stdout)
+    assert summary["version"] == 1
+    assert done.stderr == ""
+    assert list(home.rglob("*")) == []
+    assert {path.name for path in tmp_path.iterdir()} == before | {"state", "shelves"}
+    assert {path.name for path in fresh_archive.parent.iterdir()} == {"press", ".press.store"}
+    [row] = Archive(fresh_archive).snapshot().read("runs").to_pylist()
+    assert row["flow_run_id"]
+    ingest(corpus, tmp_path / "plain" / "press")
+    assert contents(fresh_archive) == contents(tmp_path / "plain" / "press")

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from records.errors import SettingsError
+from records.settings import ReadSettings, RunSettings, Settings, parse_settings
+
+
+def _faults(values: dict[str, dict[str, object]]) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(values)
+    return caught.value.faults
+
+
+def test_nothing_given_means_the_defaults():
+    assert parse_settings({}) == Settings()
+
+
+def test_values_reach_their_stage():
+    settings = parse_settings({"sign": {"bands": 16}, "run": {"workers": 3}})
+    assert (settings.sign.bands, settings.sign.rows, settings.run.workers) == (16, 4, 3)
+
+
+def test_too_many_bands_are_told_with_what_to_do_next():
+    assert _faults({"sign": {"bands": 16, "rows": 9}}) == (
+        (
+            "sign: bands x rows = 16 x 9 = 144 exceeds permutations = 128; "
+            "lower one, or raise permutations to 144"
+        ),
+    )
+
+
+def test_bands_and_rows_may_use_all_permutations():
+    assert parse_settings({"sign": {"bands": 32, "rows": 4, "permutations": 128}})
+
+
+def test_windows_are_made_of_whole_strides():
+    (fault,) = _faults({"sign": {"window_words": 20, "stride_words": 7, "rows": 9}})
+    assert fault == (
+        "sign: bands x rows = 32 x 9 = 288 exceeds permutations = 128; "
+        "lower one, or raise permutations to 288; "
+        "window_words = 20 is not a multiple of stride_words = 7; windows are made of whole strides"
+    )
+
+
+def test_all_faults_are_told_at_once_each_with_its_place_and_value():
+    faults = _faults(
+        {
+            "read": {"encoding": "klingon", "max_paragraph_chars": 199},
+            "sign": {"seed": -1, "bands": "many"},
+            "align": {"min_resemblance": 1.5, "colour": "red"},
+            "run": {"workers": 0},
+            "nonsense": {},
+        }
+    )
+    assert faults == (
+        (
+            "read.encoding = 'klingon': encoding 'klingon' is not known to Python; "
+            "use a name such as utf-8 or cp1252"
+        ),
+        "read.max_paragraph_chars = 199: Input should be greater than or equal to 200",
+        "sign.seed = -1: Input should be greater than or equal to 0",
+        (
+            "sign.bands = 'many': "
+            "Input should be a valid integer, unable to parse string as an integer"
+        ),
+        "align.min_resemblance = 1.5: Input should be less than or equal to 1",
+        "align.colour = 'red': Extra inputs are not permitted",
+        "run.workers = 0: Input should be greater than or equal to 1",
+        "nonsense: Extra inputs are not permitted",
+    )
+
+
+def test_the_message_holds_one_fault_a_line():
+    with pytest.raises(SettingsError) as caught:
+        parse_settings({"run": {"workers": 0, "batch_bytes": 0}})
+    assert str(caught.value) == "\n".join(caught.value.faults)
+    assert len(caught.value.faults) == 2
+
+
+@pytest.mark.parametrize("encoding", ["hex", "base64", "rot13", "zlib", "idna", "unicode_escape"])
+def test_what_encodes_no_text_is_refused(encoding):
+    (fault,) = _faults({"read": {"encoding": encoding}})
+    assert fault == f"read.encoding = {encoding!r}: encoding {encoding!r} does not encode text"
+
+
+def test_an_encoding_goes_by_one_name():
+    names = {ReadSettings(encoding=name).encoding for name in ("latin1", "ISO-8859-1", "L1")}
+    assert names == {"iso8859-1"}
+
+
+def test_settings_do_not_change_once_made():
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().sign.bands = 3
+
+
+def test_decisive_settings_are_json_without_the_run():
+    stages = json.loads(Settings().decisive())
+    assert set(stages) == {"read", "sign", "align"}
+    assert Settings.model_validate(stages).decisive() == Settings().decisive()
+
+
+def _another(model: BaseModel, name: str) -> object:
+    value = getattr(model, name)
+    if name == "encoding":
+        return "cp1252"
+    if name in {"rows", "bands", "stride_words"}:
+        return value // 2
+    return value * 2 if name == "window_words" or isinstance(value, int) else value * 0.9
+
+
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [
+        (stage, name)
+        for stage in ("read", "sign", "align")
+        for name in type(getattr(Settings(), stage)).model_fields
+    ],
+)
+def test_each_decisive_setting_changes_the_seal(stage, name):
+    changed = parse_settings({stage: {name: _another(getattr(Settings(), stage), name)}})
+    assert changed.decisive() != Settings().decisive()
+    assert changed.seal({"ingest": 1}) != Settings().seal({"ingest": 1})
+
+
+def test_settings_of_the_run_change_neither_digest_nor_seal():
+    assert set(RunSettings.model_fields) == {"workers", "batch_bytes"}
+    changed = parse_settings({"run": {"workers": 99, "batch_bytes": 7}})
+    assert changed.decisive() == Settings().decisive()
+    assert changed.seal({"ingest": 1}) == Settings().seal({"ingest": 1})
+
+
+def test_the_version_of_any_stage_changes_the_seal_and_their_order_does_not():
+    seal = Settings().seal({"ingest": 1, "dedup": 1})
+    assert Settings().seal({"dedup": 1, "ingest": 1}) == seal
+    assert Settings().seal({"ingest": 2, "dedup": 1}) != seal
+    assert Settings().seal({"ingest": 1, "dedup": 1, "store": 1}) != seal
+
+
+def test_every_setting_says_what_it_is():
+    for stage in ("read", "sign", "align"):
+        for name, field in type(getattr(Settings(), stage)).model_fields.items():
+            assert field.description, f"{stage}.{name}"
