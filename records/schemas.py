@@ -258,7 +258,8 @@ def _fault(table: pa.Table, field: pa.Field) -> str:
     if field.name not in table.column_names:
         return f"{field.name}: missing"
     column = table.column(field.name)
-    if column.type != field.type and not column.type.equals(pa.large_string()):
+    is_wide = field.type == pa.string() and column.type == pa.large_string()
+    if column.type != field.type and not is_wide:
         return f"{field.name}: {column.type}; expected {field.type}"
     if column.null_count and not field.nullable:
         return f"{field.name}: {column.null_count} nulls; expected none"

@@ -27,6 +27,7 @@ _WITHOUT_BLANKS = (
     "YI",
 )
 _APOSTROPHES = "'’ʼ"
+_ADDRESS = re.compile("[!-~]*")
 _WORD = re.compile(r"I[MJ]*|L(?:[LMJ]|(?<=[LM])A(?=L))*")
 _MASK = 0xFFFFFFFF
 
@@ -51,7 +52,7 @@ def find_words(text: str) -> list[Word]:
         folded = "".join(fold_character(c) for c in text[start:end] if _shape_of(c) != "J")
         kind = _kind_of(text[start], folded)
         if shape[start] == "L" and text.startswith("://", behind):
-            end = (text + " ").index(" ", behind)
+            end = behind + len(_ADDRESS.match(text[behind:]).group())
             folded += text[behind:end].encode().decode("latin-1")
             behind, kind = end, _kind_of(text[start], folded)
         words.append(Word(_bytes(text[:start]), _bytes(text[:end]), folded, kind))

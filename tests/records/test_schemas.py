@@ -77,7 +77,7 @@ def test_a_null_where_none_may_stand_breaks_the_contract(name, column):
 @pytest.mark.parametrize("name", TABLES)
 def test_a_missing_column_breaks_the_contract(name):
     for column in TABLES[name].names:
-        with pytest.raises(ContractError, match=f"{name}: .*{column}"):
+        with pytest.raises(ContractError, match=f"{name}.{column}: missing"):
             conform(_table(name).drop_columns([column]), name)
 
 
@@ -92,6 +92,8 @@ def _with(name: str, column: str, values: pa.Array) -> pa.Table:
         ("documents", "bytes", pa.array(["many", "few"])),
         ("documents", "paragraphs", pa.array([1, 2**31])),
         ("occurrences", "ordinal", pa.array([0.5, 1.0])),
+        ("occurrences", "ordinal", pa.array([3, 4], pa.int64())),
+        ("occurrences", "start_char", pa.array(["3", "4"])),
         ("occurrences", "shift_at", pa.array([1, 2])),
         ("sources", "modified_at", pa.array(["yesterday", "today"])),
         ("sources", "modified_at", pa.array([1, 2], pa.timestamp("ns", tz="UTC"))),
@@ -99,13 +101,11 @@ def _with(name: str, column: str, values: pa.Array) -> pa.Table:
     ],
 )
 def test_a_column_of_another_type_breaks_the_contract(name, column, values):
-    with pytest.raises(ContractError, match=f"{name}: rows do not fit the schema"):
+    with pytest.raises(ContractError, match=f"{name}.{column}: .*expected"):
         conform(_with(name, column, values), name)
 
 
-def test_a_wider_type_of_the_same_values_is_taken():
-    shaped = conform(_with("occurrences", "ordinal", pa.array([3, 4], pa.int64())), "occurrences")
-    assert shaped.schema.field("ordinal").type == pa.int32()
+def test_large_strings_are_taken_as_strings():
     large = pa.array(["a", "b"], pa.large_string())
     assert conform(_with("sources", "uri", large), "sources")["uri"].to_pylist() == ["a", "b"]
 
