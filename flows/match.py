@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,7 +53,10 @@ def gather_texts(folder: Path, archive: Archive, base: Snapshot | None, settings
     texts, came_from = merge_texts([batch.texts() for batch in batches])
     texts, came_from = _only(texts, came_from, ~known_texts(segments, texts.digests))
     is_new = np.ones(len(texts.digests), dtype=np.bool_)
+    target = folder / "texts"
+    target.mkdir()
     with ThreadPoolExecutor(settings.run.workers) as pool:
+        saving = [] if segments else _save_marked(target, parts, came_from, pool)
         windows, bands = take_windows(parts, came_from)
         buckets = _sort_bands(bands, pool)
         _save_segment(archive.index / folder.name, texts, windows, buckets)
@@ -66,31 +70,34 @@ def gather_texts(folder: Path, archive: Archive, base: Snapshot | None, settings
             parts.append(mark(old_texts, settings))
             windows, bands = take_windows(parts, came_from)
             buckets = _sort_bands(bands, pool)
-        target = folder / "texts"
+        saving = saving or _save_marked(target, parts, came_from, pool)
         save_arrays(texts, target)
         save_arrays(windows, target / "windows")
         np.save(target / "is_new.npy", is_new)
         for band, entries in enumerate(buckets):
             np.save(target / f"buckets-{band:03d}.npy", entries)
-        del texts, windows, bands, buckets  # what is staged is not held while the words are
-        _save_marked(target, parts, came_from, pool)
+        for column in saving:
+            column.result()
     return int(is_new.sum())
 
 
 def _save_marked(
-    target: Path, parts: list[Marked], came_from: Positions, pool: ThreadPoolExecutor
-) -> None:
-    """Write the words and ranked words of texts, a column at a time, so that few are held."""
+    target: Path, parts: Sequence[Marked], came_from: Positions, pool: ThreadPoolExecutor
+) -> list[Future[None]]:
+    """Begin to write the words and ranked words of texts, a column at a time."""
+    sources: dict[str, list[Words] | list[Ranked]] = {
+        "words": [part.words for part in parts],
+        "ranked": [part.ranked for part in parts],
+    }
 
     def save(kind: str, name: str) -> None:
-        column = take_column([getattr(part, kind) for part in parts], name, came_from)
-        np.save(target / kind / f"{name}.npy", column)
+        np.save(target / kind / f"{name}.npy", take_column(sources[kind], name, came_from))
 
-    columns = [("words", name) for name in Words._fields]
-    columns += [("ranked", name) for name in Ranked._fields]
-    for kind in ("words", "ranked"):
-        (target / kind).mkdir(parents=True)
-    list(pool.map(lambda column: save(*column), columns))
+    for kind in sources:
+        (target / kind).mkdir()
+    columns = [("ranked", name) for name in Ranked._fields]
+    columns += [("words", name) for name in Words._fields]
+    return [pool.submit(save, *column) for column in columns]
 
 
 def _only(

@@ -135,6 +135,14 @@ def _fold_blanks(
                 out_char += 1
                 wide_before = False
                 continue
+            is_lone_blank = byte == 0x20 and at + 1 < end and 0x20 < buffer[at + 1] < 0x7F
+            if is_lone_blank and blank_char < 0 and 0 < out_char == source_char - shift:
+                out[o] = byte
+                o += 1
+                at += 1
+                source_char += 1
+                out_char += 1
+                continue
             code_point, size = read_character(buffer, at)
             value = property_of(properties, code_point)
             layout = value & LAYOUT_MASK
