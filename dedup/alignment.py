@@ -158,7 +158,7 @@ def _align_pairs(
         anchors = _anchors(equal_first[:size], equal_last[:size], ranked[theirs], pairs)
         begin = count
         for _ in range(max_passages):
-            chain, score = _best_chain(anchors, scores[mine], gap, max_gap)
+            chain, score = _best_chain(anchors, scores[mine], gap, max_gap, min_score)
             if score < min_score:
                 break
             if count == len(found):
@@ -279,17 +279,19 @@ def _anchors(first: Positions, last: Positions, right: Packed, pairs: int) -> Pa
 
 
 @inlined
-def _best_chain(anchors: Packed, scores: Bytes, gap: int, max_gap: int) -> tuple[Packed, int]:
+def _best_chain(
+    anchors: Packed, scores: Bytes, gap: int, max_gap: int, min_score: int
+) -> tuple[Packed, int]:
     """Return the anchors of the best chain, the last one first, and its score.
 
     Positions are held times ``gap``, so that the loop over the predecessors of an anchor has
-    neither a product nor a branch, and the compiler takes several at once.
+    neither a product nor a branch, and the compiler takes several at once. Only the score is kept
+    on the way; whom an anchor came from is found again for the best chain, if it is good enough.
     """
     count = len(anchors)
     across = np.empty(count, dtype=np.int64)
     down = np.empty(count, dtype=np.int64)
     reached = np.empty(count, dtype=np.int64)
-    came_from = np.empty(count, dtype=np.int64)
     farthest = (max_gap + 1) * gap
     best, best_at = 0, -1
     first, row, row_at = 0, 0, np.int64(-1)
@@ -304,28 +306,43 @@ def _best_chain(anchors: Packed, scores: Bytes, gap: int, max_gap: int) -> tuple
         before = _highest(
             down[first:row], across[first:row], reached[first:row], here, there, gap, farthest
         )
-        came_from[k] = -1
-        if before > 0:
-            for p in range(row - 1, first - 1, -1):
-                passed = there - across[p]
-                if (
-                    0 < passed <= farthest
-                    and reached[p] - max(here - down[p], passed) + gap == before
-                ):
-                    came_from[k] = p
-                    break
         down[k] = here
         across[k] = there
         reached[k] = before + np.int64(scores[i])
         if reached[k] > best:
             best, best_at = reached[k], k
+    if best < min_score:
+        return anchors[:0], best
     chain = np.empty(count, dtype=np.uint64)
     length = 0
     while best_at >= 0:
         chain[length] = anchors[best_at]
         length += 1
-        best_at = came_from[best_at]
+        before = reached[best_at] - np.int64(scores[np.int64(anchors[best_at] >> np.uint64(32))])
+        best_at = _predecessor(down, across, reached, best_at, before, gap, farthest)
     return chain[:length], best
+
+
+@inlined
+def _predecessor(
+    down: Positions,
+    across: Positions,
+    reached: Positions,
+    anchor: int,
+    before: int,
+    gap: int,
+    farthest: int,
+) -> int:
+    """Return the nearest anchor from which a chain brings just this score along; -1 if it is 0."""
+    if before == 0:
+        return -1
+    here, there = down[anchor], across[anchor]
+    for p in range(anchor - 1, -1, -1):
+        above, passed = here - down[p], there - across[p]
+        if 0 < above <= farthest and 0 < passed <= farthest:
+            if reached[p] - max(above, passed) + gap == before:
+                return p
+    return -1
 
 
 @inlined
