@@ -59,6 +59,7 @@ def gather_texts(folder: Path, archive: Archive, base: Snapshot | None, settings
         saving = [] if segments else _save_marked(target, parts, came_from, pool)
         windows, bands = take_windows(parts, came_from)
         buckets = _sort_bands(bands, pool)
+        del bands
         _save_segment(archive.index / folder.name, texts, windows, buckets)
         old = sharing_texts(segments, buckets, settings.sign.max_bucket_windows)
         if len(old) and base is not None:
@@ -70,6 +71,7 @@ def gather_texts(folder: Path, archive: Archive, base: Snapshot | None, settings
             parts.append(mark(old_texts, settings))
             windows, bands = take_windows(parts, came_from)
             buckets = _sort_bands(bands, pool)
+            del bands
         saving = saving or _save_marked(target, parts, came_from, pool)
         save_arrays(texts, target)
         save_arrays(windows, target / "windows")

@@ -78,7 +78,7 @@ class SignSettings(_Stage):
         description="shingles that two windows in a bucket must share to be a candidate",
     )
     min_shared_share: Share = Field(
-        default=0.4, description="and the share of the shingles of the shorter window"
+        default=0.45, description="and the share of the shingles of the shorter window"
     )
 
     @model_validator(mode="after")
