@@ -45,6 +45,9 @@ _FORMATS = (
     (b"{\\rtf", "RTF"),
     (b"\x7fELF", "a program"),
 )
+_HTML_STARTS = (b"<!doctype html", b"<html")
+_BEFORE_HTML = (b"<!--", b"<?xml")
+_HEAD_BYTES = 1024
 _SAMPLE_BYTES = 256 * 1024
 _MAX_CONTROL_SHARE = 0.01
 _MAX_BROKEN_SHARE = 0.1
@@ -89,11 +92,7 @@ def decode(raw: bytes, encoding: str | None = None) -> Decoded:
     """
     if encoding is not None:
         return _decode_as_told(raw, encoding)
-    for magic, name in _FORMATS:
-        if raw.startswith(magic):
-            raise SourceError(
-                "unsupported-format", f"the bytes begin as {name}; turn it into text first"
-            )
+    _refuse_formats(raw)
     marked = _decode_marked(raw)
     if marked is not None:
         return marked
@@ -108,6 +107,27 @@ def decode(raw: bytes, encoding: str | None = None) -> Decoded:
 def decode_span(raw_span: bytes, encoding: str) -> str:
     """Return the text of a span of raw bytes, by the rule that ``decode`` followed."""
     return raw_span.decode(encoding, "replace" if encoding == "utf-8" else "strict")
+
+
+def _refuse_formats(raw: bytes) -> None:
+    """Refuse what is a format of its own; text with markup would give paragraphs of markup."""
+    names = [name for magic, name in _FORMATS if raw.startswith(magic)]
+    if _is_html(raw):
+        names.append("HTML")
+    if names:
+        raise SourceError(
+            "unsupported-format",
+            f"the bytes begin as {names[0]}; turn it into text first, or take it as it is by "
+            "naming its encoding with --encoding",
+        )
+
+
+def _is_html(raw: bytes) -> bool:
+    """Tell whether a page begins here, perhaps behind a comment or an XML declaration."""
+    head = raw[:_HEAD_BYTES].removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    if head.startswith(_BEFORE_HTML):
+        return any(start in head for start in _HTML_STARTS)
+    return head.startswith(_HTML_STARTS)
 
 
 def _decode_as_told(raw: bytes, encoding: str) -> Decoded:

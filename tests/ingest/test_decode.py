@@ -345,3 +345,23 @@ def test_bytes_that_no_code_page_explains_are_refused_and_not_guessed():
 @pytest.mark.parametrize("mark", [mark for _, mark in MARKS])
 def test_a_mark_alone_is_an_empty_text(mark):
     assert decode(mark).utf8 == b""
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"<!DOCTYPE html>\n<title>Ferry</title><p>It left on time.",
+        b"  \r\n<html lang=en><body>It left on time.</body></html>",
+        b"\xef\xbb\xbf<!-- saved --><!doctype HTML PUBLIC ''><p>It left.",
+        b'<?xml version="1.0"?>\n<html xmlns="x"><body>It left.</body></html>',
+    ],
+)
+def test_html_is_refused_as_a_format_and_taken_as_it_is_when_the_encoding_is_named(raw):
+    with pytest.raises(SourceError, match="HTML") as refused:
+        decode(raw)
+    assert refused.value.reason == "unsupported-format"
+    assert "left" in decode(raw, "utf-8").utf8.decode()
+
+
+def test_text_that_speaks_of_html_is_text():
+    assert decode(b"The <html> tag opens a page.").encoding == "utf-8"
