@@ -10,7 +10,7 @@ buckets stand side by side, and a sorted array on disk can be searched without b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,8 @@ from records.compiled import inlined, kernel
 from records.settings import SignSettings
 
 Buckets = npt.NDArray[np.uint64]
+
+_MERGED_AT_ONCE = 2**22
 
 
 class Candidates(NamedTuple):
@@ -73,11 +75,17 @@ def pair_band(
     return _unpacked(distinct(pairs), capped)
 
 
-def merge_candidates(parts: Sequence[Candidates]) -> Candidates:
-    """Return the candidates of several bands as one."""
-    packed = [_packed(part) for part in parts]
-    merged = distinct(np.concatenate(packed)) if packed else np.empty(0, dtype=np.uint64)
-    return _unpacked(merged, sum(part.capped for part in parts))
+def merge_candidates(parts: Iterable[Candidates]) -> Candidates:
+    """Return the candidates of several bands as one; few bands are held at a time."""
+    merged = np.empty(0, dtype=np.uint64)
+    waiting: list[Buckets] = []
+    capped = 0
+    for part in parts:
+        waiting.append(_packed(part))
+        capped += part.capped
+        if sum(map(len, waiting)) > max(_MERGED_AT_ONCE, len(merged)):
+            merged, waiting = distinct(np.concatenate([merged, *waiting])), []
+    return _unpacked(distinct(np.concatenate([merged, *waiting])), capped)
 
 
 def _packed(candidates: Candidates) -> Buckets:

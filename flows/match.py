@@ -165,8 +165,7 @@ def pair_texts(folder: Path, settings: SignSettings, workers: int) -> tuple[int,
         return pair_band(np.array(load_array(path)), windows, is_new, settings)
 
     with ThreadPoolExecutor(workers) as pool:
-        found = list(pool.map(pair, sorted(target.glob("buckets-*.npy"))))
-    candidates = merge_candidates(found)
+        candidates = merge_candidates(pool.map(pair, sorted(target.glob("buckets-*.npy"))))
     np.save(folder / "left.npy", candidates.left)
     np.save(folder / "right.npy", candidates.right)
     return len(candidates.left), candidates.capped
