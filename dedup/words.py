@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ from records.unicode import (
     read_character,
 )
 
+Number = TypeVar("Number", bound=np.generic)
 Bytes = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint32]
 Positions = npt.NDArray[np.int64]
@@ -137,10 +138,10 @@ def _find_words(
         begin, end = text_starts[text], text_ends[text]
         if count + (end - begin) + 1 > room:  # no more words than bytes
             room = max(2 * room, count + (end - begin) + 1)
-            hashes = _grown32(hashes, room)
-            starts = _grown_int(starts, room)
-            ends = _grown_int(ends, room)
-            kinds = _grown8(kinds, room)
+            hashes = _grown(hashes, room)
+            starts = _grown(starts, room)
+            ends = _grown(ends, room)
+            kinds = _grown(kinds, room)
         at = begin
         while at < end:
             code_point, size = read_character(buffer, at)
@@ -260,21 +261,7 @@ def _is_listed(value: np.uint32, slots: Hashes) -> bool:
 
 
 @inlined
-def _grown32(values: Hashes, room: int) -> Hashes:
-    larger = np.empty(room, dtype=np.uint32)
-    larger[: len(values)] = values
-    return larger
-
-
-@inlined
-def _grown_int(values: npt.NDArray[np.int32], room: int) -> npt.NDArray[np.int32]:
-    larger = np.empty(room, dtype=np.int32)
-    larger[: len(values)] = values
-    return larger
-
-
-@inlined
-def _grown8(values: Bytes, room: int) -> Bytes:
-    larger = np.empty(room, dtype=np.uint8)
+def _grown(values: npt.NDArray[Number], room: int) -> npt.NDArray[Number]:
+    larger = np.empty(room, dtype=values.dtype)
     larger[: len(values)] = values
     return larger
