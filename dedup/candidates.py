@@ -5,7 +5,14 @@ Mining of Massive Datasets, section 3.4. Many pairs share a bucket by chance; co
 of the two windows costs a thousandth of an alignment and sorts most of them out.
 
 A bucket is held as one uint64: the band's hash above, the number of the window below. Sorted, equal
-buckets stand side by side, and a sorted array on disk can be searched without being read.
+buckets stand side by side.
+
+Which pairs are candidates depends on all texts of the archive and on nothing else, so that the
+order in which they came does not matter. In a bucket of more than ``crowd_texts`` texts, a crowd,
+only pairs with one of the ``crowd_heads`` texts whose ids sort first are taken: a weather report
+that stands in 10,000 articles with other numbers costs 80,000 alignments, not 50 million. A text
+that joins a crowd can take the place of a head; pairs that were taken for the sake of that head
+alone are lost then, and their overlaps go.
 """
 
 from __future__ import annotations
@@ -27,16 +34,28 @@ _MERGED_AT_ONCE = 2**22
 
 
 class Candidates(NamedTuple):
-    """Pairs of texts worth aligning.
+    """Pairs of texts that share a bucket, packed: the lesser number above, the greater below.
 
     Attributes:
-        left, right: int64, shape (pairs,), numbers of texts: ``left < right``, sorted, each once.
-        capped: buckets of more windows than are paired in full.
+        pairs: uint64, sorted, each once: pairs with a new text, worth aligning.
+        lost: uint64, sorted, each once: pairs of old texts that this bucket does not give any more.
+        crowds: buckets that are crowds, and have a new text.
     """
 
-    left: Positions
-    right: Positions
-    capped: int
+    pairs: Buckets
+    lost: Buckets
+    crowds: int
+
+
+def pack_pairs(left: Positions, right: Positions) -> Buckets:
+    """Return pairs with both sides in one: uint64, the left number above."""
+    return left.astype(np.uint64) << np.uint64(32) | right.astype(np.uint64)
+
+
+def unpack_pairs(pairs: Buckets) -> tuple[Positions, Positions]:
+    """Return both sides of packed pairs: int64, shape (pairs,) each."""
+    low = np.uint64(0xFFFFFFFF)
+    return (pairs >> np.uint64(32)).astype(np.int64), (pairs & low).astype(np.int64)
 
 
 def sort_buckets(hashes: Hashes) -> Buckets:
@@ -52,51 +71,125 @@ def sort_buckets(hashes: Hashes) -> Buckets:
 
 
 def pair_band(
-    buckets: Buckets, windows: Windows, is_new: npt.NDArray[np.bool_], settings: SignSettings
+    buckets: Buckets,
+    windows: Windows,
+    is_new: npt.NDArray[np.bool_],
+    crowded: Hashes,
+    settings: SignSettings,
 ) -> Candidates:
     """Return the pairs of texts whose windows share a bucket of one band and enough shingles.
 
-    A bucket of more than ``max_bucket_windows`` windows is not paired in full: each window in it is
-    paired with the first so many, in the order of numbers, and the bucket is counted.
-
     Args:
         buckets: as ``sort_buckets`` returns them.
-        windows: what the numbers in ``buckets`` refer to.
+        windows: what the numbers in ``buckets`` refer to; texts are numbered in the order of ids.
         is_new: shape (texts,); a pair of two texts that are not new was seen by an earlier run.
+        crowded: uint32, sorted: buckets that were crowds before the new texts came. Of a crowd, the
+            heads are enough; all of it must be there if a new text becomes a head.
+        settings: limits of crowds, and how much two windows must share.
     """
-    pairs, capped = _pair_band(
+    pairs, lost, crowds = _pair_band(
         buckets,
         *windows,
         is_new,
-        settings.max_bucket_windows,
+        crowded,
+        settings.crowd_texts,
+        settings.crowd_heads,
         settings.min_shared_shingles,
         settings.min_shared_share,
     )
-    return _unpacked(distinct(pairs), capped)
+    return Candidates(distinct(pairs), distinct(lost), crowds)
 
 
 def merge_candidates(parts: Iterable[Candidates]) -> Candidates:
     """Return the candidates of several bands as one; few bands are held at a time."""
-    merged = np.empty(0, dtype=np.uint64)
-    waiting: list[Buckets] = []
-    capped = 0
+    pairs, lost, crowds = _Merged(), _Merged(), 0
     for part in parts:
-        waiting.append(_packed(part))
-        capped += part.capped
-        if sum(map(len, waiting)) > max(_MERGED_AT_ONCE, len(merged)):
-            merged, waiting = distinct(np.concatenate([merged, *waiting])), []
-    return _unpacked(distinct(np.concatenate([merged, *waiting])), capped)
+        pairs.add(part.pairs)
+        lost.add(part.lost)
+        crowds += part.crowds
+    return Candidates(pairs.result(), lost.result(), crowds)
 
 
-def _packed(candidates: Candidates) -> Buckets:
-    left = candidates.left.astype(np.uint64) << np.uint64(32)
-    return left | candidates.right.astype(np.uint64)
+class _Merged:
+    """Sorted arrays that become one, each value once, without all being held beside it."""
+
+    def __init__(self) -> None:
+        self._held = np.empty(0, dtype=np.uint64)
+        self._waiting: list[Buckets] = []
+
+    def add(self, values: Buckets) -> None:
+        self._waiting.append(values)
+        if sum(map(len, self._waiting)) > max(_MERGED_AT_ONCE, len(self._held)):
+            self._held, self._waiting = self.result(), []
+
+    def result(self) -> Buckets:
+        return distinct(np.concatenate([self._held, *self._waiting]))
 
 
-def _unpacked(packed: Buckets, capped: int) -> Candidates:
-    left = (packed >> np.uint64(32)).astype(np.int64)
-    right = (packed & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    return Candidates(left, right, capped)
+def meeting_buckets(
+    bands: Hashes, windows: Windows, pairs: Buckets, settings: SignSettings
+) -> tuple[Positions, Positions, Hashes]:
+    """Return every bucket in which the windows of a pair meet and share enough shingles.
+
+    Args:
+        bands: uint32, shape (windows, bands).
+        windows: of all texts.
+        pairs: packed.
+        settings: how much two windows must share.
+
+    Returns:
+        the number of the pair, the band, and its hash; a bucket may be told twice.
+    """
+    left, right = unpack_pairs(pairs)
+    first = np.searchsorted(windows.texts, np.arange(max(1, int(right.max(initial=0)) + 2)))
+    found = _meeting_buckets(
+        bands,
+        windows.shingles,
+        windows.starts,
+        windows.ends,
+        left,
+        right,
+        first,
+        settings.min_shared_shingles,
+        settings.min_shared_share,
+    )
+    return found[:, 0], found[:, 1], found[:, 2].astype(np.uint32)
+
+
+@kernel
+def _meeting_buckets(
+    bands: Hashes,
+    shingles: Hashes,
+    starts: Positions,
+    ends: Positions,
+    left: Positions,
+    right: Positions,
+    first: Positions,
+    min_shared: int,
+    min_share: float,
+) -> Positions:
+    found = np.empty((256, 3), dtype=np.int64)
+    count = 0
+    for pair in range(len(left)):
+        for i in range(first[left[pair]], first[left[pair] + 1]):
+            for j in range(first[right[pair]], first[right[pair] + 1]):
+                for band in range(bands.shape[1]):
+                    if bands[i, band] != bands[j, band] or not _is_enough(
+                        shingles[starts[i] : ends[i]],
+                        shingles[starts[j] : ends[j]],
+                        min_shared,
+                        min_share,
+                    ):
+                        continue
+                    if count == len(found):
+                        larger = np.empty((2 * count, 3), dtype=np.int64)
+                        larger[:count] = found
+                        found = larger
+                    found[count, 0] = pair
+                    found[count, 1] = band
+                    found[count, 2] = np.int64(bands[i, band])
+                    count += 1
+    return found[:count].copy()
 
 
 @kernel
@@ -107,45 +200,103 @@ def _pair_band(
     starts: Positions,
     ends: Positions,
     is_new: npt.NDArray[np.bool_],
-    max_windows: int,
+    crowded: Hashes,
+    crowd_texts: int,
+    crowd_heads: int,
     min_shared: int,
     min_share: float,
-) -> tuple[Buckets, int]:
+) -> tuple[Buckets, Buckets, int]:
     half, low = np.uint64(32), np.uint64(0xFFFFFFFF)
     pairs = np.empty(1024, dtype=np.uint64)
-    count, capped, at = 0, 0, 0
+    lost = np.empty(16, dtype=np.uint64)
+    count, gone, crowds, at, crowd = 0, 0, 0, 0, 0
     while at < len(buckets):
         stop = at + 1
         while stop < len(buckets) and buckets[stop] >> half == buckets[at] >> half:
             stop += 1
-        capped += 1 if stop - at > max_windows else 0
-        for j in range(at + 1, stop):
-            right_window = np.int64(buckets[j] & low)
-            right = texts[right_window]
-            right_shingles = shingles[starts[right_window] : ends[right_window]]
-            for i in range(at, min(j, at + max_windows)):
-                left_window = np.int64(buckets[i] & low)
-                left = texts[left_window]
-                if left == right or not (is_new[left] or is_new[right]):
+        if stop - at == 1:
+            at = stop
+            continue
+        value = np.uint32(buckets[at] >> half)
+        while crowd < len(crowded) and crowded[crowd] < value:
+            crowd += 1
+        was_crowd = crowd < len(crowded) and crowded[crowd] == value
+        head_stop, old_stop, distinct_texts, old_texts = _heads(
+            buckets[at:stop], texts, is_new, crowd_heads
+        )
+        if distinct_texts == old_texts:
+            at = stop
+            continue
+        was_crowd = was_crowd or old_texts > crowd_texts
+        is_crowd = was_crowd or distinct_texts > crowd_texts
+        head_stop = at + head_stop if is_crowd else stop
+        old_stop = at + old_stop if was_crowd else stop
+        crowds += 1 if is_crowd else 0
+        for i in range(at, max(head_stop, old_stop)):
+            left_window = np.int64(buckets[i] & low)
+            left = texts[left_window]
+            if i >= head_stop and is_new[left]:
+                continue
+            left_shingles = shingles[starts[left_window] : ends[left_window]]
+            for j in range(i + 1, stop):
+                right_window = np.int64(buckets[j] & low)
+                right = texts[right_window]
+                has_new = is_new[left] or is_new[right]
+                is_given = i < head_stop
+                if left == right or has_new != is_given:
+                    continue  # neither a pair with a new text, nor one that the bucket gives up
+                right_shingles = shingles[starts[right_window] : ends[right_window]]
+                if not _is_enough(left_shingles, right_shingles, min_shared, min_share):
                     continue
-                left_shingles = shingles[starts[left_window] : ends[left_window]]
-                shorter = min(len(left_shingles), len(right_shingles))
-                shared = _shared(left_shingles, right_shingles)
-                if shared < min_shared or shared < min_share * shorter:
-                    continue
-                if count == len(pairs):
-                    larger = np.empty(2 * count, dtype=np.uint64)
-                    larger[:count] = pairs
-                    pairs = larger
-                pairs[count] = np.uint64(left) << half | np.uint64(right)
-                count += 1
+                packed = np.uint64(left) << half | np.uint64(right)
+                if is_given:
+                    if count == len(pairs):
+                        pairs = _twice(pairs)
+                    pairs[count] = packed
+                    count += 1
+                else:
+                    if gone == len(lost):
+                        lost = _twice(lost)
+                    lost[gone] = packed
+                    gone += 1
         at = stop
-    return pairs[:count], capped
+    return pairs[:count], lost[:gone], crowds
 
 
 @inlined
-def _shared(left: Hashes, right: Hashes) -> np.int64:
-    """Return how many shingles of the left window stand in the right one."""
+def _heads(
+    bucket: Buckets, texts: Positions, is_new: npt.NDArray[np.bool_], heads: int
+) -> tuple[int, int, int, int]:
+    """Return where the heads of a bucket end, now and before, and how many texts there are."""
+    low = np.uint64(0xFFFFFFFF)
+    head_stop, old_stop = len(bucket), len(bucket)
+    distinct_texts, old_texts, last = 0, 0, -1
+    for k in range(len(bucket)):
+        text = texts[np.int64(bucket[k] & low)]
+        if text == last:
+            continue
+        last = text
+        if distinct_texts == heads:
+            head_stop = k
+        distinct_texts += 1
+        if not is_new[text]:
+            if old_texts == heads:
+                old_stop = k
+            old_texts += 1
+    return head_stop, old_stop, distinct_texts, old_texts
+
+
+@inlined
+def _twice(values: Buckets) -> Buckets:
+    """Return room for twice as many values, with those that there are."""
+    larger = np.empty(2 * len(values), dtype=np.uint64)
+    larger[: len(values)] = values
+    return larger
+
+
+@inlined
+def _is_enough(left: Hashes, right: Hashes, min_shared: int, min_share: float) -> bool:
+    """Tell whether enough shingles of the left window stand in the right one."""
     shared = np.int64(0)
     for i in range(len(left)):
         value = left[i]
@@ -153,4 +304,4 @@ def _shared(left: Hashes, right: Hashes) -> np.int64:
         for j in range(len(right)):
             equal |= np.uint8(value == right[j])
         shared += np.int64(equal)
-    return shared
+    return bool(shared >= min_shared and shared >= min_share * min(len(left), len(right)))

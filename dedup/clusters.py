@@ -2,8 +2,8 @@
 
 A cluster is a connected component of the graph whose edges are verified near-duplicates (disjoint
 sets with path halving; Tarjan and van Leeuwen 1984). Its representative is the member with the
-earliest occurrence: by date of publication, undated after dated; then, if undated, by the run that
-first saw it; then by URI, document and place in the document.
+earliest occurrence: by date of publication, undated after dated; then by URI, document and place in
+the document. When it was ingested plays no part.
 """
 
 from __future__ import annotations
@@ -60,19 +60,15 @@ def _root(parent: Positions, member: int) -> int:
     return member
 
 
-def first_occurrences(
-    cluster: Positions, published_us: Positions, seen_by_run: Positions, rank: Positions
-) -> Positions:
+def first_occurrences(cluster: Positions, published_us: Positions, rank: Positions) -> Positions:
     """Return the number of the earliest occurrence of each cluster, in the order of clusters.
 
     Args:
         cluster: int64, shape (occurrences,).
         published_us: microseconds since 1970; the largest int64 where there is no date.
-        seen_by_run: place of the run that first saw the document; weighed only without a date.
         rank: place by URI, document and ordinal, distinct.
     """
-    undated = published_us == np.iinfo(np.int64).max
-    order = np.lexsort((rank, np.where(undated, seen_by_run, 0), published_us, cluster))
+    order = np.lexsort((rank, published_us, cluster))
     ordered = cluster[order]
     is_first = np.ones(len(ordered), dtype=np.bool_)
     is_first[1:] = ordered[1:] != ordered[:-1]

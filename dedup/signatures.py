@@ -24,6 +24,8 @@ Positions = npt.NDArray[np.int64]
 SCHEME = "affine32"
 MIN_WINDOW_SHINGLES = 5
 """A text of fewer shingles is not signed: it could not reach the score of a passage."""
+HASH_BITS = 28
+"""Bits of a band's hash. As many as the index on disk has room for beside a window's number."""
 _EMPTY = 0xFFFFFFFF
 
 
@@ -117,7 +119,11 @@ def cut_windows(words: Words, settings: SignSettings) -> Windows:
 
 
 def hash_bands(windows: Windows, settings: SignSettings) -> Hashes:
-    """Sign windows and hash the bands of each signature: uint32, shape (windows, bands)."""
+    """Sign windows and hash the bands of each signature.
+
+    Returns:
+        uint32, shape (windows, bands), below ``2**HASH_BITS``.
+    """
     return _hash_bands(
         *windows,
         settings.stride_words,
@@ -230,4 +236,4 @@ def _band_hash(signature: Hashes, first: int, rows: int) -> np.uint32:
     value = np.uint32(0x811C9DC5)
     for k in range(first, first + rows):
         value = _finalised(np.uint32(np.uint32(value ^ signature[k]) * np.uint32(0x01000193)))
-    return value
+    return value >> np.uint32(32 - HASH_BITS)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dedup.alignment import align_pairs, rank_words
-from dedup.candidates import merge_candidates, pair_band, sort_buckets
+from dedup.candidates import merge_candidates, pair_band, sort_buckets, unpack_pairs
 from dedup.clusters import CONTAINED, EXACT, NEAR, PARTIAL, aligned_words, relate
 from dedup.words import Words, find_words
 from flows.texts import Positions, Texts, distinct_texts, mark, numbers_of
@@ -192,11 +192,12 @@ def _pairs(
         marked = mark(texts, settings)
         everything = np.ones(len(texts.digests), dtype=np.bool_)
         bands = (sort_buckets(marked.bands[:, band]) for band in range(settings.sign.bands))
+        no_crowd = np.empty(0, dtype=np.uint32)
         candidates = merge_candidates(
-            [pair_band(band, marked.windows, everything, settings.sign) for band in bands]
+            pair_band(band, marked.windows, everything, no_crowd, settings.sign) for band in bands
         )
-        firsts = np.concatenate((candidates.left, candidates.right))
-        seconds = np.concatenate((candidates.right, candidates.left))
+        one, other = unpack_pairs(candidates.pairs)
+        firsts, seconds = np.concatenate((one, other)), np.concatenate((other, one))
         across = np.isin(firsts, mine) & np.isin(seconds, theirs)
         firsts, seconds = firsts[across], seconds[across]
     differ = firsts != seconds

@@ -12,16 +12,25 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dedup.alignment import Ranked, align_pairs
-from dedup.candidates import Buckets, Candidates, merge_candidates, pair_band, sort_buckets
+from dedup.candidates import (
+    Buckets,
+    Candidates,
+    meeting_buckets,
+    merge_candidates,
+    pack_pairs,
+    pair_band,
+    unpack_pairs,
+)
 from dedup.clusters import NEAR
 from dedup.signatures import Windows
 from dedup.words import Words
+from flows.index import enter, made_with, save_segment, sort_bands
+from flows.news import News
 from flows.overlaps import Links, link_pairs, overlap_rows
 from flows.read import staged_batches
 from flows.staging import load_array, load_arrays, save_arrays, save_table
 from flows.texts import (
     Bytes,
-    Hashes,
     Marked,
     Positions,
     Texts,
@@ -32,55 +41,100 @@ from flows.texts import (
     take_windows,
     texts_of,
 )
+from records.columns import distinct, places_of
+from records.errors import ContractError
 from records.ids import hex_strings
 from records.settings import AlignSettings, Settings, SignSettings
 from store.archive import Archive, Snapshot
-from store.index import is_whole, known_texts, sharing_texts, write_segment
+from store.index import Entering, Index
 from store.views import connect
 
 PAIRS_IN_CHUNK = 100_000
 
 
-def gather_texts(folder: Path, archive: Archive, base: Snapshot | None, settings: Settings) -> int:
-    """Put together the new texts of all batches and the old ones that share a bucket with them.
+def gather_texts(
+    folder: Path,
+    archive: Archive,
+    base: Snapshot | None,
+    segments: Sequence[str],
+    news: News,
+    settings: Settings,
+) -> int:
+    """Put together the new texts of all batches and the old ones that they may pair with.
 
-    Writes ``texts/`` (texts, words, ranked words, windows, sorted buckets, which are new) and the
-    index segment of the new texts, which counts once the run commits. Returns how many are new.
+    Writes what ``lay_out`` does, and the index segment of what is new, which counts once the run
+    commits. Returns how many texts are new.
     """
     batches = staged_batches(folder)
-    parts = [batch.marked() for batch in batches]
-    segments = segment_folders(archive, base, settings)
+    index = Index.open([archive.index / name for name in segments], made_with(settings))
     texts, came_from = merge_texts([batch.texts() for batch in batches])
-    texts, came_from = _only(texts, came_from, ~known_texts(segments, texts.digests))
-    is_new = np.ones(len(texts.digests), dtype=np.bool_)
+    is_new = ~index.known("texts", texts.digests)
+    if news.rejects.num_rows:
+        is_new &= places_of(news.text_digests(), texts.digests) >= 0
+    texts, came_from = _only(texts, came_from, is_new)
+    parts = [batch.marked() for batch in batches]
+    entering = lay_out(folder, texts, parts, came_from, index, base, settings)
+    keys = news.document_keys, news.source_keys
+    save_segment(archive.index / folder.name, entering, *keys, settings)
+    return len(texts.digests)
+
+
+def lay_out(
+    folder: Path,
+    texts: Texts,
+    parts: Sequence[Marked],
+    came_from: Positions,
+    index: Index,
+    base: Snapshot | None,
+    settings: Settings,
+) -> Entering:
+    """Write texts that come to an archive, and the old ones that they may pair with.
+
+    Writes ``texts/``: texts, words, ranked words, windows, sorted buckets, crowds, which are new.
+
+    Args:
+        folder: the run's.
+        texts: that come, sorted by digest.
+        parts: with their words and windows.
+        came_from: which of all texts in ``parts`` each one is.
+        index: of the texts that they may pair with.
+        base: the version that those are read from.
+        settings: of the archive.
+
+    Returns:
+        the texts as the index looks for them.
+    """
     target = folder / "texts"
     target.mkdir()
+    is_new = np.ones(len(texts.digests), dtype=np.bool_)
     with ThreadPoolExecutor(settings.run.workers) as pool:
-        saving = [] if segments else _save_marked(target, parts, came_from, pool)
+        saving = [] if base else _save_marked(target, parts, came_from, pool)
         windows, bands = take_windows(parts, came_from)
-        buckets = _sort_bands(bands, pool)
+        entering = enter(texts, windows, sort_bands(bands, pool))
         del bands
-        _save_segment(archive.index / folder.name, texts, windows, buckets)
-        old = sharing_texts(segments, buckets, settings.sign.max_bucket_windows)
-        if len(old) and base is not None:
-            old_texts = _load_texts(base, old)
+        sharing = index.sharing(entering, settings.sign)
+        buckets = entering.bands
+        if len(sharing.texts) and base is not None:
+            old_texts = load_texts(base, sharing.texts)
             texts, order = merge_texts([texts, old_texts])
             is_new = order < len(is_new)
             all_parts = sum(len(part.words.offsets) - 1 for part in parts)
-            came_from = np.concatenate((came_from, all_parts + np.arange(len(old))))[order]
-            parts.append(mark(old_texts, settings))
+            old = all_parts + np.arange(len(sharing.texts))
+            came_from = np.concatenate((came_from, old))[order]
+            parts = [*parts, mark(old_texts, settings)]
             windows, bands = take_windows(parts, came_from)
-            buckets = _sort_bands(bands, pool)
+            buckets = sort_bands(bands, pool)
             del bands
         saving = saving or _save_marked(target, parts, came_from, pool)
         save_arrays(texts, target)
         save_arrays(windows, target / "windows")
         np.save(target / "is_new.npy", is_new)
-        for band, entries in enumerate(buckets):
+        for band, (entries, crowded) in enumerate(zip(buckets, sharing.crowded, strict=True)):
             np.save(target / f"buckets-{band:03d}.npy", entries)
+            np.save(target / f"crowded-{band:03d}.npy", crowded)
         for column in saving:
             column.result()
-    return int(is_new.sum())
+    return entering
 
 
 def _save_marked(
@@ -110,65 +164,73 @@ def _only(
     return take_texts(texts, np.flatnonzero(wanted)), came_from[wanted]
 
 
-def _sort_bands(bands: Hashes, pool: ThreadPoolExecutor) -> list[Buckets]:
-    """Return the buckets of each band in order."""
-    return list(pool.map(lambda band: sort_buckets(bands[:, band]), range(bands.shape[1])))
+def load_texts(base: Snapshot, digests: Bytes) -> Texts:
+    """Return texts of a version by their digests.
 
-
-def segment_folders(archive: Archive, base: Snapshot | None, settings: Settings) -> list[Path]:
-    """Return the index segments that cover the archive; a lost one is made again from its texts."""
-    if base is None:
-        return []
-    folders = [archive.index / name for name in base.manifest.segments]
-    lost = [folder for folder in folders if not is_whole(folder)]
-    if not lost:
-        return folders
+    Raises:
+        ContractError: one is not there.
+    """
     with connect(base) as connection:
-        rows = connection.sql("SELECT text_id, text FROM folds").to_arrow_table()
-    texts = texts_of(rows.column("text_id"), rows.column("text"))
-    held = known_texts([folder for folder in folders if folder not in lost], texts.digests)
-    texts = take_texts(texts, np.flatnonzero(~held))
-    marked = mark(texts, settings)
-    with ThreadPoolExecutor(settings.run.workers) as pool:
-        buckets = _sort_bands(marked.bands, pool)
-    _save_segment(lost[0], texts, marked.windows, buckets)
-    for folder in lost[1:]:
-        write_segment(folder, texts.digests[:0], (), (len(buckets), 0))
-    return folders
-
-
-def _save_segment(folder: Path, texts: Texts, windows: Windows, buckets: list[Buckets]) -> None:
-    """Write a segment, whose entries number texts instead of windows."""
-    low = np.uint64(0xFFFFFFFF)
-    owner = windows.texts.astype(np.uint64)
-    entries = ((band & ~low) | owner[(band & low).astype(np.int64)] for band in buckets)
-    write_segment(folder, texts.digests, entries, (len(buckets), len(owner)))
-
-
-def _load_texts(base: Snapshot, digests: Bytes) -> Texts:
-    wanted = pa.table({"text_id": hex_strings(digests)})
-    with connect(base) as connection:
-        connection.register("wanted", wanted)
+        connection.register("wanted", pa.table({"text_id": hex_strings(digests)}))
         rows = connection.sql(
             "SELECT text_id, text FROM folds SEMI JOIN wanted USING (text_id)"
         ).to_arrow_table()
+    if rows.num_rows != len(digests):
+        raise ContractError(
+            f"index: {len(digests)} texts asked for, {rows.num_rows} found in the tables; "
+            f"make the index again with: palimpsest reindex"
+        )
     return texts_of(rows.column("text_id"), rows.column("text"))
 
 
 def pair_texts(folder: Path, settings: SignSettings, workers: int) -> tuple[int, int]:
-    """Find the candidates and write them; return their number and the buckets that were capped."""
+    """Find the candidates and write them; return their number and that of the crowds."""
     target = folder / "texts"
     windows = load_arrays(Windows, target / "windows")
     is_new = np.array(load_array(target / "is_new.npy"))
 
-    def pair(path: Path) -> Candidates:
-        return pair_band(np.array(load_array(path)), windows, is_new, settings)
+    def pair(band: int) -> Candidates:
+        buckets, crowded = (
+            np.array(load_array(target / f"{name}-{band:03d}.npy"))
+            for name in ("buckets", "crowded")
+        )
+        return pair_band(buckets, windows, is_new, crowded, settings)
 
     with ThreadPoolExecutor(workers) as pool:
-        candidates = merge_candidates(pool.map(pair, sorted(target.glob("buckets-*.npy"))))
-    np.save(folder / "left.npy", candidates.left)
-    np.save(folder / "right.npy", candidates.right)
-    return len(candidates.left), candidates.capped
+        candidates = merge_candidates(pool.map(pair, range(settings.bands)))
+    np.save(folder / "pairs.npy", candidates.pairs)
+    np.save(folder / "lost.npy", candidates.lost)
+    return len(candidates.pairs), candidates.crowds
+
+
+def pairs_given_up(folder: Path, index: Index, settings: Settings) -> Buckets:
+    """Return the pairs that crowds gave up and that no other bucket gives: packed.
+
+    Args:
+        folder: where candidates are written.
+        index: of all texts, the new ones too.
+        settings: of the archive.
+    """
+    lost = np.array(load_array(folder / "lost.npy"))
+    if not len(lost):
+        return lost
+    texts = load_arrays(Texts, folder / "texts")
+    left, right = unpack_pairs(lost)
+    concerned = distinct(np.concatenate((left, right)))
+    marked = mark(take_texts(texts, concerned), settings)
+    local = pack_pairs(np.searchsorted(concerned, left), np.searchsorted(concerned, right))
+    pair, band, value = meeting_buckets(marked.bands, marked.windows, local, settings.sign)
+    gives = index.gives(band, value, texts.digests[left[pair]], settings.sign)
+    is_given = np.zeros(len(lost), dtype=np.bool_)
+    is_given[pair[gives]] = True
+    return lost[~is_given]
+
+
+def pair_ids(folder: Path, pairs: Buckets) -> pa.Table:
+    """Return packed pairs of a run's texts by their ids."""
+    digests = load_array(folder / "texts" / "digests.npy")
+    left, right = (hex_strings(digests[side]) for side in unpack_pairs(pairs))
+    return pa.table({"left_text_id": left, "right_text_id": right})
 
 
 def chunks_of(candidates: int) -> int:
@@ -182,8 +244,7 @@ def align_chunk(folder: Path, chunk: int, settings: AlignSettings) -> int:
     words = load_arrays(Words, target / "words")
     ranked = load_arrays(Ranked, target / "ranked")
     mine = slice(chunk * PAIRS_IN_CHUNK, (chunk + 1) * PAIRS_IN_CHUNK)
-    left = load_array(folder / "left.npy")[mine]
-    right = load_array(folder / "right.npy")[mine]
+    left, right = unpack_pairs(load_array(folder / "pairs.npy")[mine])
     passages = align_pairs(words, ranked, left, right, settings)
     links, passages = link_pairs(words, left, right, passages, settings.fold_share)
     rows = overlap_rows(load_arrays(Texts, target), words, links, passages, folder.name)

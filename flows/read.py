@@ -11,11 +11,13 @@ import pyarrow as pa
 from dedup.alignment import Ranked
 from dedup.signatures import Windows
 from dedup.words import Words
-from flows.plan import planned_files
+from flows.plan import FILES, batch_folder, files_of, planned_files
 from flows.staging import load_array, load_arrays, load_table, save_arrays, save_table
 from flows.texts import Marked, Texts, distinct_texts, mark, numbers_of
 from ingest.batch import Batch, read_batch
 from records.settings import Settings
+
+_BYTES_READ = "bytes_read.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +48,37 @@ class StagedBatch:
         return Marked(words, ranked, windows, load_array(self.folder / "bands.npy"))
 
 
-def batch_folder(folder: Path, batch: int) -> Path:
-    """Return where a batch is staged."""
-    return folder / f"batch-{batch:05d}"
-
-
 def stage_batch(folder: Path, batch: int, settings: Settings) -> BatchCounts:
-    """Read a batch of the plan and stage what came out."""
-    read = read_batch(planned_files(folder, batch), settings.read)
+    """Read a batch of the plan and stage what came out; it is there whole or not at all."""
+    target = batch_folder(folder, batch)
+    if target.is_dir():  # taken up from a run that ended too early
+        return _counts_of(target)
+    planned = planned_files(folder, batch)
+    read = read_batch(files_of(planned), settings.read)
     texts = distinct_texts(read.digests, read.texts.buffer, read.texts.starts, read.texts.ends)
     marked = mark(texts, settings)
-    target = batch_folder(folder, batch)
-    save_table(read.sources, target / "sources.arrow")
-    save_table(read.rejects, target / "rejects.arrow")
-    save_table(_with_words(read, texts, marked.words), target / "documents.arrow")
-    save_table(read.occurrences, target / "occurrences.arrow")
-    save_arrays(texts, target / "texts")
-    save_arrays(marked.words, target / "words")
-    save_arrays(marked.ranked, target / "ranked")
-    save_arrays(marked.windows, target / "windows")
-    np.save(target / "bands.npy", marked.bands)
+    building = target.with_suffix(".part")
+    save_table(planned, building / FILES)
+    save_table(read.sources, building / "sources.arrow")
+    save_table(read.rejects, building / "rejects.arrow")
+    save_table(_with_words(read, texts, marked.words), building / "documents.arrow")
+    save_table(read.occurrences, building / "occurrences.arrow")
+    save_arrays(texts, building / "texts")
+    save_arrays(marked.words, building / "words")
+    save_arrays(marked.ranked, building / "ranked")
+    save_arrays(marked.windows, building / "windows")
+    np.save(building / "bands.npy", marked.bands)
+    (building / _BYTES_READ).write_text(str(read.bytes_read), encoding="ascii")
+    building.rename(target)
+    return _counts_of(target)
+
+
+def _counts_of(folder: Path) -> BatchCounts:
     return BatchCounts(
-        read.sources.num_rows, read.rejects.num_rows, read.occurrences.num_rows, read.bytes_read
+        load_table(folder / "sources.arrow").num_rows,
+        load_table(folder / "rejects.arrow").num_rows,
+        load_table(folder / "occurrences.arrow").num_rows,
+        int((folder / _BYTES_READ).read_text(encoding="ascii")),
     )
 
 
@@ -83,7 +94,7 @@ def _with_words(read: Batch, texts: Texts, words: Words) -> pa.Table:
 
 def staged_batches(folder: Path) -> list[StagedBatch]:
     """Return all batches that a run has staged, in order."""
-    return [StagedBatch(path) for path in sorted(folder.glob("batch-*"))]
+    return [StagedBatch(path) for path in sorted(folder.glob("batch-?????"))]
 
 
 def staged_tables(folder: Path, name: str) -> list[pa.Table]:

@@ -10,7 +10,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,8 +20,18 @@ import pyarrow as pa
 import dedup
 import ingest
 import store
-from flows.fold import Folded, fold
-from flows.match import align_chunk, chunks_of, gather_texts, load_matched, pair_texts
+from flows.fold import Folded, Gone, fold
+from flows.index import known_keys, made_with, mend_index, merged_names
+from flows.match import (
+    align_chunk,
+    chunks_of,
+    gather_texts,
+    load_matched,
+    pair_ids,
+    pair_texts,
+    pairs_given_up,
+)
+from flows.news import News, find_news
 from flows.plan import Plan, plan_run
 from flows.read import BatchCounts, stage_batch, staged_tables
 from flows.staging import load_table
@@ -32,7 +42,8 @@ from records.schemas import RUNS, SCHEMA_VERSION, TABLES
 from records.settings import Settings
 from records.unicode import UNICODE_TABLE_VERSION
 from store.archive import Archive, Snapshot
-from store.commit import Changes, Writer, writing
+from store.commit import Changes, Writer, clear_unpublished, preparing, writing
+from store.index import Index
 
 STAGE_VERSIONS = {
     "ingest": ingest.STAGE_VERSION,
@@ -73,8 +84,9 @@ class RunSummary:
     paragraphs_repeated: int = 0
     paragraphs_kept: int = 0
     paragraphs_folded: int = 0
+    batches_taken_up: int = 0
     candidates: int = 0
-    buckets_capped: int = 0
+    crowds: int = 0
     overlaps_found: int = 0
     bytes_read: int = 0
     seconds: float = 0.0
@@ -116,9 +128,12 @@ def run_ingest(
 ) -> RunSummary:
     """Bring sources into an archive and commit a version, unless there is nothing new.
 
+    Sources are read without holding the archive; what is found among them is matched, folded and
+    committed while it is held, against all that other runs have committed by then.
+
     Raises:
         SettingsError: a source names nothing, or the archive was made with other settings.
-        TransientError: another run is writing to the archive.
+        TransientError: another run has been writing to the archive for too long.
         ContractError: an invariant does not hold; nothing has been written.
     """
     settings = settings or Settings()
@@ -126,36 +141,57 @@ def run_ingest(
     started_at = datetime.now(UTC)
     run_id = run_id_of(started_at, secrets.token_hex(3))
     place = Archive(archive)
-    with writing(place, run_id) as writer:
-        sealed = _sealed(settings, writer.base)
-        plan = plan_run(sources, writer.base, writer.folder, settings)
+    base = place.snapshot() if place.exists() else None
+    sealed_with(settings, base)
+    with preparing(place, run_id) as folder:
+        index = known_keys(place, base, settings)
+        seal = settings.seal(STAGE_VERSIONS) + _boot_id()
+        plan = plan_run(sources, base, index, folder, settings, seal)
         report("plan", 1, 1)
-        arguments = [(writer.folder, batch, settings) for batch in range(plan.batches)]
+        arguments = [(folder, batch, settings) for batch in range(plan.batches)]
         counts: list[BatchCounts] = each(stage_batch, arguments, report)
-        rejects = _rejects(writer.folder)
-        unseen = _unseen(rejects, writer.base)
-        has_news = bool(unseen.num_rows) or any(one.sources for one in counts)
-        matching = _match(writer, settings, each, report) if has_news and counts else None
-        summary = _summary(run_id, place, plan, counts, rejects, matching)
-        if not has_news:
-            return _timed(summary, started)
-        run = _run_row(summary, settings, started_at, flow_run_id, matching)
-        published = writer.commit(_changes(writer, sealed, unseen, run, matching))
-        report("commit", 1, 1)
-        return _timed(summary, started, published.manifest.version)
+        rejects = _rejects(folder)
+        if not _unseen(rejects, base).num_rows and not any(one.sources for one in counts):
+            return _timed(_summary(run_id, place, plan, counts, rejects, None), started)
+        report("wait", 0, 1)
+        with writing(place, run_id, settings.run.wait_seconds) as writer:
+            report("wait", 1, 1)
+            sealed = sealed_with(settings, writer.base)
+            matching = _match(folder, writer, settings, each, report) if counts else None
+            if matching:
+                rejects = pa.concat_tables([rejects, matching.news.rejects])
+            summary = _summary(run_id, place, plan, counts, rejects, matching)
+            unseen = _unseen(rejects, writer.base)
+            if not unseen.num_rows and not (matching and matching.news.sources.num_rows):
+                return _timed(summary, started)
+            run = _run_row(summary, settings, started_at, flow_run_id, matching)
+            published = writer.commit(_changes(run_id, sealed, unseen, run, matching))
+            clear_unpublished(place, published)
+            report("commit", 1, 1)
+            return _timed(summary, started, published.manifest.version)
+
+
+def _boot_id() -> str:
+    """Return what changes when the machine starts again: what was staged may be torn then."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Matching:
     """What matching and folding gave."""
 
+    news: News
     folded: Folded
+    segments: list[str]
     texts_new: int
     candidates: int
-    capped: int
+    crowds: int
 
 
-def _sealed(settings: Settings, base: Snapshot | None) -> dict[str, Any]:
+def sealed_with(settings: Settings, base: Snapshot | None) -> dict[str, Any]:
     """Return what the archive's rows are made with; refuse what does not agree with it.
 
     Raises:
@@ -203,16 +239,29 @@ def _unseen(rejects: pa.Table, base: Snapshot | None) -> pa.Table:
     return rejects.filter(pa.array(is_unseen, pa.bool_()))
 
 
-def _match(writer: Writer, settings: Settings, each: Each, report: Report) -> _Matching:
-    folder = writer.folder
-    [texts_new] = each(gather_texts, [(folder, writer.archive, writer.base, settings)], report)
-    arguments = [(folder, settings.sign, settings.run.workers)]
-    [(candidates, capped)] = each(pair_texts, arguments, report)
+def _match(
+    folder: Path, writer: Writer, settings: Settings, each: Each, report: Report
+) -> _Matching:
+    archive, base = writer.archive, writer.base
+    segments = mend_index(archive, base, f"{writer.run_id}-mended", settings)
+    index = Index.open([archive.index / name for name in segments], made_with(settings))
+    news = find_news(folder, index, base)
+    arguments: tuple[Any, ...] = (folder, archive, base, segments, news, settings)
+    [texts_new] = each(gather_texts, [arguments], report)
+    [(candidates, crowds)] = each(
+        pair_texts, [(folder, settings.sign, settings.run.workers)], report
+    )
     chunks = range(chunks_of(candidates))
     each(align_chunk, [(folder, chunk, settings.align) for chunk in chunks], report)
-    staged = (folder, writer.base, load_matched(folder), settings.align)
+    segments.append(writer.run_id)
+    gone = Gone.nothing()
+    if base is not None:
+        index = Index.open([archive.index / name for name in segments], made_with(settings))
+        gone = replace(gone, pairs=pair_ids(folder, pairs_given_up(folder, index, settings)))
+    staged = (folder, base, load_matched(folder), news, gone, settings.align)
     [folded] = in_order(fold, [staged], report)
-    return _Matching(folded, texts_new, candidates, capped)
+    segments = merged_names(archive, segments, f"{writer.run_id}-merged", settings)
+    return _Matching(news, folded, segments, texts_new, candidates, crowds)
 
 
 def _summary(
@@ -228,11 +277,13 @@ def _summary(
     Raises:
         ContractError: found is not new + known + rejected.
     """
-    new = sum(one.sources for one in counts)
+    new, known = sum(one.sources for one in counts), plan.known
+    if matching:
+        new, known = matching.news.sources.num_rows, known + matching.news.known
     rejected = rejects.num_rows + plan.known_rejects
-    if plan.found != new + plan.known + rejected:
+    if plan.found != new + known + rejected:
         raise ContractError(
-            f"sources: {plan.found} found, but {new} new + {plan.known} known + {rejected} rejected"
+            f"sources: {plan.found} found, but {new} new + {known} known + {rejected} rejected"
         )
     summary = RunSummary(
         run_id=run_id,
@@ -240,7 +291,7 @@ def _summary(
         version=None,
         sources_found=plan.found,
         sources_new=new,
-        sources_known=plan.known,
+        sources_known=known,
         sources_rejected=rejected,
         rejects_by_reason=dict(
             sorted(
@@ -249,6 +300,7 @@ def _summary(
             )
         ),
         bytes_read=sum(one.bytes_read for one in counts),
+        batches_taken_up=plan.taken_up,
     )
     if matching is None:
         return summary
@@ -260,7 +312,7 @@ def _summary(
         "paragraphs_kept": matching.texts_new - folded.texts_folded,
         "paragraphs_folded": folded.texts_folded,
         "candidates": matching.candidates,
-        "buckets_capped": matching.capped,
+        "crowds": matching.crowds,
         "overlaps_found": folded.added["overlaps"].num_rows,
     }
     return RunSummary(**values)
@@ -295,7 +347,7 @@ def _run_row(
 
 
 def _changes(
-    writer: Writer,
+    run_id: str,
     sealed: dict[str, Any],
     rejects: pa.Table,
     run: pa.Table,
@@ -303,11 +355,19 @@ def _changes(
 ) -> Changes:
     added = dict(matching.folded.added) if matching else {}
     added |= {"rejects": rejects, "runs": run}
+    return Changes(
+        with_run_id(added, run_id),
+        matching.folded.withdrawn if matching else {},
+        sealed,
+        matching.segments if matching else None,
+    )
+
+
+def with_run_id(added: dict[str, pa.Table], run_id: str) -> dict[str, pa.Table]:
+    """Return rows with the run that they are of, in the columns of their schemas."""
+    complete = {}
     for name, rows in added.items():
         if "run_id" in TABLES[name].names and "run_id" not in rows.column_names:
-            column = pa.repeat(writer.run_id, rows.num_rows)
-            rows = rows.append_column("run_id", column)
-        added[name] = rows.select(TABLES[name].names).cast(TABLES[name])
-    withdrawn = matching.folded.withdrawn if matching else {}
-    segment = writer.run_id if matching else None
-    return Changes(added, withdrawn, sealed, segment)
+            rows = rows.append_column("run_id", pa.repeat(run_id, rows.num_rows))
+        complete[name] = rows.select(TABLES[name].names).cast(TABLES[name])
+    return complete

@@ -3,9 +3,10 @@
 ::
 
     plan.arrow              files to read, with the batch that each is in
-    batch-00000/            sources, rejects, documents, occurrences, texts and words of a batch
-    texts/                  the distinct texts of the run, and old ones they share a bucket with
-    left.npy, right.npy     candidates
+    seal.txt                what the batches were made with
+    batch-00000/            files of a batch; sources, rejects, documents, occurrences, texts, words
+    texts/                  the distinct texts of the run, and old ones they may pair with
+    pairs.npy, lost.npy     candidates, and pairs that crowds gave up
     links-*, overlaps-*     what became of a chunk of them
 """
 

@@ -93,6 +93,20 @@ def places_of(held: Bytes, wanted: Bytes) -> Positions:
     return np.where(keys[place] == sought, place, -1)
 
 
+def distinct_digests(digests: Bytes) -> Bytes:
+    """Return digests, uint8 of shape (n, width), sorted and each once."""
+    ordered = digests[np.argsort(sortable(digests), kind="stable")]
+    keep = np.ones(len(ordered), dtype=np.bool_)
+    np.any(ordered[1:] != ordered[:-1], axis=1, out=keep[1:])
+    return ordered[keep]
+
+
+def halves_of(digests: Bytes) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """Return digests, uint8 of shape (n, 16), as two columns of numbers that sort as they do."""
+    halves = np.ascontiguousarray(digests).view(">u8").astype(np.uint64)
+    return halves[:, 0], halves[:, 1]
+
+
 def digests_of(hex_ids: pa.Array) -> Bytes:
     """Return ids in hex as digests: uint8, shape (ids, 16)."""
     buffer, offsets = bytes_of(hex_ids)

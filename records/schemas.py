@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from records.errors import ContractError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 _INT32_LIST = pa.list_(pa.int32())
@@ -192,7 +192,7 @@ RUNS = pa.schema(
         _count("texts_new", "distinct texts not seen before", "texts", pa.int64()),
         _count("texts_folded", "of these, folded into a paragraph", "texts", pa.int64()),
         _count("candidates", "pairs of texts that share a bucket", "pairs", pa.int64()),
-        _count("buckets_capped", "crowded buckets, not paired in full", "buckets", pa.int64()),
+        _count("crowds", "buckets that are crowds, not paired in full", "buckets", pa.int64()),
         _count("overlaps_found", "passages that two texts share", "passages", pa.int64()),
     ]
 )
@@ -233,6 +233,7 @@ REJECT_REASONS: dict[str, str] = {
     "not-a-file": "neither a file nor a folder, such as a pipe or a device",
     "broken-link": "a symbolic link to nothing",
     "link-loop": "a symbolic link into a folder that contains it",
+    "removed": "the document was taken down",
     "unreadable": "the operating system refused to read it",
 }
 

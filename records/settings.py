@@ -65,12 +65,17 @@ class SignSettings(_Stage):
     stride_words: int = Field(
         default=10, ge=1, description="content words from one window to the next"
     )
-    permutations: int = Field(default=128, ge=1, description="components of a signature")
+    permutations: int = Field(default=48, ge=1, description="components of a signature")
     seed: int = Field(default=1, ge=0, lt=2**32, description="seed of the permutations")
-    bands: int = Field(default=32, ge=1, description="bands that a signature is cut into")
-    rows: int = Field(default=4, ge=1, description="components in a band")
-    max_bucket_windows: int = Field(
-        default=16, ge=2, description="windows of a bucket that are paired with all others in it"
+    bands: int = Field(default=16, ge=1, description="bands that a signature is cut into")
+    rows: int = Field(default=3, ge=1, description="components in a band")
+    crowd_texts: int = Field(
+        default=64, ge=1, description="a bucket of more texts than this is a crowd"
+    )
+    crowd_heads: int = Field(
+        default=8,
+        ge=1,
+        description="texts of a crowd that are paired with all others in it: the first by text_id",
     )
     min_shared_shingles: int = Field(
         default=5,
@@ -94,6 +99,11 @@ class SignSettings(_Stage):
             faults.append(
                 f"window_words = {self.window_words} is not a multiple of stride_words = "
                 f"{self.stride_words}; windows are made of whole strides"
+            )
+        if self.crowd_heads > self.crowd_texts:
+            faults.append(
+                f"crowd_heads = {self.crowd_heads} exceeds crowd_texts = {self.crowd_texts}; "
+                "a crowd has fewer heads than texts"
             )
         if faults:
             raise ValueError("; ".join(faults))
@@ -131,6 +141,9 @@ class RunSettings(_Stage):
 
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     batch_bytes: int = Field(default=16 * 2**20, ge=1, description="raw bytes in a batch")
+    wait_seconds: float = Field(
+        default=3600.0, ge=0.0, description="how long to wait while another run is writing"
+    )
 
 
 class Settings(_Stage):

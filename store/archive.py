@@ -4,32 +4,38 @@
 
     ARCHIVE                     -> .ARCHIVE.store/versions/00000021    the path people are told
     .ARCHIVE.store/
-        lock                    held by the one run that writes
+        lock                    held by whoever is about to publish a version
         versions/00000021/      <table>/*.parquet and manifest.json; never changed once published
-        staging/<run>/          what a run prepares
+        staging/<run>/          what a run prepares; its own lock says that its run is alive
         index/<segment>/        derived from committed files; can be rebuilt at any time
 
 Files that a new version keeps are hard links to those of the one before. The one commit point is
 the swap of the symbolic link: a reader that opens ``ARCHIVE`` sees all tables of a run or none.
+Readers never wait. They hold a shared lock on the manifest of the version that they read, so that
+it is not cleaned away under them.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from records.errors import ContractError, SettingsError
+from records.errors import ContractError, SettingsError, TransientError
 from records.schemas import TABLES
 from store.parquet import read_tables
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
+_TRIES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,8 @@ class Manifest:
     Attributes:
         version: its number, from 1.
         run_id: the run that published it.
+        operation: what that run was: ingest, remove, compact or reindex.
+        published_at: when it was made, in UTC.
         sealed: settings and stage versions that all rows of the archive were made with.
         files: for each table, its file names with rows and bytes.
         segments: names of the index segments that cover its texts.
@@ -46,6 +54,8 @@ class Manifest:
 
     version: int
     run_id: str
+    operation: str
+    published_at: str
     sealed: dict[str, Any]
     files: dict[str, list[dict[str, Any]]]
     segments: list[str] = field(default_factory=list)
@@ -87,7 +97,7 @@ class Archive:
         """Tell whether a version has been published.
 
         Raises:
-            SettingsError: something else stands at the path.
+            SettingsError: something else stands at the path, or its versions are gone.
         """
         if self.path.is_symlink() and self.path.readlink().parent == self._link_folder:
             return self.home.is_dir()
@@ -108,21 +118,92 @@ class Archive:
             raise SettingsError([f"archive {self.path}: there is none; make it with: {made_by}"])
         return self
 
-    def snapshot(self) -> Snapshot:
-        """Return the version that readers see now; it stays whole whatever is published later.
+    def snapshot(self, version: int | None = None) -> Snapshot:
+        """Return the version that readers see now, or an earlier one.
+
+        It stays whole whatever is published later, and is not cleaned away while it is held.
 
         Raises:
-            SettingsError: there is no archive.
-            ContractError: it was written by a later version of Palimpsest.
+            SettingsError: there is no archive, or no such version.
+            ContractError: it was written by another format of Palimpsest.
         """
-        folder = self.require().path.resolve(strict=True)
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if found["format"] > FORMAT_VERSION:
-            raise ContractError(
-                f"{self.path}: format {found['format']}; this version reads up to "
-                f"{FORMAT_VERSION}; upgrade palimpsest"
-            )
-        return Snapshot(folder, Manifest(**found))
+        self.require()
+        for _ in range(_TRIES):
+            folder = self._folder_of(version)
+            hold = _Hold.of(folder / MANIFEST)
+            if hold is not None:
+                return Snapshot(folder, _read_manifest(folder), hold)
+        raise TransientError(f"archive {self.path}: its versions change too fast; try again")
+
+    def published(self) -> list[Manifest]:
+        """Return the manifests of all versions that are still there, the first one first."""
+        current = int(self.require().path.readlink().name)
+        manifests = []
+        for number in self.numbers():
+            with suppress(FileNotFoundError):  # cleaned away just now
+                if number <= current:
+                    manifests.append(_read_manifest(self.versions / f"{number:08d}"))
+        return manifests
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of all folders of versions, ascending."""
+        return sorted(int(one.name) for one in self.versions.iterdir() if one.name.isdigit())
+
+    def _folder_of(self, version: int | None) -> Path:
+        if version is None:
+            return self.path.resolve(strict=True)
+        folder = self.versions.resolve() / f"{version:08d}"
+        there = [one.version for one in self.published()]
+        if version not in there:
+            told = f"version {version} is not there; found {', '.join(map(str, there))}"
+            raise SettingsError([f"archive {self.path}: {told}"])
+        return folder
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if found["format"] != FORMAT_VERSION:
+        advice = (
+            "upgrade palimpsest"
+            if found["format"] > FORMAT_VERSION
+            else "ingest the sources into a new archive"
+        )
+        raise ContractError(
+            f"{folder}: format {found['format']}; this version reads {FORMAT_VERSION}; {advice}"
+        )
+    return Manifest(**found)
+
+
+class _Hold:
+    """A shared lock on the manifest of a version, for as long as this object lives."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+
+    @classmethod
+    def of(cls, path: Path) -> _Hold | None:
+        """Return a hold, or None if the version is being cleaned away."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        hold = cls(path, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno == errno.EWOULDBLOCK:
+                return None  # else there are no locks here, and nothing that could be waited for
+        with suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                return hold
+        return None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Hold.of, (self._path,)
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +212,7 @@ class Snapshot:
 
     folder: Path
     manifest: Manifest
+    hold: Any = field(default=None, repr=False, compare=False)
 
     def files(self, name: str) -> list[Path]:
         """Return the files of a table."""

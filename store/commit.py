@@ -1,14 +1,18 @@
-"""Publish a run's rows: all of them at one moment, or none."""
+"""Publish versions: all tables at one moment, or none."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +23,19 @@ import pyarrow.parquet as pq
 from records.errors import TransientError
 from records.schemas import TABLES, conform
 from store.archive import MANIFEST, Archive, Manifest, Snapshot
-from store.parquet import read_tables, write_table
+from store.parquet import ROW_GROUP_ROWS, read_tables, row_groups, write_batches, write_table
 
+COMPACT_FILE_ROW_GROUPS = 4
+"""Row groups of a file after compaction: what is written again when one of its rows goes."""
+_Files = list[dict[str, Any]]
+"""Files of a table as the manifest tells them: name, rows, bytes."""
 _LINK = "next"
 """The new link of the archive, in its home, until it takes the place of the old one."""
+_ALIVE = "alive"
+"""The file in a run's staging folder whose lock its process holds."""
+_POLL_SECONDS = 0.05
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV}
+"""How file systems tell that they have no hard links, or no more of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,52 +44,112 @@ class Changes:
 
     Attributes:
         added: rows to add, by table.
-        withdrawn: by table, a key column and the keys whose rows go; their files are rewritten.
+        withdrawn: by table, rows of key columns; rows that agree in all of these go, and their
+            files are rewritten.
         sealed: settings and stage versions of the archive.
-        segment: name of a new index segment, if there is one.
+        segments: names of the index segments of the new version; those of the old if None.
+        operation: what the run is.
     """
 
     added: Mapping[str, pa.Table]
-    withdrawn: Mapping[str, tuple[str, pa.Array]]
+    withdrawn: Mapping[str, pa.Table]
     sealed: dict[str, Any]
-    segment: str | None = None
+    segments: Sequence[str] | None = None
+    operation: str = "ingest"
 
 
 @contextmanager
-def writing(archive: Archive, run_id: str) -> Iterator[Writer]:
-    """Hold the archive's lock and give a writer; leftovers of dead runs are cleared first.
+def preparing(archive: Archive, run_id: str) -> Iterator[Path]:
+    """Give a folder for what a run prepares; it is the run's own until it ends.
 
-    Raises:
-        TransientError: another run is writing.
+    What dead runs had prepared is in its subfolder ``left``, to be taken up or dropped. The folder
+    is removed when the run ends well; else it is left to the next run, unless the disk is full.
     """
     archive.exists()
-    archive.home.mkdir(parents=True, exist_ok=True)
-    with (archive.home / "lock").open("w") as lock:
+    folder = archive.staging / run_id
+    with _locked(archive.home / "staging.lock"):
+        dead = [one for one in archive.staging.glob("*") if not _is_alive(one)]
+        (folder / "left").mkdir(parents=True)
+        alive = (folder / _ALIVE).open("w")
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        for one in dead:
+            one.rename(folder / "left" / one.name)
+    with alive:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield folder
         except OSError as error:
-            raise TransientError(
-                f"archive {archive.path}: another run is writing to it; try again when it is done"
-            ) from error
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(folder: Path) -> bool:
+    try:
+        with (folder / _ALIVE).open() as alive:
+            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def clear_staging(archive: Archive) -> int:
+    """Remove what dead runs had prepared; return how many there were."""
+    with _locked(archive.home / "staging.lock"):
+        dead = [one for one in archive.staging.glob("*") if not _is_alive(one)]
+        for one in dead:
+            shutil.rmtree(one)
+    return len(dead)
+
+
+@contextmanager
+def _locked(path: Path, wait_seconds: float = 60.0, waiting: str = "") -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + wait_seconds
+    with path.open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    raise TransientError(waiting or f"{path}: still locked") from error
+            time.sleep(_POLL_SECONDS)
+        yield
+
+
+@contextmanager
+def writing(archive: Archive, run_id: str, wait_seconds: float = 0.0) -> Iterator[Writer]:
+    """Hold the archive's lock and give a writer; unpublished versions of dead runs are cleared.
+
+    Args:
+        archive: what is written to.
+        run_id: who writes.
+        wait_seconds: how long to wait for another writer.
+
+    Raises:
+        TransientError: another run is still writing.
+    """
+    archive.exists()
+    told = f"archive {archive.path}: another run is writing to it; try again when it is done"
+    with _locked(archive.home / "lock", wait_seconds, told):
         base = archive.snapshot() if archive.exists() else None
-        _clear_leftovers(archive, base)
-        folder = archive.staging / run_id
-        folder.mkdir(parents=True)
+        clear_unpublished(archive, base)
         try:
-            yield Writer(archive, run_id, base, folder)
+            yield Writer(archive, run_id, base)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
             shutil.rmtree(archive.versions / _building(run_id), ignore_errors=True)
 
 
-def _clear_leftovers(archive: Archive, base: Snapshot | None) -> None:
-    """Remove what killed runs left: their staging, unpublished versions, segments of no version."""
+def clear_unpublished(archive: Archive, base: Snapshot | None) -> None:
+    """Remove versions that were never published, or half cleaned, and segments of no version."""
     current = base.manifest.version if base else 0
     segments = set(base.manifest.segments) if base else set()
     archive.versions.mkdir(exist_ok=True)
     archive.index.mkdir(exist_ok=True)
     (archive.home / _LINK).unlink(missing_ok=True)
-    shutil.rmtree(archive.staging, ignore_errors=True)
     for folder in archive.versions.iterdir():
         if not folder.name.isdigit() or int(folder.name) > current:
             shutil.rmtree(folder)
@@ -86,70 +159,121 @@ def _clear_leftovers(archive: Archive, base: Snapshot | None) -> None:
 
 
 class Writer:
-    """The one run that may publish, for as long as it holds the lock.
+    """Whoever may publish, for as long as it holds the lock.
 
     Attributes:
         base: the version that readers see, or None before the first.
-        folder: where the run may keep what it prepares; gone when the run ends.
     """
 
-    def __init__(self, archive: Archive, run_id: str, base: Snapshot | None, folder: Path) -> None:
+    def __init__(self, archive: Archive, run_id: str, base: Snapshot | None) -> None:
         self.archive = archive
         self.run_id = run_id
         self.base = base
-        self.folder = folder
 
     def commit(self, changes: Changes) -> Snapshot:
         """Publish the next version and return it."""
-        number = self.base.manifest.version + 1 if self.base else 1
-        building = self.archive.versions / _building(self.run_id)
-        with ThreadPoolExecutor(len(TABLES)) as pool:  # compressing one does not wait for another
-            built = pool.map(lambda name: self._build_table(building / name, name, changes), TABLES)
-            files = dict(zip(TABLES, built, strict=True))
-        segments = [*self.base.manifest.segments] if self.base else []
-        if changes.segment:
-            segments.append(changes.segment)
-        manifest = Manifest(number, self.run_id, changes.sealed, files, segments)
-        _write_durably(building / MANIFEST, manifest.to_json())
+
+        def build(name: str) -> _Files:
+            return self._build_table(name, changes)
+
+        return self._publish(build, changes.sealed, changes.segments, changes.operation)
+
+    def compact(self, segments: Sequence[str]) -> Snapshot:
+        """Publish a version with the same rows in few files.
+
+        Args:
+            segments: names of the index segments of the new version.
+        """
+        if self.base is None:
+            raise TransientError(f"archive {self.archive.path}: there is nothing to compact")
+        return self._publish(self._compact_table, self.base.manifest.sealed, segments, "compact")
+
+    @property
+    def _folder(self) -> Path:
+        return self.archive.versions / _building(self.run_id)
+
+    def _publish(
+        self,
+        build: Callable[[str], _Files],
+        sealed: dict[str, Any],
+        segments: Sequence[str] | None,
+        operation: str,
+    ) -> Snapshot:
+        base = self.base.manifest if self.base else None
+        number = base.version + 1 if base else 1
         for name in TABLES:
-            sync_folder(building / name)
-        sync_folder(building)
+            (self._folder / name).mkdir(parents=True)
+        with ThreadPoolExecutor(len(TABLES)) as pool:  # compressing one does not wait for another
+            files = dict(zip(TABLES, pool.map(build, TABLES), strict=True))
+        if segments is None:
+            segments = base.segments if base else ()
+        manifest = Manifest(
+            number,
+            self.run_id,
+            operation,
+            datetime.now(UTC).isoformat(timespec="microseconds"),
+            sealed,
+            files,
+            list(segments),
+        )
+        _write_durably(self._folder / MANIFEST, manifest.to_json())
+        for name in TABLES:
+            sync_folder(self._folder / name)
+        sync_folder(self._folder)
         published = self.archive.versions / f"{number:08d}"
-        building.rename(published)
+        self._folder.rename(published)
         sync_folder(self.archive.versions)
         self._swap(published)
         return self.archive.snapshot()
 
-    def _build_table(self, folder: Path, name: str, changes: Changes) -> list[dict[str, Any]]:
-        folder.mkdir(parents=True)
+    def _build_table(self, name: str, changes: Changes) -> _Files:
+        folder = self._folder / name
         added = [conform(changes.added[name], name)] if name in changes.added else []
-        old = self.base.files(name) if self.base else []
-        for path in old:
+        stay: _Files = []
+        for path, file in self._old_files(name):
             kept = self._kept_rows(path, name, changes)
-            if kept is None:
-                _link(path, folder / path.name)
-            else:
+            if kept is not None:
                 added.append(kept)
+            elif file["rows"]:
+                _link(path, folder / path.name)
+                stay.append(file)
         rows = pa.concat_tables([*added, TABLES[name].empty_table()])
-        linked = list(folder.iterdir())
-        if rows.num_rows or not linked:  # an empty table has one empty file, so that globs match
-            write_table(rows, name, folder / f"{self.run_id}.parquet")
-        for path in linked:
-            if not rows.num_rows or pq.read_metadata(path).num_rows:
-                continue
-            path.unlink()  # the empty file of an earlier version
-        return [_described(path) for path in sorted(folder.iterdir())]
+        if rows.num_rows or not stay:  # an empty table has one empty file, so that globs match
+            path = folder / f"{self.run_id}.parquet"
+            write_table(rows, name, path)
+            stay.append(_described(path))
+        return sorted(stay, key=lambda file: str(file["name"]))
+
+    def _old_files(self, name: str) -> list[tuple[Path, dict[str, Any]]]:
+        """Return the files of a table in the version before, with what its manifest tells."""
+        if self.base is None:
+            return []
+        return list(zip(self.base.files(name), self.base.manifest.files[name], strict=True))
 
     def _kept_rows(self, path: Path, name: str, changes: Changes) -> pa.Table | None:
         """Return the rows of a file that stay, or None if all of them do."""
-        if name not in changes.withdrawn:
+        gone = changes.withdrawn.get(name)
+        if gone is None or not gone.num_rows:
             return None
-        column, keys = changes.withdrawn[name]
-        held = read_tables([path], name, [column]).column(column)
-        goes = pc.is_in(held, value_set=keys)
+        held = _joined_keys(read_tables([path], name, gone.column_names))
+        goes = pc.is_in(held, value_set=_joined_keys(gone))
         if not pc.any(goes, min_count=0).as_py():
             return None
         return read_tables([path], name).filter(pc.invert(goes))
+
+    def _compact_table(self, name: str) -> _Files:
+        """Write a table's rows into files of so many rows; a single file stays as it is."""
+        old = self._old_files(name)
+        folder = self._folder / name
+        if len(old) == 1:
+            [(path, file)] = old
+            _link(path, folder / path.name)
+            return [file]
+        written = []
+        for number, tables in _in_files(row_groups([path for path, _ in old], name)):
+            written.append(folder / f"{self.run_id}-{number:04d}.parquet")
+            write_batches(tables, name, written[-1])
+        return [_described(path) for path in written]
 
     def _swap(self, published: Path) -> None:
         """Lead the archive's path to a version. This is the commit."""
@@ -157,6 +281,33 @@ class Writer:
         link.symlink_to(published.relative_to(self.archive.path.parent), target_is_directory=True)
         link.replace(self.archive.path)
         sync_folder(self.archive.path.parent)
+
+
+def _in_files(tables: Iterator[pa.Table]) -> Iterator[tuple[int, Iterator[pa.Table]]]:
+    """Return tables in full row groups, by the number of the file that they go to."""
+    full = enumerate(_in_row_groups(tables))
+    for number, group in groupby(full, key=lambda one: one[0] // COMPACT_FILE_ROW_GROUPS):
+        yield number, (table for _, table in group)
+
+
+def _in_row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    waiting, rows = [], 0
+    for table in tables:
+        waiting.append(table)
+        rows += table.num_rows
+        while rows >= ROW_GROUP_ROWS:
+            together = pa.concat_tables(waiting)
+            yield together.slice(0, ROW_GROUP_ROWS)
+            waiting, rows = [together.slice(ROW_GROUP_ROWS)], rows - ROW_GROUP_ROWS
+    if rows:
+        yield pa.concat_tables(waiting)
+
+
+def _joined_keys(keys: pa.Table) -> pa.Array:
+    """Return the values of key columns, joined to one string a row."""
+    columns = [column.cast(pa.string()) for column in keys.columns]
+    joined = columns[0] if len(columns) == 1 else pc.binary_join_element_wise(*columns, "\x1f")
+    return pa.concat_arrays([*joined.chunks, pa.array([], pa.string())])
 
 
 def _building(run_id: str) -> str:
@@ -184,8 +335,12 @@ def _link(source: Path, target: Path) -> None:
     """Link a file, or copy it where the file system has no hard links."""
     try:
         os.link(source, target)
-    except OSError:
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
         shutil.copy2(source, target)
+        with target.open("rb") as copy:
+            os.fsync(copy.fileno())
 
 
 def _described(path: Path) -> dict[str, Any]:

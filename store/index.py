@@ -1,92 +1,411 @@
-"""The index of an archive's texts: which are known, and which share a bucket with new ones.
+"""The index of an archive: what is known, and which known texts share a bucket with new ones.
 
-A segment is written by each run that brings new texts, and never changed:
-
-- ``texts.npy``: uint8, shape (texts, 16): their digests, sorted.
-- ``buckets.npy``: uint64, shape (bands, entries): the band's hash above, the number of the text
-  below, sorted by band; searched in place, through the page cache.
+It is a list of segments (``store.segments``), all searched in place through the page cache. New
+texts share a bucket with many old ones by chance; the prints of two windows rule most of them out,
+so that only texts that may share a passage are read from the tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from records.columns import distinct, places_of
+from records.columns import Bytes, Positions, distinct, halves_of, places_of
+from records.compiled import inlined, kernel
+from records.settings import SignSettings
+from store.segments import Buckets, Numbers, Segment, empty_keys, open_segment, size_bytes
 
-Bytes = npt.NDArray[np.uint8]
-Buckets = npt.NDArray[np.uint64]
+_TIER_BITS = 2
+"""Segments are of a size if their bytes agree in so many bits' worth of magnitude."""
+_FAN_OUT = 1 << _TIER_BITS
+"""So many segments of a size become one, so that there are few, and each entry moves rarely."""
+_ALL = 2**62
+_LOW = np.uint64(0xFFFFFFFF)
+_NO_HALF = np.uint64(2**64 - 1)
 
-_TEXTS, _BUCKETS = "texts.npy", "buckets.npy"
 
+class Entering(NamedTuple):
+    """Windows of new texts, to be looked for.
 
-def write_segment(
-    folder: Path, digests: Bytes, buckets: Iterable[Buckets], shape: tuple[int, int]
-) -> None:
-    """Write a segment.
-
-    Args:
-        folder: must not exist.
-        digests: uint8, shape (texts, 16), sorted.
-        buckets: an array a band, each sorted; their lower halves number ``digests``.
-        shape: how many bands there are, and how many entries each has.
+    Attributes:
+        texts: uint8, shape (texts, 16), sorted.
+        window_texts: int64, shape (windows,), ascending.
+        starts, ends: int64, shape (windows,), in ``prints``.
+        prints: uint8.
+        bands: for each band uint64, sorted: the hash above, the number of the window below.
     """
-    folder.mkdir(parents=True)
-    np.save(folder / _TEXTS, digests)
-    with (folder / _BUCKETS).open("wb") as file:
-        header = {"descr": "<u8", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        for entries in buckets:
-            file.write(entries.tobytes())
+
+    texts: Bytes
+    window_texts: Positions
+    starts: Positions
+    ends: Positions
+    prints: Bytes
+    bands: Sequence[Buckets]
 
 
-def is_whole(folder: Path) -> bool:
-    """Tell whether a segment is there."""
-    return (folder / _TEXTS).is_file() and (folder / _BUCKETS).is_file()
+class Sharing(NamedTuple):
+    """What the archive has that new texts may pair with.
+
+    Attributes:
+        texts: uint8, shape (texts, 16), sorted: known texts that share a bucket with a new one and
+            whose windows there are alike; of a crowd its heads, and all of it if it gets new ones.
+        crowded: for each band uint32, sorted: buckets of the new texts that were crowds before.
+    """
+
+    texts: Bytes
+    crowded: list[Numbers]
 
 
-def known_texts(segments: Sequence[Path], digests: Bytes) -> npt.NDArray[np.bool_]:
-    """Tell which digests are in some segment: bool, shape (digests,)."""
-    known = np.zeros(len(digests), dtype=np.bool_)
-    for folder in segments:
-        known |= places_of(np.load(folder / _TEXTS, mmap_mode="r"), digests) >= 0
-    return known
+class Index:
+    """Segments of an archive, opened to be searched."""
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self._segments = list(segments)
+        self._signed = [one for one in segments if len(one.window_texts)]
+
+    @classmethod
+    def open(cls, folders: Sequence[Path], made_with: Any) -> Index:
+        """Return the index in these folders.
+
+        Raises:
+            ContractError: a segment is lost, damaged, or made with something else.
+        """
+        return cls([open_segment(folder, made_with) for folder in folders])
+
+    def known(self, kind: str, keys: Bytes) -> npt.NDArray[np.bool_]:
+        """Tell which keys are known.
+
+        Args:
+            kind: texts, documents or sources.
+            keys: uint8, shape (keys, 16).
+        """
+        found = np.zeros(len(keys), dtype=np.bool_)
+        for segment in self._segments:
+            found |= places_of(getattr(segment, kind), keys) >= 0
+        return found
+
+    def sharing(self, entering: Entering, settings: SignSettings) -> Sharing:
+        """Return the known texts that must be at hand to pair the new ones."""
+        if not self._signed:
+            return Sharing(empty_keys(), [np.empty(0, np.uint32) for _ in entering.bands])
+        wanted = [np.zeros(len(one.texts), dtype=np.bool_) for one in self._signed]
+        crowded = [
+            self._share_band(entering, band, settings, wanted)
+            for band in range(len(entering.bands))
+        ]
+        held = [one.texts[flags] for one, flags in zip(self._signed, wanted, strict=True)]
+        return Sharing(_sorted_keys(held), crowded)
+
+    def gives(
+        self, bands: Positions, hashes: Numbers, texts: Bytes, settings: SignSettings
+    ) -> npt.NDArray[np.bool_]:
+        """Tell of buckets whether they pair a text with all that follow: bool, shape (buckets,).
+
+        Args:
+            bands, hashes: shape (buckets,), of buckets.
+            texts: uint8, shape (buckets, 16): a text in each.
+            settings: limits of crowds.
+        """
+        gives = np.empty(len(bands), dtype=np.bool_)
+        for band in distinct(bands):
+            mine = np.flatnonzero(bands == band)
+            asked = distinct(hashes[mine])
+            found = self._find(int(band), asked, settings.crowd_texts + 1)
+            rows = _first_texts(self._signed, found, _texts_in(found) > settings.crowd_texts)
+            last = rows.place == settings.crowd_heads - 1
+            upper, lower = np.full(len(asked), _NO_HALF), np.full(len(asked), _NO_HALF)
+            upper[rows.bucket[last]], lower[rows.bucket[last]] = rows.upper[last], rows.lower[last]
+            place = np.searchsorted(asked, hashes[mine])
+            gives[mine] = ~_is_before(upper[place], lower[place], *halves_of(texts[mine]))
+        return gives
+
+    def _find(self, band: int, hashes: Numbers, most: int) -> list[_Found]:
+        """Return what each segment has in these buckets of a band, up to so many texts of each."""
+        return [
+            _Found(*_find(s.slots[band], s.entries[band], s.width, hashes, s.window_texts, most))
+            for s in self._signed
+        ]
+
+    def _share_band(
+        self,
+        entering: Entering,
+        band: int,
+        settings: SignSettings,
+        wanted: list[npt.NDArray[np.bool_]],
+    ) -> Numbers:
+        """Mark what is wanted for one band, and return the buckets that are crowds."""
+        buckets = entering.bands[band]
+        hashes, firsts, new_texts = _new_buckets(buckets, entering.window_texts)
+        found = self._find(band, hashes, settings.crowd_texts + 1)
+        old_texts = _texts_in(found)
+        is_crowd = old_texts > settings.crowd_texts
+        is_plain = old_texts + new_texts <= settings.crowd_texts
+        for segment, one, flags in zip(self._signed, found, wanted, strict=True):
+            _mark_alike(
+                one.bucket,
+                one.window,
+                segment.window_texts,
+                segment.window_starts,
+                segment.window_sizes,
+                segment.prints,
+                is_plain,
+                firsts,
+                buckets,
+                entering.starts,
+                entering.ends,
+                entering.prints,
+                settings.min_shared_shingles,
+                settings.min_shared_share,
+                flags,
+            )
+            becomes_crowd = (~is_plain & ~is_crowd)[one.bucket]
+            flags[segment.window_texts[one.window[becomes_crowd]]] = True
+        if is_crowd.any():
+            first_window = (buckets[firsts[:-1]] & _LOW).astype(np.int64)
+            least = entering.texts[entering.window_texts[first_window]]
+            changed = self._mark_heads(found, is_crowd, least, settings, wanted)
+            whole = self._find(band, hashes[changed], _ALL)
+            for segment, one, flags in zip(self._signed, whole, wanted, strict=True):
+                flags[segment.window_texts[one.window]] = True
+        return hashes[is_crowd]
+
+    def _mark_heads(
+        self,
+        found: list[_Found],
+        is_crowd: npt.NDArray[np.bool_],
+        least: Bytes,
+        settings: SignSettings,
+        wanted: list[npt.NDArray[np.bool_]],
+    ) -> Positions:
+        """Mark the heads of crowds, and return the crowds in which a new text becomes a head.
+
+        Args:
+            found: what is in the buckets.
+            is_crowd: shape (buckets,).
+            least: uint8, shape (buckets, 16): the new text of each that sorts first.
+            settings: limits of crowds.
+            wanted: what is marked.
+        """
+        rows = _first_texts(self._signed, found, is_crowd)
+        is_head = rows.place < settings.crowd_heads
+        for number, flags in enumerate(wanted):
+            flags[rows.text[is_head & (rows.segment == number)]] = True
+        last = rows.place == settings.crowd_heads - 1
+        bucket = rows.bucket[last]
+        is_before = _is_before(*halves_of(least[bucket]), rows.upper[last], rows.lower[last])
+        changed: Positions = bucket[is_before]
+        return changed
 
 
-def sharing_texts(segments: Sequence[Path], buckets: Sequence[Buckets], max_entries: int) -> Bytes:
-    """Return the digests of known texts that share a bucket with one of the given entries.
+class _Found(NamedTuple):
+    """What a segment has in some buckets.
 
-    Args:
-        segments: folders of segments.
-        buckets: an array a band, as in a segment; only the hashes are looked at.
-        max_entries: how many texts of one bucket of one segment are taken, in the order stored.
+    Attributes:
+        bucket, window: int64, shape (found,), by bucket and window.
+        texts: int64, shape (buckets,): how many texts, up to the limit of the search.
+    """
+
+    bucket: Positions
+    window: Positions
+    texts: Positions
+
+
+def _texts_in(found: Sequence[_Found]) -> Positions:
+    """Return how many texts there are in each bucket; no text is in two segments."""
+    counts: Positions = np.sum([one.texts for one in found], axis=0)
+    return counts
+
+
+def _is_before(
+    upper: Buckets, lower: Buckets, other_upper: Buckets, other_lower: Buckets
+) -> npt.NDArray[np.bool_]:
+    """Tell whether digests, by their halves, sort before others."""
+    is_same = (upper == other_upper) & (lower < other_lower)
+    is_before: npt.NDArray[np.bool_] = (upper < other_upper) | is_same
+    return is_before
+
+
+class _FirstTexts(NamedTuple):
+    """Texts of buckets in the order of their ids."""
+
+    bucket: Positions
+    segment: Positions
+    text: Positions
+    upper: Buckets
+    lower: Buckets
+    place: Positions
+
+
+def _first_texts(
+    segments: Sequence[Segment],
+    found: Sequence[_Found],
+    wanted: npt.NDArray[np.bool_],
+) -> _FirstTexts:
+    """Return the texts found in the wanted buckets, each once a bucket, with its place there."""
+    none = np.empty(0, dtype=np.int64)
+    buckets, numbers, texts, keys = [none], [none], [none], [empty_keys()]
+    for number, (segment, one) in enumerate(zip(segments, found, strict=True)):
+        mine = wanted[one.bucket]
+        bucket = one.bucket[mine]
+        text = segment.window_texts[one.window[mine]].astype(np.int64)
+        is_first = np.ones(len(bucket), dtype=np.bool_)
+        is_first[1:] = (bucket[1:] != bucket[:-1]) | (text[1:] != text[:-1])
+        buckets.append(bucket[is_first])
+        texts.append(text[is_first])
+        numbers.append(np.full(len(texts[-1]), number))
+        keys.append(segment.texts[texts[-1]])
+    upper, lower = halves_of(np.concatenate(keys))
+    bucket = np.concatenate(buckets)
+    order = np.lexsort((lower, upper, bucket))
+    bucket = bucket[order]
+    starts = np.flatnonzero(np.append(True, bucket[1:] != bucket[:-1])[: len(bucket)])
+    lengths = np.diff(np.append(starts, len(bucket)))
+    place = np.arange(len(bucket)) - np.repeat(starts, lengths)
+    return _FirstTexts(
+        bucket,
+        np.concatenate(numbers)[order],
+        np.concatenate(texts)[order],
+        upper[order],
+        lower[order],
+        place,
+    )
+
+
+def _sorted_keys(parts: Sequence[Bytes]) -> Bytes:
+    held = np.concatenate([empty_keys(), *parts])
+    upper, lower = halves_of(held)
+    return held[np.lexsort((lower, upper))]
+
+
+def _new_buckets(buckets: Buckets, window_texts: Positions) -> tuple[Numbers, Positions, Positions]:
+    """Return the hashes of new entries, where those of each begin, and how many texts it has."""
+    hashes = (buckets >> np.uint64(32)).astype(np.uint32)
+    texts = window_texts[(buckets & _LOW).astype(np.int64)]
+    begins = np.ones(len(hashes), dtype=np.bool_)
+    begins[1:] = hashes[1:] != hashes[:-1]
+    is_text = begins.copy()
+    is_text[1:] |= texts[1:] != texts[:-1]
+    firsts = np.flatnonzero(begins)
+    counts = np.add.reduceat(is_text, firsts, dtype=np.int64) if len(firsts) else firsts
+    return hashes[firsts], np.append(firsts, len(hashes)), counts
+
+
+@kernel
+def _find(
+    slots: Numbers,
+    entries: Numbers,
+    width: int,
+    hashes: Numbers,
+    window_texts: Numbers,
+    most: int,
+) -> tuple[Positions, Positions, Positions]:
+    """Return the windows in buckets of a band, up to so many texts of each.
 
     Returns:
-        uint8, shape (texts, 16), sorted, no repeats.
+        int64, shape (found,): which bucket; its window; and shape (hashes,), how many texts.
     """
-    if not segments:
-        return np.empty((0, 16), dtype=np.uint8)
-    held = [np.load(folder / _BUCKETS, mmap_mode="r") for folder in segments]
-    found: list[list[npt.NDArray[np.int64]]] = [[] for _ in segments]
-    for band, entries in enumerate(buckets):
-        hashes = distinct(entries >> np.uint64(32)) << np.uint64(32)
-        for number, segment in enumerate(held):
-            found[number].append(_entries_of(segment[band], hashes, max_entries))
-    digests = [
-        np.load(folder / _TEXTS, mmap_mode="r")[distinct(np.concatenate(texts))]
-        for folder, texts in zip(segments, found, strict=True)
-    ]
-    return np.unique(np.concatenate(digests), axis=0)
+    rest, shift = np.uint64(32 - width), np.uint64(width)
+    rest_mask = (np.uint64(1) << rest) - np.uint64(1)
+    window_mask = (np.uint64(1) << shift) - np.uint64(1)
+    which = np.empty(1024, dtype=np.int64)
+    windows = np.empty(1024, dtype=np.int64)
+    counts = np.zeros(len(hashes), dtype=np.int64)
+    count = 0
+    for k in range(len(hashes)):
+        value = np.uint64(hashes[k])
+        slot = np.int64(value >> rest)
+        wanted = value & rest_mask
+        at, stop = np.int64(slots[slot]), np.int64(slots[slot + 1])
+        end = stop
+        while at < end:
+            middle = (at + end) // 2
+            if np.uint64(entries[middle]) >> shift < wanted:
+                at = middle + 1
+            else:
+                end = middle
+        last, held = np.int64(-1), 0
+        while at < stop and np.uint64(entries[at]) >> shift == wanted:
+            window = np.int64(np.uint64(entries[at]) & window_mask)
+            text = np.int64(window_texts[window])
+            if text != last:
+                if held == most:
+                    break
+                held += 1
+                last = text
+            if count == len(which):
+                which, windows = _twice(which), _twice(windows)
+            which[count], windows[count] = k, window
+            count += 1
+            at += 1
+        counts[k] = held
+    return which[:count], windows[:count], counts
 
 
-def _entries_of(stored: Buckets, hashes: Buckets, most: int) -> npt.NDArray[np.int64]:
-    """Return the numbers of the texts in the buckets of these hashes, at most so many of each."""
-    first = np.searchsorted(stored, hashes)
-    last = np.searchsorted(stored, hashes | np.uint64(0xFFFFFFFF), side="right")
-    counts = np.minimum(last - first, most)
-    places = np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
-    texts: npt.NDArray[np.int64] = (stored[places] & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    return texts
+@inlined
+def _twice(values: Positions) -> Positions:
+    larger = np.empty(2 * len(values), dtype=np.int64)
+    larger[: len(values)] = values
+    return larger
+
+
+@kernel
+def _mark_alike(
+    which: Positions,
+    windows: Positions,
+    window_texts: Numbers,
+    window_starts: Numbers,
+    window_sizes: npt.NDArray[np.uint16],
+    prints: Bytes,
+    is_plain: npt.NDArray[np.bool_],
+    firsts: Positions,
+    buckets: Buckets,
+    starts: Positions,
+    ends: Positions,
+    new_prints: Bytes,
+    min_shared: int,
+    min_share: float,
+    wanted: npt.NDArray[np.bool_],
+) -> None:
+    """Mark the texts of found windows whose prints agree enough with those of a new window."""
+    for k in range(len(which)):
+        bucket, window = which[k], windows[k]
+        text = window_texts[window]
+        if not is_plain[bucket] or wanted[text]:
+            continue
+        begin = np.int64(window_starts[window])
+        size = np.int64(window_sizes[window])
+        old = prints[begin : begin + size]
+        for entry in range(firsts[bucket], firsts[bucket + 1]):
+            number = np.int64(buckets[entry] & np.uint64(0xFFFFFFFF))
+            new = new_prints[starts[number] : ends[number]]
+            shared = max(_shared(old, new), _shared(new, old))
+            shorter = np.int64(min(size, len(new)))
+            if shared >= min_shared and shared >= min_share * shorter:
+                wanted[text] = True
+                break
+
+
+@inlined
+def _shared(left: Bytes, right: Bytes) -> np.int64:
+    """Return how many prints of the left window stand in the right one."""
+    shared = np.int64(0)
+    for i in range(len(left)):
+        value = left[i]
+        equal = np.uint8(0)
+        for j in range(len(right)):
+            equal |= np.uint8(value == right[j])
+        shared += np.int64(equal)
+    return shared
+
+
+def segments_to_merge(index: Path, names: Sequence[str]) -> list[str]:
+    """Return the segments that should become one: so many of a size, with all that are smaller."""
+    tiers = {name: (size_bytes(index / name).bit_length() - 1) // _TIER_BITS for name in names}
+    for tier in sorted(set(tiers.values()), reverse=True):
+        if sum(one == tier for one in tiers.values()) >= _FAN_OUT:
+            return [name for name in names if tiers[name] <= tier]
+    return []

@@ -1,0 +1,191 @@
+"""The index of an archive as runs use it: opened, added to, merged, or made again."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+import dedup
+from dedup.candidates import Buckets, sort_buckets
+from dedup.signatures import HASH_BITS, SCHEME, Hashes, Windows
+from flows.texts import Bytes, Texts, mark, texts_of
+from records.columns import digests_of, distinct_digests
+from records.errors import ContractError, SettingsError
+from records.ids import run_id_of, source_key
+from records.settings import Settings, parse_settings
+from store.archive import Archive, Snapshot
+from store.commit import Changes, writing
+from store.index import Entering, Index, segments_to_merge
+from store.parquet import row_groups
+from store.segments import (
+    Segment,
+    empty_keys,
+    keys_only,
+    merge_segments,
+    open_segment,
+    write_segment,
+)
+
+
+def made_with(settings: Settings) -> dict[str, Any]:
+    """Return what all signatures of an index must agree on."""
+    sign = settings.sign
+    return {
+        "scheme": SCHEME,
+        "seed": sign.seed,
+        "permutations": sign.permutations,
+        "bands": sign.bands,
+        "rows": sign.rows,
+        "window_words": sign.window_words,
+        "stride_words": sign.stride_words,
+        "hash_bits": HASH_BITS,
+        "words": dedup.STAGE_VERSION,
+    }
+
+
+def segment_folders(archive: Archive, base: Snapshot | None) -> list[Path]:
+    """Return the folders of the segments of a version."""
+    return [archive.index / name for name in base.manifest.segments] if base else []
+
+
+def open_index(archive: Archive, base: Snapshot | None, settings: Settings) -> Index:
+    """Return the index of a version.
+
+    Raises:
+        ContractError: a segment is lost, damaged, or made with something else.
+    """
+    return Index.open(segment_folders(archive, base), made_with(settings))
+
+
+def mend_index(archive: Archive, base: Snapshot | None, name: str, settings: Settings) -> list[str]:
+    """Return the segments of a version, after making them again if one is lost or damaged.
+
+    Args:
+        archive: whose lock is held.
+        base: the version.
+        name: of the segment that takes the place of all others then.
+        settings: as the archive was made with.
+    """
+    if base is None:
+        return []
+    try:
+        open_index(archive, base, settings)
+    except ContractError:
+        write_index(archive.index, name, base, settings)
+        return [name]
+    return list(base.manifest.segments)
+
+
+def known_keys(archive: Archive, base: Snapshot | None, settings: Settings) -> Index:
+    """Return what tells the known sources and documents, without holding the archive's lock."""
+    try:
+        return open_index(archive, base, settings)
+    except ContractError:  # damaged, or merged away just now
+        return Index([_keys_of(base)] if base else [])
+
+
+def enter(texts: Texts, windows: Windows, bands: Sequence[Buckets]) -> Entering:
+    """Return new texts as the index looks for them."""
+    prints = windows.shingles.astype(np.uint8)
+    return Entering(texts.digests, windows.texts, windows.starts, windows.ends, prints, bands)
+
+
+def save_segment(
+    folder: Path, entering: Entering, documents: Bytes, sources: Bytes, settings: Settings
+) -> None:
+    """Write a segment of new texts, documents and sources, each sorted."""
+    segment = keys_only(documents, sources)._replace(
+        texts=entering.texts,
+        window_texts=entering.window_texts.astype(np.uint32),
+        window_starts=entering.starts.astype(np.uint32),
+        window_sizes=(entering.ends - entering.starts).astype(np.uint16),
+        prints=entering.prints,
+    )
+    write_segment(folder, segment, entering.bands, made_with(settings))
+
+
+def merged_names(
+    archive: Archive, names: Sequence[str], name: str, settings: Settings
+) -> list[str]:
+    """Merge segments if there are many of a size; return the names of those to go on with."""
+    merged = segments_to_merge(archive.index, names)
+    if not merged:
+        return list(names)
+    parts = [open_segment(archive.index / one, made_with(settings)) for one in merged]
+    merge_segments(archive.index / name, parts, made_with(settings))
+    return [*(one for one in names if one not in merged), name]
+
+
+def sort_bands(bands: Hashes, pool: ThreadPoolExecutor) -> list[Buckets]:
+    """Return the buckets of each band in order."""
+    return list(pool.map(lambda band: sort_buckets(bands[:, band]), range(bands.shape[1])))
+
+
+def write_index(index: Path, name: str, base: Snapshot, settings: Settings) -> None:
+    """Write one segment of all that is in a version, reading some texts at a time."""
+    segments, folders = [_keys_of(base)], []
+    with ThreadPoolExecutor(settings.run.workers) as pool:
+        for number, texts in enumerate(_all_texts(base)):
+            marked = mark(texts, settings)
+            entering = enter(texts, marked.windows, sort_bands(marked.bands, pool))
+            folders.append(index / f"{name}-part-{number:05d}")
+            save_segment(folders[-1], entering, empty_keys(), empty_keys(), settings)
+            segments.append(open_segment(folders[-1], made_with(settings)))
+    merge_segments(index / name, segments, made_with(settings))
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
+def _all_texts(base: Snapshot) -> Iterator[Texts]:
+    """Return all texts of a version, some at a time."""
+    for name, key in (("paragraphs", "paragraph_id"), ("variants", "text_id")):
+        for rows in row_groups(base.files(name), name, [key, "text"]):
+            yield texts_of(rows.column(key), rows.column("text"))
+
+
+def _keys_of(base: Snapshot) -> Segment:
+    """Return the keys of all documents and sources of a version."""
+    documents = distinct_digests(
+        digests_of(base.read("documents", ["document_id"]).column("document_id"))
+    )
+    sources = source_keys(base.read("sources", ["uri", "bytes", "modified_at"]))
+    return keys_only(documents, sources)
+
+
+def source_keys(sources: pa.Table) -> Bytes:
+    """Return the keys of sources, each once, sorted."""
+    columns = (sources.column(name).to_pylist() for name in ("uri", "bytes", "modified_at"))
+    keys = b"".join(source_key(*row) for row in zip(*columns, strict=True))
+    return distinct_digests(np.frombuffer(keys, np.uint8).reshape(-1, 16))
+
+
+def settings_of(base: Snapshot) -> Settings:
+    """Return the settings that an archive was made with."""
+    return parse_settings(base.manifest.sealed["settings"])
+
+
+def reindex(archive_path: str | Path) -> dict[str, Any]:
+    """Make the index of an archive again from its tables, as a new version with the same rows.
+
+    Raises:
+        SettingsError: there is no archive.
+        TransientError: a run is writing to it.
+    """
+    archive = Archive(archive_path).require()
+    run_id = run_id_of(datetime.now(UTC), secrets.token_hex(3))
+    with writing(archive, run_id) as writer:
+        if writer.base is None:
+            raise SettingsError([f"archive {archive.path}: there is none"])
+        write_index(archive.index, run_id, writer.base, settings_of(writer.base))
+        changes = Changes({}, {}, writer.base.manifest.sealed, [run_id], "reindex")
+        published = writer.commit(changes)
+    texts = published.rows("paragraphs") + published.rows("variants")
+    return {"version": published.manifest.version, "texts": texts}

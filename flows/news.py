@@ -1,0 +1,105 @@
+"""What of the staged rows is new to the archive, told while its lock is held.
+
+Another run may have committed since the sources were found, and documents may have been taken down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flows.index import source_keys
+from flows.read import staged_tables
+from ingest.batch import reject_table
+from records.columns import Bytes, digests_of, distinct_digests
+from records.ids import source_key
+from records.schemas import TABLES
+from store.archive import Snapshot
+from store.index import Index
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Rows that the archive does not have yet.
+
+    Attributes:
+        documents, occurrences, sources: staged rows, without ``run_id``.
+        rejects: sources of documents that were taken down, without ``run_id``.
+        known: sources that another run has brought since they were found.
+        source_keys, document_keys: uint8, shape (n, 16), sorted, of what is new.
+    """
+
+    documents: pa.Table
+    occurrences: pa.Table
+    sources: pa.Table
+    rejects: pa.Table
+    known: int
+    source_keys: Bytes
+    document_keys: Bytes
+
+    def text_digests(self) -> Bytes:
+        """Return the digests of the texts in the new documents, sorted."""
+        return distinct_digests(digests_of(self.occurrences.column("text_id")))
+
+
+def find_news(folder: Path, index: Index, base: Snapshot | None) -> News:
+    """Return what of the staged rows is new."""
+    sources = pa.concat_tables(staged_tables(folder, "sources"))
+    removed = base.read("removals") if base else TABLES["removals"].empty_table()
+    is_removed = pc.is_in(
+        sources.column("document_id"), value_set=removed.column("document_id").combine_chunks()
+    )
+    rejects = _removed_rejects(sources.filter(is_removed), removed)
+    sources = sources.filter(pc.invert(is_removed))
+    rows = (sources.column(name).to_pylist() for name in ("uri", "bytes", "modified_at"))
+    keys = [source_key(*row) for row in zip(*rows, strict=True)]
+    held = np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 16)
+    is_known = index.known("sources", held)
+    documents, occurrences = _new_documents(folder, index, removed)
+    new = sources.filter(pa.array(~is_known))
+    return News(
+        documents,
+        occurrences,
+        new,
+        rejects,
+        int(is_known.sum()),
+        source_keys(new),
+        distinct_digests(digests_of(documents.column("document_id"))),
+    )
+
+
+def _removed_rejects(sources: pa.Table, removed: pa.Table) -> pa.Table:
+    told = {row["document_id"]: row for row in removed.to_pylist()}
+    rejects = reject_table([])
+    rows = []
+    for row in sources.to_pylist():
+        removal = told[row.pop("document_id")]
+        detail = f"taken down on {removal['removed_at']:%Y-%m-%d}: {removal['reason']}"
+        rows.append(row | {"reason": "removed", "detail": detail})
+    return pa.Table.from_pylist(rows, schema=rejects.schema)
+
+
+def _new_documents(folder: Path, index: Index, removed: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Return the documents that are not known, each once, and their occurrences."""
+    documents, occurrences = [], []
+    seen = removed.column("document_id").combine_chunks()
+    for batch, placed in zip(
+        staged_tables(folder, "documents"), staged_tables(folder, "occurrences"), strict=True
+    ):
+        ids = batch.column("document_id").combine_chunks()
+        known = pa.array(index.known("documents", digests_of(ids)))
+        repeated = pc.or_(pc.is_in(ids, value_set=seen), known)
+        if pc.any(repeated, min_count=0).as_py():
+            again = ids.filter(repeated)
+            batch = batch.filter(pc.invert(repeated))
+            placed = placed.filter(
+                pc.invert(pc.is_in(placed.column("document_id"), value_set=again))
+            )
+        documents.append(batch)
+        occurrences.append(placed)
+        seen = pa.concat_arrays([seen, batch.column("document_id").combine_chunks()])
+    return pa.concat_tables(documents), pa.concat_tables(occurrences)
