@@ -9,10 +9,10 @@ buckets stand side by side.
 
 Which pairs are candidates depends on all texts of the archive and on nothing else, so that the
 order in which they came does not matter. In a bucket of more than ``crowd_texts`` texts, a crowd,
-only pairs with one of the ``crowd_heads`` texts whose ids sort first are taken: a weather report
-that stands in 10,000 articles with other numbers costs 80,000 alignments, not 50 million. A text
-that joins a crowd can take the place of a head; pairs that were taken for the sake of that head
-alone are lost then, and their overlaps go.
+only pairs with one of its heads are taken: the texts whose digests are lowest, some ``crowd_heads``
+to four times as many. A weather report that stands in 10,000 articles with other numbers costs some
+100,000 alignments, not 50 million. Pairs that were taken before a bucket became a crowd, or one so
+much larger that it has other heads, are lost then, and their overlaps go.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dedup.signatures import Hashes, Positions, Windows
-from records.columns import distinct
+from records.columns import distinct, head_limit
 from records.compiled import inlined, kernel
 from records.settings import SignSettings
 
@@ -45,6 +45,35 @@ class Candidates(NamedTuple):
     pairs: Buckets
     lost: Buckets
     crowds: int
+
+
+class PairedTexts(NamedTuple):
+    """What pairing must know of texts.
+
+    Attributes:
+        is_new: shape (texts,); a pair of two texts that are not new was seen by an earlier run.
+        upper: uint64, shape (texts,), ascending: upper halves of their digests.
+    """
+
+    is_new: npt.NDArray[np.bool_]
+    upper: Buckets
+
+
+class Crowds(NamedTuple):
+    """Buckets of a band that are crowds.
+
+    Attributes:
+        hashes: uint32, sorted.
+        texts: int64, shape (crowds,): how many texts are in each.
+    """
+
+    hashes: Hashes
+    texts: Positions
+
+    @classmethod
+    def none(cls) -> Crowds:
+        """Return that there is no crowd."""
+        return cls(np.empty(0, dtype=np.uint32), np.empty(0, dtype=np.int64))
 
 
 def pack_pairs(left: Positions, right: Positions) -> Buckets:
@@ -73,8 +102,8 @@ def sort_buckets(hashes: Hashes) -> Buckets:
 def pair_band(
     buckets: Buckets,
     windows: Windows,
-    is_new: npt.NDArray[np.bool_],
-    crowded: Hashes,
+    texts: PairedTexts,
+    crowds: Crowds,
     settings: SignSettings,
 ) -> Candidates:
     """Return the pairs of texts whose windows share a bucket of one band and enough shingles.
@@ -82,22 +111,22 @@ def pair_band(
     Args:
         buckets: as ``sort_buckets`` returns them.
         windows: what the numbers in ``buckets`` refer to; texts are numbered in the order of ids.
-        is_new: shape (texts,); a pair of two texts that are not new was seen by an earlier run.
-        crowded: uint32, sorted: buckets that were crowds before the new texts came. Of a crowd, the
-            heads are enough; all of it must be there if a new text becomes a head.
+        texts: what is to be known of each.
+        crowds: buckets that were crowds before the new texts came. Of a crowd, the heads are
+            enough; all of it must be there if its heads change.
         settings: limits of crowds, and how much two windows must share.
     """
-    pairs, lost, crowds = _pair_band(
+    pairs, lost, count = _pair_band(
         buckets,
         *windows,
-        is_new,
-        crowded,
+        *texts,
+        *crowds,
         settings.crowd_texts,
         settings.crowd_heads,
         settings.min_shared_shingles,
         settings.min_shared_share,
     )
-    return Candidates(distinct(pairs), distinct(lost), crowds)
+    return Candidates(distinct(pairs), distinct(lost), count)
 
 
 def merge_candidates(parts: Iterable[Candidates]) -> Candidates:
@@ -200,7 +229,9 @@ def _pair_band(
     starts: Positions,
     ends: Positions,
     is_new: npt.NDArray[np.bool_],
-    crowded: Hashes,
+    upper: Buckets,
+    crowd_hashes: Hashes,
+    crowd_sizes: Positions,
     crowd_texts: int,
     crowd_heads: int,
     min_shared: int,
@@ -217,32 +248,34 @@ def _pair_band(
         if stop - at == 1:
             at = stop
             continue
-        value = np.uint32(buckets[at] >> half)
-        while crowd < len(crowded) and crowded[crowd] < value:
-            crowd += 1
-        was_crowd = crowd < len(crowded) and crowded[crowd] == value
-        head_stop, old_stop, distinct_texts, old_texts = _heads(
-            buckets[at:stop], texts, is_new, crowd_heads
-        )
-        if distinct_texts == old_texts:
+        new_texts, old_texts = _count_texts(buckets[at:stop], texts, is_new)
+        if new_texts == 0:
             at = stop
             continue
-        was_crowd = was_crowd or old_texts > crowd_texts
-        is_crowd = was_crowd or distinct_texts > crowd_texts
-        head_stop = at + head_stop if is_crowd else stop
-        old_stop = at + old_stop if was_crowd else stop
-        crowds += 1 if is_crowd else 0
+        value = np.uint32(buckets[at] >> half)
+        while crowd < len(crowd_hashes) and crowd_hashes[crowd] < value:
+            crowd += 1
+        if crowd < len(crowd_hashes) and crowd_hashes[crowd] == value:
+            old_texts = crowd_sizes[crowd]
+        head_stop, old_stop = stop, stop
+        if old_texts + new_texts > crowd_texts:
+            crowds += 1
+            limit = head_limit(old_texts + new_texts, crowd_texts, crowd_heads)
+            head_stop = _head_stop(buckets, at, stop, texts, is_new, upper, limit, True)
+        if old_texts > crowd_texts:
+            limit = head_limit(old_texts, crowd_texts, crowd_heads)
+            old_stop = _head_stop(buckets, at, stop, texts, is_new, upper, limit, False)
         for i in range(at, max(head_stop, old_stop)):
             left_window = np.int64(buckets[i] & low)
             left = texts[left_window]
-            if i >= head_stop and is_new[left]:
+            is_given = i < head_stop
+            if is_new[left] and not is_given:
                 continue
             left_shingles = shingles[starts[left_window] : ends[left_window]]
             for j in range(i + 1, stop):
                 right_window = np.int64(buckets[j] & low)
                 right = texts[right_window]
                 has_new = is_new[left] or is_new[right]
-                is_given = i < head_stop
                 if left == right or has_new != is_given:
                     continue  # neither a pair with a new text, nor one that the bucket gives up
                 right_shingles = shingles[starts[right_window] : ends[right_window]]
@@ -264,26 +297,42 @@ def _pair_band(
 
 
 @inlined
-def _heads(
-    bucket: Buckets, texts: Positions, is_new: npt.NDArray[np.bool_], heads: int
-) -> tuple[int, int, int, int]:
-    """Return where the heads of a bucket end, now and before, and how many texts there are."""
-    low = np.uint64(0xFFFFFFFF)
-    head_stop, old_stop = len(bucket), len(bucket)
-    distinct_texts, old_texts, last = 0, 0, -1
+def _count_texts(
+    bucket: Buckets, texts: Positions, is_new: npt.NDArray[np.bool_]
+) -> tuple[int, int]:
+    """Return how many texts in a bucket are new, and how many are old."""
+    new_texts, old_texts, last = 0, 0, -1
     for k in range(len(bucket)):
-        text = texts[np.int64(bucket[k] & low)]
-        if text == last:
+        text = texts[np.int64(bucket[k] & np.uint64(0xFFFFFFFF))]
+        if text != last:
+            new_texts += 1 if is_new[text] else 0
+            old_texts += 0 if is_new[text] else 1
+            last = text
+    return new_texts, old_texts
+
+
+@inlined
+def _head_stop(
+    buckets: Buckets,
+    at: int,
+    stop: int,
+    texts: Positions,
+    is_new: npt.NDArray[np.bool_],
+    upper: Buckets,
+    limit: np.uint64,
+    with_new: bool,
+) -> int:
+    """Return where the entries of the heads end; the first text is one, whatever its digest."""
+    first = -1
+    for k in range(at, stop):
+        text = texts[np.int64(buckets[k] & np.uint64(0xFFFFFFFF))]
+        if is_new[text] and not with_new:
             continue
-        last = text
-        if distinct_texts == heads:
-            head_stop = k
-        distinct_texts += 1
-        if not is_new[text]:
-            if old_texts == heads:
-                old_stop = k
-            old_texts += 1
-    return head_stop, old_stop, distinct_texts, old_texts
+        if first < 0:
+            first = text
+        if text != first and upper[text] >= limit:
+            return k
+    return stop
 
 
 @inlined

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from dedup.alignment import align_pairs, rank_words
-from dedup.candidates import merge_candidates, pair_band, sort_buckets, unpack_pairs
+from dedup.candidates import (
+    Crowds,
+    PairedTexts,
+    merge_candidates,
+    pair_band,
+    sort_buckets,
+    unpack_pairs,
+)
 from dedup.clusters import CONTAINED, EXACT, NEAR, PARTIAL, aligned_words, relate
 from dedup.words import Words, find_words
 from flows.texts import Positions, Texts, distinct_texts, mark, numbers_of
@@ -18,7 +25,7 @@ from ingest.decode import Decoded, decode
 from ingest.discover import FoundFile, reject_of
 from ingest.normalise import normalise_text, shift_positions
 from ingest.read import read_source
-from records.columns import count_characters
+from records.columns import count_characters, halves_of
 from records.errors import SettingsError
 from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, Settings
 
@@ -192,9 +199,9 @@ def _pairs(
         marked = mark(texts, settings)
         everything = np.ones(len(texts.digests), dtype=np.bool_)
         bands = (sort_buckets(marked.bands[:, band]) for band in range(settings.sign.bands))
-        no_crowd = np.empty(0, dtype=np.uint32)
+        paired = PairedTexts(everything, halves_of(texts.digests)[0])
         candidates = merge_candidates(
-            pair_band(band, marked.windows, everything, no_crowd, settings.sign) for band in bands
+            pair_band(band, marked.windows, paired, Crowds.none(), settings.sign) for band in bands
         )
         one, other = unpack_pairs(candidates.pairs)
         firsts, seconds = np.concatenate((one, other)), np.concatenate((other, one))

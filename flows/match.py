@@ -15,6 +15,8 @@ from dedup.alignment import Ranked, align_pairs
 from dedup.candidates import (
     Buckets,
     Candidates,
+    Crowds,
+    PairedTexts,
     meeting_buckets,
     merge_candidates,
     pack_pairs,
@@ -41,7 +43,7 @@ from flows.texts import (
     take_windows,
     texts_of,
 )
-from records.columns import distinct, places_of
+from records.columns import distinct, halves_of, places_of
 from records.errors import ContractError
 from records.ids import hex_strings
 from records.settings import AlignSettings, Settings, SignSettings
@@ -129,9 +131,9 @@ def lay_out(
         save_arrays(texts, target)
         save_arrays(windows, target / "windows")
         np.save(target / "is_new.npy", is_new)
-        for band, (entries, crowded) in enumerate(zip(buckets, sharing.crowded, strict=True)):
+        for band, (entries, crowds) in enumerate(zip(buckets, sharing.crowds, strict=True)):
             np.save(target / f"buckets-{band:03d}.npy", entries)
-            np.save(target / f"crowded-{band:03d}.npy", crowded)
+            save_arrays(Crowds(*crowds), target / f"crowds-{band:03d}")
         for column in saving:
             column.result()
     return entering
@@ -187,14 +189,13 @@ def pair_texts(folder: Path, settings: SignSettings, workers: int) -> tuple[int,
     """Find the candidates and write them; return their number and that of the crowds."""
     target = folder / "texts"
     windows = load_arrays(Windows, target / "windows")
-    is_new = np.array(load_array(target / "is_new.npy"))
+    upper, _ = halves_of(load_array(target / "digests.npy"))
+    texts = PairedTexts(np.array(load_array(target / "is_new.npy")), upper)
 
     def pair(band: int) -> Candidates:
-        buckets, crowded = (
-            np.array(load_array(target / f"{name}-{band:03d}.npy"))
-            for name in ("buckets", "crowded")
-        )
-        return pair_band(buckets, windows, is_new, crowded, settings)
+        buckets = np.array(load_array(target / f"buckets-{band:03d}.npy"))
+        crowds = Crowds(*map(np.array, load_arrays(Crowds, target / f"crowds-{band:03d}")))
+        return pair_band(buckets, windows, texts, crowds, settings)
 
     with ThreadPoolExecutor(workers) as pool:
         candidates = merge_candidates(pool.map(pair, range(settings.bands)))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from records.compiled import kernel
+from records.compiled import inlined, kernel
 
 Values = TypeVar("Values", bound=np.generic)
 Bytes = npt.NDArray[np.uint8]
@@ -105,6 +105,24 @@ def halves_of(digests: Bytes) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.ui
     """Return digests, uint8 of shape (n, 16), as two columns of numbers that sort as they do."""
     halves = np.ascontiguousarray(digests).view(">u8").astype(np.uint64)
     return halves[:, 0], halves[:, 1]
+
+
+@inlined
+def head_limit(texts: int, crowd_texts: int, crowd_heads: int) -> np.uint64:
+    """Return below which upper half of its digest a text is a head of a crowd.
+
+    A crowd of ``crowd_texts`` texts has about ``crowd_heads`` heads, and one of four times as many
+    texts four times as many; from there on the limit is a fourth, and so on. So a text that joins
+    takes nobody's place, but for the few that take a crowd over such a step.
+
+    Args:
+        texts: of the crowd, more than ``crowd_texts``.
+        crowd_texts, crowd_heads: as in the settings.
+    """
+    step = np.uint64(crowd_texts)
+    while step * np.uint64(4) < np.uint64(texts):
+        step *= np.uint64(4)
+    return np.uint64(0xFFFFFFFFFFFFFFFF) // step * np.uint64(crowd_heads)
 
 
 def digests_of(hex_ids: pa.Array) -> Bytes:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from records.columns import Bytes, Positions, distinct, halves_of, places_of
+from records.columns import Bytes, Positions, distinct, halves_of, head_limit, places_of
 from records.compiled import inlined, kernel
 from records.settings import SignSettings
 from store.segments import Buckets, Numbers, Segment, empty_keys, open_segment, size_bytes
@@ -52,12 +52,13 @@ class Sharing(NamedTuple):
 
     Attributes:
         texts: uint8, shape (texts, 16), sorted: known texts that share a bucket with a new one and
-            whose windows there are alike; of a crowd its heads, and all of it if it gets new ones.
-        crowded: for each band uint32, sorted: buckets of the new texts that were crowds before.
+            whose windows there are alike; of a crowd its heads, and all of it if these change.
+        crowds: for each band uint32, sorted: buckets of the new texts that were crowds before; and
+            int64: how many texts were in each.
     """
 
     texts: Bytes
-    crowded: list[Numbers]
+    crowds: list[tuple[Numbers, Positions]]
 
 
 class Index:
@@ -91,14 +92,15 @@ class Index:
     def sharing(self, entering: Entering, settings: SignSettings) -> Sharing:
         """Return the known texts that must be at hand to pair the new ones."""
         if not self._signed:
-            return Sharing(empty_keys(), [np.empty(0, np.uint32) for _ in entering.bands])
+            no_crowd = np.empty(0, np.uint32), np.empty(0, np.int64)
+            return Sharing(empty_keys(), [no_crowd for _ in entering.bands])
         wanted = [np.zeros(len(one.texts), dtype=np.bool_) for one in self._signed]
-        crowded = [
+        crowds = [
             self._share_band(entering, band, settings, wanted)
             for band in range(len(entering.bands))
         ]
         held = [one.texts[flags] for one, flags in zip(self._signed, wanted, strict=True)]
-        return Sharing(_sorted_keys(held), crowded)
+        return Sharing(_sorted_keys(held), crowds)
 
     def gives(
         self, bands: Positions, hashes: Numbers, texts: Bytes, settings: SignSettings
@@ -114,13 +116,16 @@ class Index:
         for band in distinct(bands):
             mine = np.flatnonzero(bands == band)
             asked = distinct(hashes[mine])
-            found = self._find(int(band), asked, settings.crowd_texts + 1)
-            rows = _first_texts(self._signed, found, _texts_in(found) > settings.crowd_texts)
-            last = rows.place == settings.crowd_heads - 1
-            upper, lower = np.full(len(asked), _NO_HALF), np.full(len(asked), _NO_HALF)
-            upper[rows.bucket[last]], lower[rows.bucket[last]] = rows.upper[last], rows.lower[last]
+            found = self._find(int(band), asked, _ALL)
+            counts = _texts_in(found)
+            limits = _head_limits(counts, settings)
+            firsts = _first_texts(self._signed, found, len(asked))
             place = np.searchsorted(asked, hashes[mine])
-            gives[mine] = ~_is_before(upper[place], lower[place], *halves_of(texts[mine]))
+            upper, lower = halves_of(texts[mine])
+            is_first = (upper == firsts.upper[place]) & (lower == firsts.lower[place])
+            gives[mine] = (
+                (counts[place] <= settings.crowd_texts) | (upper < limits[place]) | is_first
+            )
         return gives
 
     def _find(self, band: int, hashes: Numbers, most: int) -> list[_Found]:
@@ -136,8 +141,8 @@ class Index:
         band: int,
         settings: SignSettings,
         wanted: list[npt.NDArray[np.bool_]],
-    ) -> Numbers:
-        """Mark what is wanted for one band, and return the buckets that are crowds."""
+    ) -> tuple[Numbers, Positions]:
+        """Mark what is wanted for one band, and return the crowds and how many texts they have."""
         buckets = entering.bands[band]
         hashes, firsts, new_texts = _new_buckets(buckets, entering.window_texts)
         found = self._find(band, hashes, settings.crowd_texts + 1)
@@ -164,41 +169,45 @@ class Index:
             )
             becomes_crowd = (~is_plain & ~is_crowd)[one.bucket]
             flags[segment.window_texts[one.window[becomes_crowd]]] = True
-        if is_crowd.any():
-            first_window = (buckets[firsts[:-1]] & _LOW).astype(np.int64)
-            least = entering.texts[entering.window_texts[first_window]]
-            changed = self._mark_heads(found, is_crowd, least, settings, wanted)
-            whole = self._find(band, hashes[changed], _ALL)
-            for segment, one, flags in zip(self._signed, whole, wanted, strict=True):
-                flags[segment.window_texts[one.window]] = True
-        return hashes[is_crowd]
+        if not is_crowd.any():
+            return hashes[is_crowd], old_texts[is_crowd]
+        first_window = (buckets[firsts[:-1]] & _LOW).astype(np.int64)[is_crowd]
+        least = entering.texts[entering.window_texts[first_window]]
+        found = self._find(band, hashes[is_crowd], _ALL)
+        self._mark_heads(found, new_texts[is_crowd], least, settings, wanted)
+        return hashes[is_crowd], _texts_in(found)
 
     def _mark_heads(
         self,
         found: list[_Found],
-        is_crowd: npt.NDArray[np.bool_],
+        new_texts: Positions,
         least: Bytes,
         settings: SignSettings,
         wanted: list[npt.NDArray[np.bool_]],
-    ) -> Positions:
-        """Mark the heads of crowds, and return the crowds in which a new text becomes a head.
+    ) -> None:
+        """Mark the heads of crowds, and all of those whose heads change.
 
         Args:
-            found: what is in the buckets.
-            is_crowd: shape (buckets,).
-            least: uint8, shape (buckets, 16): the new text of each that sorts first.
+            found: all that is in them.
+            new_texts: shape (crowds,): how many new texts come to each.
+            least: uint8, shape (crowds, 16): the new text of each that sorts first.
             settings: limits of crowds.
             wanted: what is marked.
         """
-        rows = _first_texts(self._signed, found, is_crowd)
-        is_head = rows.place < settings.crowd_heads
-        for number, flags in enumerate(wanted):
-            flags[rows.text[is_head & (rows.segment == number)]] = True
-        last = rows.place == settings.crowd_heads - 1
-        bucket = rows.bucket[last]
-        is_before = _is_before(*halves_of(least[bucket]), rows.upper[last], rows.lower[last])
-        changed: Positions = bucket[is_before]
-        return changed
+        counts = _texts_in(found)
+        before = _head_limits(counts, settings)
+        after = _head_limits(counts + new_texts, settings)
+        firsts = _first_texts(self._signed, found, len(counts))
+        upper, lower = halves_of(least)
+        changes = (before != after) | (upper < after)
+        changes |= _is_before(upper, lower, firsts.upper, firsts.lower)
+        for number, (segment, one, flags) in enumerate(
+            zip(self._signed, found, wanted, strict=True)
+        ):
+            text = segment.window_texts[one.window].astype(np.int64)
+            is_head = halves_of(segment.texts[text])[0] < before[one.bucket]
+            flags[text[is_head | changes[one.bucket]]] = True
+            flags[firsts.text[firsts.segment == number]] = True
 
 
 class _Found(NamedTuple):
@@ -229,50 +238,45 @@ def _is_before(
     return is_before
 
 
-class _FirstTexts(NamedTuple):
-    """Texts of buckets in the order of their ids."""
+def _head_limits(texts: Positions, settings: SignSettings) -> Buckets:
+    """Return the limit of heads for crowds of so many texts; of no use for smaller buckets."""
+    return _limits_of(texts, settings.crowd_texts, settings.crowd_heads)
 
-    bucket: Positions
+
+@kernel
+def _limits_of(texts: Positions, crowd_texts: int, crowd_heads: int) -> Buckets:
+    limits = np.empty(len(texts), dtype=np.uint64)
+    for k in range(len(texts)):
+        limits[k] = head_limit(texts[k], crowd_texts, crowd_heads)
+    return limits
+
+
+class _FirstTexts(NamedTuple):
+    """The text of each bucket that sorts first: its segment, number, and digest in halves."""
+
     segment: Positions
     text: Positions
     upper: Buckets
     lower: Buckets
-    place: Positions
 
 
-def _first_texts(
-    segments: Sequence[Segment],
-    found: Sequence[_Found],
-    wanted: npt.NDArray[np.bool_],
-) -> _FirstTexts:
-    """Return the texts found in the wanted buckets, each once a bucket, with its place there."""
-    none = np.empty(0, dtype=np.int64)
-    buckets, numbers, texts, keys = [none], [none], [none], [empty_keys()]
-    for number, (segment, one) in enumerate(zip(segments, found, strict=True)):
-        mine = wanted[one.bucket]
-        bucket = one.bucket[mine]
-        text = segment.window_texts[one.window[mine]].astype(np.int64)
-        is_first = np.ones(len(bucket), dtype=np.bool_)
-        is_first[1:] = (bucket[1:] != bucket[:-1]) | (text[1:] != text[:-1])
-        buckets.append(bucket[is_first])
-        texts.append(text[is_first])
-        numbers.append(np.full(len(texts[-1]), number))
-        keys.append(segment.texts[texts[-1]])
-    upper, lower = halves_of(np.concatenate(keys))
-    bucket = np.concatenate(buckets)
-    order = np.lexsort((lower, upper, bucket))
-    bucket = bucket[order]
-    starts = np.flatnonzero(np.append(True, bucket[1:] != bucket[:-1])[: len(bucket)])
-    lengths = np.diff(np.append(starts, len(bucket)))
-    place = np.arange(len(bucket)) - np.repeat(starts, lengths)
-    return _FirstTexts(
-        bucket,
-        np.concatenate(numbers)[order],
-        np.concatenate(texts)[order],
-        upper[order],
-        lower[order],
-        place,
+def _first_texts(segments: Sequence[Segment], found: Sequence[_Found], buckets: int) -> _FirstTexts:
+    """Return the first text of each bucket; the first that a segment has is its least."""
+    best = _FirstTexts(
+        np.full(buckets, -1),
+        np.full(buckets, -1),
+        np.full(buckets, _NO_HALF),
+        np.full(buckets, _NO_HALF),
     )
+    for number, (segment, one) in enumerate(zip(segments, found, strict=True)):
+        bucket, first = np.unique(one.bucket, return_index=True)
+        text = segment.window_texts[one.window[first]].astype(np.int64)
+        upper, lower = halves_of(segment.texts[text])
+        better = _is_before(upper, lower, best.upper[bucket], best.lower[bucket])
+        mine = bucket[better]
+        best.segment[mine], best.text[mine] = number, text[better]
+        best.upper[mine], best.lower[mine] = upper[better], lower[better]
+    return best
 
 
 def _sorted_keys(parts: Sequence[Bytes]) -> Bytes:
@@ -383,7 +387,7 @@ def _mark_alike(
             number = np.int64(buckets[entry] & np.uint64(0xFFFFFFFF))
             new = new_prints[starts[number] : ends[number]]
             shared = max(_shared(old, new), _shared(new, old))
-            shorter = np.int64(min(size, len(new)))
+            shorter = len(new) if len(new) < size else size
             if shared >= min_shared and shared >= min_share * shorter:
                 wanted[text] = True
                 break
