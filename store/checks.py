@@ -21,7 +21,7 @@ from records.digest import digest_spans
 from records.ids import DIGEST_BYTES, hex_strings
 from records.schemas import TABLES
 from store.archive import Snapshot
-from store.views import connect_tables
+from store.views import connect_tables, refused
 
 MAX_TOLD = 10
 """So many failures of a check are told in full; all are counted."""
@@ -117,6 +117,9 @@ def _look_at(path: Path, schema: pa.Schema, facts: dict[str, Any]) -> tuple[Fail
         return fault("file", "none", "a Parquet file"), False
     except (OSError, ValueError, pa.ArrowException) as error:
         told = str(error).partition("\n")[0]
+        return fault("file", told, "a Parquet file that can be read"), False
+    told = refused(path).partition("\n")[0]  # it sees damage that pyarrow reads over
+    if told:
         return fault("file", told, "a Parquet file that can be read"), False
     if wrong:
         return fault("schema", wrong, "the columns, types and nulls of the table"), False

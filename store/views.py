@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -147,6 +148,19 @@ def connect_tables(snapshot: Snapshot, names: Iterable[str]) -> duckdb.DuckDBPyC
         files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in snapshot.files(name))
         connection.execute(f'CREATE VIEW "{name}" AS FROM read_parquet([{files}])')
     return connection
+
+
+def refused(path: Path) -> str:
+    """Return why DuckDB cannot read a Parquet file to its end, or nothing if it can."""
+    import duckdb
+
+    with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as connection:
+        try:
+            query = "SELECT bit_xor(hash(file)) FROM read_parquet(?) file"
+            connection.execute(query, [str(path)]).fetchall()
+        except duckdb.Error as error:
+            return str(error)
+    return ""
 
 
 def passages(snapshot: Snapshot, document_id: str | None = None, limit: int = 20) -> pa.Table:

@@ -61,4 +61,6 @@ def double(row: int = 0) -> Change:
 
 def lose(row: int = 0) -> Change:
     """Return the change that a row is gone."""
-    return lambda table: pa.concat_tables([table.slice(0, row), table.slice(row + 1)])
+    return lambda table: table.filter(
+        pa.array([at != row % len(table) for at in range(len(table))])
+    )
