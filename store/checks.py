@@ -80,6 +80,7 @@ def check_files(snapshot: Snapshot) -> tuple[Check, set[str]]:
     """
     check = Check("files")
     sound = set(TABLES)
+    refusals = refused(path for name in TABLES for path in snapshot.files(name))
     for name in TABLES:
         told = {file["name"]: file for file in snapshot.manifest.files[name]}
         folder = snapshot.folder / name
@@ -88,7 +89,9 @@ def check_files(snapshot: Snapshot) -> tuple[Check, set[str]]:
             advice = "remove it: readers of the folder see its rows"
             check.fail(Failure(name, str(folder / file), "a file", "none: not in manifest", advice))
         for file, facts in told.items():
-            failure, is_readable = _look_at(folder / file, TABLES[name], facts)
+            failure, is_readable = _look_at(
+                folder / file, TABLES[name], facts, refusals.get(folder / file, "")
+            )
             if failure:
                 check.fail(failure)
             else:
@@ -98,8 +101,16 @@ def check_files(snapshot: Snapshot) -> tuple[Check, set[str]]:
     return check, sound
 
 
-def _look_at(path: Path, schema: pa.Schema, facts: dict[str, Any]) -> tuple[Failure | None, bool]:
+def _look_at(
+    path: Path, schema: pa.Schema, facts: dict[str, Any], refusal: str
+) -> tuple[Failure | None, bool]:
     """Return the worst that is wrong with a file, and whether its rows can be used.
+
+    Args:
+        path: the file.
+        schema: of its table.
+        facts: what the manifest tells of it.
+        refusal: what DuckDB says of it, which sees damage that pyarrow reads over.
 
     That a column without nulls has none needs no look: Parquet cannot write them there.
     """
@@ -118,8 +129,8 @@ def _look_at(path: Path, schema: pa.Schema, facts: dict[str, Any]) -> tuple[Fail
     except (OSError, ValueError, pa.ArrowException) as error:
         told = str(error).partition("\n")[0]
         return fault("file", told, "a Parquet file that can be read"), False
-    told = refused(path).partition("\n")[0]  # it sees damage that pyarrow reads over
-    if told:
+    if refusal:
+        told = refusal.partition("\n")[0]
         return fault("file", told, "a Parquet file that can be read"), False
     if wrong:
         return fault("schema", wrong, "the columns, types and nulls of the table"), False

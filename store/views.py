@@ -150,17 +150,19 @@ def connect_tables(snapshot: Snapshot, names: Iterable[str]) -> duckdb.DuckDBPyC
     return connection
 
 
-def refused(path: Path) -> str:
-    """Return why DuckDB cannot read a Parquet file to its end, or nothing if it can."""
+def refused(paths: Iterable[Path]) -> dict[Path, str]:
+    """Return the Parquet files that DuckDB cannot read to their ends, and what it says of each."""
     import duckdb
 
+    faults = {}
     with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as connection:
-        try:
-            query = "SELECT bit_xor(hash(file)) FROM read_parquet(?) file"
-            connection.execute(query, [str(path)]).fetchall()
-        except duckdb.Error as error:
-            return str(error)
-    return ""
+        for path in paths:
+            try:
+                query = "SELECT bit_xor(hash(file)) FROM read_parquet(?) file"
+                connection.execute(query, [str(path)]).fetchall()
+            except duckdb.Error as error:
+                faults[path] = str(error)
+    return faults
 
 
 def passages(snapshot: Snapshot, document_id: str | None = None, limit: int = 20) -> pa.Table:
