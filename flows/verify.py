@@ -49,8 +49,9 @@ _MARKS = (
     codecs.BOM_UTF16_LE,
     codecs.BOM_UTF16_BE,
 )
-_NO_BYTE = -1
+_NO_BYTE = int(np.iinfo(np.int64).min)
 _LEFT_OUT = "left out by --tables-only"
+_NO_DOCUMENT = "its document is not in the archive"
 _NO_RAW = "no source of the document could be read as it was"
 _TABLE_CHECKS = ("keys", "references", "conservation", "identity", "lossless", "passages")
 _KEPT = {"documents", "occurrences", "paragraphs", "variants"}
@@ -209,11 +210,10 @@ def _check_raw(
     pending = set(kept.documents)
     done = 0
     for uri, versions in _by_uri(rows):
-        raw = _check_fixity(uri, versions, kept, fixity)
-        sha256 = hashlib.sha256(raw).hexdigest()
+        raw, sha256 = _check_fixity(uri, versions, kept, fixity)
         for document_id in versions:
             told = kept.documents.get(document_id)
-            if document_id in pending and told and told["sha256"] == sha256:
+            if told and document_id in pending and told["sha256"] == sha256:
                 pending.discard(document_id)
                 _check_spans(raw, told, uri, kept.places(document_id), spans)
         done += len(versions)
@@ -221,6 +221,8 @@ def _check_raw(
             report("raw", done, rows.num_rows)
     for document_id in pending:
         spans.leave(len(kept.places(document_id).ordinals), _NO_RAW)
+    told_of = spans.passed + spans.failed + spans.not_checked
+    spans.leave(snapshot.rows("occurrences") - told_of, _NO_DOCUMENT)
     return [fixity, spans]
 
 
@@ -231,27 +233,33 @@ def _by_uri(sources: pa.Table) -> Iterator[tuple[str, list[str]]]:
         yield uri, [document_id for _, document_id in rows]
 
 
-def _check_fixity(uri: str, versions: list[str], kept: _Kept, check: Check) -> bytes:
-    """Check each document that stood under a URI against what is there now; return that."""
+def _check_fixity(
+    uri: str, versions: list[str], kept: _Kept, check: Check
+) -> tuple[bytes, str | None]:
+    """Check each document that stood under a URI against what is there now.
+
+    Returns:
+        What is there now, and its SHA-256; no bytes and None if it is not to be had.
+    """
     try:
         raw = _read_uri(uri)
     except SourceError as error:
         check.leave(len(versions), f"the file is not to be had ({error.reason})")
-        return b""
+        return b"", None
     sha256 = hashlib.sha256(raw).hexdigest()
     told = [kept.documents.get(document_id, {}).get("sha256") for document_id in versions]
     for number, document_sha256 in enumerate(told):
         if document_sha256 == sha256:
             check.passed += 1
         elif document_sha256 is None:
-            check.leave(1, "its document is not in the archive")
+            check.leave(1, _NO_DOCUMENT)
         elif sha256 in told[number + 1 :]:
             check.leave(1, "the file was replaced since, and read again")
         else:
             advice = "the raw file has changed: bring it back, or ingest it again as it is now"
             found = f"{len(raw)} bytes with SHA-256 {sha256}"
             check.fail(Failure("raw file", uri, found, f"SHA-256 {document_sha256}", advice))
-    return raw
+    return raw, sha256
 
 
 def _read_uri(uri: str) -> bytes:
@@ -307,7 +315,7 @@ def _decode_whole(raw: bytes, encoding: str, characters: int) -> str | None:
     for start in (*starts, 0):
         try:
             text = decode_span(raw[start:], encoding)
-        except (UnicodeDecodeError, LookupError):
+        except (ValueError, LookupError):  # not in this encoding, or there is no such encoding
             continue
         if len(text) == characters:
             return text
@@ -325,7 +333,13 @@ def _cut_bytes(raw: bytes, start: int, end: int, encoding: str) -> bytes | None:
 
 
 def _cut_characters(text: str, start: int, end: int) -> bytes | None:
-    return text[start:end].encode() if 0 <= start <= end <= len(text) else None
+    """Return a span of decoded text as UTF-8, or None if there is none."""
+    if not 0 <= start <= end <= len(text):
+        return None
+    try:
+        return text[start:end].encode()
+    except UnicodeError:
+        return None
 
 
 def _normalise(pieces: list[bytes]) -> list[bytes]:

@@ -405,8 +405,9 @@ def check_identity(snapshot: Snapshot, sound: set[str]) -> Check:
                     right = _first_letters(values) if name == "documents" else _text_ids(values)
                     differs = pc.fill_null(pc.not_equal(ids, right), fill_value=True)
                     for row in np.flatnonzero(differs.to_numpy(zero_copy_only=False)):
-                        found = f"{ids[int(row)].as_py()}, but {right[int(row)].as_py()} is right"
-                        place = f"{path.name}, {found.partition(',')[0]}"
+                        held, expected_id = ids[int(row)].as_py(), right[int(row)].as_py()
+                        found = f"{held}, but the content gives {expected_id}"
+                        place = f"{path}, {held}"
                         check.fail(Failure(f"{name}.{key}", place, found, expected, FROM_BACKUP))
                     check.passed += len(ids) - int(pc.sum(differs, min_count=0).as_py())
     return check

@@ -182,7 +182,7 @@ def test_text_on_a_terminal_cannot_steer_it(tmp_path: Path) -> None:
     script = "from cli.main import main; main(prog_name='palimpsest')"
     command = [sys.executable, "-c", script, "rebuild", tmp_path / "press", folder / "a.txt"]
     controller, terminal = os.openpty()
-    with open(controller, "rb", buffering=0) as screen:
+    with os.fdopen(controller, "rb", buffering=0) as screen:
         done = subprocess.run(command, stdout=terminal, timeout=60, check=False)
         os.close(terminal)
         shown = screen.read(4096)

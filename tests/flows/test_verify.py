@@ -140,11 +140,14 @@ DAMAGE: list[tuple[str, Change, set[str]]] = [
     ("occurrences", put("end_byte", _shift(-1)), {"spans", "references"}),
     ("occurrences", put("end_byte", 10**12), {"spans", "references"}),
     ("occurrences", put("start_byte", -5), {"spans", "references"}),
+    ("occurrences", put("start_byte", None), {"spans", "references"}),
     ("occurrences", put("start_char", _shift(1)), {"spans", "references"}),
     ("occurrences", put("end_char", _shift(-1)), {"spans", "references"}),
     ("paragraphs", put("start_char", _shift(1)), {"references"}),
     ("paragraphs", put("end_byte", _shift(1)), {"references"}),
     ("documents", put("characters", _shift(1)), {"spans"}),
+    ("documents", put("encoding", "utf-16-le"), {"spans"}),
+    ("documents", put("encoding", "klingon"), {"spans"}),
     # a text, an id, a digest
     ("paragraphs", put("text", lambda old: old[:-1]), {"identity", "lossless", "spans"}),
     ("variants", put("text", lambda old: old + "!"), {"identity", "lossless", "spans"}),
@@ -203,6 +206,10 @@ def test_damage_fails_its_checks(
     rewrite(damaged, table, change)
     checks = verified(damaged, code=1)
     assert failing(checks) == expected, checks
+    snapshot = Archive(damaged).snapshot()
+    for name, counted in (("fixity", "sources"), ("spans", "occurrences")):
+        counts = [checks[name][one] for one in ("passed", "failed", "not_checked")]
+        assert sum(counts) == snapshot.rows(counted)
 
 
 @pytest.mark.parametrize("column", ["start_char", "end_char", "start_byte", "end_byte"])
