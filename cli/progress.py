@@ -16,6 +16,8 @@ _TITLES = {
     "align_chunk": "aligning",
     "fold": "folding",
     "commit": "committing",
+    "tables": "checking tables",
+    "raw": "reading raw files",
 }
 
 

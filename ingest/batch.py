@@ -12,13 +12,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ingest.decode import Decoded, decode, decode_span
-from ingest.digest import digest_spans
 from ingest.discover import FoundFile, timestamp_of, uri_of
 from ingest.layout import lay_out
 from ingest.normalise import NormalisedTexts, normalise_paragraphs, normalise_text
 from ingest.read import read_source
 from records import __version__
 from records.compiled import kernel
+from records.digest import digest_spans
 from records.errors import SourceError
 from records.ids import document_id_of, hex_strings
 from records.schemas import TABLES, TIMESTAMP

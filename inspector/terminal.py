@@ -142,3 +142,36 @@ def render_summary(summary: Mapping[str, Any]) -> str:
         + (f"is now at version {version}" if version else "is as it was: nothing is new")
     )
     return printable("\n".join(lines))
+
+
+def render_digests(tables: Mapping[str, str], whole: str) -> str:
+    """Show the digest of each table, and of all of them."""
+    lines = [f"{digest}  {name}" for name, digest in tables.items()]
+    return "\n".join([*lines, f"{whole}  all tables"])
+
+
+def render_verification(told: Mapping[str, Any]) -> str:
+    """Show the checks with their counts, why some things were not checked, then what failed."""
+    lines = [f"{'check':12} {'passed':>12} {'failed':>12} {'not checked':>12}"]
+    for one in told["checks"]:
+        counts = " ".join(f"{one[name]:12,}" for name in ("passed", "failed", "not_checked"))
+        lines.append(f"{one['name']:12} {counts}")
+    for one in told["checks"]:
+        for reason, count in one["not_checked_because"].items():
+            lines.append(f"{one['name']}: {count:,} not checked: {reason}")
+    for one in told["checks"]:
+        lines += ["", *_failures(one)] if one["failed"] else []
+    version = f"{told['archive']}, version {told['version']}"
+    failed = sum(one["failed"] for one in told["checks"])
+    verdict = f"{failed:,} failed" if failed else "nothing failed"
+    return printable("\n".join([*lines, "", f"{version}: {verdict}"]))
+
+
+def _failures(check: Mapping[str, Any]) -> list[str]:
+    lines = [
+        f"{check['name']}: {_cell(one['what'])}, {_cell(one['where'])}: "
+        f"found {_cell(one['found'])}; expected {_cell(one['expected'])}; {one['next']}"
+        for one in check["failures"]
+    ]
+    more = check["failed"] - len(lines)
+    return [*lines, f"{check['name']}: and {more:,} more"] if more else lines

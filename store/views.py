@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -129,17 +131,38 @@ GROUP BY left_document_id, right_document_id, passage
 
 def connect(snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
     """Return a DuckDB connection in memory, with a view for each table and each view above."""
-    import duckdb  # takes a tenth of a second, which commands without a query need not wait for
-
-    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
-    for name in TABLES:
-        files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in snapshot.files(name))
-        connection.execute(f'CREATE VIEW "{name}" AS FROM read_parquet([{files}])')
+    connection = connect_tables(snapshot, TABLES)
     connection.execute(f"CREATE VIEW witnesses AS {_WITNESSES}")
     connection.execute(f"CREATE VIEW folds AS {_FOLDS}")
     connection.execute(_IN_DOCUMENT)
     connection.execute(f"CREATE VIEW passages AS {_passages_query('')}")
     return connection
+
+
+def connect_tables(snapshot: Snapshot, names: Iterable[str]) -> duckdb.DuckDBPyConnection:
+    """Return a DuckDB connection in memory, with a view for each of these tables and no other."""
+    import duckdb  # takes a tenth of a second, which commands without a query need not wait for
+
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+    for name in names:
+        files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in snapshot.files(name))
+        connection.execute(f'CREATE VIEW "{name}" AS FROM read_parquet([{files}])')
+    return connection
+
+
+def refused(paths: Iterable[Path]) -> dict[Path, str]:
+    """Return the Parquet files that DuckDB cannot read to their ends, and what it says of each."""
+    import duckdb
+
+    faults = {}
+    with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as connection:
+        for path in paths:
+            try:
+                query = "SELECT bit_xor(hash(file)) FROM read_parquet(?) file"
+                connection.execute(query, [str(path)]).fetchall()
+            except duckdb.Error as error:
+                faults[path] = str(error)
+    return faults
 
 
 def passages(snapshot: Snapshot, document_id: str | None = None, limit: int = 20) -> pa.Table:

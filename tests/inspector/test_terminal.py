@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,9 +11,11 @@ from inspector.terminal import (
     overview,
     printable,
     render_comparison,
+    render_digests,
     render_passages,
     render_rows,
     render_summary,
+    render_verification,
 )
 from records.schemas import TABLES
 from store.archive import Archive
@@ -93,3 +96,45 @@ def test_summary_tells_that_nothing_is_new() -> None:
     told = render_summary(counts | {"rejects_by_reason": {}, "version": None, "archive": "a\x1bb"})
     assert "nothing is new" in told
     assert "\x1b" not in told
+
+
+def _checked(name: str, **given: Any) -> dict[str, Any]:
+    nothing = {"passed": 0, "failed": 0, "not_checked": 0, "not_checked_because": {}}
+    return {"name": name, **nothing, "failures": [], **given}
+
+
+def test_verification_shows_counts_reasons_and_failures() -> None:
+    failure = {
+        "what": "raw file",
+        "where": "file:///a\x1bb.txt",
+        "found": "x" * 1000,
+        "expected": "y",
+        "next": "bring it back",
+    }
+    checks = [
+        _checked("files", passed=12345),
+        _checked("fixity", failed=3, failures=[failure], not_checked=2),
+    ]
+    checks[1]["not_checked_because"] = {"gone": 2}
+    told = render_verification(
+        {"archive": "/press", "version": 7, "failed": 3, "checks": checks}
+    ).splitlines()
+    assert told[0].split() == ["check", "passed", "failed", "not", "checked"]
+    assert told[1].split() == ["files", "12,345", "0", "0"]
+    assert told[2].split() == ["fixity", "0", "3", "2"]
+    assert told[3] == "fixity: 2 not checked: gone"
+    assert told[5].startswith("fixity: raw file, file:///a\ufffdb.txt: found xxx")
+    assert told[5].endswith("…; expected y; bring it back")
+    assert len(told[5]) < 500
+    assert told[6] == "fixity: and 2 more"
+    assert told[-1] == "/press, version 7: 3 failed"
+
+
+def test_verification_without_failures_says_so() -> None:
+    told = render_verification({"archive": "/press", "version": 7, "checks": [_checked("files")]})
+    assert told.endswith("/press, version 7: nothing failed")
+
+
+def test_digests_stand_a_line_a_table_and_one_for_all() -> None:
+    told = render_digests({"sources": "aa", "rejects": "bb"}, "cc")
+    assert told == "aa  sources\nbb  rejects\ncc  all tables"

@@ -10,7 +10,8 @@ import pytest
 from records.schemas import TABLES
 from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS
 from store.archive import Archive, Snapshot
-from store.views import connect, passages
+from store.views import connect, connect_tables, passages, refused
+from tests.store.damage import copy_archive
 from tests.store.rows import make_row, publish
 
 _EARLY, _LATE = datetime(1999, 5, 1, tzinfo=UTC), datetime(2001, 5, 1, tzinfo=UTC)
@@ -217,3 +218,17 @@ def test_position_is_shifted_into_the_document(
         assert connection.execute(query, [position]).fetchall() == [(place,)]
         query = "SELECT in_document(?, 500, []::INTEGER[], []::INTEGER[])"
         assert connection.execute(query, [position]).fetchall() == [(500 + position,)]
+
+
+def test_tables_can_be_queried_although_the_file_of_another_is_gone(
+    examples_archive: Path, tmp_path: Path
+) -> None:
+    snapshot = Archive(copy_archive(examples_archive, tmp_path / "press")).snapshot()
+    [torn], [lost] = snapshot.files("overlaps"), snapshot.files("runs")
+    torn.write_bytes(torn.read_bytes()[:-9])
+    lost.unlink()
+    with connect_tables(snapshot, ["documents", "sources"]) as connection:
+        query = "SELECT count(*) FROM sources SEMI JOIN documents USING (document_id)"
+        assert connection.execute(query).fetchall() == [(18,)]
+    paths = [path for name in TABLES for path in snapshot.files(name)]
+    assert set(refused(paths)) == {torn, lost}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.digest import digest_spans
+from records.digest import digest_spans
 from records.ids import hex_strings, text_id_of
 
 

@@ -1,0 +1,204 @@
+"""Commands that look at an archive and never write to it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from cli.options import (
+    DONE,
+    SOME_FAILED,
+    archive_argument,
+    json_option,
+    print_json,
+    progress,
+    say_if_compiling,
+    uri_or_id,
+)
+from records.errors import SettingsError
+
+
+@click.command()
+@archive_argument
+@click.argument("table", required=False)
+@click.option("--limit", default=10, show_default=True, type=click.IntRange(min=0), help="Rows.")
+@json_option
+def show(archive: str, table: str | None, limit: int, as_json: bool) -> None:
+    """Show what an archive holds, or rows of one of its tables.
+
+    \b
+    Example:
+      palimpsest show press
+      palimpsest show press paragraphs --limit 3
+    """
+    from inspector import terminal
+    from records.schemas import TABLES
+    from store.archive import Archive
+
+    snapshot = Archive(archive).snapshot()
+    if table is None and as_json:
+        print_json(terminal.overview(snapshot))
+        return
+    if table is None:
+        from rich.console import Console
+
+        Console(highlight=False).print(terminal.render_overview(archive, snapshot))
+        return
+    if table not in TABLES:
+        raise SettingsError([f"table {table!r}: there is none; the tables are {', '.join(TABLES)}"])
+    rows = snapshot.read(table).slice(0, limit).to_pylist()
+    if as_json:
+        print_json(rows)
+    else:
+        click.echo(terminal.render_rows(rows))
+
+
+@click.command()
+@archive_argument
+@click.option("--document", metavar="ID", help="Only passages of this document.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(min=0), help="Rows.")
+@json_option
+def passages(archive: str, document: str | None, limit: int, as_json: bool) -> None:
+    """Show passages that documents share, the longest first, the earlier document on the left.
+
+    \b
+    Example:
+      palimpsest passages press --limit 5
+      palimpsest passages press --document 5f3a0c9be1d24477a1b2c3d4e5f60718
+    """
+    from inspector.terminal import render_passages
+    from store.archive import Archive
+    from store.views import passages as find_passages
+
+    rows = find_passages(Archive(archive).snapshot(), document, limit).to_pylist()
+    if as_json:
+        print_json(rows)
+    else:
+        click.echo(render_passages(rows))
+
+
+@click.command()
+@archive_argument
+@click.option("--tables-only", is_flag=True, help="Leave out what needs the raw files.")
+@json_option
+def verify(archive: str, tables_only: bool, as_json: bool) -> None:
+    """Prove an archive: its files, keys and references, and its texts against the raw files.
+
+    Exits with 0 if nothing failed, with 1 if something did. What cannot be checked, such as a raw
+    file that is gone, is counted as not checked; that is no failure, and never told as passed.
+
+    \b
+    Example:
+      palimpsest verify press
+      palimpsest verify press --tables-only --json
+    """
+    from flows.verify import verify as verify_archive
+    from store.archive import Archive
+
+    say_if_compiling()
+    snapshot = Archive(archive).snapshot()
+    with progress(as_json) as report:
+        found = verify_archive(snapshot, tables_only=tables_only, report=report)
+    told = {"archive": str(Path(archive).absolute()), **found.to_dict()}
+    if as_json:
+        print_json(told)
+    else:
+        from inspector.terminal import render_verification
+
+        click.echo(render_verification(told))
+    raise click.exceptions.Exit(SOME_FAILED if found.failed else DONE)
+
+
+@click.command()
+@archive_argument
+@click.argument("document")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the text to this new file, as UTF-8.",
+)
+@json_option
+def rebuild(archive: str, document: str, output: Path | None, as_json: bool) -> None:
+    """Rebuild the normalised text of a document from the tables alone, and check its digest.
+
+    DOCUMENT is a document_id, at least the first 8 letters of one, or the URI or path of a source.
+
+    \b
+    Example:
+      palimpsest rebuild press 5f3a0c9b
+      palimpsest rebuild press articles/monday.txt --output monday-as-kept.txt
+    """
+    import hashlib
+
+    from store.archive import Archive
+    from store.find import uris_of
+    from store.rebuild import find_document, rebuild_document
+
+    snapshot = Archive(archive).snapshot()
+    document_id = find_document(snapshot, uri_or_id(document))
+    text = rebuild_document(snapshot, document_id)
+    if output is not None:
+        _write_new(output, text)
+    if as_json:
+        told = {
+            "document_id": document_id,
+            "uri": next(iter(uris_of(snapshot, document_id)), None),
+            "text_sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "text": text,
+        }
+        print_json(told)
+    elif output is None:
+        _print_text(text)
+
+
+@click.command()
+@archive_argument
+@json_option
+def digest(archive: str, as_json: bool) -> None:
+    """Print a digest of each table's rows, and one of all: equal if the rows are.
+
+    The order of rows, how they are split into files, and what tells when and by which run they
+    were written make no difference.
+
+    \b
+    Example:
+      palimpsest digest press
+    """
+    from inspector.terminal import render_digests
+    from store.archive import Archive
+    from store.digest import digest_tables, join_digests
+
+    tables = digest_tables(Archive(archive).snapshot())
+    whole = join_digests(tables)
+    if as_json:
+        print_json({"archive": whole, "tables": tables})
+    else:
+        click.echo(render_digests(tables, whole))
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a text to a file that is not there yet.
+
+    Raises:
+        SettingsError: something is there already, or nothing can be written there.
+    """
+    try:
+        with path.open("xb") as file:
+            file.write(text.encode())
+    except FileExistsError as error:
+        raise SettingsError([f"--output {path}: is there already; name a new file"]) from error
+    except OSError as error:
+        raise SettingsError([f"--output {path}: {error.strerror}; name another file"]) from error
+
+
+def _print_text(text: str) -> None:
+    """Print a text: on a terminal without what could steer it, elsewhere byte for byte."""
+    from inspector.terminal import printable
+
+    if sys.stdout.isatty():
+        click.echo(printable(text))
+    else:
+        click.echo(text.encode(), nl=False)

@@ -1,0 +1,91 @@
+"""What commands share: options, settings from them, how results and progress are told."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from records.errors import SettingsError
+
+if TYPE_CHECKING:
+    from records.settings import Settings
+
+DONE, SOME_FAILED, WRONG_USAGE, FAILED = range(4)
+"""Exit codes: done; done, but something in it was rejected or is wrong; wrong usage; failed."""
+
+archive_argument = click.argument("archive", metavar="DIR")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+set_option = click.option(
+    "--set",
+    "assignments",
+    metavar="STAGE.NAME=VALUE",
+    multiple=True,
+    help="Change a setting, such as align.min_score=6; may be given many times.",
+)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
+    text = json.dumps(value, ensure_ascii=False, indent=1, default=str)
+    click.echo(text.encode("utf-8", "backslashreplace").decode())  # a file name need not be UTF-8
+
+
+def settings_of(
+    assignments: tuple[str, ...], encoding: str | None = None, workers: int | None = None
+) -> Settings:
+    """Return settings from the command line; every fault at once."""
+    from records.settings import parse_settings
+
+    values: dict[str, dict[str, Any]] = {}
+    faults = []
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        stage, dot, field = name.partition(".")
+        if equals and dot and field:
+            values.setdefault(stage, {})[field] = value
+        else:
+            faults.append(f"--set {assignment}: expected STAGE.NAME=VALUE, as in align.min_score=6")
+    if encoding is not None:
+        values.setdefault("read", {})["encoding"] = encoding
+    if workers is not None:
+        values.setdefault("run", {})["workers"] = workers
+    try:
+        settings = parse_settings(values)
+    except SettingsError as error:
+        raise SettingsError([*faults, *error.faults]) from error
+    if faults:
+        raise SettingsError(faults)
+    return settings
+
+
+def uri_or_id(name: str) -> str:
+    """Return a document's name as the store knows it: the path of a file becomes its URI."""
+    from ingest.discover import uri_of
+
+    is_path = "://" not in name and (os.sep in name or Path(name).is_file())
+    return uri_of(os.path.normpath(Path(name).absolute())) if is_path else name
+
+
+def say_if_compiling() -> None:
+    """Say why the first command on a machine takes longer."""
+    from flows.warm import are_kernels_cached
+
+    if not are_kernels_cached():
+        click.echo("compiling kernels, once on this machine; this takes about a minute", err=True)
+
+
+def progress(as_json: bool) -> AbstractContextManager[Any]:
+    """Return a progress bar on a terminal, else a reporter that keeps silent."""
+    if as_json or not sys.stderr.isatty():
+        from flows.run import silent
+
+        return nullcontext(silent)
+    from cli.progress import ProgressBar
+
+    return ProgressBar()

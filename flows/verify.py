@@ -1,0 +1,358 @@
+"""Prove an archive: its tables by themselves, its texts against documents and against raw files.
+
+Nothing is written. Raw files are read one at a time; the texts and places of the archive are held
+as columns, some bytes more than the tables themselves.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flows.run import Report, silent
+from ingest.decode import decode_span
+from ingest.discover import FoundFile
+from ingest.normalise import SEPARATOR, normalise_paragraphs
+from ingest.read import read_source
+from records.columns import bytes_of
+from records.errors import SourceError
+from records.unicode import character_tables
+from store.archive import Snapshot
+from store.checks import (
+    FROM_BACKUP,
+    Check,
+    Failure,
+    check_files,
+    check_identity,
+    check_rules,
+    damage_of,
+)
+
+Positions = npt.NDArray[np.int64]
+
+_MARKS = (
+    codecs.BOM_UTF32_LE,
+    codecs.BOM_UTF32_BE,
+    codecs.BOM_UTF8,
+    codecs.BOM_UTF16_LE,
+    codecs.BOM_UTF16_BE,
+)
+_NO_BYTE = int(np.iinfo(np.int64).min)
+_LEFT_OUT = "left out by --tables-only"
+_NO_DOCUMENT = "its document is not in the archive"
+_NO_RAW = "no source of the document could be read as it was"
+_TABLE_CHECKS = ("keys", "references", "conservation", "identity", "lossless", "passages")
+_KEPT = {"documents", "occurrences", "paragraphs", "variants"}
+_REPORT_EVERY = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What the checks of one version found."""
+
+    version: int
+    checks: list[Check]
+
+    @property
+    def failed(self) -> int:
+        """How many things failed, in all checks."""
+        return sum(check.failed for check in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the verification as plain values."""
+        return {"version": self.version, "failed": self.failed} | {
+            "checks": [asdict(check) for check in self.checks]
+        }
+
+
+def verify(
+    snapshot: Snapshot, *, tables_only: bool = False, report: Report = silent
+) -> Verification:
+    """Check a version of an archive, and its raw files where they still are.
+
+    - files: rows, bytes and schema are what manifest and schemas tell, and every page can be read
+    - keys, references, conservation: what must be unique is, what is named is there, counts agree
+    - identity: ids are digests of content
+    - lossless: every document can be rebuilt from the tables, to the byte
+    - passages: the passages of overlaps are the told spans of the texts
+    - fixity: raw files are as they were when they were read
+    - spans: every place of a text leads to that text in the raw file, in bytes and in characters
+
+    Args:
+        snapshot: the version to check.
+        tables_only: leave fixity and spans out.
+        report: told how far it is.
+    """
+    files, sound = check_files(snapshot)
+    checks = [files]
+    kept = _Kept(snapshot) if sound >= _KEPT else None
+    for check in _check_tables(snapshot, kept, sound):
+        checks.append(check)
+        report("tables", len(checks), len(_TABLE_CHECKS) + 1)
+    checks += _check_raw(snapshot, kept, sound, report, tables_only=tables_only)
+    return Verification(snapshot.manifest.version, checks)
+
+
+def _check_tables(snapshot: Snapshot, kept: _Kept | None, sound: set[str]) -> Iterator[Check]:
+    for name in _TABLE_CHECKS:
+        if name == "identity":
+            yield check_identity(snapshot, sound)
+        elif name == "lossless":
+            yield _check_lossless(snapshot, kept, sound)
+        else:
+            yield check_rules(snapshot, name, sound)
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """The places of a document, in order.
+
+    Attributes:
+        texts: UTF-8; None where a text is not in the archive.
+        spans: start and end in characters, start and end in bytes (or ``_NO_BYTE``) of each.
+    """
+
+    ordinals: list[int]
+    texts: list[bytes | None]
+    spans: list[tuple[int, int, int, int]]
+
+
+class _Kept:
+    """Documents, places and texts of an archive as columns."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        parts = [
+            snapshot.read(name, [key, "text"]).rename_columns(["text_id", "text"])
+            for name, key in (("paragraphs", "paragraph_id"), ("variants", "text_id"))
+        ]
+        texts = pa.concat_tables(parts)
+        names = ["start_char", "end_char", "start_byte", "end_byte"]
+        places = snapshot.read("occurrences", ["document_id", "ordinal", "text_id", *names])
+        places = places.sort_by([("document_id", "ascending"), ("ordinal", "ascending")])
+        number = pc.index_in(places.column("text_id"), value_set=texts.column("text_id"))
+        self._number = number.fill_null(-1).to_numpy().astype(np.int64)
+        self._buffer, self._offsets = bytes_of(texts.column("text"))
+        self._ordinal = places.column("ordinal").to_numpy()
+        columns = [places.column(name).fill_null(_NO_BYTE).to_numpy() for name in names]
+        self._spans = np.stack(columns, axis=1)
+        self._of_document = _runs(places.column("document_id"))
+        told = ["document_id", "sha256", "encoding", "characters", "text_sha256"]
+        rows = snapshot.read("documents", told).to_pylist()
+        self.documents: dict[str, dict[str, Any]] = {row["document_id"]: row for row in rows}
+
+    def places(self, document_id: str) -> _Places:
+        """Return the places of a document."""
+        mine = slice(*self._of_document.get(document_id, (0, 0)))
+        texts = [
+            None if k < 0 else self._buffer[self._offsets[k] : self._offsets[k + 1]].tobytes()
+            for k in self._number[mine]
+        ]
+        spans = [tuple(row) for row in self._spans[mine].tolist()]
+        return _Places(self._ordinal[mine].tolist(), texts, spans)
+
+
+def _runs(values: pa.ChunkedArray) -> dict[str, tuple[int, int]]:
+    """Return where each value of a sorted column begins and ends."""
+    if not len(values):
+        return {}
+    encoded = pc.run_end_encode(values.combine_chunks())
+    ends = encoded.run_ends.to_pylist()
+    return dict(zip(encoded.values.to_pylist(), zip([0, *ends], ends, strict=False), strict=True))
+
+
+def _check_lossless(snapshot: Snapshot, kept: _Kept | None, sound: set[str]) -> Check:
+    check = Check("lossless")
+    if kept is None:
+        check.leave(snapshot.rows("documents"), damage_of(sorted(_KEPT - sound)))
+        return check
+    for document_id, told in kept.documents.items():
+        places = kept.places(document_id)
+        lost = [
+            str(k) for k, text in zip(places.ordinals, places.texts, strict=True) if text is None
+        ]
+        joined = SEPARATOR.join(text for text in places.texts if text is not None)
+        sha256 = hashlib.sha256(joined).hexdigest()
+        if sha256 == told["text_sha256"] and not lost:
+            check.passed += 1
+            continue
+        found = f"no text at {', '.join(lost)}" if lost else sha256
+        check.fail(
+            Failure("text_sha256", document_id, found, str(told["text_sha256"]), FROM_BACKUP)
+        )
+    return check
+
+
+def _check_raw(
+    snapshot: Snapshot, kept: _Kept | None, sound: set[str], report: Report, *, tables_only: bool
+) -> list[Check]:
+    """Check fixity and spans; each raw file is read once."""
+    fixity, spans = Check("fixity"), Check("spans")
+    damaged = sorted((_KEPT | {"sources"}) - sound)
+    if tables_only or kept is None or damaged:
+        reason = _LEFT_OUT if tables_only else damage_of(damaged)
+        fixity.leave(snapshot.rows("sources"), reason)
+        spans.leave(snapshot.rows("occurrences"), reason)
+        return [fixity, spans]
+    rows = snapshot.read("sources", ["uri", "document_id", "run_id"])
+    rows = rows.sort_by([("uri", "ascending"), ("run_id", "ascending")])
+    pending = set(kept.documents)
+    done = 0
+    for uri, versions in _by_uri(rows):
+        raw, sha256 = _check_fixity(uri, versions, kept, fixity)
+        for document_id in versions:
+            told = kept.documents.get(document_id)
+            if told and document_id in pending and told["sha256"] == sha256:
+                pending.discard(document_id)
+                _check_spans(raw, told, uri, kept.places(document_id), spans)
+        done += len(versions)
+        if done % _REPORT_EVERY == 0 or done == rows.num_rows:
+            report("raw", done, rows.num_rows)
+    for document_id in pending:
+        spans.leave(len(kept.places(document_id).ordinals), _NO_RAW)
+    told_of = spans.passed + spans.failed + spans.not_checked
+    spans.leave(snapshot.rows("occurrences") - told_of, _NO_DOCUMENT)
+    return [fixity, spans]
+
+
+def _by_uri(sources: pa.Table) -> Iterator[tuple[str, list[str]]]:
+    """Yield each URI with the documents that stood under it, the earliest first."""
+    columns = (sources.column(name).to_pylist() for name in ("uri", "document_id"))
+    for uri, rows in groupby(zip(*columns, strict=True), key=lambda row: row[0]):
+        yield uri, [document_id for _, document_id in rows]
+
+
+def _check_fixity(
+    uri: str, versions: list[str], kept: _Kept, check: Check
+) -> tuple[bytes, str | None]:
+    """Check each document that stood under a URI against what is there now.
+
+    Returns:
+        What is there now, and its SHA-256; no bytes and None if it is not to be had.
+    """
+    try:
+        raw = _read_uri(uri)
+    except SourceError as error:
+        check.leave(len(versions), f"the file is not to be had ({error.reason})")
+        return b"", None
+    sha256 = hashlib.sha256(raw).hexdigest()
+    told = [kept.documents.get(document_id, {}).get("sha256") for document_id in versions]
+    for number, document_sha256 in enumerate(told):
+        if document_sha256 == sha256:
+            check.passed += 1
+        elif document_sha256 is None:
+            check.leave(1, _NO_DOCUMENT)
+        elif sha256 in told[number + 1 :]:
+            check.leave(1, "the file was replaced since, and read again")
+        else:
+            advice = "the raw file has changed: bring it back, or ingest it again as it is now"
+            found = f"{len(raw)} bytes with SHA-256 {sha256}"
+            check.fail(Failure("raw file", uri, found, f"SHA-256 {document_sha256}", advice))
+    return raw, sha256
+
+
+def _read_uri(uri: str) -> bytes:
+    """Return the bytes at a ``file:`` URI.
+
+    Raises:
+        SourceError: not such a URI, gone, or not to be read.
+    """
+    if not uri.startswith("file://"):
+        raise SourceError("unsupported-format", "not a file: URI")
+    path = os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))
+    if "\0" in path:
+        raise SourceError("not-a-file", "no path holds a zero byte")
+    raw, _ = read_source(FoundFile(path, 0, 0), sys.maxsize - 1)
+    return raw
+
+
+def _check_spans(raw: bytes, told: dict[str, Any], uri: str, places: _Places, check: Check) -> None:
+    """Check that each place of a document gives its text, in bytes and in characters."""
+    document_id, encoding = told["document_id"], told["encoding"]
+    decoded = _decode_whole(raw, encoding, told["characters"])
+    if decoded is None:
+        for ordinal in places.ordinals:
+            expected = f"{told['characters']} characters of {encoding}"
+            place = f"{document_id} at {ordinal}, {uri}"
+            check.fail(Failure("decoded text", place, "another length", expected, FROM_BACKUP))
+        return
+    from_bytes = [_cut_bytes(raw, span[2], span[3], encoding) for span in places.spans]
+    from_chars = [_cut_characters(decoded, span[0], span[1]) for span in places.spans]
+    normalised = iter(_normalise([one for one in (*from_bytes, *from_chars) if one is not None]))
+    by_bytes = [None if one is None else next(normalised) for one in from_bytes]
+    by_chars = [None if one is None else next(normalised) for one in from_chars]
+    for number, text in enumerate(places.texts):
+        start_char, end_char, start_byte, end_byte = places.spans[number]
+        cuts = [("characters", start_char, end_char, by_chars[number])]
+        if (start_byte, end_byte) != (_NO_BYTE, _NO_BYTE):  # else it has no anchor in the raw file
+            cuts.append(("bytes", start_byte, end_byte, by_bytes[number]))
+        wrong = [cut for cut in cuts if text is None or cut[3] != text]
+        if not wrong:
+            check.passed += 1
+            continue
+        unit, start, end, found = wrong[0]
+        place = f"{document_id} at {places.ordinals[number]}, {uri}, {unit} {start}-{end}"
+        check.fail(Failure(f"span in {unit}", place, _told(found), _told(text), FROM_BACKUP))
+
+
+def _decode_whole(raw: bytes, encoding: str, characters: int) -> str | None:
+    """Return a raw file decoded as it was read, without its mark; None if that is not possible.
+
+    Whether there was a mark, or bytes that look like one, is told by the length of the text.
+    """
+    starts = [len(mark) for mark in _MARKS if raw.startswith(mark)]
+    for start in (*starts, 0):
+        try:
+            text = decode_span(raw[start:], encoding)
+        except (ValueError, LookupError):  # not in this encoding, or there is no such encoding
+            continue
+        if len(text) == characters:
+            return text
+    return None
+
+
+def _cut_bytes(raw: bytes, start: int, end: int, encoding: str) -> bytes | None:
+    """Return the text of a span of raw bytes as UTF-8, or None if there is none."""
+    if not 0 <= start <= end <= len(raw):
+        return None
+    try:
+        return decode_span(raw[start:end], encoding).encode()
+    except UnicodeError:
+        return None
+
+
+def _cut_characters(text: str, start: int, end: int) -> bytes | None:
+    """Return a span of decoded text as UTF-8, or None if there is none."""
+    if not 0 <= start <= end <= len(text):
+        return None
+    try:
+        return text[start:end].encode()
+    except UnicodeError:
+        return None
+
+
+def _normalise(pieces: list[bytes]) -> list[bytes]:
+    """Return pieces of text normalised, as ``normalise_text`` does with each."""
+    if not pieces:
+        return []
+    bounds = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
+    buffer = np.frombuffer(b"".join(pieces), dtype=np.uint8)
+    texts = normalise_paragraphs(buffer, bounds[:-1], bounds[1:], character_tables())
+    held = texts.buffer.tobytes()
+    spans = zip(texts.starts.tolist(), texts.ends.tolist(), strict=True)
+    return [held[start:end] for start, end in spans]
+
+
+def _told(text: bytes | None) -> str:
+    return "nothing" if text is None else repr(text.decode("utf-8", "replace")[:80])

@@ -1,0 +1,425 @@
+"""Check what can be checked in the tables of an archive alone: files, keys, references, ids.
+
+A check counts what passed, what failed and what could not be checked, and keeps the first failures
+in full. A table with a file that cannot be read is left out; what needs it is not checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from records.columns import bytes_of
+from records.digest import digest_spans
+from records.ids import DIGEST_BYTES, hex_strings
+from records.schemas import TABLES
+from store.archive import Snapshot
+from store.views import connect_tables, refused
+
+MAX_TOLD = 10
+"""So many failures of a check are told in full; all are counted."""
+
+FROM_BACKUP = "restore the archive from a copy, or ingest its sources into a new one"
+_BATCH_ROWS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One thing that is not as it must be."""
+
+    what: str
+    where: str
+    found: str
+    expected: str
+    next: str
+
+
+@dataclass(slots=True)
+class Check:
+    """What a check has found so far.
+
+    Attributes:
+        name: what is checked.
+        passed, failed, not_checked: counts of files, rows or documents.
+        not_checked_because: how many could not be checked, by reason.
+        failures: the first ``MAX_TOLD``.
+    """
+
+    name: str
+    passed: int = 0
+    failed: int = 0
+    not_checked: int = 0
+    not_checked_because: dict[str, int] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+
+    def fail(self, failure: Failure) -> None:
+        """Count a failure, and keep it if it is among the first."""
+        self.failed += 1
+        if len(self.failures) < MAX_TOLD:
+            self.failures.append(failure)
+
+    def leave(self, count: int, reason: str) -> None:
+        """Count what cannot be checked."""
+        if count:
+            self.not_checked += count
+            self.not_checked_because[reason] = self.not_checked_because.get(reason, 0) + count
+
+
+def check_files(snapshot: Snapshot) -> tuple[Check, set[str]]:
+    """Check every file against the manifest and the schema, and read it to its end.
+
+    Returns:
+        The check, and the tables of which every file can be read and has the schema.
+    """
+    check = Check("files")
+    sound = set(TABLES)
+    refusals = refused(path for name in TABLES for path in snapshot.files(name))
+    for name in TABLES:
+        told = {file["name"]: file for file in snapshot.manifest.files[name]}
+        folder = snapshot.folder / name
+        present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        for file in sorted(present - told.keys()):
+            advice = "remove it: readers of the folder see its rows"
+            check.fail(Failure(name, str(folder / file), "a file", "none: not in manifest", advice))
+        for file, facts in told.items():
+            failure, is_readable = _look_at(
+                folder / file, TABLES[name], facts, refusals.get(folder / file, "")
+            )
+            if failure:
+                check.fail(failure)
+            else:
+                check.passed += 1
+            if not is_readable:
+                sound.discard(name)
+    return check, sound
+
+
+def _look_at(
+    path: Path, schema: pa.Schema, facts: dict[str, Any], refusal: str
+) -> tuple[Failure | None, bool]:
+    """Return the worst that is wrong with a file, and whether its rows can be used.
+
+    Args:
+        path: the file.
+        schema: of its table.
+        facts: what the manifest tells of it.
+        refusal: what DuckDB says of it, which sees damage that pyarrow reads over.
+
+    That a column without nulls has none needs no look: Parquet cannot write them there.
+    """
+    name = path.parent.name
+
+    def fault(what: str, found: object, expected: object) -> Failure:
+        return Failure(f"{what} of {name}", str(path), str(found), str(expected), FROM_BACKUP)
+
+    try:
+        size = path.stat().st_size
+        with pq.ParquetFile(path) as file:
+            wrong = _wrong_columns(file.schema_arrow, schema)
+            rows = sum(_valid_rows(batch) for batch in file.iter_batches(_BATCH_ROWS))
+    except FileNotFoundError:
+        return fault("file", "none", "a Parquet file"), False
+    except (OSError, ValueError, pa.ArrowException) as error:
+        told = str(error).partition("\n")[0]
+        return fault("file", told, "a Parquet file that can be read"), False
+    if refusal:
+        told = refusal.partition("\n")[0]
+        return fault("file", told, "a Parquet file that can be read"), False
+    if wrong:
+        return fault("schema", wrong, "the columns, types and nulls of the table"), False
+    if rows != facts["rows"]:
+        return fault("rows", rows, f"{facts['rows']}, by the manifest"), True
+    if size != facts["bytes"]:
+        return fault("bytes", size, f"{facts['bytes']}, by the manifest"), True
+    return None, True
+
+
+def _valid_rows(batch: pa.RecordBatch) -> int:
+    """Return the rows of a batch, sure that all its values are what their types say."""
+    batch.validate(full=True)
+    return int(batch.num_rows)
+
+
+def _wrong_columns(found: pa.Schema, expected: pa.Schema) -> str:
+    """Return what differs in names, types and nullability, or nothing."""
+    if found.names != expected.names:
+        return f"columns {' '.join(found.names)}"
+    pairs = zip(found, expected, strict=True)
+    return "; ".join(
+        f"{one.name}: {one.type}{', with nulls' if one.nullable else ', without nulls'}"
+        for one, other in pairs
+        if (one.type, one.nullable) != (other.type, other.nullable)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """Something that holds for every row of a table.
+
+    Attributes:
+        table: the rows of this table are counted.
+        others: what else is read.
+        faults: a query for what breaks the rule: two columns, where and what was found.
+    """
+
+    what: str
+    table: str
+    others: tuple[str, ...]
+    faults: str
+    expected: str
+
+
+_TEXTS = """(
+    SELECT paragraph_id AS text_id, text FROM paragraphs
+    UNION ALL SELECT text_id, text FROM variants
+)"""
+_KEPT = ("paragraphs", "variants")
+
+
+def _unique(table: str, key: str) -> _Rule:
+    faults = f"SELECT {key}, count(*) || ' rows' FROM {table} GROUP BY 1 HAVING count(*) > 1"
+    return _Rule(f"{table}.{key}", table, (), faults, "one row")
+
+
+def _refers(table: str, column: str, where: str, *targets: tuple[str, str]) -> _Rule:
+    """Return the rule that each value of a column is a key of one of these tables."""
+    keys = " UNION ALL ".join(f"SELECT {key} AS target FROM {name}" for name, key in targets)
+    faults = f'SELECT {where}, {column} FROM "{table}" ANTI JOIN ({keys}) ON target = {column}'
+    expected = " or ".join(f"{name}.{key}" for name, key in targets)
+    return _Rule(
+        f"{table}.{column}", table, tuple(name for name, _ in targets), faults, f"a {expected}"
+    )
+
+
+_KEYS = [
+    _unique("paragraphs", "paragraph_id"),
+    _unique("variants", "text_id"),
+    _Rule(
+        "variants.text_id",
+        "variants",
+        ("paragraphs",),
+        "SELECT text_id, 'a row of paragraphs too' FROM variants "
+        "SEMI JOIN paragraphs ON paragraphs.paragraph_id = text_id",
+        "a text is a paragraph or a variant",
+    ),
+    _unique("documents", "document_id"),
+    _Rule(
+        "occurrences.ordinal",
+        "documents",
+        ("occurrences",),
+        """
+        SELECT document_id, o.found FROM documents JOIN (
+            SELECT document_id, count(*) AS places, count(DISTINCT ordinal) AS different,
+                min(ordinal) AS first, max(ordinal) AS last,
+                places || ' places, ' || different || ' different ones, from ' || first
+                    || ' to ' || last AS found
+            FROM occurrences GROUP BY 1
+        ) o USING (document_id)
+        WHERE places <> different OR first <> 0 OR last <> paragraphs - 1
+            OR different <> paragraphs
+        """,
+        "each from 0 to documents.paragraphs - 1 once",
+    ),
+]
+_DOCUMENT = ("documents", "document_id")
+_PARAGRAPH = ("paragraphs", "paragraph_id")
+_VARIANT = ("variants", "text_id")
+_REFERENCES = [
+    _refers("occurrences", "document_id", "text_id || ' at ' || ordinal", _DOCUMENT),
+    _refers("occurrences", "text_id", "document_id || ' at ' || ordinal", _PARAGRAPH, _VARIANT),
+    _refers("variants", "paragraph_id", "text_id", _PARAGRAPH),
+    _refers("overlaps", "left_text_id", "'beside ' || right_text_id", _PARAGRAPH, _VARIANT),
+    _refers("overlaps", "right_text_id", "'beside ' || left_text_id", _PARAGRAPH, _VARIANT),
+    _refers("sources", "document_id", "uri", _DOCUMENT),
+    _Rule(
+        "paragraphs.document_id",
+        "paragraphs",
+        ("occurrences",),
+        """
+        SELECT paragraph_id, document_id || ' at ' || ordinal || ', characters ' || start_char
+            || '-' || end_char || ', bytes ' || coalesce(start_byte || '-' || end_byte, 'none')
+        FROM paragraphs p ANTI JOIN occurrences o ON o.document_id = p.document_id
+            AND o.ordinal = p.ordinal AND o.text_id = p.paragraph_id
+            AND o.start_char = p.start_char AND o.end_char = p.end_char
+            AND o.start_byte IS NOT DISTINCT FROM p.start_byte
+            AND o.end_byte IS NOT DISTINCT FROM p.end_byte
+        """,
+        "an occurrence of the same text in the same place",
+    ),
+    _Rule(
+        "paragraphs.uri",
+        "paragraphs",
+        ("sources",),
+        "SELECT paragraph_id, p.uri FROM paragraphs p ANTI JOIN sources s "
+        "ON s.uri = p.uri AND s.document_id = p.document_id",
+        "the uri of a source of the document",
+    ),
+    _Rule(
+        "documents.document_id",
+        "documents",
+        ("sources",),
+        "SELECT document_id, 'no source' FROM documents ANTI JOIN sources USING (document_id)",
+        "a source",
+    ),
+    *(
+        _Rule(
+            f"{table}.{key}",
+            table,
+            ("occurrences",),
+            f"SELECT {key}, 'no occurrence' FROM {table} "
+            f"ANTI JOIN occurrences o ON o.text_id = {table}.{key}",
+            "an occurrence",
+        )
+        for table, key in (_PARAGRAPH, _VARIANT)
+    ),
+    _Rule(
+        "removals.document_id",
+        "removals",
+        ("documents",),
+        "SELECT document_id, 'a row of documents' FROM removals SEMI JOIN documents "
+        "USING (document_id)",
+        "no row: it was removed",
+    ),
+]
+_CONSERVATION = [
+    _Rule(
+        "runs.sources_found",
+        "runs",
+        (),
+        """
+        SELECT run_id, sources_found || ' found, but ' || sources_new || ' new + '
+            || sources_known || ' known + ' || sources_rejected || ' rejected'
+        FROM runs WHERE sources_found <> sources_new + sources_known + sources_rejected
+        """,
+        "found = new + known + rejected",
+    ),
+    _Rule(
+        "documents.paragraphs",
+        "documents",
+        ("occurrences",),
+        """
+        SELECT document_id, coalesce(places, 0) || ' occurrences of ' || paragraphs
+        FROM documents LEFT JOIN (
+            SELECT document_id, count(*) AS places FROM occurrences GROUP BY 1
+        ) USING (document_id)
+        WHERE coalesce(places, 0) <> paragraphs
+        """,
+        "an occurrence for each paragraph",
+    ),
+]
+
+
+def _passage_faults() -> str:
+    """Return the query for overlaps of which a passage is not its span; dangling ones are too."""
+    wrong = {
+        side: f"{side}_start_char < 0 OR {side}_end_char <= {side}_start_char "
+        f"OR {side}_passage IS DISTINCT FROM substring("
+        f"{side[0]}.text, {side}_start_char + 1, {side}_end_char - {side}_start_char)"
+        for side in ("left", "right")
+    }
+    found = ", ".join(
+        f"if({is_wrong}, '{side}: ' || {side}_passage, NULL)" for side, is_wrong in wrong.items()
+    )
+    return f"""
+        SELECT left_text_id || ' at ' || left_start_char || '-' || left_end_char || ' and '
+            || right_text_id || ' at ' || right_start_char || '-' || right_end_char,
+            concat_ws('; ', {found})
+        FROM "overlaps"
+        LEFT JOIN {_TEXTS} l ON l.text_id = left_text_id
+        LEFT JOIN {_TEXTS} r ON r.text_id = right_text_id
+        WHERE {" OR ".join(wrong.values())}
+    """
+
+
+_PASSAGES = [
+    _Rule(
+        "overlaps.left_passage, right_passage",
+        "overlaps",
+        _KEPT,
+        _passage_faults(),
+        "what stands in the texts at these characters",
+    )
+]
+_RULES = {
+    "keys": _KEYS,
+    "references": _REFERENCES,
+    "conservation": _CONSERVATION,
+    "passages": _PASSAGES,
+}
+
+
+def check_rules(snapshot: Snapshot, name: str, sound: set[str]) -> Check:
+    """Check keys, references, conservation or passages.
+
+    Args:
+        snapshot: the version to check.
+        name: which of them.
+        sound: the tables that can be read.
+    """
+    check = Check(name)
+    with connect_tables(snapshot, [table for table in TABLES if table in sound]) as connection:
+        for rule in _RULES[name]:
+            damaged = sorted({rule.table, *rule.others} - sound)
+            if damaged:
+                check.leave(snapshot.rows(rule.table), damage_of(damaged))
+                continue
+            [(rows,)] = connection.execute(f'SELECT count(*) FROM "{rule.table}"').fetchall()
+            faults = f"WITH faults(place, found) AS ({rule.faults})"
+            counted = f"{faults} SELECT place, found, count(*) OVER () FROM faults"
+            told = connection.execute(f"{counted} ORDER BY ALL LIMIT {MAX_TOLD}").fetchall()
+            for place, found, _ in told:
+                check.fail(Failure(rule.what, place, found, rule.expected, FROM_BACKUP))
+            failed = int(told[0][2]) if told else 0
+            check.failed += failed - len(told)
+            check.passed += max(0, rows - failed)
+    return check
+
+
+def damage_of(tables: Iterable[str]) -> str:
+    """Return why something is not checked that needs these tables."""
+    return f"needs {', '.join(tables)}, of which a file is damaged"
+
+
+def check_identity(snapshot: Snapshot, sound: set[str]) -> Check:
+    """Check that each text's id is the digest of the text, and each document's of its SHA-256."""
+    check = Check("identity")
+    for name, key, column, expected in (
+        ("paragraphs", "paragraph_id", "text", "the BLAKE2b-128 of the text"),
+        ("variants", "text_id", "text", "the BLAKE2b-128 of the text"),
+        ("documents", "document_id", "sha256", "the first 32 letters of sha256"),
+    ):
+        if name not in sound:
+            check.leave(snapshot.rows(name), damage_of([name]))
+            continue
+        for path in snapshot.files(name):
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(_BATCH_ROWS, columns=[key, column]):
+                    ids, values = batch.column(key), batch.column(column)
+                    right = _first_letters(values) if name == "documents" else _text_ids(values)
+                    differs = pc.fill_null(pc.not_equal(ids, right), fill_value=True)
+                    for row in np.flatnonzero(differs.to_numpy(zero_copy_only=False)):
+                        held, expected_id = ids[int(row)].as_py(), right[int(row)].as_py()
+                        found = f"{held}, but the content gives {expected_id}"
+                        place = f"{path}, {held}"
+                        check.fail(Failure(f"{name}.{key}", place, found, expected, FROM_BACKUP))
+                    check.passed += len(ids) - int(pc.sum(differs, min_count=0).as_py())
+    return check
+
+
+def _first_letters(values: pa.Array) -> pa.Array:
+    return pc.utf8_slice_codeunits(values, 0, 2 * DIGEST_BYTES)
+
+
+def _text_ids(texts: pa.Array) -> pa.Array:
+    buffer, offsets = bytes_of(texts)
+    bounds = np.array(offsets)  # copied: a kernel is compiled once more for what is read-only
+    held = np.array(buffer[bounds[0] : bounds[-1]])
+    bounds -= bounds[0]
+    return hex_strings(digest_spans(held, bounds[:-1], bounds[1:]))

@@ -1,0 +1,63 @@
+"""Rebuild the normalised text of a document from the tables alone."""
+
+from __future__ import annotations
+
+import hashlib
+
+from records.errors import ContractError, SettingsError
+from store.archive import Snapshot
+from store.find import ambiguous, find_documents
+from store.views import connect
+
+SEPARATOR = "\n\n"
+"""What parts the texts of a document: an empty line."""
+
+_DOCUMENT = "SELECT text_sha256, paragraphs FROM documents WHERE document_id = ?"
+_PLACES = """
+    SELECT o.ordinal, o.text_id, f.text
+    FROM occurrences o LEFT JOIN folds f USING (text_id)
+    WHERE o.document_id = ? ORDER BY o.ordinal
+"""
+
+
+def find_document(snapshot: Snapshot, document: str) -> str:
+    """Return the id of the one document that a name stands for; see ``find_documents``.
+
+    Raises:
+        SettingsError: the name is unknown, or stands for several documents.
+    """
+    found = find_documents(snapshot, [document])
+    if len(found) > 1:
+        raise SettingsError([ambiguous(document, found)])
+    return found[0]
+
+
+def rebuild_document(snapshot: Snapshot, document: str) -> str:
+    """Return the normalised text of a document: its texts in order, joined by an empty line.
+
+    Args:
+        snapshot: the version to read.
+        document: its id, the first 8 letters of it or more, or the URI of one of its sources.
+
+    Raises:
+        SettingsError: the name is unknown, or stands for several documents.
+        ContractError: what is rebuilt is not what was read: the archive is damaged.
+    """
+    document_id = find_document(snapshot, document)
+    with connect(snapshot) as connection:
+        told = connection.execute(_DOCUMENT, [document_id]).fetchall()
+        places = connection.execute(_PLACES, [document_id]).fetchall()
+    advice = "the archive is damaged; palimpsest verify tells all that is wrong"
+    if len(told) != 1:
+        raise ContractError(f"document {document_id}: {len(told)} rows; expected one; {advice}")
+    lost = [f"{ordinal} ({text_id})" for ordinal, text_id, text in places if text is None]
+    if lost:
+        raise ContractError(f"document {document_id}: no text for {', '.join(lost)}; {advice}")
+    text = SEPARATOR.join(text for _, _, text in places)
+    found, expected = hashlib.sha256(text.encode()).hexdigest(), told[0][0]
+    if found != expected:
+        raise ContractError(
+            f"document {document_id}: rebuilt from {len(places)} texts, of {told[0][1]} "
+            f"paragraphs, its SHA-256 is {found}; expected {expected}; {advice}"
+        )
+    return text

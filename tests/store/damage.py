@@ -1,0 +1,66 @@
+"""Copies of archives, and rows in them changed behind the archive's back."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from records.schemas import TABLES
+from store.archive import MANIFEST, Archive
+from store.parquet import write_table
+
+Change = Callable[[pa.Table], pa.Table]
+
+
+def copy_archive(archive: Path, target: Path) -> Path:
+    """Return a copy of an archive that shares no file with it."""
+    place, copied = Archive(archive), Archive(target)
+    copied.path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(place.home, copied.home, symlinks=True)
+    folder = copied.versions / place.snapshot().folder.name
+    copied.path.symlink_to(folder.relative_to(copied.path.parent), target_is_directory=True)
+    return copied.path
+
+
+def rewrite(archive: Path, name: str, change: Change, *, is_told: bool = True) -> Path:
+    """Write a table anew with its rows changed; the manifest tells the new file if ``is_told``."""
+    snapshot = Archive(archive).snapshot()
+    rows = change(snapshot.read(name))
+    first, *others = snapshot.files(name)
+    for path in (first, *others):
+        path.unlink()
+    write_table(rows.cast(TABLES[name]), name, first)
+    if is_told:
+        manifest = json.loads((snapshot.folder / MANIFEST).read_text(encoding="utf-8"))
+        facts = {"name": first.name, "rows": rows.num_rows, "bytes": first.stat().st_size}
+        manifest["files"][name] = [facts]
+        (snapshot.folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    return first
+
+
+def put(column: str, value: Any, row: int = 0) -> Change:
+    """Return the change of one value; a function gets the old value."""
+
+    def change(table: pa.Table) -> pa.Table:
+        values = table.column(column).to_pylist()
+        values[row] = value(values[row]) if callable(value) else value
+        place = table.schema.get_field_index(column)
+        field = table.schema.field(column)
+        return table.set_column(place, field, pa.array(values, field.type))
+
+    return change
+
+
+def double(row: int = 0) -> Change:
+    """Return the change that a row stands there twice."""
+    return lambda table: pa.concat_tables([table, table.slice(row, 1)])
+
+
+def lose(row: int = 0) -> Change:
+    """Return the change that a row is gone."""
+    return lambda table: table.filter(
+        pa.array([at != row % len(table) for at in range(len(table))])
+    )

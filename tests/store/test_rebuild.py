@@ -1,0 +1,114 @@
+"""Documents are found by id, prefix or URI, and rebuilt from the tables alone."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from ingest.discover import uri_of
+from records.errors import ContractError, SettingsError
+from store.archive import Archive, Snapshot
+from store.find import find_documents, uris_of
+from store.rebuild import rebuild_document
+from tests.flows.corpora import ingest, make_paragraph, rebuilt_documents, write_articles
+from tests.store.damage import Change, copy_archive, lose, put, rewrite
+from tests.store.rows import make_row, make_rows, publish
+
+ONE, ALIKE = "0123456789abcdef" * 2, "0123456789abcdff" * 2
+
+
+@pytest.fixture
+def examples_snapshot(examples_archive: Path) -> Snapshot:
+    return Archive(examples_archive).snapshot()
+
+
+@pytest.fixture
+def replaced(tmp_path: Path) -> tuple[Path, str]:
+    """An archive in which two documents stood under one URI, one after the other."""
+    archive, folder = tmp_path / "press", tmp_path / "in"
+    for seed in (1, 2):
+        write_articles(folder, {"a.txt": [make_paragraph(seed)]})
+        ingest(folder, archive)
+    return archive, uri_of(str(folder / "a.txt"))
+
+
+def test_every_document_of_the_examples_is_rebuilt(examples_snapshot: Snapshot) -> None:
+    expected = rebuilt_documents(examples_snapshot)
+    documents = examples_snapshot.read("documents").to_pylist()
+    assert len(documents) == 17
+    for row in documents:
+        text = rebuild_document(examples_snapshot, row["document_id"])
+        assert text == expected[row["document_id"]]
+        assert hashlib.sha256(text.encode()).hexdigest() == row["text_sha256"]
+
+
+def test_document_is_found_by_id_prefix_and_uri(examples_snapshot: Snapshot) -> None:
+    for row in examples_snapshot.read("sources").to_pylist():
+        one = row["document_id"]
+        for name in (one, one[:8], one[:20].upper(), row["uri"]):
+            assert find_documents(examples_snapshot, [name]) == [one]
+        assert row["uri"] in uris_of(examples_snapshot, one)
+
+
+def test_documents_are_given_once_in_the_order_of_their_names(examples_snapshot: Snapshot) -> None:
+    ids = examples_snapshot.read("documents").column("document_id").to_pylist()[:3]
+    names = [ids[2], ids[0][:9], ids[2][:8], ids[1], ids[0]]
+    assert find_documents(examples_snapshot, names) == [ids[2], ids[0], ids[1]]
+    assert find_documents(examples_snapshot, []) == []
+
+
+def test_every_unknown_name_is_told_at_once(examples_snapshot: Snapshot) -> None:
+    one = examples_snapshot.read("documents").column("document_id").to_pylist()[0]
+    names = [one[:7], "ffffffff", one, "file:///none.txt", one + "0", "", "%", "\udcff"]
+    with pytest.raises(SettingsError) as told:
+        find_documents(examples_snapshot, names)
+    assert len(told.value.faults) == len(names) - 1
+    assert all("not in the archive; expected" in fault for fault in told.value.faults)
+
+
+def test_prefix_of_several_ids_is_ambiguous(tmp_path: Path) -> None:
+    rows = {"documents": make_rows("documents", 0, 0)}
+    made = [make_row("documents", 0, document_id=one) for one in (ONE, ALIKE)]
+    rows["documents"] = rows["documents"].from_pylist(made, schema=rows["documents"].schema)
+    snapshot = publish(Archive(tmp_path / "press"), "r1", rows)
+    assert find_documents(snapshot, [ONE[:15]]) == [ONE]
+    with pytest.raises(SettingsError) as told:
+        find_documents(snapshot, [ONE[:14]])
+    [fault] = told.value.faults
+    assert ONE in fault
+    assert ALIKE in fault
+
+
+def test_uri_of_two_documents_gives_both_the_earlier_first(replaced: tuple[Path, str]) -> None:
+    archive, uri = replaced
+    snapshot = Archive(archive).snapshot()
+    rows = sorted(snapshot.read("sources").to_pylist(), key=lambda row: row["run_id"])
+    ids = [row["document_id"] for row in rows]
+    assert len(set(ids)) == 2
+    assert find_documents(snapshot, [uri]) == ids
+    with pytest.raises(SettingsError, match="stands for 2 documents") as told:
+        rebuild_document(snapshot, uri)
+    assert all(one in str(told.value) for one in ids)
+    for seed, one in enumerate(ids, start=1):
+        assert rebuild_document(snapshot, one) == make_paragraph(seed)
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "told"),
+    [
+        ("documents", put("text_sha256", "0" * 64), "expected 0000"),
+        ("paragraphs", put("text", lambda text: text + "!"), "its SHA-256 is"),
+        ("paragraphs", lose(), "no text for"),
+        ("occurrences", lose(), "its SHA-256 is"),
+    ],
+    ids=["digest", "text", "lost text", "lost place"],
+)
+def test_damage_is_an_error_and_no_text(
+    tmp_path: Path, examples_archive: Path, table: str, change: Change, told: str
+) -> None:
+    archive = copy_archive(examples_archive, tmp_path / "press")
+    one = Archive(archive).snapshot().read(table).column("document_id")[0].as_py()
+    rewrite(archive, table, change)
+    with pytest.raises(ContractError, match=told) as error:
+        rebuild_document(Archive(archive).snapshot(), one)
+    assert "palimpsest verify" in str(error.value)
