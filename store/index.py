@@ -387,8 +387,7 @@ def _mark_alike(
             number = np.int64(buckets[entry] & np.uint64(0xFFFFFFFF))
             new = new_prints[starts[number] : ends[number]]
             shared = max(_shared(old, new), _shared(new, old))
-            shorter = len(new) if len(new) < size else size
-            if shared >= min_shared and shared >= min_share * shorter:
+            if shared >= min_shared and shared >= min_share * min(size, np.int64(len(new))):
                 wanted[text] = True
                 break
 
