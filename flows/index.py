@@ -94,7 +94,7 @@ def known_keys(archive: Archive, base: Snapshot | None, settings: Settings) -> I
 
 def enter(texts: Texts, windows: Windows, bands: Sequence[Buckets]) -> Entering:
     """Return new texts as the index looks for them."""
-    prints = windows.shingles.astype(np.uint8)
+    prints = windows.shingles.astype(np.uint16)
     return Entering(texts.digests, windows.texts, windows.starts, windows.ends, prints, bands)
 
 

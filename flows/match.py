@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ from flows.texts import (
     Marked,
     Positions,
     Texts,
+    cut_texts,
     mark,
     merge_texts,
     take_column,
@@ -114,7 +116,7 @@ def lay_out(
         windows, bands = take_windows(parts, came_from)
         entering = enter(texts, windows, sort_bands(bands, pool))
         del bands
-        sharing = index.sharing(entering, settings.sign)
+        sharing = index.sharing(entering, settings.sign, settings.run.workers)
         buckets = entering.bands
         if len(sharing.texts) and base is not None:
             old_texts = load_texts(base, sharing.texts)
@@ -123,7 +125,12 @@ def lay_out(
             all_parts = sum(len(part.words.offsets) - 1 for part in parts)
             old = all_parts + np.arange(len(sharing.texts))
             came_from = np.concatenate((came_from, old))[order]
-            parts = [*parts, mark(old_texts, settings)]
+            parts = [
+                *parts,
+                *pool.map(
+                    partial(mark, settings=settings), cut_texts(old_texts, settings.run.workers)
+                ),
+            ]
             windows, bands = take_windows(parts, came_from)
             buckets = sort_bands(bands, pool)
             del bands

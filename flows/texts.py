@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,6 +79,18 @@ def take_texts(texts: Texts, numbers: Positions) -> Texts:
     """Return the texts with these numbers, ascending."""
     starts, ends = texts.offsets[:-1][numbers], texts.offsets[1:][numbers]
     return Texts(texts.digests[numbers], *take_spans(texts.buffer, starts, ends))
+
+
+def cut_texts(texts: Texts, parts: int) -> list[Texts]:
+    """Return texts in so many parts of about as many bytes, in the same order."""
+    aims = np.arange(1, parts) * (len(texts.buffer) // parts)
+    bounds = [0, *np.searchsorted(texts.offsets, aims).tolist(), len(texts.digests)]
+    cut = []
+    for first, last in pairwise(bounds):
+        offsets = texts.offsets[first : last + 1]
+        buffer = texts.buffer[offsets[0] : offsets[-1]]
+        cut.append(Texts(texts.digests[first:last], buffer, offsets - offsets[0]))
+    return cut
 
 
 def numbers_of(texts: Texts, digests: Bytes) -> Positions:

@@ -25,8 +25,8 @@ from records.schemas import TABLES, conform
 from store.archive import MANIFEST, Archive, Manifest, Snapshot
 from store.parquet import ROW_GROUP_ROWS, read_tables, row_groups, write_batches, write_table
 
-COMPACT_FILE_ROW_GROUPS = 4
-"""Row groups of a file after compaction: what is written again when one of its rows goes."""
+FILE_ROW_GROUPS = 4
+"""The most row groups of a file: what is written again when one of its rows goes."""
 _Files = list[dict[str, Any]]
 """Files of a table as the manifest tells them: name, rows, bytes."""
 _LINK = "next"
@@ -228,21 +228,23 @@ class Writer:
 
     def _build_table(self, name: str, changes: Changes) -> _Files:
         folder = self._folder / name
-        added = [conform(changes.added[name], name)] if name in changes.added else []
-        stay: _Files = []
+        files: _Files = []
+        parts = [conform(changes.added.get(name, TABLES[name].empty_table()), name)]
         for path, file in self._old_files(name):
             kept = self._kept_rows(path, name, changes)
             if kept is not None:
-                added.append(kept)
+                parts.append(kept)
             elif file["rows"]:
                 _link(path, folder / path.name)
-                stay.append(file)
-        rows = pa.concat_tables([*added, TABLES[name].empty_table()])
-        if rows.num_rows or not stay:  # an empty table has one empty file, so that globs match
-            path = folder / f"{self.run_id}.parquet"
+                files.append(file)
+        parts = [part for part in parts if part.num_rows]
+        if not parts and not files:  # an empty table has one empty file, so that globs match
+            parts = [TABLES[name].empty_table()]
+        for number, rows in enumerate(_cut(parts)):  # what is rewritten stays in a file of its own
+            path = folder / f"{self.run_id}-{number:04d}.parquet"
             write_table(rows, name, path)
-            stay.append(_described(path))
-        return sorted(stay, key=lambda file: str(file["name"]))
+            files.append(_described(path))
+        return sorted(files, key=lambda file: str(file["name"]))
 
     def _old_files(self, name: str) -> list[tuple[Path, dict[str, Any]]]:
         """Return the files of a table in the version before, with what its manifest tells."""
@@ -283,10 +285,18 @@ class Writer:
         sync_folder(self.archive.path.parent)
 
 
+def _cut(tables: Sequence[pa.Table]) -> Iterator[pa.Table]:
+    """Return tables, the long ones in parts of as many rows as a file has at most."""
+    most = ROW_GROUP_ROWS * FILE_ROW_GROUPS
+    for table in tables:
+        for first in range(0, max(1, table.num_rows), most):
+            yield table.slice(first, most)
+
+
 def _in_files(tables: Iterator[pa.Table]) -> Iterator[tuple[int, Iterator[pa.Table]]]:
     """Return tables in full row groups, by the number of the file that they go to."""
     full = enumerate(_in_row_groups(tables))
-    for number, group in groupby(full, key=lambda one: one[0] // COMPACT_FILE_ROW_GROUPS):
+    for number, group in groupby(full, key=lambda one: one[0] // FILE_ROW_GROUPS):
         yield number, (table for _, table in group)
 
 

@@ -8,6 +8,8 @@ so that only texts that may share a passage are read from the tables.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +19,7 @@ import numpy.typing as npt
 from records.columns import Bytes, Positions, distinct, halves_of, head_limit, places_of
 from records.compiled import inlined, kernel
 from records.settings import SignSettings
-from store.segments import Buckets, Numbers, Segment, empty_keys, open_segment, size_bytes
+from store.segments import Buckets, Numbers, Prints, Segment, empty_keys, open_segment, size_bytes
 
 _TIER_BITS = 2
 """Segments are of a size if their bytes agree in so many bits' worth of magnitude."""
@@ -35,7 +37,7 @@ class Entering(NamedTuple):
         texts: uint8, shape (texts, 16), sorted.
         window_texts: int64, shape (windows,), ascending.
         starts, ends: int64, shape (windows,), in ``prints``.
-        prints: uint8.
+        prints: uint16.
         bands: for each band uint64, sorted: the hash above, the number of the window below.
     """
 
@@ -43,7 +45,7 @@ class Entering(NamedTuple):
     window_texts: Positions
     starts: Positions
     ends: Positions
-    prints: Bytes
+    prints: Prints
     bands: Sequence[Buckets]
 
 
@@ -89,16 +91,15 @@ class Index:
             found |= places_of(getattr(segment, kind), keys) >= 0
         return found
 
-    def sharing(self, entering: Entering, settings: SignSettings) -> Sharing:
+    def sharing(self, entering: Entering, settings: SignSettings, workers: int = 1) -> Sharing:
         """Return the known texts that must be at hand to pair the new ones."""
         if not self._signed:
             no_crowd = np.empty(0, np.uint32), np.empty(0, np.int64)
             return Sharing(empty_keys(), [no_crowd for _ in entering.bands])
         wanted = [np.zeros(len(one.texts), dtype=np.bool_) for one in self._signed]
-        crowds = [
-            self._share_band(entering, band, settings, wanted)
-            for band in range(len(entering.bands))
-        ]
+        with ThreadPoolExecutor(workers) as pool:  # what is marked twice is marked
+            share = partial(self._share_band, entering, settings=settings, wanted=wanted)
+            crowds = list(pool.map(share, range(len(entering.bands))))
         held = [one.texts[flags] for one, flags in zip(self._signed, wanted, strict=True)]
         return Sharing(_sorted_keys(held), crowds)
 
@@ -118,7 +119,7 @@ class Index:
             asked = distinct(hashes[mine])
             found = self._find(int(band), asked, _ALL)
             counts = _texts_in(found)
-            limits = _head_limits(counts, settings)
+            limits = _limits_of(counts, settings.crowd_texts, settings.crowd_heads)
             firsts = _first_texts(self._signed, found, len(asked))
             place = np.searchsorted(asked, hashes[mine])
             upper, lower = halves_of(texts[mine])
@@ -149,6 +150,29 @@ class Index:
         old_texts = _texts_in(found)
         is_crowd = old_texts > settings.crowd_texts
         is_plain = old_texts + new_texts <= settings.crowd_texts
+        stops = np.where(is_plain, firsts[1:], firsts[:-1])
+        self._mark_alike(entering, buckets, found, firsts[:-1], stops, settings, wanted)
+        becomes_crowd = ~is_plain & ~is_crowd
+        for segment, one, flags in zip(self._signed, found, wanted, strict=True):
+            flags[segment.window_texts[one.window[becomes_crowd[one.bucket]]]] = True
+        if not is_crowd.any():
+            return hashes[is_crowd], old_texts[is_crowd]
+        found = self._find(band, hashes[is_crowd], _ALL)
+        entries = firsts[:-1][is_crowd], firsts[1:][is_crowd]
+        self._mark_crowds(entering, buckets, found, entries, new_texts[is_crowd], settings, wanted)
+        return hashes[is_crowd], _texts_in(found)
+
+    def _mark_alike(
+        self,
+        entering: Entering,
+        buckets: Buckets,
+        found: list[_Found],
+        firsts: Positions,
+        stops: Positions,
+        settings: SignSettings,
+        wanted: list[npt.NDArray[np.bool_]],
+    ) -> None:
+        """Mark what was found with prints much as those of new entries from first to stop."""
         for segment, one, flags in zip(self._signed, found, wanted, strict=True):
             _mark_alike(
                 one.bucket,
@@ -157,8 +181,8 @@ class Index:
                 segment.window_starts,
                 segment.window_sizes,
                 segment.prints,
-                is_plain,
                 firsts,
+                stops,
                 buckets,
                 entering.starts,
                 entering.ends,
@@ -167,47 +191,51 @@ class Index:
                 settings.min_shared_share,
                 flags,
             )
-            becomes_crowd = (~is_plain & ~is_crowd)[one.bucket]
-            flags[segment.window_texts[one.window[becomes_crowd]]] = True
-        if not is_crowd.any():
-            return hashes[is_crowd], old_texts[is_crowd]
-        first_window = (buckets[firsts[:-1]] & _LOW).astype(np.int64)[is_crowd]
-        least = entering.texts[entering.window_texts[first_window]]
-        found = self._find(band, hashes[is_crowd], _ALL)
-        self._mark_heads(found, new_texts[is_crowd], least, settings, wanted)
-        return hashes[is_crowd], _texts_in(found)
 
-    def _mark_heads(
+    def _mark_crowds(
         self,
+        entering: Entering,
+        buckets: Buckets,
         found: list[_Found],
+        entries: tuple[Positions, Positions],
         new_texts: Positions,
-        least: Bytes,
         settings: SignSettings,
         wanted: list[npt.NDArray[np.bool_]],
     ) -> None:
-        """Mark the heads of crowds, and all of those whose heads change.
+        """Mark the heads of crowds, what is like a new head, and all of it if old heads go.
 
         Args:
-            found: all that is in them.
+            entering: the new texts.
+            buckets: their entries in this band.
+            found: all that is in the crowds.
+            entries: where the new entries of each crowd begin and end.
             new_texts: shape (crowds,): how many new texts come to each.
-            least: uint8, shape (crowds, 16): the new text of each that sorts first.
             settings: limits of crowds.
             wanted: what is marked.
         """
         counts = _texts_in(found)
-        before = _head_limits(counts, settings)
-        after = _head_limits(counts + new_texts, settings)
-        firsts = _first_texts(self._signed, found, len(counts))
-        upper, lower = halves_of(least)
-        changes = (before != after) | (upper < after)
-        changes |= _is_before(upper, lower, firsts.upper, firsts.lower)
+        before = _limits_of(counts, settings.crowd_texts, settings.crowd_heads)
+        after = _limits_of(counts + new_texts, settings.crowd_texts, settings.crowd_heads)
+        window = (buckets & _LOW).astype(np.int64)
+        new_upper, new_lower = halves_of(entering.texts)
+        first = entering.window_texts[window[entries[0]]]
+        old_firsts = _first_texts(self._signed, found, len(counts))
+        moves = _is_before(new_upper[first], new_lower[first], old_firsts.upper, old_firsts.lower)
+        loses = (before != after) | (moves & (old_firsts.upper >= after))
+        upper = new_upper[entering.window_texts[window]]
+        heads = [
+            begin + np.searchsorted(upper[begin:end], limit)
+            for begin, end, limit in zip(*entries, after, strict=True)
+        ]
+        stops = np.where(moves & (new_upper[first] >= after), entries[1], heads)
+        self._mark_alike(entering, buckets, found, entries[0], stops, settings, wanted)
         for number, (segment, one, flags) in enumerate(
             zip(self._signed, found, wanted, strict=True)
         ):
             text = segment.window_texts[one.window].astype(np.int64)
             is_head = halves_of(segment.texts[text])[0] < before[one.bucket]
-            flags[text[is_head | changes[one.bucket]]] = True
-            flags[firsts.text[firsts.segment == number]] = True
+            flags[text[is_head | loses[one.bucket]]] = True
+            flags[old_firsts.text[old_firsts.segment == number]] = True
 
 
 class _Found(NamedTuple):
@@ -238,13 +266,9 @@ def _is_before(
     return is_before
 
 
-def _head_limits(texts: Positions, settings: SignSettings) -> Buckets:
-    """Return the limit of heads for crowds of so many texts; of no use for smaller buckets."""
-    return _limits_of(texts, settings.crowd_texts, settings.crowd_heads)
-
-
 @kernel
 def _limits_of(texts: Positions, crowd_texts: int, crowd_heads: int) -> Buckets:
+    """Return the limit of heads for crowds of so many texts; of no use for smaller buckets."""
     limits = np.empty(len(texts), dtype=np.uint64)
     for k in range(len(texts)):
         limits[k] = head_limit(texts[k], crowd_texts, crowd_heads)
@@ -363,13 +387,13 @@ def _mark_alike(
     window_texts: Numbers,
     window_starts: Numbers,
     window_sizes: npt.NDArray[np.uint16],
-    prints: Bytes,
-    is_plain: npt.NDArray[np.bool_],
+    prints: Prints,
     firsts: Positions,
+    stops: Positions,
     buckets: Buckets,
     starts: Positions,
     ends: Positions,
-    new_prints: Bytes,
+    new_prints: Prints,
     min_shared: int,
     min_share: float,
     wanted: npt.NDArray[np.bool_],
@@ -378,12 +402,12 @@ def _mark_alike(
     for k in range(len(which)):
         bucket, window = which[k], windows[k]
         text = window_texts[window]
-        if not is_plain[bucket] or wanted[text]:
+        if wanted[text]:
             continue
         begin = np.int64(window_starts[window])
         size = np.int64(window_sizes[window])
         old = prints[begin : begin + size]
-        for entry in range(firsts[bucket], firsts[bucket + 1]):
+        for entry in range(firsts[bucket], stops[bucket]):
             number = np.int64(buckets[entry] & np.uint64(0xFFFFFFFF))
             new = new_prints[starts[number] : ends[number]]
             shared = max(_shared(old, new), _shared(new, old))
@@ -393,7 +417,7 @@ def _mark_alike(
 
 
 @inlined
-def _shared(left: Bytes, right: Bytes) -> np.int64:
+def _shared(left: Prints, right: Prints) -> np.int64:
     """Return how many prints of the left window stand in the right one."""
     shared = np.int64(0)
     for i in range(len(left)):

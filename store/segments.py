@@ -27,6 +27,7 @@ from records.errors import ContractError
 
 Buckets = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.uint32]
+Prints = npt.NDArray[np.uint16]
 
 HASH_BITS = 28
 _FACTS = "segment.json"
@@ -44,7 +45,7 @@ class Segment(NamedTuple):
         window_texts: uint32, shape (windows,), ascending: the text that a window is of.
         window_starts: uint32, shape (windows,): where it begins in ``prints``.
         window_sizes: uint16, shape (windows,), in shingles.
-        prints: uint8, the lowest byte of each shingle: enough to rule most windows out.
+        prints: uint16, the lower half of each shingle: enough to rule nearly all windows out.
         slots: uint32, shape (bands, slots + 1): where the entries of a slot begin.
         entries: uint32, shape (bands, windows), sorted by hash and by window.
     """
@@ -55,7 +56,7 @@ class Segment(NamedTuple):
     window_texts: Numbers
     window_starts: Numbers
     window_sizes: npt.NDArray[np.uint16]
-    prints: Bytes
+    prints: Prints
     slots: Numbers
     entries: Numbers
 
@@ -85,7 +86,7 @@ def empty_keys() -> Bytes:
 def keys_only(documents: Bytes, sources: Bytes) -> Segment:
     """Return a segment of documents and sources, without texts."""
     numbers = np.empty(0, np.uint32)
-    prints, packed = np.empty(0, np.uint8), np.empty((0, 0), np.uint32)
+    prints, packed = np.empty(0, np.uint16), np.empty((0, 0), np.uint32)
     sizes = np.empty(0, np.uint16)
     return Segment(
         empty_keys(), documents, sources, numbers, numbers, sizes, prints, packed, packed
@@ -256,7 +257,7 @@ def _merged_keys(parts: Sequence[Bytes], gone: Bytes | None) -> tuple[Bytes, lis
 
 def _merged_prints(
     segments: Sequence[Segment], owner: Positions, order: Positions
-) -> tuple[Numbers, npt.NDArray[np.uint16], Bytes]:
+) -> tuple[Numbers, npt.NDArray[np.uint16], Prints]:
     """Return where windows begin, their sizes, and the prints of the texts in their new order."""
     shifts = np.cumsum([0, *(len(one.prints) for one in segments)])
     none = np.empty(0, np.int64)
@@ -272,7 +273,7 @@ def _merged_prints(
     firsts = np.flatnonzero(is_first)
     lasts = np.append(firsts[1:], len(texts))[: len(firsts)] - 1
     prints, offsets = take_spans(
-        np.concatenate([np.empty(0, np.uint8), *(one.prints for one in segments)]),
+        np.concatenate([np.empty(0, np.uint16), *(one.prints for one in segments)]),
         starts[firsts],
         starts[lasts] + sizes[lasts],
     )
