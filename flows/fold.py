@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +19,11 @@ import pyarrow.compute as pc
 from dedup.alignment import align_pairs, rank_words
 from dedup.clusters import aligned_words, first_occurrences, join_clusters
 from dedup.words import find_words
-from flows.match import Matched
+from flows.match import Matched, load_texts
 from flows.news import News
 from flows.overlaps import staged_overlaps
-from flows.texts import Bytes, Positions, Texts, merge_texts, numbers_of, take_texts, texts_of
-from records.columns import digests_of, distinct
+from flows.texts import Bytes, Positions, Texts, merge_texts, numbers_of, take_texts
+from records.columns import digests_of, distinct, places_of, sortable
 from records.errors import ContractError
 from records.ids import hex_strings
 from records.settings import AlignSettings
@@ -32,6 +32,11 @@ from store.segments import empty_keys
 from store.views import connect
 
 _NO_DATE = np.iinfo(np.int64).max
+_TOLD_APART = {
+    "paragraphs": ["paragraph_id", "document_id", "ordinal", "uri"],
+    "variants": ["text_id", "paragraph_id"],
+}
+"""By table the columns that tell whether a row is still right; the first one is its key."""
 _SPANS = ["start_char", "end_char", "start_byte", "end_byte"]
 
 
@@ -86,18 +91,22 @@ def fold(
 ) -> Folded:
     """Make the rows of a run from what was staged, and tell the rows that go."""
     touched = _touched_texts(matched, news, gone, base)
-    members, words, is_new = _members(matched, touched)
+    members = _members(matched, touched)
     cluster = _clusters(members, matched, touched)
     witnesses = _witnesses(members, news, touched)
     firsts = _first_of_clusters(witnesses, cluster)
     representative = np.empty(len(cluster), dtype=np.int64)  # by cluster
     chosen = witnesses.number[firsts]
     representative[cluster[chosen]] = chosen
-    paragraphs = _paragraph_rows(members, words, witnesses.rows.take(pa.array(firsts)), chosen)
     folded = np.flatnonzero(representative[cluster] != np.arange(len(cluster)))
-    variants = _variant_rows(members, folded, representative[cluster[folded]], settings)
-    _check(news, paragraphs, variants, members)
-    added, withdrawn = _changed(paragraphs, variants, touched)
+    _check(news, len(chosen) + len(folded), members)
+    changes = _changes(members, witnesses, firsts, folded, representative[cluster[folded]], touched)
+    texts = _texts_of(members, witnesses.number[changes.firsts], changes, matched, base)
+    added = {
+        "paragraphs": _paragraph_rows(members, witnesses, changes.firsts, texts),
+        "variants": _variant_rows(members, changes.folded, changes.into, texts, settings),
+    }
+    withdrawn = dict(changes.withdrawn)
     added |= {"documents": news.documents, "occurrences": news.occurrences}
     added |= {"sources": news.sources, "overlaps": staged_overlaps(folder)}
     if touched is not None and touched.lost_overlaps.num_rows:
@@ -110,7 +119,7 @@ def fold(
         withdrawn,
         news.documents.num_rows,
         news.occurrences.num_rows,
-        int(is_new[folded].sum()),
+        int(members.is_new[folded].sum()),
     )
 
 
@@ -119,7 +128,7 @@ class _Touched:
     """Rows of the archive that the run may change, without what goes.
 
     Attributes:
-        folds, paragraphs, variants: of all clusters that the run may change.
+        folds, paragraphs, variants: of all clusters that the run may change, without their texts.
         witnesses: occurrences of their texts that stay.
         uris: the first URI of each document in ``witnesses`` that stays.
         near: pairs of near-duplicates among the texts; None if no such pair goes, and ``folds``
@@ -181,7 +190,7 @@ def _touched_texts(
                 UNION ALL SELECT o.text_id FROM occurrences o SEMI JOIN moved USING (document_id)
             );
             CREATE TEMP TABLE touched AS
-            SELECT * FROM folds SEMI JOIN clusters USING (paragraph_id)
+            SELECT text_id, paragraph_id, words FROM folds SEMI JOIN clusters USING (paragraph_id)
                 ANTI JOIN gone_texts USING (text_id);
             CREATE TEMP TABLE witnessed AS
             SELECT o.*, d.title, d.published_at, d.language
@@ -195,13 +204,16 @@ def _touched_texts(
         uris = """SELECT document_id, min(uri) AS uri FROM sources
             SEMI JOIN witnessed USING (document_id) GROUP BY ALL"""
 
+        of_clusters = "SEMI JOIN clusters USING (paragraph_id)"
+        kept = {name: ", ".join(columns) for name, columns in _TOLD_APART.items()}
+
         def rows(query: str) -> pa.Table:
             return connection.sql(query).to_arrow_table()
 
         return _Touched(
             rows("FROM touched"),
-            rows("FROM paragraphs SEMI JOIN clusters USING (paragraph_id)"),
-            rows("FROM variants SEMI JOIN clusters USING (paragraph_id)"),
+            rows(f"SELECT {kept['paragraphs']} FROM paragraphs {of_clusters}"),
+            rows(f"SELECT {kept['variants']} FROM variants {of_clusters}"),
             rows("FROM witnessed"),
             rows(uris),
             rows(near) if breaks else None,
@@ -230,35 +242,46 @@ def _lost_overlaps(connection: Any, gone: Gone) -> tuple[pa.Table, bool]:
     return lost, count.as_py() > 0
 
 
-def _members(
-    matched: Matched, touched: _Touched | None
-) -> tuple[Texts, npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
-    """Return all texts whose cluster the run decides, their words, and which of them are new."""
+class _Members(NamedTuple):
+    """Texts whose cluster the run decides.
+
+    Attributes:
+        digests: uint8, shape (members, 16), sorted.
+        words: int32, how many words each has.
+        is_new: bool.
+    """
+
+    digests: Bytes
+    words: npt.NDArray[np.int32]
+    is_new: npt.NDArray[np.bool_]
+
+
+def _members(matched: Matched, touched: _Touched | None) -> _Members:
     new = np.flatnonzero(matched.is_new)
-    sizes = np.diff(matched.words.offsets)[new].astype(np.int32)
+    digests = matched.texts.digests[new]
+    words = np.diff(matched.words.offsets)[new].astype(np.int32)
     if touched is None:
-        return matched.texts, sizes, matched.is_new
-    folds = touched.folds.sort_by("text_id")  # as digests sort
-    old = texts_of(folds.column("text_id"), folds.column("text"))
-    texts, came_from = merge_texts([take_texts(matched.texts, new), old])
-    sizes = np.concatenate((sizes, folds.column("words").to_numpy()))
-    return texts, sizes[came_from], came_from < len(new)
+        return _Members(digests, words, np.ones(len(new), dtype=np.bool_))
+    digests = np.concatenate((digests, digests_of(touched.folds.column("text_id"))))
+    words = np.concatenate((words, touched.folds.column("words").to_numpy()))
+    order = np.argsort(sortable(digests))
+    return _Members(digests[order], words[order], order < len(new))
 
 
-def _clusters(members: Texts, matched: Matched, touched: _Touched | None) -> Positions:
+def _clusters(members: _Members, matched: Matched, touched: _Touched | None) -> Positions:
     """Return the cluster of each member: the least member of it."""
-    number = numbers_of(members, matched.texts.digests)
+    number = places_of(members.digests, matched.texts.digests)
     left, right = number[matched.left], number[matched.right]
     if touched is not None:
         near = touched.near
         if near is None:
             near = touched.folds.select(["text_id", "paragraph_id"])
-        sides = [numbers_of(members, digests_of(column)) for column in near.columns]
+        sides = [places_of(members.digests, digests_of(column)) for column in near.columns]
         left, right = np.concatenate((left, sides[0])), np.concatenate((right, sides[1]))
     return join_clusters(len(members.digests), left, right)
 
 
-def _witnesses(members: Texts, news: News, touched: _Touched | None) -> _Witnesses:
+def _witnesses(members: _Members, news: News, touched: _Touched | None) -> _Witnesses:
     facts = news.documents.select(["document_id", "title", "published_at", "language"])
     place = pc.index_in(
         news.occurrences.column("document_id"),
@@ -282,7 +305,7 @@ def _witnesses(members: Texts, news: News, touched: _Touched | None) -> _Witness
     rank = of_document.to_numpy().astype(np.int64) << 32 | ordinal
     published = pc.fill_null(rows.column("published_at").cast(pa.int64()), int(_NO_DATE))
     rows = rows.append_column("uri", ranked.column("uri_min").take(of_document))
-    number = numbers_of(members, digests_of(rows.column("text_id")))
+    number = places_of(members.digests, digests_of(rows.column("text_id")))
     return _Witnesses(rows, number, published.to_numpy(), rank)
 
 
@@ -294,61 +317,50 @@ def _first_of_clusters(witnesses: _Witnesses, cluster: Positions) -> Positions:
     return firsts[np.argsort(witnesses.rank[firsts])]
 
 
-def _paragraph_rows(
-    members: Texts, words: npt.NDArray[np.int32], rows: pa.Table, chosen: Positions
-) -> pa.Table:
-    """Return the rows of paragraphs, without ``run_id``."""
-    columns: dict[str, Any] = {
-        "paragraph_id": hex_strings(members.digests[chosen]),
-        "text": members.strings(chosen),
-        "words": words[chosen],
-    }
-    for name in ("language", "document_id", "uri", "title", "published_at", "ordinal", *_SPANS):
-        columns[name] = rows.column(name)
-    return pa.table(columns)
+class _Changes(NamedTuple):
+    """Which rows of paragraphs and variants are to be written, and which go.
+
+    Attributes:
+        firsts: numbers of the witnesses that rows of paragraphs are made of.
+        folded, into: numbers of the members that rows of variants are made of.
+        withdrawn: by table, keys of rows that are in the archive and not right any more.
+    """
+
+    firsts: Positions
+    folded: Positions
+    into: Positions
+    withdrawn: dict[str, pa.Table]
 
 
-def _variant_rows(
-    members: Texts, folded: Positions, into: Positions, settings: AlignSettings
-) -> pa.Table:
-    """Return the rows of variants, without ``run_id``; each is aligned with its paragraph."""
-    concerned, numbers = np.unique(np.concatenate((folded, into)), return_inverse=True)
-    starts, ends = members.offsets[:-1][concerned], members.offsets[1:][concerned]
-    words = find_words(members.buffer, starts, ends)
-    left, right = numbers[: len(folded)], numbers[len(folded) :]
-    passages = align_pairs(words, rank_words(words, settings), left, right, settings)
-    matched = aligned_words(passages, len(folded))
-    sizes = np.diff(words.offsets)
-    together = sizes[left] + sizes[right] - matched
-    columns: dict[str, Any] = {
-        "text_id": hex_strings(members.digests[folded]),
-        "paragraph_id": hex_strings(members.digests[into]),
-        "text": members.strings(folded),
-        "words": sizes[left].astype(np.int32),
-        "matched_words": matched.astype(np.int32),
-        "resemblance": (matched / np.maximum(1, together)).astype(np.float32),
-    }
-    return pa.table(columns)
-
-
-def _changed(
-    paragraphs: pa.Table, variants: pa.Table, touched: _Touched | None
-) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
-    """Return the rows that are not in the archive yet, and the keys of those that go."""
+def _changes(
+    members: _Members,
+    witnesses: _Witnesses,
+    firsts: Positions,
+    folded: Positions,
+    into: Positions,
+    touched: _Touched | None,
+) -> _Changes:
+    """Tell the rows that the archive does not have just so."""
     if touched is None:
-        return {"paragraphs": paragraphs, "variants": variants}, {}
-    added, withdrawn = {}, {}
-    for name, rows, old, key, alike in (
-        ("paragraphs", paragraphs, touched.paragraphs, "paragraph_id",
-         ["paragraph_id", "document_id", "ordinal", "uri"]),
-        ("variants", variants, touched.variants, "text_id", ["text_id", "paragraph_id"]),
-    ):  # fmt: skip
-        new_keys, old_keys = _row_keys(rows, alike), _row_keys(old, alike)
-        added[name] = rows.filter(pc.invert(pc.is_in(new_keys, value_set=old_keys)))
+        return _Changes(firsts, folded, into, {})
+    chosen = witnesses.rows.take(pa.array(firsts))
+    ids = hex_strings(members.digests)
+    right = {
+        "paragraphs": chosen.append_column("paragraph_id", ids.take(witnesses.number[firsts])),
+        "variants": pa.table({"text_id": ids.take(folded), "paragraph_id": ids.take(into)}),
+    }
+    is_missing, withdrawn = {}, {}
+    for name, old in (("paragraphs", touched.paragraphs), ("variants", touched.variants)):
+        names = _TOLD_APART[name]
+        new_keys, old_keys = _row_keys(right[name], names), _row_keys(old, names)
+        is_missing[name] = pc.invert(pc.is_in(new_keys, value_set=old_keys)).to_numpy(
+            zero_copy_only=False
+        )
         gone = old.filter(pc.invert(pc.is_in(old_keys, value_set=new_keys)))
         if gone.num_rows:
-            withdrawn[name] = gone.select([key])
-    return added, withdrawn
+            withdrawn[name] = gone.select(names[:1])
+    missing = is_missing["variants"]
+    return _Changes(firsts[is_missing["paragraphs"]], folded[missing], into[missing], withdrawn)
 
 
 def _row_keys(rows: pa.Table, names: list[str]) -> pa.Array:
@@ -357,7 +369,62 @@ def _row_keys(rows: pa.Table, names: list[str]) -> pa.Array:
     return keys.combine_chunks()
 
 
-def _check(news: News, paragraphs: pa.Table, variants: pa.Table, members: Texts) -> None:
+def _texts_of(
+    members: _Members,
+    chosen: Positions,
+    changes: _Changes,
+    matched: Matched,
+    base: Snapshot | None,
+) -> Texts:
+    """Return the texts of the rows to be written, from this run or else from the archive."""
+    wanted = members.digests[distinct(np.concatenate((chosen, changes.folded, changes.into)))]
+    place = places_of(matched.texts.digests, wanted)
+    texts = take_texts(matched.texts, place[place >= 0])
+    if base is None or (place >= 0).all():
+        return texts
+    return merge_texts([texts, load_texts(base, wanted[place < 0])])[0]
+
+
+def _paragraph_rows(
+    members: _Members, witnesses: _Witnesses, firsts: Positions, texts: Texts
+) -> pa.Table:
+    """Return rows of paragraphs, without ``run_id``."""
+    chosen = witnesses.number[firsts]
+    rows = witnesses.rows.take(pa.array(firsts))
+    columns: dict[str, Any] = {
+        "paragraph_id": hex_strings(members.digests[chosen]),
+        "text": texts.strings(numbers_of(texts, members.digests[chosen])),
+        "words": members.words[chosen],
+    }
+    for name in ("language", "document_id", "uri", "title", "published_at", "ordinal", *_SPANS):
+        columns[name] = rows.column(name)
+    return pa.table(columns)
+
+
+def _variant_rows(
+    members: _Members, folded: Positions, into: Positions, texts: Texts, settings: AlignSettings
+) -> pa.Table:
+    """Return rows of variants, without ``run_id``; each is aligned with its paragraph."""
+    concerned, numbers = np.unique(np.concatenate((folded, into)), return_inverse=True)
+    place = numbers_of(texts, members.digests[concerned])
+    words = find_words(texts.buffer, texts.offsets[:-1][place], texts.offsets[1:][place])
+    left, right = numbers[: len(folded)], numbers[len(folded) :]
+    passages = align_pairs(words, rank_words(words, settings), left, right, settings)
+    matched = aligned_words(passages, len(folded))
+    sizes = np.diff(words.offsets)
+    together = sizes[left] + sizes[right] - matched
+    columns: dict[str, Any] = {
+        "text_id": hex_strings(members.digests[folded]),
+        "paragraph_id": hex_strings(members.digests[into]),
+        "text": texts.strings(place[left]),
+        "words": sizes[left].astype(np.int32),
+        "matched_words": matched.astype(np.int32),
+        "resemblance": (matched / np.maximum(1, together)).astype(np.float32),
+    }
+    return pa.table(columns)
+
+
+def _check(news: News, kept: int, members: _Members) -> None:
     """Check conservation: every paragraph has an occurrence, every text a row that keeps it.
 
     Raises:
@@ -369,7 +436,6 @@ def _check(news: News, paragraphs: pa.Table, variants: pa.Table, members: Texts)
             f"occurrences: {news.occurrences.num_rows} rows; expected {expected}, as many as the "
             "documents have paragraphs"
         )
-    kept = paragraphs.num_rows + variants.num_rows
     if kept != len(members.digests):
         raise ContractError(
             f"paragraphs and variants: {kept} rows; expected {len(members.digests)}, one a text"
