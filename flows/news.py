@@ -20,6 +20,7 @@ from records.ids import source_key
 from records.schemas import TABLES
 from store.archive import Snapshot
 from store.index import Index
+from store.segments import empty_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,15 @@ class News:
     known: int
     source_keys: Bytes
     document_keys: Bytes
+
+    @classmethod
+    def nothing(cls) -> News:
+        """Return that nothing is new."""
+        documents, occurrences, sources, rejects = (
+            TABLES[name].empty_table().select([c for c in TABLES[name].names if c != "run_id"])
+            for name in ("documents", "occurrences", "sources", "rejects")
+        )
+        return cls(documents, occurrences, sources, rejects, 0, empty_keys(), empty_keys())
 
     def text_digests(self) -> Bytes:
         """Return the digests of the texts in the new documents, sorted."""

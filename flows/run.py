@@ -164,7 +164,8 @@ def run_ingest(
             unseen = _unseen(rejects, writer.base)
             if not unseen.num_rows and not (matching and matching.news.sources.num_rows):
                 return _timed(summary, started)
-            run = _run_row(summary, settings, started_at, flow_run_id, matching)
+            texts_new = matching.texts_new if matching else 0
+            run = run_row(summary, settings, started_at, flow_run_id, texts_new)
             published = writer.commit(_changes(run_id, sealed, unseen, run, matching))
             clear_unpublished(place, published)
             report("commit", 1, 1)
@@ -323,13 +324,14 @@ def _timed(summary: RunSummary, started: float, version: int | None = None) -> R
     return RunSummary(**values)
 
 
-def _run_row(
+def run_row(
     summary: RunSummary,
     settings: Settings,
     started_at: datetime,
     flow_run_id: str | None,
-    matching: _Matching | None,
+    texts_new: int,
 ) -> pa.Table:
+    """Return the row of a run."""
     row = {
         "run_id": summary.run_id,
         "version": __version__,
@@ -338,7 +340,7 @@ def _run_row(
         "started_at": started_at,
         "finished_at": datetime.now(UTC),
         "flow_run_id": flow_run_id,
-        "texts_new": matching.texts_new if matching else 0,
+        "texts_new": texts_new,
         "texts_folded": summary.paragraphs_folded,
     }
     counted = asdict(summary)

@@ -70,10 +70,10 @@ class SignSettings(_Stage):
     bands: int = Field(default=16, ge=1, description="bands that a signature is cut into")
     rows: int = Field(default=3, ge=1, description="components in a band")
     crowd_texts: int = Field(
-        default=256, ge=1, description="a bucket of more texts than this is a crowd"
+        default=64, ge=1, description="a bucket of more texts than this is a crowd"
     )
     crowd_heads: int = Field(
-        default=8,
+        default=4,
         ge=1,
         description="texts of a crowd that are paired with all others in it, to four times as many",
     )

@@ -172,11 +172,12 @@ class Writer:
 
     def commit(self, changes: Changes) -> Snapshot:
         """Publish the next version and return it."""
+        with ThreadPoolExecutor(max(4, os.cpu_count() or 1)) as pool:
 
-        def build(name: str) -> _Files:
-            return self._build_table(name, changes)
+            def build(name: str) -> _Files:
+                return self._build_table(name, changes, pool)
 
-        return self._publish(build, changes.sealed, changes.segments, changes.operation)
+            return self._publish(build, changes.sealed, changes.segments, changes.operation)
 
     def compact(self, segments: Sequence[str]) -> Snapshot:
         """Publish a version with the same rows in few files.
@@ -226,25 +227,26 @@ class Writer:
         self._swap(published)
         return self.archive.snapshot()
 
-    def _build_table(self, name: str, changes: Changes) -> _Files:
-        folder = self._folder / name
+    def _build_table(self, name: str, changes: Changes, pool: ThreadPoolExecutor) -> _Files:
+        """Write a table's new rows; link its files, or write them again without rows that go."""
+        old = self._old_files(name)
+        kept = list(pool.map(lambda one: self._kept_rows(one[0], name, changes), old))
         files: _Files = []
-        parts = [conform(changes.added.get(name, TABLES[name].empty_table()), name)]
-        for path, file in self._old_files(name):
-            kept = self._kept_rows(path, name, changes)
-            if kept is not None:
-                parts.append(kept)
-            elif file["rows"]:
-                _link(path, folder / path.name)
+        for (path, file), rows in zip(old, kept, strict=True):
+            if rows is None and file["rows"]:
+                _link(path, self._folder / name / path.name)
                 files.append(file)
-        parts = [part for part in parts if part.num_rows]
+        parts = [conform(changes.added.get(name, TABLES[name].empty_table()), name), *kept]
+        parts = [part for part in parts if part is not None and part.num_rows]
         if not parts and not files:  # an empty table has one empty file, so that globs match
             parts = [TABLES[name].empty_table()]
-        for number, rows in enumerate(_cut(parts)):  # what is rewritten stays in a file of its own
-            path = folder / f"{self.run_id}-{number:04d}.parquet"
-            write_table(rows, name, path)
-            files.append(_described(path))
-        return sorted(files, key=lambda file: str(file["name"]))
+        written = pool.map(lambda part: self._write(name, *part), enumerate(_cut(parts)))
+        return sorted([*files, *written], key=lambda file: str(file["name"]))
+
+    def _write(self, name: str, number: int, rows: pa.Table) -> dict[str, Any]:
+        path = self._folder / name / f"{self.run_id}-{number:04d}.parquet"
+        write_table(rows, name, path)
+        return _described(path)
 
     def _old_files(self, name: str) -> list[tuple[Path, dict[str, Any]]]:
         """Return the files of a table in the version before, with what its manifest tells."""

@@ -1,0 +1,58 @@
+"""Write an archive's rows into few files, and its index into one segment."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flows.index import made_with, mend_index, settings_of
+from flows.run import sealed_with
+from records.ids import run_id_of
+from records.schemas import TABLES
+from store.archive import Archive, Snapshot
+from store.commit import FILE_ROW_GROUPS, writing
+from store.parquet import ROW_GROUP_ROWS
+from store.segments import merge_segments, open_segment
+
+
+def compact(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str, Any]:
+    """Publish a version with the same rows in few files, unless there are few already.
+
+    Returns:
+        ``version`` that readers see now, ``files_before`` and ``files_after``.
+
+    Raises:
+        SettingsError: there is no such archive.
+        TransientError: a run has been writing to it for too long.
+    """
+    archive = Archive(archive_path).require()
+    run_id = run_id_of(datetime.now(UTC), secrets.token_hex(3))
+    with writing(archive, run_id, wait_seconds) as writer:
+        base = writer.base or archive.snapshot()
+        before = _files(base)
+        if before <= _files_needed(base) and len(base.manifest.segments) < 2:
+            return {"version": base.manifest.version, "files_before": before, "files_after": before}
+        settings = settings_of(base)
+        sealed_with(settings, base)
+        segments = mend_index(archive, base, f"{run_id}-mended", settings)
+        if len(segments) > 1:
+            parts = [open_segment(archive.index / one, made_with(settings)) for one in segments]
+            merge_segments(archive.index / run_id, parts, made_with(settings))
+            segments = [run_id]
+        published = writer.compact(segments)
+    return {
+        "version": published.manifest.version,
+        "files_before": before,
+        "files_after": _files(published),
+    }
+
+
+def _files(snapshot: Snapshot) -> int:
+    return sum(len(snapshot.manifest.files[name]) for name in TABLES)
+
+
+def _files_needed(snapshot: Snapshot) -> int:
+    most = ROW_GROUP_ROWS * FILE_ROW_GROUPS
+    return sum(max(1, -(-snapshot.rows(name) // most)) for name in TABLES)
