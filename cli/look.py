@@ -16,6 +16,7 @@ from cli.options import (
     progress,
     say_if_compiling,
     uri_or_id,
+    version_option,
 )
 from records.errors import SettingsError
 
@@ -24,20 +25,22 @@ from records.errors import SettingsError
 @archive_argument
 @click.argument("table", required=False)
 @click.option("--limit", default=10, show_default=True, type=click.IntRange(min=0), help="Rows.")
+@version_option
 @json_option
-def show(archive: str, table: str | None, limit: int, as_json: bool) -> None:
+def show(archive: str, table: str | None, limit: int, version: int | None, as_json: bool) -> None:
     """Show what an archive holds, or rows of one of its tables.
 
     \b
     Example:
       palimpsest show press
       palimpsest show press paragraphs --limit 3
+      palimpsest show press --version 20
     """
     from inspector import terminal
     from records.schemas import TABLES
     from store.archive import Archive
 
-    snapshot = Archive(archive).snapshot()
+    snapshot = Archive(archive).snapshot(version)
     if table is None and as_json:
         print_json(terminal.overview(snapshot))
         return
@@ -59,8 +62,11 @@ def show(archive: str, table: str | None, limit: int, as_json: bool) -> None:
 @archive_argument
 @click.option("--document", metavar="ID", help="Only passages of this document.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(min=0), help="Rows.")
+@version_option
 @json_option
-def passages(archive: str, document: str | None, limit: int, as_json: bool) -> None:
+def passages(
+    archive: str, document: str | None, limit: int, version: int | None, as_json: bool
+) -> None:
     """Show passages that documents share, the longest first, the earlier document on the left.
 
     \b
@@ -72,7 +78,7 @@ def passages(archive: str, document: str | None, limit: int, as_json: bool) -> N
     from store.archive import Archive
     from store.views import passages as find_passages
 
-    rows = find_passages(Archive(archive).snapshot(), document, limit).to_pylist()
+    rows = find_passages(Archive(archive).snapshot(version), document, limit).to_pylist()
     if as_json:
         print_json(rows)
     else:
@@ -82,8 +88,9 @@ def passages(archive: str, document: str | None, limit: int, as_json: bool) -> N
 @click.command()
 @archive_argument
 @click.option("--tables-only", is_flag=True, help="Leave out what needs the raw files.")
+@version_option
 @json_option
-def verify(archive: str, tables_only: bool, as_json: bool) -> None:
+def verify(archive: str, tables_only: bool, version: int | None, as_json: bool) -> None:
     """Prove an archive: its files, keys and references, and its texts against the raw files.
 
     Exits with 0 if nothing failed, with 1 if something did. What cannot be checked, such as a raw
@@ -98,9 +105,10 @@ def verify(archive: str, tables_only: bool, as_json: bool) -> None:
     from store.archive import Archive
 
     say_if_compiling()
-    snapshot = Archive(archive).snapshot()
+    place = Archive(archive)
+    snapshot = place.snapshot(version)
     with progress(as_json) as report:
-        found = verify_archive(snapshot, tables_only=tables_only, report=report)
+        found = verify_archive(place, snapshot, tables_only=tables_only, report=report)
     told = {"archive": str(Path(archive).absolute()), **found.to_dict()}
     if as_json:
         print_json(told)
@@ -120,8 +128,11 @@ def verify(archive: str, tables_only: bool, as_json: bool) -> None:
     metavar="FILE",
     help="Write the text to this new file, as UTF-8.",
 )
+@version_option
 @json_option
-def rebuild(archive: str, document: str, output: Path | None, as_json: bool) -> None:
+def rebuild(
+    archive: str, document: str, output: Path | None, version: int | None, as_json: bool
+) -> None:
     """Rebuild the normalised text of a document from the tables alone, and check its digest.
 
     DOCUMENT is a document_id, at least the first 8 letters of one, or the URI or path of a source.
@@ -137,7 +148,7 @@ def rebuild(archive: str, document: str, output: Path | None, as_json: bool) -> 
     from store.find import uris_of
     from store.rebuild import find_document, rebuild_document
 
-    snapshot = Archive(archive).snapshot()
+    snapshot = Archive(archive).snapshot(version)
     document_id = find_document(snapshot, uri_or_id(document))
     text = rebuild_document(snapshot, document_id)
     if output is not None:
@@ -156,8 +167,9 @@ def rebuild(archive: str, document: str, output: Path | None, as_json: bool) -> 
 
 @click.command()
 @archive_argument
+@version_option
 @json_option
-def digest(archive: str, as_json: bool) -> None:
+def digest(archive: str, version: int | None, as_json: bool) -> None:
     """Print a digest of each table's rows, and one of all: equal if the rows are.
 
     The order of rows, how they are split into files, and what tells when and by which run they
@@ -171,12 +183,34 @@ def digest(archive: str, as_json: bool) -> None:
     from store.archive import Archive
     from store.digest import digest_tables, join_digests
 
-    tables = digest_tables(Archive(archive).snapshot())
+    tables = digest_tables(Archive(archive).snapshot(version))
     whole = join_digests(tables)
     if as_json:
         print_json({"archive": whole, "tables": tables})
     else:
         click.echo(render_digests(tables, whole))
+
+
+@click.command()
+@archive_argument
+@json_option
+def versions(archive: str, as_json: bool) -> None:
+    """List the versions of an archive. Each can be read with --version, or at its path.
+
+    \b
+    Example:
+      palimpsest versions press
+      palimpsest passages press --version 20
+    """
+    from inspector.terminal import render_versions
+    from store.archive import Archive
+    from store.versions import list_versions
+
+    found = list_versions(Archive(archive))
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(render_versions(found))
 
 
 def _write_new(path: Path, text: str) -> None:

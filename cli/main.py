@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from cli.look import digest, passages, rebuild, show, verify
+from cli.keep import clean, compact, reindex, remove
+from cli.look import digest, passages, rebuild, show, verify, versions
 from cli.options import (
     DONE,
     FAILED,
@@ -202,5 +203,16 @@ def _ingest_with_prefect(
     )
 
 
-for _command in (show, passages, verify, rebuild, digest):
+for _command in (
+    show,
+    passages,
+    versions,
+    digest,
+    rebuild,
+    verify,
+    remove,
+    compact,
+    clean,
+    reindex,
+):
     main.add_command(_command)

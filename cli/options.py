@@ -21,6 +21,9 @@ DONE, SOME_FAILED, WRONG_USAGE, FAILED = range(4)
 
 archive_argument = click.argument("archive", metavar="DIR")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+version_option = click.option(
+    "--version", type=int, metavar="N", help="As of this version: palimpsest versions lists them."
+)
 set_option = click.option(
     "--set",
     "assignments",

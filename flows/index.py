@@ -172,16 +172,16 @@ def settings_of(base: Snapshot) -> Settings:
     return parse_settings(base.manifest.sealed["settings"])
 
 
-def reindex(archive_path: str | Path) -> dict[str, Any]:
+def reindex(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str, Any]:
     """Make the index of an archive again from its tables, as a new version with the same rows.
 
     Raises:
         SettingsError: there is no archive.
-        TransientError: a run is writing to it.
+        TransientError: a run has been writing to it for too long.
     """
     archive = Archive(archive_path).require()
     run_id = run_id_of(datetime.now(UTC), secrets.token_hex(3))
-    with writing(archive, run_id) as writer:
+    with writing(archive, run_id, wait_seconds) as writer:
         if writer.base is None:
             raise SettingsError([f"archive {archive.path}: there is none"])
         write_index(archive.index, run_id, writer.base, settings_of(writer.base))

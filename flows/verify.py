@@ -21,15 +21,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flows.index import made_with, settings_of
 from flows.run import Report, silent
 from ingest.decode import decode_span
 from ingest.discover import FoundFile
 from ingest.normalise import SEPARATOR, normalise_paragraphs
 from ingest.read import read_source
-from records.columns import bytes_of
-from records.errors import SourceError
+from records.columns import Bytes, bytes_of, digests_of, distinct_digests
+from records.errors import ContractError, SourceError
 from records.unicode import character_tables
-from store.archive import Snapshot
+from store.archive import Archive, Snapshot
 from store.checks import (
     FROM_BACKUP,
     Check,
@@ -39,6 +40,7 @@ from store.checks import (
     check_rules,
     damage_of,
 )
+from store.segments import check_segment, empty_keys
 
 Positions = npt.NDArray[np.int64]
 
@@ -78,7 +80,7 @@ class Verification:
 
 
 def verify(
-    snapshot: Snapshot, *, tables_only: bool = False, report: Report = silent
+    archive: Archive, snapshot: Snapshot, *, tables_only: bool = False, report: Report = silent
 ) -> Verification:
     """Check a version of an archive, and its raw files where they still are.
 
@@ -88,9 +90,11 @@ def verify(
     - lossless: every document can be rebuilt from the tables, to the byte
     - passages: the passages of overlaps are the told spans of the texts
     - fixity: raw files are as they were when they were read
+    - index: it is whole, and knows the texts and documents of the tables and no others
     - spans: every place of a text leads to that text in the raw file, in bytes and in characters
 
     Args:
+        archive: whose index is checked with its current version.
         snapshot: the version to check.
         tables_only: leave fixity and spans out.
         report: told how far it is.
@@ -101,8 +105,48 @@ def verify(
     for check in _check_tables(snapshot, kept, sound):
         checks.append(check)
         report("tables", len(checks), len(_TABLE_CHECKS) + 1)
+    checks.append(_check_index(archive, snapshot, sound))
     checks += _check_raw(snapshot, kept, sound, report, tables_only=tables_only)
     return Verification(snapshot.manifest.version, checks)
+
+
+def _check_index(archive: Archive, snapshot: Snapshot, sound: set[str]) -> Check:
+    """Check that the index of the current version can be trusted."""
+    check = Check("index")
+    segments = snapshot.manifest.segments
+    if archive.snapshot().manifest.version != snapshot.manifest.version:
+        check.leave(len(segments), "the index is that of the current version")
+        return check
+    if not sound >= _KEPT:
+        check.leave(len(segments), "tables that it is derived from are damaged")
+        return check
+    held: dict[str, list[Bytes]] = {"texts": [], "documents": []}
+    for name in segments:
+        try:
+            segment = check_segment(archive.index / name, made_with(settings_of(snapshot)))
+        except ContractError as error:
+            check.fail(Failure("index", name, str(error), "a whole segment", "palimpsest reindex"))
+            continue
+        check.passed += 1
+        held["texts"].append(segment.texts)
+        held["documents"].append(segment.documents)
+    expected = {
+        "texts": [
+            digests_of(snapshot.read(name, [key]).column(key))
+            for name, key in (("paragraphs", "paragraph_id"), ("variants", "text_id"))
+        ],
+        "documents": [digests_of(snapshot.read("documents", ["document_id"]).column(0))],
+    }
+    for kind, parts in expected.items() if not check.failed else ():
+        there, known = np.concatenate(parts), np.concatenate([empty_keys(), *held[kind]])
+        if len(there) == len(known) and np.array_equal(
+            distinct_digests(there), distinct_digests(known)
+        ):
+            check.passed += 1
+        else:
+            found, wanted = f"{len(known)} {kind}", f"the {len(there)} of the tables"
+            check.fail(Failure("index", kind, found, wanted, "palimpsest reindex"))
+    return check
 
 
 def _check_tables(snapshot: Snapshot, kept: _Kept | None, sound: set[str]) -> Iterator[Check]:

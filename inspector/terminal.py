@@ -175,3 +175,36 @@ def _failures(check: Mapping[str, Any]) -> list[str]:
     ]
     more = check["failed"] - len(lines)
     return [*lines, f"{check['name']}: and {more:,} more"] if more else lines
+
+
+def render_versions(versions: Sequence[Mapping[str, Any]]) -> str:
+    """Show versions, a line each."""
+    lines = [f"{'version':>7}  {'published (UTC)':19}  {'by':8}  {'documents':>11}  paragraphs"]
+    for one in versions:
+        time = str(one["published_at"])[:19].replace("T", " ")
+        counts = f"{one['documents']:>11,}  {one['paragraphs']:>10,}"
+        lines.append(f"{one['version']:>7}  {time:19}  {one['operation']:8}  {counts}")
+    return "\n".join(lines)
+
+
+def render_removal(removal: Mapping[str, Any]) -> str:
+    """Show what was taken down."""
+    lines = [f"taken down: {one}" for one in removal["documents"]]
+    lines.append(
+        f"version {removal['version']}: {removal['paragraphs']:,} paragraphs, "
+        f"{removal['texts']:,} texts that stood nowhere else, {removal['overlaps']:,} overlaps less"
+    )
+    lines.append(f"earlier versions still have them: palimpsest clean {removal['archive']}")
+    return "\n".join(lines)
+
+
+def render_cleaning(done: Mapping[str, Any]) -> str:
+    """Show what was dropped."""
+    lines = [
+        f"versions dropped: {len(done['dropped'])}, {done['bytes_freed'] / 1e6:,.1f} MB freed",
+        f"leftovers of runs that ended too early: {done['left_by_runs']}",
+    ]
+    if done["in_use"]:
+        numbers = ", ".join(map(str, done["in_use"]))
+        lines.append(f"still read by somebody, and kept for now: {numbers}")
+    return "\n".join(lines)

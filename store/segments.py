@@ -166,8 +166,8 @@ def open_segment(folder: Path, made_with: Any) -> Segment:
     return Segment(*(_load(folder / f"{name}.npy") for name in Segment._fields))
 
 
-def check_segment(folder: Path, made_with: Any) -> None:
-    """Read a segment whole and compare its checksums.
+def check_segment(folder: Path, made_with: Any) -> Segment:
+    """Return a segment after reading it whole and comparing its checksums.
 
     Raises:
         ContractError: as ``open_segment``, and if a byte of it has changed.
@@ -178,6 +178,7 @@ def check_segment(folder: Path, made_with: Any) -> None:
         found = _checksum(getattr(segment, name))
         if found != told[name]["crc32"]:
             raise _damaged(folder, f"{name}.npy has the checksum {found}; expected {told[name]}")
+    return segment
 
 
 def _facts_of(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,126 @@
+"""Commands that look after an archive: what they write is a new version, or the index."""
+
+from __future__ import annotations
+
+import click
+
+from cli.options import archive_argument, json_option, print_json, say_if_compiling, uri_or_id
+
+_wait = click.option(
+    "--wait",
+    "wait_seconds",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=3600.0,
+    show_default=True,
+    help="How long to wait while a run is writing.",
+)
+
+
+@click.command()
+@archive_argument
+@click.argument("documents", nargs=-1, required=True, metavar="DOCUMENT|URI...")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; it is kept with the removal.")
+@_wait
+@json_option
+def remove(
+    archive: str, documents: tuple[str, ...], reason: str, wait_seconds: float, as_json: bool
+) -> None:
+    """Take documents down: their rows go, and every text that only they had.
+
+    Text that other documents have stays, with another representative. The removal is recorded, and
+    the documents are not ingested again. Earlier versions still have them: palimpsest clean.
+
+    \b
+    Example:
+      palimpsest remove press 5f3a0c9be1d24477a1b2c3d4e5f60718 --reason 'asked by the author'
+      palimpsest remove press articles/monday.txt --reason 'licence ended'
+    """
+    from flows.remove import remove as take_down
+    from inspector.terminal import render_removal
+
+    say_if_compiling()
+    removal = take_down(archive, [uri_or_id(name) for name in documents], reason, wait_seconds)
+    if as_json:
+        print_json(removal.to_dict())
+    else:
+        click.echo(render_removal(removal.to_dict()))
+
+
+@click.command()
+@archive_argument
+@_wait
+@json_option
+def compact(archive: str, wait_seconds: float, as_json: bool) -> None:
+    """Write an archive's rows into few files, and its index into one segment.
+
+    Every run adds files to each table; readers are faster with few. The rows stay the same.
+
+    \b
+    Example:
+      palimpsest compact press
+    """
+    from flows.compact import compact as write_few
+
+    say_if_compiling()
+    done = write_few(archive, wait_seconds)
+    if as_json:
+        print_json(done)
+    else:
+        files = f"{done['files_before']:,} files before, {done['files_after']:,} now"
+        click.echo(f"version {done['version']}: {files}")
+
+
+@click.command()
+@archive_argument
+@_wait
+@json_option
+def reindex(archive: str, wait_seconds: float, as_json: bool) -> None:
+    """Make an archive's index again from its tables, if it is lost or damaged.
+
+    \b
+    Example:
+      palimpsest reindex press
+    """
+    from flows.index import reindex as make_index
+
+    say_if_compiling()
+    done = make_index(archive, wait_seconds)
+    if as_json:
+        print_json(done)
+    else:
+        click.echo(f"version {done['version']}: index of {done['texts']:,} texts")
+
+
+@click.command()
+@archive_argument
+@click.option(
+    "--keep",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="How many of the last versions stay, with the current one.",
+)
+@_wait
+@json_option
+def clean(archive: str, keep: int, wait_seconds: float, as_json: bool) -> None:
+    """Drop old versions, and what runs that ended too early have left.
+
+    A version that somebody reads through Palimpsest stays until another time. Other readers hold
+    no lock: keep as many versions as the longest of them may need.
+
+    \b
+    Example:
+      palimpsest clean press
+      palimpsest clean press --keep 7
+    """
+    from inspector.terminal import render_cleaning
+    from store.archive import Archive
+    from store.versions import clean as drop_versions
+
+    done = drop_versions(Archive(archive), keep, wait_seconds)
+    if as_json:
+        print_json(done)
+    else:
+        click.echo(render_cleaning(done))
