@@ -70,7 +70,7 @@ def preparing(archive: Archive, run_id: str) -> Iterator[Path]:
     with _locked(archive.home / "staging.lock"):
         dead = [one for one in archive.staging.glob("*") if not _is_alive(one)]
         (folder / "left").mkdir(parents=True)
-        alive = (folder / _ALIVE).open("w")
+        alive = (folder / _ALIVE).open("a")
         fcntl.flock(alive, fcntl.LOCK_EX)
         for one in dead:
             one.rename(folder / "left" / one.name)
@@ -108,7 +108,7 @@ def clear_staging(archive: Archive) -> int:
 def _locked(path: Path, wait_seconds: float = 60.0, waiting: str = "") -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + wait_seconds
-    with path.open("w") as lock:
+    with path.open("a") as lock:  # which leaves its time as it is
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
