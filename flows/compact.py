@@ -12,8 +12,7 @@ from flows.run import sealed_with
 from records.ids import run_id_of
 from records.schemas import TABLES
 from store.archive import Archive, Snapshot
-from store.commit import FILE_ROW_GROUPS, writing
-from store.parquet import ROW_GROUP_ROWS
+from store.commit import FILE_ROWS, writing
 from store.segments import merge_segments, open_segment
 
 
@@ -54,5 +53,4 @@ def _files(snapshot: Snapshot) -> int:
 
 
 def _files_needed(snapshot: Snapshot) -> int:
-    most = ROW_GROUP_ROWS * FILE_ROW_GROUPS
-    return sum(max(1, -(-snapshot.rows(name) // most)) for name in TABLES)
+    return sum(max(1, -(-snapshot.rows(name) // FILE_ROWS)) for name in TABLES)

@@ -87,12 +87,9 @@ class PrivateServer:
         )
 
     def stop(self) -> None:
-        """End the server."""
-        self._process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=3)
-        if self._process.poll() is None:
-            self._process.kill()
+        """End the server; what it keeps is in a database that may be left at any moment."""
+        self._process.kill()
+        self._process.wait()
 
 
 def prepare(state: Path | None = None) -> PrivateServer | None:

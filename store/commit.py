@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,10 @@ import pyarrow.parquet as pq
 from records.errors import TransientError
 from records.schemas import TABLES, conform
 from store.archive import MANIFEST, Archive, Manifest, Snapshot
-from store.parquet import ROW_GROUP_ROWS, read_tables, row_groups, write_batches, write_table
+from store.parquet import read_tables, row_groups, write_table
 
-FILE_ROW_GROUPS = 4
-"""The most row groups of a file: what is written again when one of its rows goes."""
+FILE_ROWS = 65_536
+"""The most rows of a file: what is written again when one of them goes. They are one row group."""
 _Files = list[dict[str, Any]]
 """Files of a table as the manifest tells them: name, rows, bytes."""
 _LINK = "next"
@@ -259,8 +258,10 @@ class Writer:
         gone = changes.withdrawn.get(name)
         if gone is None or not gone.num_rows:
             return None
-        held = _joined_keys(read_tables([path], name, gone.column_names))
-        goes = pc.is_in(held, value_set=_joined_keys(gone))
+        held = read_tables([path], name, gone.column_names)
+        goes = pc.is_in(held.column(0), value_set=gone.column(0).combine_chunks())
+        if pc.any(goes, min_count=0).as_py() and len(gone.columns) > 1:
+            goes = pc.is_in(_joined_keys(held), value_set=_joined_keys(gone))
         if not pc.any(goes, min_count=0).as_py():
             return None
         return read_tables([path], name).filter(pc.invert(goes))
@@ -273,11 +274,8 @@ class Writer:
             [(path, file)] = old
             _link(path, folder / path.name)
             return [file]
-        written = []
-        for number, tables in _in_files(row_groups([path for path, _ in old], name)):
-            written.append(folder / f"{self.run_id}-{number:04d}.parquet")
-            write_batches(tables, name, written[-1])
-        return [_described(path) for path in written]
+        rows = row_groups([path for path, _ in old], name)
+        return [self._write(name, *part) for part in enumerate(_in_files(rows))]
 
     def _swap(self, published: Path) -> None:
         """Lead the archive's path to a version. This is the commit."""
@@ -289,28 +287,21 @@ class Writer:
 
 def _cut(tables: Sequence[pa.Table]) -> Iterator[pa.Table]:
     """Return tables, the long ones in parts of as many rows as a file has at most."""
-    most = ROW_GROUP_ROWS * FILE_ROW_GROUPS
     for table in tables:
-        for first in range(0, max(1, table.num_rows), most):
-            yield table.slice(first, most)
+        for first in range(0, max(1, table.num_rows), FILE_ROWS):
+            yield table.slice(first, FILE_ROWS)
 
 
-def _in_files(tables: Iterator[pa.Table]) -> Iterator[tuple[int, Iterator[pa.Table]]]:
-    """Return tables in full row groups, by the number of the file that they go to."""
-    full = enumerate(_in_row_groups(tables))
-    for number, group in groupby(full, key=lambda one: one[0] // FILE_ROW_GROUPS):
-        yield number, (table for _, table in group)
-
-
-def _in_row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+def _in_files(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Return the rows of tables in parts of as many rows as a file has at most."""
     waiting, rows = [], 0
     for table in tables:
         waiting.append(table)
         rows += table.num_rows
-        while rows >= ROW_GROUP_ROWS:
+        while rows >= FILE_ROWS:
             together = pa.concat_tables(waiting)
-            yield together.slice(0, ROW_GROUP_ROWS)
-            waiting, rows = [together.slice(ROW_GROUP_ROWS)], rows - ROW_GROUP_ROWS
+            yield together.slice(0, FILE_ROWS)
+            waiting, rows = [together.slice(FILE_ROWS)], rows - FILE_ROWS
     if rows:
         yield pa.concat_tables(waiting)
 

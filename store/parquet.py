@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,39 +14,30 @@ from records.schemas import TABLES, conform
 _TEXT_COLUMNS = {"text", "left_passage", "right_passage", "settings", "detail"}
 _ID_COLUMNS = {"text_id", "sha256", "text_sha256", "left_text_id", "right_text_id"}
 _PAGE_BYTES = 4 * 2**20
-ROW_GROUP_ROWS = 65_536
 
 
 def write_table(table: pa.Table, name: str, path: Path) -> None:
     """Write rows of table ``name`` to a new file and make sure that they are on the disk.
 
+    Text is compressed without a dictionary in large pages: 40 % smaller than pyarrow's defaults at
+    the same speed.
+
     Raises:
         ContractError: the rows do not fit the schema.
     """
-    write_batches([table], name, path)
-
-
-def write_batches(tables: Iterable[pa.Table], name: str, path: Path) -> None:
-    """Write rows that come part by part; as ``write_table``.
-
-    Text is compressed without a dictionary in large pages: 40 % smaller than pyarrow's defaults at
-    the same speed. Row groups stay small enough that a reader can skip.
-    """
-    schema = TABLES[name]
+    shaped = conform(table, name)
     plain = _TEXT_COLUMNS | _ID_COLUMNS
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
-        with pq.ParquetWriter(
+        pq.write_table(
+            shaped,
             file,
-            schema,
             compression="zstd",
             compression_level=3,
-            use_dictionary=[column for column in schema.names if column not in plain],
+            use_dictionary=[column for column in shaped.column_names if column not in plain],
             data_page_size=_PAGE_BYTES,
-            write_statistics=[c for c in schema.names if c not in _TEXT_COLUMNS],
-        ) as writer:
-            for table in tables:
-                writer.write_table(conform(table, name), row_group_size=ROW_GROUP_ROWS)
+            write_statistics=[c for c in shaped.column_names if c not in _TEXT_COLUMNS],
+        )
         file.flush()
         os.fsync(file.fileno())
 

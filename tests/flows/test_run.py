@@ -124,10 +124,10 @@ def test_several_runs_over_the_examples_give_what_one_gives(
 
 
 def test_near_duplicate_that_comes_later_is_folded(tmp_path: Path, fresh_archive: Path) -> None:
-    folder = write_articles(tmp_path / "in", {"b.txt": [make_paragraph(1), make_paragraph(2)]})
+    folder = write_articles(tmp_path / "in", {"a.txt": [make_paragraph(1), make_paragraph(2)]})
     ingest(folder, fresh_archive)
     before = contents(fresh_archive)
-    write_articles(folder, {"a.txt": [make_paragraph(1, edit=3)]})
+    write_articles(folder, {"b.txt": [make_paragraph(1, edit=3)]})
     summary = ingest(folder, fresh_archive)
     after = contents(fresh_archive)
     assert (summary.paragraphs_kept, summary.paragraphs_folded) == (0, 1)
@@ -319,7 +319,7 @@ def test_other_settings_are_refused_naming_each_difference(
     before = listing(fresh_archive)
     other = Settings(
         read=ReadSettings(max_paragraph_chars=500),
-        sign=SignSettings(bands=16, seed=7),
+        sign=SignSettings(bands=12, seed=7),
         align=AlignSettings(min_score=9.0),
     )
     with pytest.raises(SettingsError) as caught:
