@@ -229,16 +229,20 @@ class Writer:
     def _build_table(self, name: str, changes: Changes) -> _Files:
         folder = self._folder / name
         added = [conform(changes.added[name], name)] if name in changes.added else []
-        stay: _Files = []
+        old = []
         for path, file in self._old_files(name):
             kept = self._kept_rows(path, name, changes)
-            if kept is not None:
+            if kept is None:
+                old.append((path, file))
+            else:
                 added.append(kept)
-            elif file["rows"]:
-                _link(path, folder / path.name)
-                stay.append(file)
         rows = pa.concat_tables([*added, TABLES[name].empty_table()])
-        if rows.num_rows or not stay:  # an empty table has one empty file, so that globs match
+        if rows.num_rows:  # an empty table has one empty file, so that globs match
+            old = [(path, file) for path, file in old if file["rows"]]
+        for path, _ in old:
+            _link(path, folder / path.name)
+        stay = [file for _, file in old]
+        if rows.num_rows or not stay:
             path = folder / f"{self.run_id}.parquet"
             write_table(rows, name, path)
             stay.append(_described(path))

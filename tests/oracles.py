@@ -121,12 +121,15 @@ def cut_windows(shingles: int, window: int, stride: int, least: int = 5) -> list
     return spans
 
 
-def hash_band(components: Iterable[int]) -> int:
-    """Return the hash of a band: FNV-1a over words, each step mixed by MurmurHash3's finaliser."""
+def hash_band(components: Iterable[int], bits: int = 28) -> int:
+    """Return the hash of a band: FNV-1a over words, each step mixed by MurmurHash3's finaliser.
+
+    Only its upper bits count, so many of 32.
+    """
     value = 0x811C9DC5
     for component in components:
         value = _finalise((value ^ int(component)) * 0x01000193 & _MASK)
-    return value
+    return value >> (32 - bits)
 
 
 def _finalise(value: int) -> int:
@@ -212,14 +215,9 @@ class Occurrence(NamedTuple):
 
     cluster: int
     published: int | None
-    run: int
     rank: int
 
 
 def first_occurrence(occurrences: Iterable[Occurrence]) -> Occurrence:
-    """Return the earliest of one cluster: dated, by date and rank; if none is, by run and rank."""
-    held = list(occurrences)
-    dated = [o for o in held if o.published is not None]
-    if dated:
-        return min(dated, key=lambda o: (o.published, o.rank))
-    return min(held, key=lambda o: (o.run, o.rank))
+    """Return the earliest of one cluster: dated ones first, by date; then by rank."""
+    return min(occurrences, key=lambda o: (o.published is None, o.published or 0, o.rank))
