@@ -65,7 +65,7 @@ _TEXTS = 24
 def bands(draw):
     """Draw windows of texts, sorted as their digests: hash, owner and shingles of each."""
     owners = sorted(draw(st.lists(st.integers(0, _TEXTS - 1), min_size=1, max_size=40)))
-    one_hash = st.integers(0, 2).map(lambda n: n * 0x5555555)
+    one_hash = st.integers(0, draw(st.integers(0, 3))).map(lambda n: n * 0x5555555)
     one_content = st.lists(st.integers(0, 5), min_size=1, max_size=6)
     hashes = draw(st.lists(one_hash, min_size=len(owners), max_size=len(owners)))
     contents = draw(st.lists(one_content, min_size=len(owners), max_size=len(owners)))
@@ -84,10 +84,21 @@ def limits(draw):
     )
 
 
-some_uppers = st.lists(
-    st.integers(0, _TOP) | st.integers(0, _TOP // 16), min_size=_TEXTS, max_size=_TEXTS
-).map(sorted)
-some_news = st.lists(st.booleans(), min_size=_TEXTS, max_size=_TEXTS)
+@st.composite
+def some_uppers(draw):
+    """Draw upper halves of digests, evenly, or so that there are hardly any heads, or many."""
+    least, most = draw(st.sampled_from([(0, _TOP), (0, _TOP // 8), (_TOP // 2, _TOP)]))
+    one = st.integers(least, most)
+    return sorted(draw(st.lists(one, min_size=_TEXTS, max_size=_TEXTS)))
+
+
+@st.composite
+def some_news(draw):
+    """Draw which texts are new: any, or few of those that sort last, which are seldom heads."""
+    if draw(st.booleans()):
+        return draw(st.lists(st.booleans(), min_size=_TEXTS, max_size=_TEXTS))
+    late = draw(st.sets(st.integers(_TEXTS // 2, _TEXTS - 1), min_size=1, max_size=4))
+    return [text in late for text in range(_TEXTS)]
 
 
 def expected_of(band, uppers, is_new, sign):
@@ -108,7 +119,7 @@ def buckets_of(hashes, owners, is_new):
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
-@given(bands(), some_uppers, some_news, limits())
+@given(bands(), some_uppers(), some_news(), limits())
 def test_candidates_are_what_the_rule_gives_of_all_texts(band, uppers, is_new, sign):
     texts = max(band[1]) + 1
     found = pair(*band, is_new[:texts], uppers[:texts], **sign.model_dump())
@@ -118,7 +129,9 @@ def test_candidates_are_what_the_rule_gives_of_all_texts(band, uppers, is_new, s
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
-@given(bands(), some_uppers, some_news, limits(), st.sets(st.integers(0, _TEXTS - 1), max_size=4))
+@given(
+    bands(), some_uppers(), some_news(), limits(), st.sets(st.integers(0, _TEXTS - 1), max_size=4)
+)
 def test_heads_of_a_crowd_that_keeps_them_are_enough(band, uppers, is_new, sign, also):
     needed, crowds = set(also), {}
     for value, (old, new) in buckets_of(*band[:2], is_new).items():
