@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from flows.run import RunSummary
 from inspector.terminal import (
     name_of,
     overview,
@@ -79,23 +80,35 @@ def test_passages_name_both_places_and_show_both_texts(examples_archive: Path) -
             assert row[f"{side}_passage"][:200] in told
 
 
+_COUNTS = dict.fromkeys(
+    [
+        "sources_found",
+        "sources_new",
+        "sources_known",
+        "sources_rejected",
+        "crowds",
+        "bytes_read",
+        "seconds",
+        "megabytes_per_second",
+    ],
+    0,
+) | {"rejects_by_reason": {}, "version": None, "archive": "a\x1bb"}
+
+
 def test_summary_tells_that_nothing_is_new() -> None:
-    counts = dict.fromkeys(
-        [
-            "sources_found",
-            "sources_new",
-            "sources_known",
-            "sources_rejected",
-            "buckets_capped",
-            "bytes_read",
-            "seconds",
-            "megabytes_per_second",
-        ],
-        0,
-    )
-    told = render_summary(counts | {"rejects_by_reason": {}, "version": None, "archive": "a\x1bb"})
+    told = render_summary(_COUNTS)
     assert "nothing is new" in told
     assert "\x1b" not in told
+
+
+def test_summary_tells_of_crowds_where_there_are_any() -> None:
+    assert "crowds" not in render_summary(_COUNTS)
+    assert "crowds      1,234 buckets" in render_summary(_COUNTS | {"crowds": 1234})
+
+
+def test_summary_of_a_run_has_all_that_is_shown() -> None:
+    summary = RunSummary("r1", "press", 1, 3, 2, 1, 0, crowds=2)
+    assert "crowds      2 buckets" in render_summary(summary.to_dict())
 
 
 def _checked(name: str, **given: Any) -> dict[str, Any]:
