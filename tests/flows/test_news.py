@@ -1,15 +1,21 @@
 """Runs that overlap: what another has committed meanwhile is known when a run comes to commit."""
 
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from flows.run import RunSummary, in_order, run_ingest, silent
+from records.ids import document_id_of
+from records.schemas import REMOVALS
 from store.archive import Archive
+from store.commit import Changes, writing
 from tests.flows.corpora import (
     contents,
     expect_lossless,
@@ -112,3 +118,34 @@ def test_rejects_that_another_run_has_told_are_not_told_again(
     summaries = _ingest_together([everything, everything], fresh_archive)
     assert [one.sources_rejected for one in summaries] == [1, 1]
     assert Archive(fresh_archive).snapshot().rows("rejects") == 1
+
+
+def test_document_that_was_taken_down_does_not_come_back_under_any_name(
+    files: list[Path], fresh_archive: Path, tmp_path: Path
+) -> None:
+    gone, others = files[2], files[:2] + files[3:]
+    copy = tmp_path / "copy.txt"
+    copy.write_bytes(gone.read_bytes())
+    without = tmp_path / "without" / "press"
+    for archive in (fresh_archive, without):
+        ingest(files[:1], archive)
+    removal = {
+        "document_id": document_id_of(hashlib.sha256(gone.read_bytes()).hexdigest()),
+        "reason": "asked for",
+        "removed_at": datetime(2024, 5, 1, tzinfo=UTC),
+        "run_id": "r0",
+    }
+    with writing(Archive(fresh_archive), "r0") as writer:
+        rows = pa.Table.from_pylist([removal], schema=REMOVALS)
+        writer.commit(Changes({"removals": rows}, {}, writer.base.manifest.sealed))
+    summary = ingest([*files, copy], fresh_archive)
+    assert _counts(summary) == (len(files) + 1, len(files) - 2, 1, 2)
+    assert summary.rejects_by_reason == {"removed": 2}
+    rejects = Archive(fresh_archive).snapshot().read("rejects").to_pylist()
+    assert {row["detail"] for row in rejects} == {"taken down on 2024-05-01: asked for"}
+    ingest(others, without)
+    found, expected = contents(fresh_archive), contents(without)
+    for name in expected.keys() - {"rejects", "removals"}:
+        assert found[name] == expected[name]
+    again = ingest([*files, copy], fresh_archive)
+    assert (again.version, *_counts(again)[1:]) == (None, 0, len(files) - 1, 2)
