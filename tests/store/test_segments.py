@@ -105,7 +105,7 @@ def split_collections(draw):
     return (texts, documents, sources), draw(st.permutations(split))
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(split_collections(), st.data())
 def test_merged_segments_are_as_if_written_at_once_without_what_is_gone(split, data):
     (texts, documents, sources), parts = split
