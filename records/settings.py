@@ -174,7 +174,7 @@ def parse_settings(values: Mapping[str, Mapping[str, Any]]) -> Settings:
         >>> parse_settings({"sign": {"bands": 16, "rows": 9}})
         Traceback (most recent call last):
         ...
-        records.errors.SettingsError: sign: bands x rows = 16 x 9 = 144 exceeds permutations = 128; \
+        records.errors.SettingsError: sign: bands x rows = 16 x 9 = 144 exceeds permutations = 48; \
 lower one, or raise permutations to 144
     """
     try:

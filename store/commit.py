@@ -230,13 +230,13 @@ class Writer:
         """Write a table's new rows; link its files, or write them again without rows that go."""
         old = self._old_files(name)
         kept = list(pool.map(lambda one: self._kept_rows(one[0], name, changes), old))
-        files: _Files = []
-        for (path, file), rows in zip(old, kept, strict=True):
-            if rows is None and file["rows"]:
-                _link(path, self._folder / name / path.name)
-                files.append(file)
         parts = [conform(changes.added.get(name, TABLES[name].empty_table()), name), *kept]
         parts = [part for part in parts if part is not None and part.num_rows]
+        files: _Files = []
+        for (path, file), rows in zip(old, kept, strict=True):
+            if rows is None and (file["rows"] or not parts):
+                _link(path, self._folder / name / path.name)
+                files.append(file)
         if not parts and not files:  # an empty table has one empty file, so that globs match
             parts = [TABLES[name].empty_table()]
         written = pool.map(lambda part: self._write(name, *part), enumerate(_cut(parts)))

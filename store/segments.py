@@ -153,16 +153,16 @@ def open_segment(folder: Path, made_with: Any) -> Segment:
         ContractError: it is lost or damaged, or was made with something else.
     """
     facts = _facts_of(folder)
-    if facts["made_with"] != made_with:
+    if facts.made_with != made_with:
         raise ContractError(
-            f"index segment {folder.name}: made with {facts['made_with']}; "
+            f"index segment {folder.name}: made with {facts.made_with}; "
             f"expected {made_with}; make it again with: palimpsest reindex"
         )
-    for name, told in facts["files"].items():
+    for name, told in facts.sizes.items():
         path = folder / f"{name}.npy"
         size = path.stat().st_size if path.is_file() else None
-        if size != told["bytes"]:
-            raise _damaged(folder, f"{path.name} has {size} bytes; expected {told['bytes']}")
+        if size != told:
+            raise _damaged(folder, f"{path.name} has {size} bytes; expected {told}")
     return Segment(*(_load(folder / f"{name}.npy") for name in Segment._fields))
 
 
@@ -173,20 +173,32 @@ def check_segment(folder: Path, made_with: Any) -> Segment:
         ContractError: as ``open_segment``, and if a byte of it has changed.
     """
     segment = open_segment(folder, made_with)
-    told = _facts_of(folder)["files"]
-    for name in Segment._fields:
+    for name, told in _facts_of(folder).checksums.items():
         found = _checksum(getattr(segment, name))
-        if found != told[name]["crc32"]:
-            raise _damaged(folder, f"{name}.npy has the checksum {found}; expected {told[name]}")
+        if found != told:
+            raise _damaged(folder, f"{name}.npy has the checksum {found}; expected {told}")
     return segment
 
 
-def _facts_of(folder: Path) -> dict[str, Any]:
+class _Facts(NamedTuple):
+    """What a segment tells of itself: what it was made with; and of each file bytes and CRC-32."""
+
+    made_with: Any
+    sizes: dict[str, int]
+    checksums: dict[str, int]
+
+
+def _facts_of(folder: Path) -> _Facts:
     try:
-        facts: dict[str, Any] = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _damaged(folder, f"{_FACTS} cannot be read: {error}") from error
-    return facts
+        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+        files = {name: facts["files"][name] for name in Segment._fields}
+        return _Facts(
+            facts["made_with"],
+            {name: file["bytes"] for name, file in files.items()},
+            {name: file["crc32"] for name, file in files.items()},
+        )
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise _damaged(folder, f"{_FACTS} cannot be read: {error!r}") from error
 
 
 def _damaged(folder: Path, what: str) -> ContractError:
@@ -198,8 +210,8 @@ def _damaged(folder: Path, what: str) -> ContractError:
 def _load(path: Path) -> npt.NDArray[Any]:
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError) as error:
-        raise _damaged(path.parent, f"{path.name} cannot be read: {error}") from error
+    except Exception as error:  # numpy parses the header, which can fail in any way if damaged
+        raise _damaged(path.parent, f"{path.name} cannot be read: {error!r}") from error
 
 
 def size_bytes(folder: Path) -> int:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
-from itertools import combinations
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import networkx as nx
 import numpy as np
 from datasketch import MinHash
+
+from records.settings import SignSettings
 
 _WITHOUT_BLANKS = (
     "CJK",
@@ -121,12 +123,15 @@ def cut_windows(shingles: int, window: int, stride: int, least: int = 5) -> list
     return spans
 
 
-def hash_band(components: Iterable[int]) -> int:
-    """Return the hash of a band: FNV-1a over words, each step mixed by MurmurHash3's finaliser."""
+def hash_band(components: Iterable[int], bits: int = 28) -> int:
+    """Return the hash of a band: FNV-1a over words, each step mixed by MurmurHash3's finaliser.
+
+    Only its upper bits count, so many of 32.
+    """
     value = 0x811C9DC5
     for component in components:
         value = _finalise((value ^ int(component)) * 0x01000193 & _MASK)
-    return value
+    return value >> (32 - bits)
 
 
 def _finalise(value: int) -> int:
@@ -141,23 +146,60 @@ def resemblance(left: Iterable[object], right: Iterable[object]) -> float:
     return len(first & second) / len(first | second)
 
 
-def pair_windows(
+def head_limit(texts: int, crowd_texts: int, crowd_heads: int) -> int:
+    """Return below which upper half of its digest a text is a head of a crowd of so many texts."""
+    step = crowd_texts
+    while 4 * step < texts:
+        step *= 4
+    return (2**64 - 1) // step * crowd_heads
+
+
+def heads_of(bucket: Collection[int], uppers: Sequence[int], sign: SignSettings) -> set[int]:
+    """Return the texts of a bucket that are paired with all that follow.
+
+    Args:
+        bucket: numbers of texts, which sort as their digests do.
+        uppers: the upper half of the digest of each text.
+        sign: limits of crowds.
+    """
+    if len(bucket) <= sign.crowd_texts:
+        return set(bucket)
+    limit = head_limit(len(bucket), sign.crowd_texts, sign.crowd_heads)
+    return {min(bucket)} | {text for text in bucket if uppers[text] < limit}
+
+
+def shares_enough(left: Sequence[int], right: Sequence[int], sign: SignSettings) -> bool:
+    """Tell whether enough shingles of the left window stand in the right one."""
+    shared = sum(value in right for value in left)
+    least = sign.min_shared_share * min(len(left), len(right))
+    return shared >= max(sign.min_shared_shingles, least)
+
+
+def give_pairs(
     hashes: Sequence[int],
     owners: Sequence[int],
     contents: Sequence[Sequence[int]],
-    is_wanted: Callable[[int, int], bool],
-    least: int,
-    share: float,
-) -> set[tuple[int, int]]:
-    """Return the pairs of texts with two windows of one hash that have enough in common."""
-    pairs = set()
-    for i, j in combinations(range(len(hashes)), 2):
-        if hashes[i] != hashes[j] or owners[i] == owners[j] or not is_wanted(owners[i], owners[j]):
-            continue
-        shared = sum(value in contents[j] for value in contents[i])
-        if shared >= max(least, share * min(len(contents[i]), len(contents[j]))):
-            pairs.add((owners[i], owners[j]))
-    return pairs
+    uppers: Sequence[int],
+    among: Collection[int],
+    sign: SignSettings,
+) -> set[tuple[int, int, int]]:
+    """Return the pairs that the buckets of a band give: hash, left and right text.
+
+    Args:
+        hashes, owners, contents: of each window its hash, its text and its shingles.
+        uppers: the upper half of the digest of each text.
+        among: the texts that there are.
+        sign: limits of crowds, and how much two windows must share.
+    """
+    given = set()
+    for value in set(hashes):
+        windows = [w for w, h in enumerate(hashes) if h == value and owners[w] in among]
+        heads = heads_of({owners[w] for w in windows}, uppers, sign)
+        for i, j in product(windows, windows):
+            is_given = owners[i] < owners[j] and owners[i] in heads
+            if is_given and shares_enough(contents[i], contents[j], sign):
+                given.add((value, owners[i], owners[j]))
+    return given
 
 
 def fill_table(left: Sequence[str], right: Sequence[str], scores: Sequence[int], gap: int) -> int:
@@ -212,14 +254,9 @@ class Occurrence(NamedTuple):
 
     cluster: int
     published: int | None
-    run: int
     rank: int
 
 
 def first_occurrence(occurrences: Iterable[Occurrence]) -> Occurrence:
-    """Return the earliest of one cluster: dated, by date and rank; if none is, by run and rank."""
-    held = list(occurrences)
-    dated = [o for o in held if o.published is not None]
-    if dated:
-        return min(dated, key=lambda o: (o.published, o.rank))
-    return min(held, key=lambda o: (o.run, o.rank))
+    """Return the earliest of one cluster: dated ones first, by date; then by rank."""
+    return min(occurrences, key=lambda o: (o.published is None, o.published or 0, o.rank))

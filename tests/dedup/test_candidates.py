@@ -5,11 +5,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.candidates import Candidates, merge_candidates, pair_band, sort_buckets
+from dedup.candidates import (
+    Candidates,
+    Crowds,
+    PairedTexts,
+    meeting_buckets,
+    merge_candidates,
+    pack_pairs,
+    pair_band,
+    sort_buckets,
+    unpack_pairs,
+)
 from dedup.signatures import Windows, cut_windows, hash_bands
 from records.settings import SignSettings
 from tests import oracles
 from tests.strategies import invent_words, replace_words, words_of
+
+_TOP = 2**64 - 1
 
 
 def windows_of(owners, contents):
@@ -20,83 +32,196 @@ def windows_of(owners, contents):
     return Windows(shingles, np.array(owners, dtype=np.int64), starts.astype(np.int64), ends)
 
 
-def pairs_of(candidates):
-    return list(zip(candidates.left.tolist(), candidates.right.tolist(), strict=True))
+def pairs_of(packed):
+    left, right = unpack_pairs(packed)
+    return list(zip(left.tolist(), right.tolist(), strict=True))
 
 
-def pair(hashes, owners, contents, is_new=None, **more):
-    news = np.ones(max(owners) + 1, dtype=np.bool_) if is_new is None else np.array(is_new)
-    buckets = sort_buckets(np.array(hashes, dtype=np.uint32))
-    return pair_band(buckets, windows_of(owners, contents), news, SignSettings(**more))
+def crowds_of(sizes):
+    """Return crowds from how many texts are in each."""
+    hashes = sorted(sizes)
+    counts = np.array([sizes[value] for value in hashes], dtype=np.int64)
+    return Crowds(np.array(hashes, dtype=np.uint32), counts)
+
+
+def pair(hashes, owners, contents, is_new=None, uppers=None, crowds=None, **more):
+    texts = max(owners, default=-1) + 1
+    news = np.ones(texts, dtype=np.bool_) if is_new is None else np.array(is_new)
+    halves = range(texts) if uppers is None else uppers
+    return pair_band(
+        sort_buckets(np.array(hashes, dtype=np.uint32)),
+        windows_of(owners, contents),
+        PairedTexts(news, np.array(halves, dtype=np.uint64)),
+        crowds or Crowds.none(),
+        SignSettings(**more),
+    )
 
 
 _ALIKE = [[1, 2, 3, 4, 5, 6]]
+_TEXTS = 24
 
 
 @st.composite
 def bands(draw):
-    """Draw windows of texts: hash, owner and shingles of each, and which texts are new."""
-    owners = sorted(draw(st.lists(st.integers(0, 7), min_size=1, max_size=14)))
-    one_hash = st.integers(0, 3).map(lambda n: n * 0x55555555)
-    one_content = st.lists(st.integers(0, 12), min_size=1, max_size=9)
+    """Draw windows of texts, sorted as their digests: hash, owner and shingles of each."""
+    owners = sorted(draw(st.lists(st.integers(0, _TEXTS - 1), min_size=1, max_size=40)))
+    one_hash = st.integers(0, draw(st.integers(0, 3))).map(lambda n: n * 0x5555555)
+    one_content = st.lists(st.integers(0, 5), min_size=1, max_size=6)
     hashes = draw(st.lists(one_hash, min_size=len(owners), max_size=len(owners)))
     contents = draw(st.lists(one_content, min_size=len(owners), max_size=len(owners)))
-    return hashes, owners, contents, draw(st.lists(st.booleans(), min_size=8, max_size=8))
+    return hashes, owners, contents
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
-@given(bands(), st.integers(1, 4), st.sampled_from([0.1, 0.5, 1.0]))
-def test_pairs_are_those_of_all_windows_compared(band, least, share):
-    hashes, owners, contents, is_new = band
+@st.composite
+def limits(draw):
+    """Draw limits of crowds so low that there are some."""
+    crowd_texts = draw(st.integers(1, 5))
+    return SignSettings(
+        crowd_texts=crowd_texts,
+        crowd_heads=draw(st.integers(1, min(2, crowd_texts))),
+        min_shared_shingles=draw(st.integers(1, 3)),
+        min_shared_share=draw(st.sampled_from([0.1, 0.5, 1.0])),
+    )
+
+
+@st.composite
+def some_uppers(draw):
+    """Draw upper halves of digests, evenly, or so that there are hardly any heads, or many."""
+    least, most = draw(st.sampled_from([(0, _TOP), (0, _TOP // 8), (_TOP // 2, _TOP)]))
+    one = st.integers(least, most)
+    return sorted(draw(st.lists(one, min_size=_TEXTS, max_size=_TEXTS)))
+
+
+@st.composite
+def some_news(draw):
+    """Draw which texts are new: any, or few of those that sort last, which are seldom heads."""
+    if draw(st.booleans()):
+        return draw(st.lists(st.booleans(), min_size=_TEXTS, max_size=_TEXTS))
+    late = draw(st.sets(st.integers(_TEXTS // 2, _TEXTS - 1), min_size=1, max_size=4))
+    return [text in late for text in range(_TEXTS)]
+
+
+def expected_of(band, uppers, is_new, sign):
+    """Return what the rule gives: pairs with a new text, and those that buckets give up."""
+    after = oracles.give_pairs(*band, uppers, range(_TEXTS), sign)
+    old = [text for text in range(_TEXTS) if not is_new[text]]
+    before = oracles.give_pairs(*band, uppers, old, sign)
+    pairs = {(left, right) for _, left, right in after if is_new[left] or is_new[right]}
+    return sorted(pairs), sorted({(left, right) for _, left, right in before - after})
+
+
+def buckets_of(hashes, owners, is_new):
+    """Return for each bucket its old and its new texts."""
+    held = {value: (set(), set()) for value in hashes}
+    for value, owner in zip(hashes, owners, strict=True):
+        held[value][is_new[owner]].add(owner)
+    return held
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(bands(), some_uppers(), some_news(), limits())
+def test_candidates_are_what_the_rule_gives_of_all_texts(band, uppers, is_new, sign):
+    texts = max(band[1]) + 1
+    found = pair(*band, is_new[:texts], uppers[:texts], **sign.model_dump())
+    assert (pairs_of(found.pairs), pairs_of(found.lost)) == expected_of(band, uppers, is_new, sign)
+    held = buckets_of(*band[:2], is_new).values()
+    assert found.crowds == sum(len(old | new) > sign.crowd_texts for old, new in held if new)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(
+    bands(), some_uppers(), some_news(), limits(), st.sets(st.integers(0, _TEXTS - 1), max_size=4)
+)
+def test_heads_of_a_crowd_that_keeps_them_are_enough(band, uppers, is_new, sign, also):
+    needed, crowds = set(also), {}
+    for value, (old, new) in buckets_of(*band[:2], is_new).items():
+        before, after = (oracles.heads_of(some, uppers, sign) for some in (old, old | new))
+        is_crowd = len(old) > sign.crowd_texts
+        if new and is_crowd:
+            crowds[value] = len(old)
+        if new:
+            needed |= new | (before if is_crowd and before == after else old)
+    rows = [row for row in zip(*band, strict=True) if row[1] in needed]
+    at_hand = sorted({owner for _, owner, _ in rows})
+    number = {text: n for n, text in enumerate(at_hand)}
     found = pair(
-        *band, min_shared_shingles=least, min_shared_share=share, max_bucket_windows=len(hashes) + 2
+        [value for value, _, _ in rows],
+        [number[owner] for _, owner, _ in rows],
+        [content for _, _, content in rows],
+        np.array([is_new[text] for text in at_hand], dtype=np.bool_),
+        [uppers[text] for text in at_hand],
+        crowds_of(crowds),
+        **sign.model_dump(),
     )
-    expected = oracles.pair_windows(
-        hashes, owners, contents, lambda a, b: is_new[a] or is_new[b], least, share
-    )
-    assert pairs_of(found) == sorted(expected)
-    assert found.capped == 0
+    told = [
+        [(at_hand[left], at_hand[right]) for left, right in pairs_of(side)]
+        for side in (found.pairs, found.lost)
+    ]
+    assert tuple(told) == expected_of(band, uppers, is_new, sign)
 
 
 def test_pair_of_texts_that_are_both_old_is_left_out():
     found = pair([7, 7, 7], [0, 1, 2], _ALIKE * 3, is_new=[False, False, True])
-    assert pairs_of(found) == [(0, 2), (1, 2)]
+    assert pairs_of(found.pairs) == [(0, 2), (1, 2)]
+    assert pairs_of(found.lost) == []
 
 
 def test_windows_of_one_text_are_no_pair():
-    assert pairs_of(pair([7, 7], [0, 0], _ALIKE * 2)) == []
+    assert pairs_of(pair([7, 7], [0, 0], _ALIKE * 2).pairs) == []
 
 
 def test_windows_without_enough_in_common_are_no_pair():
     contents = [[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 9, 8]]
-    assert pairs_of(pair([7, 7], [0, 1], contents, min_shared_shingles=5)) == []
-    assert pairs_of(pair([7, 7], [0, 1], contents, min_shared_shingles=4)) == [(0, 1)]
+    assert pairs_of(pair([7, 7], [0, 1], contents, min_shared_shingles=5).pairs) == []
+    assert pairs_of(pair([7, 7], [0, 1], contents, min_shared_shingles=4).pairs) == [(0, 1)]
 
 
-def test_large_bucket_is_paired_with_its_first_windows_and_counted():
-    size, most = 9, 3
-    found = pair([7] * size + [8], range(size + 1), _ALIKE * (size + 1), max_bucket_windows=most)
-    expected = [(i, j) for i in range(most) for j in range(i + 1, size)]
-    assert pairs_of(found) == expected
-    assert found.capped == 1
+def test_crowd_is_paired_with_its_heads_and_counted():
+    evenly = [k * 2**64 // 9 for k in range(9)]
+    found = pair(
+        [7] * 9 + [8], range(10), _ALIKE * 10, None, [*evenly, _TOP], crowd_texts=3, crowd_heads=1
+    )
+    assert pairs_of(found.pairs) == [(i, j) for i in range(3) for j in range(i + 1, 9)]
+    assert found.crowds == 1
 
 
-def test_bucket_of_just_the_most_windows_is_paired_in_full():
-    found = pair([7] * 4, range(4), _ALIKE * 4, max_bucket_windows=4)
-    assert len(found.left) == 6
-    assert found.capped == 0
+def test_first_text_of_a_crowd_is_a_head_whatever_its_digest():
+    found = pair([7] * 5, range(5), _ALIKE * 5, None, [_TOP] * 5, crowd_texts=4, crowd_heads=1)
+    assert pairs_of(found.pairs) == [(0, j) for j in range(1, 5)]
+
+
+def test_windows_of_few_texts_are_no_crowd_however_many_they_are():
+    found = pair([7] * 12, [0] * 6 + [1] * 6, _ALIKE * 12, crowd_texts=2, crowd_heads=1)
+    assert found.crowds == 0
+
+
+def test_bucket_that_becomes_a_crowd_gives_up_pairs_of_old_texts():
+    is_new, uppers = [False, False, False, True], [0, 2**63, 2**63 + 1, _TOP]
+    found = pair([7] * 4, range(4), _ALIKE * 4, is_new, uppers, crowd_texts=3, crowd_heads=1)
+    assert pairs_of(found.pairs) == [(0, 3)]
+    assert pairs_of(found.lost) == [(1, 2)]
+
+
+def test_bucket_of_just_the_most_texts_is_paired_in_full():
+    found = pair([7] * 4, range(4), _ALIKE * 4, None, [_TOP] * 4, crowd_texts=4, crowd_heads=1)
+    assert len(found.pairs) == 6
+    assert found.crowds == 0
 
 
 def test_room_for_pairs_grows():
-    found = pair([7] * 80, range(80), _ALIKE * 80, max_bucket_windows=100)
-    assert len(pairs_of(found)) == 80 * 79 // 2
+    found = pair([7] * 80, range(80), _ALIKE * 80)
+    assert pairs_of(found.pairs) == [(i, j) for i in range(80) for j in range(i + 1, 80)]
+
+
+def test_room_for_lost_pairs_grows():
+    is_new, uppers = [False] * 40 + [True], [_TOP] * 41
+    found = pair([7] * 41, range(41), _ALIKE * 41, is_new, uppers, crowd_texts=40, crowd_heads=1)
+    assert pairs_of(found.lost) == [(i, j) for i in range(1, 40) for j in range(i + 1, 40)]
 
 
 def test_no_windows_make_no_pairs():
-    windows = windows_of([], [])
-    buckets = sort_buckets(np.empty(0, dtype=np.uint32))
-    found = pair_band(buckets, windows, np.empty(0, dtype=np.bool_), SignSettings())
-    assert pairs_of(found) == []
+    found = pair([], [], [])
+    assert (pairs_of(found.pairs), pairs_of(found.lost), found.crowds) == ([], [], 0)
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
@@ -107,27 +232,79 @@ def test_buckets_are_sorted_by_hash_then_by_window(hashes):
     assert found == sorted((hashed, number) for number, hashed in enumerate(hashes))
 
 
+_one_side = st.integers(0, 2**32 - 1)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(_one_side, _one_side), max_size=8))
+def test_packed_pairs_sort_as_pairs_and_are_unpacked_again(pairs):
+    sides = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    packed = pack_pairs(sides[:, 0], sides[:, 1])
+    assert pairs_of(packed) == pairs
+    assert pairs_of(np.sort(packed)) == sorted(pairs)
+
+
 _some_pairs = st.lists(st.tuples(st.integers(0, 5), st.integers(6, 9)), max_size=8)
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
-@given(st.lists(st.tuples(_some_pairs, st.integers(0, 3)), max_size=4))
-def test_merged_candidates_are_each_pair_once_in_order(parts):
-    made = []
-    for pairs, capped in parts:
+@given(
+    st.lists(st.tuples(_some_pairs, _some_pairs, st.integers(0, 3)), max_size=4),
+    st.sampled_from([1, 4, 2**22]),
+)
+def test_merged_candidates_are_each_pair_once_in_order(parts, at_once):
+    def packed(pairs):
         kept = np.array(sorted(set(pairs)), dtype=np.int64).reshape(-1, 2)
-        made.append(Candidates(kept[:, 0], kept[:, 1], capped))
-    merged = merge_candidates(made)
-    assert pairs_of(merged) == sorted({one for pairs, _ in parts for one in pairs})
-    assert merged.capped == sum(capped for _, capped in parts)
+        return pack_pairs(kept[:, 0], kept[:, 1])
+
+    made = [Candidates(packed(pairs), packed(lost), crowds) for pairs, lost, crowds in parts]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dedup.candidates._MERGED_AT_ONCE", at_once)
+        merged = merge_candidates(made)
+    assert pairs_of(merged.pairs) == sorted({one for pairs, _, _ in parts for one in pairs})
+    assert pairs_of(merged.lost) == sorted({one for _, lost, _ in parts for one in lost})
+    assert merged.crowds == sum(crowds for _, _, crowds in parts)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(bands(), st.sets(st.tuples(st.integers(0, 11), st.integers(12, _TEXTS - 1)), max_size=30))
+def test_pairs_meet_in_every_bucket_in_which_their_windows_are_alike(band, pairs):
+    hashes, owners, contents = band
+    sign = SignSettings(min_shared_shingles=2, min_shared_share=0.5)
+    columns = np.array([[value, value % 2, 7] for value in hashes], dtype=np.uint32)
+    sides = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+    found = meeting_buckets(
+        columns, windows_of(owners, contents), pack_pairs(sides[:, 0], sides[:, 1]), sign
+    )
+    expected = {
+        (number, column, int(columns[i, column]))
+        for number, (left, right) in enumerate(sides.tolist())
+        for i in range(len(owners))
+        for j in range(len(owners))
+        for column in range(3)
+        if (owners[i], owners[j]) == (left, right)
+        and columns[i, column] == columns[j, column]
+        and oracles.shares_enough(contents[i], contents[j], sign)
+    }
+    assert set(zip(*(side.tolist() for side in found), strict=True)) == expected
+
+
+def test_room_for_meeting_buckets_grows():
+    pairs = pack_pairs(np.array([0]), np.array([1]))
+    columns = np.full((40, 2), 7, dtype=np.uint32)
+    windows = windows_of([0] * 20 + [1] * 20, _ALIKE * 40)
+    pair_numbers, columns_met, hashes = meeting_buckets(columns, windows, pairs, SignSettings())
+    assert len(pair_numbers) == 20 * 20 * 2
+    assert set(columns_met.tolist()) == {0, 1}
+    assert set(hashes.tolist()) == {7}
 
 
 def candidates_of(texts, sign):
     windows = cut_windows(words_of(texts), sign)
     hashes = hash_bands(windows, sign)
-    is_new = np.ones(len(texts), dtype=np.bool_)
+    told = PairedTexts(np.ones(len(texts), np.bool_), np.arange(len(texts), dtype=np.uint64))
     parts = [
-        pair_band(sort_buckets(hashes[:, band]), windows, is_new, sign)
+        pair_band(sort_buckets(hashes[:, band]), windows, told, Crowds.none(), sign)
         for band in range(sign.bands)
     ]
     return merge_candidates(parts)
@@ -142,7 +319,7 @@ def test_planted_near_duplicates_become_candidates(seed):
         copy = replace_words(chance, words, 3)
         assert oracles.resemblance(words, copy) == pytest.approx(0.9)
         texts += [" ".join(words), " ".join(copy)]
-    found = pairs_of(candidates_of(texts, SignSettings(seed=seed)))
+    found = pairs_of(candidates_of(texts, SignSettings(seed=seed)).pairs)
     planted = {(2 * k, 2 * k + 1) for k in range(100)}
     assert len(planted & set(found)) >= 99
     assert set(found) <= planted

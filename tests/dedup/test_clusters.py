@@ -70,7 +70,6 @@ def chosen(occurrences):
     columns = (
         [o.cluster for o in occurrences],
         [_UNDATED if o.published is None else o.published for o in occurrences],
-        [o.run for o in occurrences],
         [o.rank for o in occurrences],
     )
     rows = first_occurrences(*(np.array(column, dtype=np.int64) for column in columns))
@@ -79,9 +78,7 @@ def chosen(occurrences):
 
 @st.composite
 def some_occurrences(draw):
-    rows = st.tuples(
-        st.integers(0, 4), st.none() | st.integers(-2, 2) | st.just(2**62), st.integers(0, 3)
-    )
+    rows = st.tuples(st.integers(0, 4), st.none() | st.integers(-2, 2) | st.just(2**62))
     drawn = draw(st.lists(rows, max_size=20))
     ranks = draw(st.permutations(range(len(drawn))))
     return [Occurrence(*row, rank) for row, rank in zip(drawn, ranks, strict=True)]
@@ -100,16 +97,16 @@ def test_first_occurrences_follow_the_rule_in_any_order_of_rows(occurrences, cha
     assert chosen(occurrences) == expected
 
 
-def test_dated_occurrence_comes_before_undated_one_of_an_earlier_run():
-    late = Occurrence(0, 900, run=5, rank=9)
-    assert chosen([Occurrence(0, None, run=0, rank=0), late]) == [late]
+def test_dated_occurrence_comes_before_undated_one_of_lower_rank():
+    dated = Occurrence(0, 900, rank=9)
+    assert chosen([Occurrence(0, None, rank=0), dated]) == [dated]
 
 
-def test_run_is_not_weighed_among_equal_dates():
-    first = Occurrence(0, 900, run=5, rank=1)
-    assert chosen([Occurrence(0, 900, run=0, rank=2), first]) == [first]
+def test_lower_rank_comes_first_among_equal_dates():
+    first = Occurrence(0, 900, rank=1)
+    assert chosen([Occurrence(0, 900, rank=2), first]) == [first]
 
 
-def test_run_comes_before_rank_without_dates():
-    first = Occurrence(0, None, run=0, rank=2)
-    assert chosen([first, Occurrence(0, None, run=5, rank=1)]) == [first]
+def test_lower_rank_comes_first_without_dates():
+    first = Occurrence(0, None, rank=1)
+    assert chosen([Occurrence(0, None, rank=2), first]) == [first]

@@ -140,6 +140,6 @@ def listing(archive: Path) -> dict[str, tuple[int, int]]:
     files = {
         str(path): (path.lstat().st_size, path.lstat().st_mtime_ns)
         for path in sorted(place.home.rglob("*"))
-        if path.is_file() and path.name != "lock"
+        if path.is_file() and path.name not in {"lock", "staging.lock"}
     }
     return files | {str(place.path.readlink()): (0, place.path.lstat().st_mtime_ns)}

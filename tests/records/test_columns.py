@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import numpy as np
@@ -13,12 +14,16 @@ from records.columns import (
     count_characters,
     digests_of,
     distinct,
+    distinct_digests,
+    halves_of,
+    head_limit,
     places_of,
     sortable,
     string_array,
     take_spans,
 )
-from records.ids import document_id_of, hex_strings, text_id_of
+from records.ids import document_id_of, hex_strings, source_key, text_id_of
+from tests import oracles
 
 heavy = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -117,6 +122,45 @@ def test_digests_sort_and_compare_as_their_bytes(digests):
 
 
 @heavy
+@given(DIGESTS)
+def test_distinct_digests_are_a_sorted_set(digests):
+    found = distinct_digests(_rows(digests))
+    assert [row.tobytes() for row in found] == sorted(set(digests))
+
+
+@heavy
+@given(DIGESTS)
+def test_halves_are_digests_as_numbers_that_sort_alike(digests):
+    upper, lower = halves_of(_rows(digests))
+    whole = [
+        (high << 64 | low).to_bytes(16, "big")
+        for high, low in zip(upper.tolist(), lower.tolist(), strict=True)
+    ]
+    assert whole == digests
+
+
+LIMITS = st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n)))
+
+
+@heavy
+@given(LIMITS, st.integers(1, 2**40))
+def test_limit_of_heads_falls_by_steps_of_four_as_a_crowd_grows(limits, more):
+    texts = limits[0] + more
+    found = int(head_limit(texts, *limits))
+    assert found == oracles.head_limit(texts, *limits)
+    assert found >= int(head_limit(texts + 1, *limits))
+    assert found / int(head_limit(4 * texts, *limits)) == pytest.approx(4)
+
+
+@heavy
+@given(LIMITS, st.integers(1, 2**40))
+def test_crowd_has_once_to_four_times_as_many_heads_as_set(limits, more):
+    texts = limits[0] + more
+    heads = texts * (int(head_limit(texts, *limits)) / 2**64)
+    assert limits[1] * 0.999 < heads < limits[1] * 4.001
+
+
+@heavy
 @given(DIGESTS, DIGESTS)
 def test_places_are_those_of_a_search_one_by_one(held, others):
     held = sorted(set(held))
@@ -137,3 +181,14 @@ def test_ids_in_hex_go_there_and_back(digests):
 def test_ids_are_as_long_as_their_digest():
     assert document_id_of("ab" * 32) == "ab" * 16
     assert len(text_id_of("")) == 32
+
+
+def test_key_of_a_source_changes_with_each_of_what_it_is_found_by():
+    found = ("file:///a 1", 12, datetime(2024, 5, 1, tzinfo=UTC))
+    others = ("file:///a", 1, datetime(2024, 5, 1, 0, 0, 0, 1, tzinfo=UTC))
+    keys = {source_key(*found)}
+    for place, other in enumerate(others):
+        keys.add(source_key(*found[:place], other, *found[place + 1 :]))
+    assert len(keys) == 4
+    assert {len(key) for key in keys} == {16}
+    assert source_key(*found) == source_key(*found)

@@ -20,14 +20,14 @@ def test_nothing_given_means_the_defaults():
 
 
 def test_values_reach_their_stage():
-    settings = parse_settings({"sign": {"bands": 16}, "run": {"workers": 3}})
-    assert (settings.sign.bands, settings.sign.rows, settings.run.workers) == (16, 4, 3)
+    settings = parse_settings({"sign": {"bands": 8}, "run": {"workers": 3}})
+    assert (settings.sign.bands, settings.sign.rows, settings.run.workers) == (8, 3, 3)
 
 
 def test_too_many_bands_are_told_with_what_to_do_next():
     assert _faults({"sign": {"bands": 16, "rows": 9}}) == (
         (
-            "sign: bands x rows = 16 x 9 = 144 exceeds permutations = 128; "
+            "sign: bands x rows = 16 x 9 = 144 exceeds permutations = 48; "
             "lower one, or raise permutations to 144"
         ),
     )
@@ -40,9 +40,16 @@ def test_bands_and_rows_may_use_all_permutations():
 def test_windows_are_made_of_whole_strides():
     (fault,) = _faults({"sign": {"window_words": 20, "stride_words": 7, "rows": 9}})
     assert fault == (
-        "sign: bands x rows = 32 x 9 = 288 exceeds permutations = 128; "
-        "lower one, or raise permutations to 288; "
+        "sign: bands x rows = 16 x 9 = 144 exceeds permutations = 48; "
+        "lower one, or raise permutations to 144; "
         "window_words = 20 is not a multiple of stride_words = 7; windows are made of whole strides"
+    )
+
+
+def test_crowd_has_no_more_heads_than_texts():
+    assert parse_settings({"sign": {"crowd_texts": 8, "crowd_heads": 8}})
+    assert _faults({"sign": {"crowd_texts": 8, "crowd_heads": 9}}) == (
+        "sign: crowd_heads = 9 exceeds crowd_texts = 8; a crowd has fewer heads than texts",
     )
 
 
@@ -127,8 +134,8 @@ def test_each_decisive_setting_changes_the_seal(stage, name):
 
 
 def test_settings_of_the_run_change_neither_digest_nor_seal():
-    assert set(RunSettings.model_fields) == {"workers", "batch_bytes"}
-    changed = parse_settings({"run": {"workers": 99, "batch_bytes": 7}})
+    assert set(RunSettings.model_fields) == {"workers", "batch_bytes", "wait_seconds"}
+    changed = parse_settings({"run": {"workers": 99, "batch_bytes": 7, "wait_seconds": 0}})
     assert changed.decisive() == Settings().decisive()
     assert changed.seal({"ingest": 1}) == Settings().seal({"ingest": 1})
 

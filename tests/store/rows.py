@@ -39,9 +39,9 @@ def publish(
     archive: Archive,
     run_id: str,
     added: dict[str, pa.Table],
-    withdrawn: dict[str, tuple[str, pa.Array]] | None = None,
+    withdrawn: dict[str, pa.Table] | None = None,
 ) -> Snapshot:
-    """Commit a version."""
+    """Commit a version; ``withdrawn`` holds keys of the rows that go."""
     with writing(archive, run_id) as writer:
         return writer.commit(Changes(added, withdrawn or {}, SEALED))
 

@@ -1,8 +1,12 @@
 """One commit point: a reader sees all tables of a run or none."""
 
+import errno
 import os
 import subprocess
 import sys
+import threading
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,8 +16,8 @@ import pytest
 from records.errors import ContractError, SettingsError, TransientError
 from records.schemas import TABLES
 from store.archive import Archive
-from store.commit import Changes, writing
-from tests.store.rows import SEALED, all_rows, make_rows, publish, sorted_rows
+from store.commit import COMPACT_FILE_ROW_GROUPS, Changes, clear_staging, preparing, writing
+from tests.store.rows import SEALED, all_rows, make_row, make_rows, publish, sorted_rows
 
 
 @pytest.fixture
@@ -28,7 +32,7 @@ def _files(folder: Path) -> dict[str, int]:
 def test_reader_of_first_version_still_reads_it_after_the_second(archive: Archive) -> None:
     first = publish(archive, "r1", {"sources": make_rows("sources", 0, 4)})
     before = all_rows(first)
-    withdrawn = {"sources": ("uri", pa.array(["uri-000002"]))}
+    withdrawn = {"sources": pa.table({"uri": ["uri-000002"]})}
     second = publish(archive, "r2", {"sources": make_rows("sources", 4, 5)}, withdrawn)
     assert all_rows(first) == before
     assert first.read("sources").column("uri").to_pylist() == [f"uri-00000{n}" for n in range(4)]
@@ -67,7 +71,7 @@ def test_empty_file_goes_when_rows_come(archive: Archive) -> None:
 def test_table_whose_last_rows_go_has_one_empty_file_again(archive: Archive) -> None:
     publish(archive, "r1", {"sources": make_rows("sources", 0, 1)})
     publish(archive, "r2", {"sources": make_rows("sources", 1, 2)})
-    gone = {"sources": ("uri", pa.array(["uri-000000", "uri-000001"]))}
+    gone = {"sources": pa.table({"uri": ["uri-000000", "uri-000001"]})}
     snapshot = publish(archive, "r3", {}, gone)
     assert [path.name for path in snapshot.files("sources")] == ["r3.parquet"]
     assert snapshot.read("sources").num_rows == 0
@@ -78,7 +82,7 @@ def test_only_files_with_withdrawn_keys_are_rewritten(archive: Archive) -> None:
         first = 3 * number
         base = publish(archive, run, {"sources": make_rows("sources", first, first + 3)})
     before = _files(base.folder)
-    gone = {"sources": ("uri", pa.array(["uri-000004", "uri-999999"]))}
+    gone = {"sources": pa.table({"uri": ["uri-000004", "uri-999999"]})}
     after = publish(archive, "r4", {}, gone)
     names = [path.name for path in after.files("sources")]
     assert names == ["r1.parquet", "r3.parquet", "r4.parquet"]
@@ -119,11 +123,10 @@ def test_rows_that_break_the_schema_publish_nothing(archive: Archive, broken: pa
     assert publish(archive, "r3", {}).manifest.version == 2
 
 
-def test_failed_run_leaves_nothing_in_staging_or_among_versions(archive: Archive) -> None:
+def test_failed_run_leaves_nothing_among_versions(archive: Archive) -> None:
     publish(archive, "r1", {})
     with pytest.raises(ContractError):
         publish(archive, "r2", {"sources": make_rows("sources", 0, 2).drop_columns(["bytes"])})
-    assert list(archive.staging.iterdir()) == []
     assert [path.name for path in archive.versions.iterdir()] == ["00000001"]
 
 
@@ -144,35 +147,200 @@ def test_second_writer_is_told_to_try_again(archive: Archive) -> None:
         assert writer.base is not None
 
 
+def test_second_writer_waits_and_begins_from_what_the_first_has_published(archive: Archive) -> None:
+    publish(archive, "r1", {})
+    waits, seen = threading.Event(), []
+
+    def second() -> None:
+        waits.set()
+        with writing(archive, "r3", wait_seconds=60) as writer:
+            seen.append(writer.base.manifest)
+            seen.append(writer.commit(Changes({}, {}, SEALED)).manifest)
+
+    thread = threading.Thread(target=second)
+    with writing(archive, "r2") as writer:
+        thread.start()
+        assert waits.wait(60)
+        time.sleep(0.2)
+        assert seen == []
+        writer.commit(Changes({"sources": make_rows("sources", 0, 1)}, {}, SEALED))
+    thread.join(60)
+    assert [(one.version, one.run_id) for one in seen] == [(2, "r2"), (3, "r3")]
+    assert archive.snapshot().rows("sources") == 1
+
+
+def test_writer_gives_up_when_it_has_waited_long_enough(archive: Archive) -> None:
+    with writing(archive, "r1"):
+        started = time.monotonic()
+        with pytest.raises(TransientError, match="another run"), writing(archive, "r2", 0.3):
+            pass
+        assert 0.3 <= time.monotonic() - started < 30
+
+
 def test_reading_needs_no_lock(archive: Archive) -> None:
     publish(archive, "r1", {"sources": make_rows("sources", 0, 3)})
     with writing(archive, "r2"):
         assert archive.snapshot().read("sources").num_rows == 3
 
 
-def test_leftovers_of_killed_runs_are_cleared(archive: Archive) -> None:
+def test_leftovers_of_killed_writers_are_cleared(archive: Archive) -> None:
     publish(archive, "r1", {})
     for left in (
-        archive.staging / "r0" / "batch-00000",
         archive.versions / "building-r0" / "sources",
         archive.versions / "00000002" / "sources",
         archive.index / "r0",
     ):
         left.mkdir(parents=True)
         (left / "file").write_text("left")
-    with writing(archive, "r2") as writer:
-        assert [path.name for path in archive.staging.iterdir()] == ["r2"]
+    (archive.home / "next").symlink_to("nowhere")
+    with writing(archive, "r2"):
         assert [path.name for path in archive.versions.iterdir()] == ["00000001"]
         assert list(archive.index.iterdir()) == []
-        assert writer.folder.is_dir()
+        assert not os.path.lexists(archive.home / "next")
 
 
 def test_segments_of_the_version_are_kept(archive: Archive) -> None:
     with writing(archive, "r1") as writer:
         (archive.index / "r1").mkdir()
-        writer.commit(Changes({}, {}, SEALED, segment="r1"))
-    with writing(archive, "r2"):
+        writer.commit(Changes({}, {}, SEALED, ["r1"]))
+    with writing(archive, "r2") as writer:
         assert [path.name for path in archive.index.iterdir()] == ["r1"]
+        assert writer.commit(Changes({}, {}, SEALED)).manifest.segments == ["r1"]
+
+
+def test_manifest_tells_what_published_it_and_when(archive: Archive) -> None:
+    before = datetime.now(UTC)
+    with writing(archive, "r1") as writer:
+        told = writer.commit(Changes({}, {}, SEALED, operation="remove")).manifest
+    assert (told.run_id, told.operation, told.sealed) == ("r1", "remove", SEALED)
+    assert before <= datetime.fromisoformat(told.published_at) <= datetime.now(UTC)
+    assert archive.snapshot().manifest == told
+
+
+def test_rows_that_agree_in_all_key_columns_go_and_no_others(archive: Archive) -> None:
+    rows = [
+        make_row("overlaps", 2 * n, left_text_id=left, right_text_id=right)
+        for n, (left, right) in enumerate(["ab", "ac", "bc", "ab", "cb"])
+    ]
+    table = pa.Table.from_pylist(rows, schema=TABLES["overlaps"])
+    publish(archive, "r1", {"overlaps": table})
+    gone = pa.table({"left_text_id": ["a", "c"], "right_text_id": ["b", "c"]})
+    kept = publish(archive, "r2", {}, {"overlaps": gone}).read("overlaps")
+    pairs = zip(kept["left_text_id"].to_pylist(), kept["right_text_id"].to_pylist(), strict=True)
+    assert sorted(pairs) == [("a", "c"), ("b", "c"), ("c", "b")]
+
+
+@pytest.fixture
+def small_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row groups of four rows, so that few rows make several files."""
+    monkeypatch.setattr("store.commit.ROW_GROUP_ROWS", 4)
+    monkeypatch.setattr("store.parquet.ROW_GROUP_ROWS", 4)
+
+
+@pytest.mark.usefixtures("small_row_groups")
+def test_compaction_keeps_all_rows_in_few_files_of_full_row_groups(archive: Archive) -> None:
+    for run in range(13):
+        rows = make_rows("sources", 3 * run, 3 * run + 3)
+        base = publish(archive, f"r{run:02d}", {"sources": rows})
+    before = all_rows(base)
+    with writing(archive, "c") as writer:
+        compacted = writer.compact(["merged"])
+    assert all_rows(compacted) == before
+    assert all_rows(base) == before
+    in_file = 4 * COMPACT_FILE_ROW_GROUPS
+    assert [file["rows"] for file in compacted.manifest.files["sources"]] == [
+        min(in_file, 39 - first) for first in range(0, 39, in_file)
+    ]
+    for path in compacted.files("sources"):
+        facts = pq.read_metadata(path)
+        sizes = [facts.row_group(group).num_rows for group in range(facts.num_row_groups)]
+        assert set(sizes[:-1]) == {4}
+    told = compacted.manifest
+    assert (told.version, told.operation, told.segments) == (14, "compact", ["merged"])
+    assert told.sealed == SEALED
+
+
+def test_compaction_links_a_table_of_one_file(archive: Archive) -> None:
+    base = publish(archive, "r1", {"sources": make_rows("sources", 0, 4)})
+    base = publish(archive, "r2", {"documents": make_rows("documents", 0, 4)})
+    with writing(archive, "c") as writer:
+        compacted = writer.compact([])
+    assert _files(compacted.folder).keys() == _files(base.folder).keys()
+    before = _files(base.folder)
+    assert {n: i for n, i in _files(compacted.folder).items() if before[n] != i}.keys() == {
+        "manifest.json"
+    }
+
+
+def test_nothing_is_compacted_before_there_is_a_version(archive: Archive) -> None:
+    with writing(archive, "c") as writer, pytest.raises(TransientError, match="nothing to compact"):
+        writer.compact([])
+
+
+_HOLDER = """
+import sys
+from store.archive import Archive
+from store.commit import preparing
+
+with preparing(Archive(sys.argv[1]), "held") as folder:
+    (folder / "mine").write_text("mine")
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_folder_of_a_living_process_is_left_alone_until_it_dies(
+    archive: Archive, root: Path
+) -> None:
+    command = [sys.executable, "-c", _HOLDER, str(archive.path)]
+    with subprocess.Popen(
+        command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "ready\n"
+        assert clear_staging(archive) == 0
+        with preparing(archive, "r1") as folder:
+            assert list((folder / "left").iterdir()) == []
+            assert (archive.staging / "held" / "mine").read_text() == "mine"
+        holder.kill()
+        holder.wait(60)
+    with preparing(archive, "r2") as folder:
+        assert (folder / "left" / "held" / "mine").read_text() == "mine"
+        assert [path.name for path in archive.staging.iterdir()] == ["r2"]
+    assert list(archive.staging.iterdir()) == []
+
+
+def test_folder_of_a_run_is_gone_when_it_ends_well(archive: Archive) -> None:
+    with preparing(archive, "r1") as folder:
+        assert folder.is_dir()
+    assert list(archive.staging.iterdir()) == []
+
+
+def test_what_a_failed_run_had_prepared_is_left_to_the_next(archive: Archive) -> None:
+    for number in (1, 2):
+        with pytest.raises(ZeroDivisionError), preparing(archive, f"r{number}") as folder:  # noqa: PT012
+            (folder / f"batch-{number}").write_text("read")
+            raise ZeroDivisionError
+    with preparing(archive, "r3") as folder:
+        found = sorted(path.name for path in folder.rglob("batch-*"))
+    assert found == ["batch-1", "batch-2"]
+
+
+@pytest.mark.parametrize(
+    ("code", "left"), [(errno.ENOSPC, []), (errno.EDQUOT, []), (errno.EIO, ["r1"])]
+)
+def test_full_disk_is_not_kept_full(archive: Archive, code: int, left: list[str]) -> None:
+    with pytest.raises(OSError), preparing(archive, "r1") as folder:  # noqa: PT012
+        (folder / "batch").write_text("read")
+        raise OSError(code, "told by the disk")
+    assert [path.name for path in archive.staging.iterdir()] == left
+
+
+def test_staging_of_dead_runs_is_cleared_on_demand(archive: Archive) -> None:
+    (archive.staging / "r0" / "batch-00000").mkdir(parents=True)
+    with preparing(archive, "r1"):
+        (archive.staging / "later").mkdir()
+        assert clear_staging(archive) == 1
+        assert [path.name for path in archive.staging.iterdir()] == ["r1"]
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link to a folder"])
@@ -199,11 +367,14 @@ def test_missing_archive_names_the_command_that_makes_one(archive: Archive) -> N
         archive.snapshot()
 
 
-def test_archive_of_a_later_format_is_refused(archive: Archive) -> None:
+def test_archive_of_another_format_is_refused_with_what_to_do(archive: Archive) -> None:
     snapshot = publish(archive, "r1", {})
     manifest = snapshot.folder / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 99'))
+    manifest.write_text(manifest.read_text().replace('"format": 2', '"format": 99'))
     with pytest.raises(ContractError, match="upgrade"):
+        archive.snapshot()
+    manifest.write_text(manifest.read_text().replace('"format": 99', '"format": 1'))
+    with pytest.raises(ContractError, match="into a new archive"):
         archive.snapshot()
 
 

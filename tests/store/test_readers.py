@@ -21,7 +21,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An archive in which rows were added to some tables, and withdrawn from some."""
     archive = Archive(tmp_path_factory.mktemp("grown") / "press")
     publish(archive, "r1", {name: make_rows(name, 0, 6) for name in list(TABLES)[:5]})
-    gone = {"paragraphs": ("paragraph_id", pa.array(["paragraph_id-000003"]))}
+    gone = {"paragraphs": pa.table({"paragraph_id": ["paragraph_id-000003"]})}
     publish(archive, "r2", {name: make_rows(name, 6, 9) for name in list(TABLES)[:6]}, gone)
     return archive.path
 
