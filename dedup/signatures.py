@@ -24,7 +24,7 @@ Positions = npt.NDArray[np.int64]
 SCHEME = "affine32"
 MIN_WINDOW_SHINGLES = 5
 """A text of fewer shingles is not signed: it could not reach the score of a passage."""
-HASH_BITS = 28
+HASH_BITS = 26
 """Bits of a band's hash. As many as the index on disk has room for beside a window's number."""
 _EMPTY = 0xFFFFFFFF
 

@@ -65,9 +65,9 @@ class SignSettings(_Stage):
     stride_words: int = Field(
         default=10, ge=1, description="content words from one window to the next"
     )
-    permutations: int = Field(default=48, ge=1, description="components of a signature")
+    permutations: int = Field(default=57, ge=1, description="components of a signature")
     seed: int = Field(default=1, ge=0, lt=2**32, description="seed of the permutations")
-    bands: int = Field(default=16, ge=1, description="bands that a signature is cut into")
+    bands: int = Field(default=19, ge=1, description="bands that a signature is cut into")
     rows: int = Field(default=3, ge=1, description="components in a band")
     crowd_texts: int = Field(
         default=64, ge=1, description="a bucket of more texts than this is a crowd"
@@ -174,7 +174,7 @@ def parse_settings(values: Mapping[str, Mapping[str, Any]]) -> Settings:
         >>> parse_settings({"sign": {"bands": 16, "rows": 9}})
         Traceback (most recent call last):
         ...
-        records.errors.SettingsError: sign: bands x rows = 16 x 9 = 144 exceeds permutations = 48; \
+        records.errors.SettingsError: sign: bands x rows = 16 x 9 = 144 exceeds permutations = 57; \
 lower one, or raise permutations to 144
     """
     try:

@@ -243,7 +243,8 @@ class Writer:
         return sorted([*files, *written], key=lambda file: str(file["name"]))
 
     def _write(self, name: str, number: int, rows: pa.Table) -> dict[str, Any]:
-        path = self._folder / name / f"{self.run_id}-{number:04d}.parquet"
+        part = f"-{number:04d}" if number else ""
+        path = self._folder / name / f"{self.run_id}{part}.parquet"
         write_table(rows, name, path)
         return _described(path)
 

@@ -4,9 +4,9 @@ A segment is a folder, written once and never changed; several of a size become 
 All of it is derived from committed tables. Its files are numpy's, one for each field of
 ``Segment``, and ``segment.json`` says with which signatures it was made, and how long each file is.
 
-The entries of a band are held in four bytes each. A band's hash has 28 bits: its upper bits choose
+The entries of a band are held in four bytes each. A band's hash has 26 bits: its upper bits choose
 a slot, and an entry holds the rest of the hash above the number of the window. With ``width`` bits
-for that number there are ``2**(width - 4)`` slots, of at most 16 entries on average.
+for that number there are ``2**(width - 6)`` slots, of at most 64 entries on average.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Buckets = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.uint32]
 Prints = npt.NDArray[np.uint16]
 
-HASH_BITS = 28
+HASH_BITS = 26
 _FACTS = "segment.json"
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)

@@ -123,7 +123,7 @@ def cut_windows(shingles: int, window: int, stride: int, least: int = 5) -> list
     return spans
 
 
-def hash_band(components: Iterable[int], bits: int = 28) -> int:
+def hash_band(components: Iterable[int], bits: int = 26) -> int:
     """Return the hash of a band: FNV-1a over words, each step mixed by MurmurHash3's finaliser.
 
     Only its upper bits count, so many of 32.

@@ -148,7 +148,7 @@ def test_damaged_index_can_be_made_again_by_hand(tmp_path: Path, shelf: _Shelf) 
 def test_texts_are_read_for_the_index_some_at_a_time(
     tmp_path: Path, shelf: _Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("store.parquet.ROW_GROUP_ROWS", 2)
+    monkeypatch.setattr("store.commit.FILE_ROWS", 2)
     archive = tmp_path / "press"
     ingest(shelf.files[:4], archive)
     texts = _texts_in_index(archive)

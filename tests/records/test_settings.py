@@ -27,7 +27,7 @@ def test_values_reach_their_stage():
 def test_too_many_bands_are_told_with_what_to_do_next():
     assert _faults({"sign": {"bands": 16, "rows": 9}}) == (
         (
-            "sign: bands x rows = 16 x 9 = 144 exceeds permutations = 48; "
+            "sign: bands x rows = 16 x 9 = 144 exceeds permutations = 57; "
             "lower one, or raise permutations to 144"
         ),
     )
@@ -40,7 +40,7 @@ def test_bands_and_rows_may_use_all_permutations():
 def test_windows_are_made_of_whole_strides():
     (fault,) = _faults({"sign": {"window_words": 20, "stride_words": 7, "rows": 9}})
     assert fault == (
-        "sign: bands x rows = 16 x 9 = 144 exceeds permutations = 48; "
+        "sign: bands x rows = 16 x 9 = 144 exceeds permutations = 57; "
         "lower one, or raise permutations to 144; "
         "window_words = 20 is not a multiple of stride_words = 7; windows are made of whole strides"
     )

@@ -16,7 +16,7 @@ import pytest
 from records.errors import ContractError, SettingsError, TransientError
 from records.schemas import TABLES
 from store.archive import Archive
-from store.commit import COMPACT_FILE_ROW_GROUPS, Changes, clear_staging, preparing, writing
+from store.commit import Changes, clear_staging, preparing, writing
 from tests.store.rows import SEALED, all_rows, make_row, make_rows, publish, sorted_rows
 
 
@@ -230,15 +230,10 @@ def test_rows_that_agree_in_all_key_columns_go_and_no_others(archive: Archive) -
     assert sorted(pairs) == [("a", "c"), ("b", "c"), ("c", "b")]
 
 
-@pytest.fixture
-def small_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Row groups of four rows, so that few rows make several files."""
-    monkeypatch.setattr("store.commit.ROW_GROUP_ROWS", 4)
-    monkeypatch.setattr("store.parquet.ROW_GROUP_ROWS", 4)
-
-
-@pytest.mark.usefixtures("small_row_groups")
-def test_compaction_keeps_all_rows_in_few_files_of_full_row_groups(archive: Archive) -> None:
+def test_compaction_keeps_all_rows_in_few_full_files(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.commit.FILE_ROWS", 16)
     for run in range(13):
         rows = make_rows("sources", 3 * run, 3 * run + 3)
         base = publish(archive, f"r{run:02d}", {"sources": rows})
@@ -247,14 +242,7 @@ def test_compaction_keeps_all_rows_in_few_files_of_full_row_groups(archive: Arch
         compacted = writer.compact(["merged"])
     assert all_rows(compacted) == before
     assert all_rows(base) == before
-    in_file = 4 * COMPACT_FILE_ROW_GROUPS
-    assert [file["rows"] for file in compacted.manifest.files["sources"]] == [
-        min(in_file, 39 - first) for first in range(0, 39, in_file)
-    ]
-    for path in compacted.files("sources"):
-        facts = pq.read_metadata(path)
-        sizes = [facts.row_group(group).num_rows for group in range(facts.num_row_groups)]
-        assert set(sizes[:-1]) == {4}
+    assert [file["rows"] for file in compacted.manifest.files["sources"]] == [16, 16, 7]
     told = compacted.manifest
     assert (told.version, told.operation, told.segments) == (14, "compact", ["merged"])
     assert told.sealed == SEALED
