@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from dedup.words import CHARACTER, FUNCTION, NUMBER, Words
 from records.compiled import inlined, kernel
-from records.settings import SignSettings
+from records.settings import BAND_HASH_BITS, SignSettings
 
 Bytes = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint32]
@@ -24,8 +24,6 @@ Positions = npt.NDArray[np.int64]
 SCHEME = "affine32"
 MIN_WINDOW_SHINGLES = 5
 """A text of fewer shingles is not signed: it could not reach the score of a passage."""
-HASH_BITS = 26
-"""Bits of a band's hash. As many as the index on disk has room for beside a window's number."""
 _EMPTY = 0xFFFFFFFF
 
 
@@ -122,7 +120,7 @@ def hash_bands(windows: Windows, settings: SignSettings) -> Hashes:
     """Sign windows and hash the bands of each signature.
 
     Returns:
-        uint32, shape (windows, bands), below ``2**HASH_BITS``.
+        uint32, shape (windows, bands), below ``2**BAND_HASH_BITS``.
     """
     return _hash_bands(
         *windows,
@@ -236,4 +234,4 @@ def _band_hash(signature: Hashes, first: int, rows: int) -> np.uint32:
     value = np.uint32(0x811C9DC5)
     for k in range(first, first + rows):
         value = _finalised(np.uint32(np.uint32(value ^ signature[k]) * np.uint32(0x01000193)))
-    return value >> np.uint32(32 - HASH_BITS)
+    return value >> np.uint32(32 - BAND_HASH_BITS)

@@ -15,12 +15,12 @@ import pyarrow as pa
 
 import dedup
 from dedup.candidates import Buckets, sort_buckets
-from dedup.signatures import HASH_BITS, SCHEME, Hashes, Windows
+from dedup.signatures import SCHEME, Hashes, Windows
 from flows.texts import Bytes, Texts, mark, texts_of
 from records.columns import digests_of, distinct_digests
 from records.errors import ContractError, SettingsError
 from records.ids import run_id_of, source_key
-from records.settings import Settings, parse_settings
+from records.settings import BAND_HASH_BITS, Settings, parse_settings
 from store.archive import Archive, Snapshot
 from store.commit import Changes, writing
 from store.index import Entering, Index, segments_to_merge
@@ -46,7 +46,7 @@ def made_with(settings: Settings) -> dict[str, Any]:
         "rows": sign.rows,
         "window_words": sign.window_words,
         "stride_words": sign.stride_words,
-        "hash_bits": HASH_BITS,
+        "hash_bits": BAND_HASH_BITS,
         "words": dedup.STAGE_VERSION,
     }
 

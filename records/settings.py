@@ -18,6 +18,9 @@ MERGE_GAP_CHARS = 40
 MIN_EXACT_WORDS = 5
 """An identical text of fewer words is no passage by itself; it is stored once all the same."""
 
+BAND_HASH_BITS = 26
+"""Bits of a band's hash: what the index has room for beside a window's number."""
+
 _NO_CHARSETS = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"}
 """What Python lists as encodings of text, but no file of articles is written in."""
 

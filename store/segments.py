@@ -24,12 +24,12 @@ import numpy.typing as npt
 
 from records.columns import Bytes, Positions, sortable, take_spans
 from records.errors import ContractError
+from records.settings import BAND_HASH_BITS
 
 Buckets = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.uint32]
 Prints = npt.NDArray[np.uint16]
 
-HASH_BITS = 26
 _FACTS = "segment.json"
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
@@ -75,7 +75,7 @@ class Segment(NamedTuple):
 
 
 def _width(windows: int) -> int:
-    return max(32 - HASH_BITS, (max(1, windows) - 1).bit_length())
+    return max(32 - BAND_HASH_BITS, (max(1, windows) - 1).bit_length())
 
 
 def empty_keys() -> Bytes:
@@ -101,7 +101,7 @@ def pack_band(buckets: Buckets) -> tuple[Numbers, Numbers]:
     """
     width = _width(len(buckets))
     rest = np.uint64(32 - width)
-    edges = np.arange((1 << (width - (32 - HASH_BITS))) + 1, dtype=np.uint64) << (rest + _HALF)
+    edges = np.arange((1 << (width - (32 - BAND_HASH_BITS))) + 1, dtype=np.uint64) << (rest + _HALF)
     slots = np.searchsorted(buckets, edges).astype(np.uint32)
     rests = buckets >> _HALF & ((np.uint64(1) << rest) - np.uint64(1))
     return slots, (rests << np.uint64(width) | buckets & _LOW).astype(np.uint32)

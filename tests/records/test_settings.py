@@ -40,8 +40,8 @@ def test_bands_and_rows_may_use_all_permutations():
 def test_windows_are_made_of_whole_strides():
     (fault,) = _faults({"sign": {"window_words": 20, "stride_words": 7, "rows": 9}})
     assert fault == (
-        "sign: bands x rows = 16 x 9 = 144 exceeds permutations = 57; "
-        "lower one, or raise permutations to 144; "
+        "sign: bands x rows = 19 x 9 = 171 exceeds permutations = 57; "
+        "lower one, or raise permutations to 171; "
         "window_words = 20 is not a multiple of stride_words = 7; windows are made of whole strides"
     )
 

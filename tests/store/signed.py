@@ -12,6 +12,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from dedup.candidates import sort_buckets
+from records.settings import BAND_HASH_BITS
 from store.index import Entering
 from store.segments import Segment, keys_only, pack_band
 from tests import oracles
@@ -47,9 +48,9 @@ key_sets = st.sets(digests, max_size=6)
 @st.composite
 def signed_texts(draw: st.DrawFn) -> Signed:
     """Draw a text; few shingles, of which some have a print in common, and few hashes."""
-    value = st.sampled_from([1, 2, 3, 257, 258, 2**31 + 1])
+    value = st.sampled_from([1, 2, 3, 2**16 + 1, 2**16 + 2, 2**31 + 1])
     shingles = tuple(draw(st.lists(value, max_size=8)))
-    one_hash = st.sampled_from([0, 0, 0x5555555, 0x5555556, 0xFFFFFFF])
+    one_hash = st.sampled_from([0, 0, 0x1555555, 0x1555556, 2**BAND_HASH_BITS - 1])
     windows = len(spans_of(len(shingles)))
     hashes = st.tuples(*[one_hash] * BANDS)
     return Signed(shingles, tuple(draw(st.lists(hashes, min_size=windows, max_size=windows))))
@@ -87,7 +88,7 @@ def enter(texts: Mapping[bytes, Signed]) -> Entering:
     ]
     columns = np.array(windows, dtype=np.int64).reshape(-1, 3)
     hashes = np.array([h for one in held for h in one.hashes], dtype=np.uint32).reshape(-1, BANDS)
-    prints = np.array([value % 256 for one in held for value in one.shingles], dtype=np.uint8)
+    prints = np.array([value % 2**16 for one in held for value in one.shingles], dtype=np.uint16)
     bands = [sort_buckets(hashes[:, band]) for band in range(BANDS)]
     return Entering(keys_of(texts), *(columns[:, n].copy() for n in range(3)), prints, bands)
 

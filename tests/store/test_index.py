@@ -93,8 +93,9 @@ def _expected(buckets, new, sign):
             needed |= {one for one in old if _alike(windows, one, news, sign)}
         elif len(old) > sign.crowd_texts:
             crowds[band][value] = len(old)
-            heads = buckets.heads(old, sign)
-            needed |= heads if buckets.heads(owners, sign) == heads else old
+            before, after = buckets.heads(old, sign), buckets.heads(owners, sign)
+            needed |= before if before <= after else old
+            needed |= {one for one in old if _alike(windows, one, news & after, sign)}
         else:
             needed |= old
     return needed, allowed, [sorted(one.items()) for one in crowds]

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from dedup.candidates import sort_buckets
 from records.errors import ContractError
+from records.settings import BAND_HASH_BITS
 from store.index import segments_to_merge
 from store.segments import (
-    HASH_BITS,
     Segment,
     check_segment,
     empty_keys,
@@ -42,14 +42,14 @@ _EDGES = [0, 1, 2, 15, 16, 17, 31, 32, 33, 65_535, 65_536, 65_537, 70_000]
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(
     st.sampled_from(_EDGES) | st.integers(0, 70_000),
-    st.sampled_from([1, 3, 2**12, 2**HASH_BITS]),
+    st.sampled_from([1, 3, 2**12, 2**BAND_HASH_BITS]),
     st.booleans(),
     st.integers(0, 2**32 - 1),
 )
 def test_packed_band_gives_its_buckets_again(windows, hashes, is_high, seed):
     drawn = np.random.default_rng(seed).integers(0, hashes, windows, dtype=np.uint32)
     if is_high:
-        drawn = (np.uint32(2**HASH_BITS - 1) - drawn).astype(np.uint32)
+        drawn = (np.uint32(2**BAND_HASH_BITS - 1) - drawn).astype(np.uint32)
     buckets = sort_buckets(drawn)
     slots, entries = pack_band(buckets)
     assert (slots.dtype, entries.dtype) == (np.uint32, np.uint32)
