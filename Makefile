@@ -12,10 +12,10 @@ CORPUS ?= ../shared/data/newswire.tar.xz
 export PALIMPSEST_STATE := $(CURDIR)/.palimpsest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install format lint types contracts unit bench docs clean
+.PHONY: help demo test install format lint types contracts unit bench bench-growth docs clean
 
 help: ## Show what can be made.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## Install, ingest the examples, show what was found and where to look.
 	@rm -rf $(DEMO_ARCHIVE) .$(DEMO_ARCHIVE).store
@@ -53,6 +53,9 @@ docs: $(VENV)/.dev ## Write the table and command reference again.
 
 bench: $(VENV)/.dev ## Measure the main job on a corpus of raw text (CORPUS=FOLDER or .tar.xz).
 	$(BIN)/python benchmarks/main_job.py $(CORPUS)
+
+bench-growth: $(VENV)/.dev ## Measure many runs against one on a corpus (CORPUS=FOLDER or .tar.xz).
+	$(BIN)/python benchmarks/growth.py $(CORPUS)
 
 install: $(VENV)/.runtime
 
