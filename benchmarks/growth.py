@@ -90,7 +90,7 @@ def _feed(files: list[str], archive: Path, runs: int) -> list[float]:
     return seconds
 
 
-def _in_threads(step: Any, arguments: Any, report: Report) -> list[Any]:
+def _in_threads(step: Any, arguments: Any, report: Report) -> list[Any]:  # noqa: ARG001
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(lambda one: step(*one), arguments))
 

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 _TITLES = {
     "plan": "finding sources",
     "stage_batch": "reading",
+    "wait": "waiting for another run",
     "gather_texts": "gathering texts",
     "pair_texts": "finding candidates",
     "align_chunk": "aligning",

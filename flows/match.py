@@ -28,7 +28,7 @@ from dedup.clusters import NEAR
 from dedup.signatures import Windows
 from dedup.words import Words
 from flows.index import enter, made_with, save_segment, sort_bands
-from flows.news import News
+from flows.news import load_news
 from flows.overlaps import Links, link_pairs, overlap_rows
 from flows.read import staged_batches
 from flows.staging import load_array, load_arrays, save_arrays, save_table
@@ -61,7 +61,6 @@ def gather_texts(
     archive: Archive,
     base: Snapshot | None,
     segments: Sequence[str],
-    news: News,
     settings: Settings,
 ) -> int:
     """Put together the new texts of all batches and the old ones that they may pair with.
@@ -69,7 +68,7 @@ def gather_texts(
     Writes what ``lay_out`` does, and the index segment of what is new, which counts once the run
     commits. Returns how many texts are new.
     """
-    batches = staged_batches(folder)
+    batches, news = staged_batches(folder), load_news(folder)
     index = Index.open([archive.index / name for name in segments], made_with(settings))
     texts, came_from = merge_texts([batch.texts() for batch in batches])
     is_new = ~index.known("texts", texts.digests)

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from flows.index import source_keys
 from flows.read import staged_tables
+from flows.staging import load_array, load_table, save_table
 from ingest.batch import reject_table
 from records.columns import Bytes, digests_of, distinct_digests
 from records.ids import source_key
@@ -47,13 +48,37 @@ class News:
         """Return that nothing is new."""
         documents, occurrences, sources, rejects = (
             TABLES[name].empty_table().select([c for c in TABLES[name].names if c != "run_id"])
-            for name in ("documents", "occurrences", "sources", "rejects")
+            for name in _TABLES
         )
         return cls(documents, occurrences, sources, rejects, 0, empty_keys(), empty_keys())
 
     def text_digests(self) -> Bytes:
         """Return the digests of the texts in the new documents, sorted."""
         return distinct_digests(digests_of(self.occurrences.column("text_id")))
+
+
+_TABLES = ("documents", "occurrences", "sources", "rejects")
+_KEYS = ("source_keys", "document_keys")
+_KNOWN = "known.txt"
+
+
+def save_news(news: News, folder: Path) -> None:
+    """Write news into the folder ``news`` of a run's."""
+    for name in _TABLES:
+        save_table(getattr(news, name), folder / "news" / f"{name}.arrow")
+    for name in _KEYS:
+        np.save(folder / "news" / f"{name}.npy", getattr(news, name))
+    (folder / "news" / _KNOWN).write_text(str(news.known), encoding="ascii")
+
+
+def load_news(folder: Path) -> News:
+    """Return what ``save_news`` wrote."""
+    documents, occurrences, sources, rejects = (
+        load_table(folder / "news" / f"{name}.arrow") for name in _TABLES
+    )
+    keys = (load_array(folder / "news" / f"{name}.npy") for name in _KEYS)
+    known = int((folder / "news" / _KNOWN).read_text(encoding="ascii"))
+    return News(documents, occurrences, sources, rejects, known, *keys)
 
 
 def find_news(folder: Path, index: Index, base: Snapshot | None) -> News:

@@ -31,7 +31,7 @@ from flows.match import (
     pair_texts,
     pairs_given_up,
 )
-from flows.news import News, find_news
+from flows.news import News, find_news, load_news, save_news
 from flows.plan import Plan, plan_run
 from flows.read import BatchCounts, stage_batch, staged_tables
 from flows.staging import load_table
@@ -246,8 +246,9 @@ def _match(
     archive, base = writer.archive, writer.base
     segments = mend_index(archive, base, f"{writer.run_id}-mended", settings)
     index = Index.open([archive.index / name for name in segments], made_with(settings))
-    news = find_news(folder, index, base)
-    arguments: tuple[Any, ...] = (folder, archive, base, segments, news, settings)
+    save_news(find_news(folder, index, base), folder)
+    news = load_news(folder)
+    arguments = (folder, archive, base, segments, settings)
     [texts_new] = each(gather_texts, [arguments], report)
     [(candidates, crowds)] = each(
         pair_texts, [(folder, settings.sign, settings.run.workers)], report

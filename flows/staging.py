@@ -5,6 +5,7 @@
     plan.arrow              files to read, with the batch that each is in
     seal.txt                what the batches were made with
     batch-00000/            files of a batch; sources, rejects, documents, occurrences, texts, words
+    news/                   what of all batches is new to the archive
     texts/                  the distinct texts of the run, and old ones they may pair with
     pairs.npy, lost.npy     candidates, and pairs that crowds gave up
     links-*, overlaps-*     what became of a chunk of them
