@@ -133,7 +133,9 @@ class Archive:
             hold = _Hold.of(folder / MANIFEST)
             if hold is not None:
                 return Snapshot(folder, _read_manifest(folder), hold)
-        raise TransientError(f"archive {self.path}: its versions change too fast; try again")
+        if (folder / MANIFEST).exists():
+            raise TransientError(f"archive {self.path}: its versions change too fast; try again")
+        raise ContractError(f"{folder / MANIFEST}: is gone; restore {self.home} from a backup")
 
     def published(self) -> list[Manifest]:
         """Return the manifests of all versions that are still there, the first one first."""
@@ -151,7 +153,7 @@ class Archive:
 
     def _folder_of(self, version: int | None) -> Path:
         if version is None:
-            return self.path.resolve(strict=True)
+            return self.path.parent.resolve() / self.path.readlink()
         folder = self.versions.resolve() / f"{version:08d}"
         there = [one.version for one in self.published()]
         if version not in there:
@@ -161,15 +163,17 @@ class Archive:
 
 
 def _read_manifest(folder: Path) -> Manifest:
-    found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    if found["format"] != FORMAT_VERSION:
-        advice = (
-            "upgrade palimpsest"
-            if found["format"] > FORMAT_VERSION
-            else "ingest the sources into a new archive"
-        )
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        written_as = int(found["format"])
+    except (ValueError, TypeError, LookupError) as error:
+        told = f"{folder / MANIFEST}: cannot be read: {error!r}; restore it from a backup"
+        raise ContractError(told) from error
+    if written_as != FORMAT_VERSION:
+        is_later = written_as > FORMAT_VERSION
+        advice = "upgrade palimpsest" if is_later else "ingest the sources into a new archive"
         raise ContractError(
-            f"{folder}: format {found['format']}; this version reads {FORMAT_VERSION}; {advice}"
+            f"{folder}: format {written_as}; this version reads {FORMAT_VERSION}; {advice}"
         )
     return Manifest(**found)
 

@@ -23,6 +23,8 @@ from store.segments import Buckets, Numbers, Prints, Segment, empty_keys, open_s
 
 _TIER_BITS = 2
 """Segments are of a size if their bytes agree in so many bits' worth of magnitude."""
+_MOST_BYTES = 2**34
+"""No larger segment is made: numbers in it have 32 bits, and merging happens in memory."""
 _FAN_OUT = 1 << _TIER_BITS
 """So many segments of a size become one, so that there are few, and each entry moves rarely."""
 _ALL = 2**62
@@ -431,8 +433,11 @@ def _shared(left: Prints, right: Prints) -> np.int64:
 
 def segments_to_merge(index: Path, names: Sequence[str]) -> list[str]:
     """Return the segments that should become one: so many of a size, with all that are smaller."""
-    tiers = {name: (size_bytes(index / name).bit_length() - 1) // _TIER_BITS for name in names}
+    sizes = {name: size_bytes(index / name) for name in names}
+    tiers = {name: (size.bit_length() - 1) // _TIER_BITS for name, size in sizes.items()}
     for tier in sorted(set(tiers.values()), reverse=True):
-        if sum(one == tier for one in tiers.values()) >= _FAN_OUT:
-            return [name for name in names if tiers[name] <= tier]
+        merged = [name for name in names if tiers[name] <= tier]
+        is_many = sum(one == tier for one in tiers.values()) >= _FAN_OUT
+        if is_many and sum(sizes[name] for name in merged) < _MOST_BYTES:
+            return merged
     return []

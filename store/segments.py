@@ -116,6 +116,10 @@ def write_segment(folder: Path, segment: Segment, bands: Iterable[Buckets], made
         bands: the buckets of each band, as ``pack_band`` takes them.
         made_with: plain values that all segments of an index must agree on.
     """
+    if len(segment.prints) >= 2**32:
+        raise ContractError(
+            f"index: {len(segment.prints)} shingles in a segment; expected fewer than 2**32"
+        )
     folder.mkdir(parents=True)
     packed = [pack_band(band) for band in bands]
     slots, entries = ([part[side] for part in packed] for side in (0, 1))
@@ -278,8 +282,6 @@ def _merged_prints(
         [none, *(one.window_starts + shift for one, shift in zip(segments, shifts, strict=False))]
     )[order]
     sizes = np.concatenate([np.empty(0, np.uint16), *(one.window_sizes for one in segments)])[order]
-    if shifts[-1] >= 2**32:
-        raise ContractError(f"index: {shifts[-1]} shingles; a segment holds fewer than 2**32")
     texts = owner[order]
     is_first = np.ones(len(texts), dtype=np.bool_)
     is_first[1:] = texts[1:] != texts[:-1]
