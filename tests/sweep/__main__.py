@@ -11,8 +11,9 @@ from pathlib import Path
 from flows.warm import warm_up
 from tests.sweep.attempts import prepared, sweep
 from tests.sweep.calls import KINDS
-from tests.sweep.operations import OPERATIONS, write_corpus
+from tests.sweep.operations import OPERATIONS, warm_up_all, write_corpus
 
+_FAULTS_HELP = "of these, refuse every so-many-th; 3: each once, for the three reasons in turn"
 _IN_MEMORY = Path("/dev/shm")
 
 
@@ -22,7 +23,7 @@ def main() -> int:
     names = [operation.name for operation in OPERATIONS]
     parser.add_argument("--every", type=int, default=1, help="stop at every so-many-th call")
     parser.add_argument("--again-every", type=int, default=1, help="of these, run again after")
-    parser.add_argument("--faults-every", type=int, default=1, help="of these, refuse calls at")
+    parser.add_argument("--faults-every", type=int, default=3, help=_FAULTS_HELP)
     parser.add_argument("--short", action="store_true", help="some calls of each operation")
     parser.add_argument("--operations", nargs="+", choices=names, default=names)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
@@ -33,6 +34,7 @@ def main() -> int:
     try:
         warm_up()
         write_corpus(folder / "corpus")
+        warm_up_all(folder / "corpus", folder / "warm")
         for operation in OPERATIONS:
             if operation.name not in given.operations:
                 continue
