@@ -12,7 +12,7 @@ CORPUS ?= ../shared/data/newswire.tar.xz
 export PALIMPSEST_STATE := $(CURDIR)/.palimpsest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install format lint types contracts unit bench bench-growth docs clean
+.PHONY: help demo test install format lint types contracts unit bench bench-growth sweep docs clean
 
 help: ## Show what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench: $(VENV)/.dev ## Measure the main job on a corpus of raw text (CORPUS=FOLD
 
 bench-growth: $(VENV)/.dev ## Measure many runs against one on a corpus (CORPUS=FOLDER or .tar.xz).
 	$(BIN)/python benchmarks/growth.py $(CORPUS)
+
+sweep: $(VENV)/.dev ## Kill every operation at each call that writes, and let the disk refuse each (a quarter of an hour).
+	$(BIN)/python -m tests.sweep
 
 install: $(VENV)/.runtime
 

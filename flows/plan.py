@@ -95,11 +95,11 @@ def plan_run(
     rejects = reject_table(
         [(found.path, None, None, found.reason, found.detail) for found in discovery.rejects]
     )
+    (folder / SEAL).write_text(seal, encoding="utf-8")  # first: what is taken up stays sealed
     taken_up, rest = _take_up(fresh, folder, seal)
     batches = _number_batches(rest, settings.run.batch_bytes) + taken_up
     save_table(_plan_table(rest, batches), folder / "plan.arrow")
     save_table(rejects, folder / "rejects.arrow")
-    (folder / SEAL).write_text(seal, encoding="utf-8")
     return Plan(
         len(discovery.files) + len(discovery.rejects),
         int(known.sum()),
@@ -118,15 +118,15 @@ def _take_up(files: list[FoundFile], folder: Path, seal: str) -> tuple[int, list
     waiting = {found.path: found for found in files}
     taken = 0
     for left in sorted((folder / "left").rglob(SEAL)):
-        if left.read_text(encoding="utf-8") != seal:
-            continue
-        for batch in sorted(left.parent.glob("batch-?????")):
+        is_alike = left.read_text(encoding="utf-8") == seal
+        for batch in sorted(left.parent.glob("batch-?????")) if is_alike else ():
             held = files_of(load_table(batch / FILES))
             if held and all(waiting.get(found.path) == found for found in held):
                 batch.rename(batch_folder(folder, taken))
                 taken += 1
                 for found in held:
                     del waiting[found.path]
+        left.unlink()  # so that nobody takes up what is half removed
     shutil.rmtree(folder / "left")
     return taken, list(waiting.values())
 

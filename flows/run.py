@@ -163,6 +163,7 @@ def run_ingest(
             summary = _summary(run_id, place, plan, counts, rejects, matching)
             unseen = _unseen(rejects, writer.base)
             if not unseen.num_rows and not (matching and matching.news.sources.num_rows):
+                clear_unpublished(place, writer.base)  # another run has brought it all meanwhile
                 return _timed(summary, started)
             texts_new = matching.texts_new if matching else 0
             run = run_row(summary, settings, started_at, flow_run_id, texts_new)

@@ -153,7 +153,7 @@ class Archive:
 
     def _folder_of(self, version: int | None) -> Path:
         if version is None:
-            return self.path.parent.resolve() / self.path.readlink()
+            return self.path.resolve()  # if it is gone by now, the link leads elsewhere next time
         folder = self.versions.resolve() / f"{version:08d}"
         there = [one.version for one in self.published()]
         if version not in there:

@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,8 @@ _LINK = "next"
 """The new link of the archive, in its home, until it takes the place of the old one."""
 _ALIVE = "alive"
 """The file in a run's staging folder whose lock its process holds."""
+_DROPPING = "dropping-"
+"""How the name of a staging folder begins that is being removed: it is not whole any more."""
 _POLL_SECONDS = 0.05
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV}
 """How file systems tell that they have no hard links, or no more of them."""
@@ -72,15 +74,28 @@ def preparing(archive: Archive, run_id: str) -> Iterator[Path]:
         alive = (folder / _ALIVE).open("a")
         fcntl.flock(alive, fcntl.LOCK_EX)
         for one in dead:
-            one.rename(folder / "left" / one.name)
+            if one.name.startswith(_DROPPING):
+                with suppress(OSError):
+                    _drop_staged(one)
+            else:
+                one.rename(folder / "left" / one.name)
     with alive:
         try:
             yield folder
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                shutil.rmtree(folder, ignore_errors=True)
+                with suppress(OSError):
+                    _drop_staged(folder)
             raise
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # the run is done; the next one tries again
+            _drop_staged(folder)
+
+
+def _drop_staged(folder: Path) -> None:
+    """Remove a staging folder; who dies or fails over it leaves nothing that can be taken up."""
+    if not folder.name.startswith(_DROPPING):
+        folder = folder.rename(folder.with_name(_DROPPING + folder.name))
+    shutil.rmtree(folder)
 
 
 def _is_alive(folder: Path) -> bool:
@@ -99,7 +114,8 @@ def clear_staging(archive: Archive) -> int:
     with _locked(archive.home / "staging.lock"):
         dead = [one for one in archive.staging.glob("*") if not _is_alive(one)]
         for one in dead:
-            shutil.rmtree(one)
+            with suppress(FileNotFoundError):  # its run is just removing it
+                _drop_staged(one)
     return len(dead)
 
 

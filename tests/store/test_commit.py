@@ -373,14 +373,3 @@ def test_archive_can_be_moved_with_its_store(archive: Archive, tmp_path: Path) -
     archive.path.rename(tmp_path / "new" / "press")
     archive.home.rename(tmp_path / "new" / ".press.store")
     assert sorted_rows(Archive(tmp_path / "new" / "press").snapshot().read("sources")) == before
-
-
-def test_commit_killed_at_any_point_is_seen_whole_or_not_at_all(tmp_path: Path, root: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.store.killed_commit", str(tmp_path)],
-        cwd=root, capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    count, word = done.stdout.splitlines()[-1].split()
-    assert len(done.stdout.splitlines()) == 1, done.stdout
-    assert word == "points"
-    assert int(count) > 40

@@ -1,0 +1,142 @@
+"""What is swept: operations on a small archive that take every path through the writing of it."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flows.run
+import store.index
+from flows.compact import compact
+from flows.index import reindex
+from flows.remove import remove
+from flows.run import RunSummary
+from records.settings import Settings, SignSettings
+from store.archive import Archive
+from store.versions import clean
+from tests.flows.corpora import ingest, make_paragraph, make_words, settings_of, write_articles
+
+BATCH_BYTES = 1600
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation that is swept.
+
+    Attributes:
+        name: as people call it.
+        prepare: makes the archive that it begins with.
+        run: carries it out.
+        least_points: fewer calls than this mean that they are not counted any more.
+        short_every: in the short form it is stopped at every so-many-th call.
+        is_done_once: whether it is refused once it has been done.
+    """
+
+    name: str
+    prepare: Callable[[Path, Path], None]
+    run: Callable[[Path, Path], Any]
+    least_points: int
+    short_every: int
+    is_done_once: bool = False
+
+
+def settings() -> Settings:
+    """Return settings with small crowds, few bands and small batches, so that counts are low."""
+    sign = SignSettings(permutations=8, bands=4, rows=2, crowd_texts=3, crowd_heads=1)
+    return settings_of(1, BATCH_BYTES, sign=sign)
+
+
+def write_corpus(folder: Path) -> None:
+    """Write three parts: the archive's, what a dead run had staged, and what else comes."""
+    crowd = make_words(3, 40)
+
+    def of_crowd(number: int) -> str:
+        return " ".join([*make_words(100 + number, 25), *crowd, *make_words(200 + number, 25)])
+
+    shared = make_paragraph(7)
+    old = {
+        "b.txt": [make_paragraph(1), shared, make_paragraph(2)],
+        "c.txt": [make_paragraph(4), of_crowd(1)],
+        "d.txt": [" ".join([*make_words(12, 30), *make_words(2)]), of_crowd(2), shared],
+        "e.txt": [make_paragraph(5, edit=3), "A short one", of_crowd(3)],
+    }
+    staged = {"f.txt": [make_paragraph(1, edit=3), of_crowd(4), shared], "g.txt": ["Новое"]}
+    new = {
+        "a.txt": [make_paragraph(2), make_paragraph(4, edit=2), of_crowd(5)],
+        "aa.txt": [make_paragraph(5), make_paragraph(21), of_crowd(6)],
+        "h.txt": [make_paragraph(22), of_crowd(7), shared],
+        "i.txt": [make_paragraph(1), make_paragraph(21, edit=3)],
+    }
+    for name, articles in (("old", old), ("staged", staged), ("new", new)):
+        write_articles(folder / name, articles)
+    (folder / "old" / "empty.txt").write_bytes(b"")
+    (folder / "new" / "binary.bin").write_bytes(bytes(range(256)))
+
+
+def warm_up_all(corpus: Path, archive: Path) -> None:
+    """Carry an ingest out where all kernels are met, so that no process loads them by itself."""
+    _archive(corpus, archive)
+    _ingest_all(corpus, archive)
+
+
+def _no_archive(corpus: Path, archive: Path) -> None:
+    archive.parent.mkdir(exist_ok=True)
+
+
+def _archive(corpus: Path, archive: Path) -> None:
+    """Make an archive of several versions, of as many index segments as are not merged yet."""
+    for names in (["b.txt", "empty.txt"], ["c.txt"], ["d.txt", "e.txt"]):
+        ingest([corpus / "old" / name for name in names], archive, settings())
+
+
+def _archive_with_remains(corpus: Path, archive: Path) -> None:
+    """Make an archive that a run which died has staged a batch for."""
+    _archive(corpus, archive)
+    _die_after_staging(corpus / "staged", archive)
+
+
+def _archive_with_litter(corpus: Path, archive: Path) -> None:
+    """Make an archive with all that runs which died can leave."""
+    _archive_with_remains(corpus, archive)
+    place = Archive(archive)
+    for folder in (place.versions / "building-dead", place.versions / "00000099"):
+        (folder / "documents").mkdir(parents=True)
+        (folder / "documents" / "dead.parquet").write_bytes(b"torn")
+    (place.index / "dead").mkdir()
+    (place.index / "dead" / "texts.npy").write_bytes(b"torn")
+
+
+def _die_after_staging(source: Path, archive: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        flows.run.writing = lambda *_: os._exit(0)  # type: ignore[assignment]
+        try:
+            ingest(source, archive, settings())
+        finally:
+            os._exit(1)
+    if os.waitpid(child, 0)[1]:
+        raise AssertionError("the run to be killed did not come to its end")
+
+
+def _ingest_old(corpus: Path, archive: Path) -> RunSummary:
+    return ingest(corpus / "old", archive, settings())
+
+
+def _ingest_all(corpus: Path, archive: Path) -> RunSummary:
+    store.index._FAN_OUT = 3  # so that even here there are segments to merge
+    return ingest(corpus, archive, settings())
+
+
+def _remove(corpus: Path, archive: Path) -> None:
+    remove(archive, [(corpus / "old" / "b.txt").as_uri()], "asked for", 5.0)
+
+
+OPERATIONS = [
+    Operation("create", _no_archive, _ingest_old, 300, 61),
+    Operation("ingest", _archive_with_remains, _ingest_all, 350, 59),
+    Operation("remove", _archive, _remove, 120, 41, is_done_once=True),
+    Operation("compact", _archive, lambda _, archive: compact(archive, 5.0), 50, 13),
+    Operation("reindex", _archive, lambda _, archive: reindex(archive, 5.0), 150, 47),
+    Operation("clean", _archive_with_litter, lambda _, archive: clean(Archive(archive)), 50, 37),
+]

@@ -1,0 +1,59 @@
+"""Whatever call a process dies at, or is refused, readers see a whole archive; a short form."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.sweep.operations import OPERATIONS, Operation
+
+_TORN = """
+import sys
+from store.commit import Writer
+from tests.sweep.__main__ import main
+
+whole = Writer._swap
+
+def swap(writer, published):
+    writer.archive.path.unlink(missing_ok=True)
+    whole(writer, published)
+
+Writer._swap = swap
+sys.exit(main())
+"""
+
+
+def _sweep(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=root, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def short(root: Path) -> subprocess.CompletedProcess[str]:
+    return _sweep(root, "-m", "tests.sweep", "--short", "--again-every", "3", "--faults-every", "4")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
+def test_operation_stopped_at_any_call_leaves_a_whole_archive(
+    operation: Operation, short: subprocess.CompletedProcess[str]
+) -> None:
+    told = re.search(
+        rf"^{operation.name}: points: (\d+), .*torn: (\d+)", short.stdout, re.MULTILINE
+    )
+    assert told, short.stdout + short.stderr
+    assert int(told[1]) >= operation.least_points
+    assert int(told[2]) == 0, short.stdout
+    assert short.returncode == 0, short.stdout
+
+
+def test_sweep_finds_an_archive_that_is_torn(root: Path) -> None:
+    done = _sweep(
+        root, "-c", _TORN, "--operations", "compact", "--kinds", "kill", "--again-every", "99"
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "torn: 0" not in done.stdout
+    assert "neither as before nor as after" in done.stdout
