@@ -21,11 +21,11 @@ from store.commit import writing
 from tests.store.rows import all_rows, make_rows, publish
 
 _CALLS = ("mkdir", "fsync", "link", "rename", "replace", "symlink", "unlink", "rmdir")
-_KILLED = 77
+KILLED = 77
 _lock = threading.Lock()
 
 
-def _arm(fatal: int) -> None:
+def arm(fatal: int) -> None:
     """Let the process die before its call number ``fatal`` to the operating system."""
     count = 0
 
@@ -34,7 +34,7 @@ def _arm(fatal: int) -> None:
             nonlocal count
             with _lock:
                 if count == fatal:
-                    os._exit(_KILLED)
+                    os._exit(KILLED)
                 count += 1
                 return real(*args, **kwargs)
 
@@ -44,7 +44,8 @@ def _arm(fatal: int) -> None:
         setattr(os, name, wrap(getattr(os, name)))
 
 
-def _forked(work: Callable[[], None]) -> int:
+def forked(work: Callable[[], None]) -> int:
+    """Do work in a forked process; return its exit code."""
     child = os.fork()
     if child == 0:
         try:
@@ -100,23 +101,23 @@ def sweep(folder: Path) -> int:
     old, new = folder / "old" / "press", folder / "new" / "press"
     for path in (old, new):
         path.parent.mkdir()
-        _forked(lambda path=path: _first(Archive(path)))
-    _forked(lambda: _second(Archive(new), "r2"))
-    _forked(lambda: _save_rows(old, folder / "old.json"))
-    _forked(lambda: _save_rows(new, folder / "new.json"))
+        forked(lambda path=path: _first(Archive(path)))
+    forked(lambda: _second(Archive(new), "r2"))
+    forked(lambda: _save_rows(old, folder / "old.json"))
+    forked(lambda: _save_rows(new, folder / "new.json"))
     for point in range(1000):
         here = folder / f"at-{point}" / "press"
         shutil.copytree(old.parent, here.parent, symlinks=True)
 
         def attempt(here: Path = here, point: int = point) -> None:
-            _arm(point)
+            arm(point)
             _second(Archive(here), "r2")
 
-        code = _forked(attempt)
-        if code not in (0, _KILLED):
+        code = forked(attempt)
+        if code not in (0, KILLED):
             print(f"point {point}: failed by itself")
         again = point % 3 == 0 or code == 0  # takes most of the time
-        if _forked(lambda here=here, again=again: _expect_whole(Archive(here), folder, again)):
+        if forked(lambda here=here, again=again: _expect_whole(Archive(here), folder, again)):
             print(f"point {point}: torn")
         if code == 0:
             return point
