@@ -130,8 +130,8 @@ def render_summary(summary: Mapping[str, Any]) -> str:
             f"paragraphs  {s['paragraphs_seen']:,} seen = {kept} + {repeated}",
             f"passages    {s['overlaps_found']:,} found between {pairs}",
         ]
-    if s["buckets_capped"]:
-        lines.append(f"capped      {s['buckets_capped']:,} crowded buckets, not paired in full")
+    if s["crowds"]:
+        lines.append(f"crowds      {s['crowds']:,} crowded buckets, not paired in full")
     lines.append(
         f"time        {s['seconds']:.1f} s, {s['bytes_read'] / 1e6:,.1f} MB read, "
         f"{s['megabytes_per_second']:.1f} MB/s"

@@ -86,7 +86,7 @@ def test_summary_tells_that_nothing_is_new() -> None:
             "sources_new",
             "sources_known",
             "sources_rejected",
-            "buckets_capped",
+            "crowds",
             "bytes_read",
             "seconds",
             "megabytes_per_second",
