@@ -79,6 +79,7 @@ def remove(
     archive = Archive(archive_path).require()
     if not reason.strip():
         raise SettingsError(["reason: empty; say why, it is kept with the removal"])
+    find_documents(archive.snapshot(), names)  # refused before a folder is made
     started_at = datetime.now(UTC)
     run_id = run_id_of(started_at, secrets.token_hex(3))
     with preparing(archive, run_id) as folder, writing(archive, run_id, wait_seconds) as writer:
