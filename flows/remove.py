@@ -37,7 +37,7 @@ from records.ids import run_id_of
 from records.schemas import TABLES
 from records.settings import Settings
 from store.archive import Archive, Snapshot
-from store.commit import Changes, preparing, writing
+from store.commit import Changes, clear_unpublished, preparing, writing
 from store.find import find_documents
 from store.index import Index
 from store.segments import Segment, merge_segments, open_segment
@@ -101,6 +101,7 @@ def remove(
         changes = Changes(with_run_id(added, run_id), folded.withdrawn, sealed, segments, "remove")
         overlaps = base.rows("overlaps") + added["overlaps"].num_rows
         published = writer.commit(changes)
+        clear_unpublished(archive, published)
         return Removal(
             run_id,
             str(archive.path),

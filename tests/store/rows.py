@@ -42,8 +42,9 @@ def publish(
     withdrawn: dict[str, tuple[str, pa.Array]] | None = None,
 ) -> Snapshot:
     """Commit a version."""
+    going = {name: pa.table({key: gone}) for name, (key, gone) in (withdrawn or {}).items()}
     with writing(archive, run_id) as writer:
-        return writer.commit(Changes(added, withdrawn or {}, SEALED))
+        return writer.commit(Changes(added, going, SEALED))
 
 
 def sorted_rows(table: pa.Table) -> list[str]:
