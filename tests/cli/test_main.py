@@ -160,7 +160,8 @@ def test_archive_that_another_process_writes_to_exits_with_3(
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        result = run("ingest", corpus, "--archive", fresh_archive, "--no-prefect")
+        impatient = ("--set", "run.wait_seconds=0")
+        result = run("ingest", corpus, "--archive", fresh_archive, "--no-prefect", *impatient)
         holder.communicate(b"\n")
     assert result.exit_code == 3
     assert "another run is writing" in result.stderr
