@@ -12,7 +12,7 @@ CORPUS ?= ../shared/data/newswire.tar.xz
 export PALIMPSEST_STATE := $(CURDIR)/.palimpsest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install format lint types contracts unit bench bench-growth sweep docs clean
+.PHONY: help demo test install format lint types contracts unit bench bench-growth sweep order docs clean
 
 help: ## Show what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ contracts: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	$(BIN)/pytest
+
+order: $(VENV)/.dev ## Test at length that no order, split into runs, crash or removal shows in the tables.
+	PALIMPSEST_LONG=1 $(BIN)/pytest tests/flows/test_order.py
 
 docs: $(VENV)/.dev ## Write the table and command reference again.
 	$(BIN)/python docs/reference.py

@@ -12,7 +12,7 @@ from flows.run import sealed_with
 from records.ids import run_id_of
 from records.schemas import TABLES
 from store.archive import Archive, Snapshot
-from store.commit import FILE_ROWS, writing
+from store.commit import FILE_ROWS, clear_unpublished, writing
 from store.segments import merge_segments, open_segment
 
 
@@ -41,6 +41,7 @@ def compact(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str,
             merge_segments(archive.index / run_id, parts, made_with(settings))
             segments = [run_id]
         published = writer.compact(segments)
+        clear_unpublished(archive, published)
     return {
         "version": published.manifest.version,
         "files_before": before,

@@ -22,7 +22,7 @@ from records.errors import ContractError, SettingsError
 from records.ids import run_id_of, source_key
 from records.settings import BAND_HASH_BITS, Settings, parse_settings
 from store.archive import Archive, Snapshot
-from store.commit import Changes, writing
+from store.commit import Changes, clear_unpublished, writing
 from store.index import Entering, Index, segments_to_merge
 from store.parquet import row_groups
 from store.segments import (
@@ -187,5 +187,6 @@ def reindex(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str,
         write_index(archive.index, run_id, writer.base, settings_of(writer.base))
         changes = Changes({}, {}, writer.base.manifest.sealed, [run_id], "reindex")
         published = writer.commit(changes)
+        clear_unpublished(archive, published)
     texts = published.rows("paragraphs") + published.rows("variants")
     return {"version": published.manifest.version, "texts": texts}

@@ -37,7 +37,7 @@ from records.ids import run_id_of
 from records.schemas import TABLES
 from records.settings import Settings
 from store.archive import Archive, Snapshot
-from store.commit import Changes, preparing, writing
+from store.commit import Changes, clear_unpublished, preparing, writing
 from store.find import find_documents
 from store.index import Index
 from store.segments import Segment, merge_segments, open_segment
@@ -79,6 +79,7 @@ def remove(
     archive = Archive(archive_path).require()
     if not reason.strip():
         raise SettingsError(["reason: empty; say why, it is kept with the removal"])
+    find_documents(archive.snapshot(), names)  # refused before a folder is made
     started_at = datetime.now(UTC)
     run_id = run_id_of(started_at, secrets.token_hex(3))
     with preparing(archive, run_id) as folder, writing(archive, run_id, wait_seconds) as writer:
@@ -100,6 +101,7 @@ def remove(
         changes = Changes(with_run_id(added, run_id), folded.withdrawn, sealed, segments, "remove")
         overlaps = base.rows("overlaps") + added["overlaps"].num_rows
         published = writer.commit(changes)
+        clear_unpublished(archive, published)
         return Removal(
             run_id,
             str(archive.path),

@@ -10,7 +10,8 @@ import pytest
 
 _HOME = Path(tempfile.mkdtemp(prefix="palimpsest-tests-"))
 for _name in [name for name in os.environ if name.startswith(("PREFECT_", "PALIMPSEST_"))]:
-    del os.environ[_name]
+    if _name != "PALIMPSEST_LONG":  # set by `make order`
+        del os.environ[_name]
 os.environ |= {
     "DO_NOT_TRACK": "1",
     "PREFECT_HOME": str(_HOME / "prefect"),

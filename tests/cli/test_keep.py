@@ -1,0 +1,249 @@
+"""Commands that look after an archive, and reading its earlier versions."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.discover import uri_of
+from records.schemas import TABLES
+from store.archive import Archive
+from store.commit import writing
+from store.digest import digest_archive
+from tests.cli.test_main import run
+from tests.flows.corpora import ingest, listing, make_paragraph, write_articles
+
+COMMANDS = ("remove", "compact", "clean", "reindex", "versions")
+LOOKING = ("show", "passages", "digest", "verify", "rebuild")
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    articles = {"a.txt": [make_paragraph(1)], "b.txt": [make_paragraph(1, edit=3)]}
+    return write_articles(tmp_path / "in", articles)
+
+
+@pytest.fixture
+def archive(corpus: Path, fresh_archive: Path) -> Path:
+    """An archive of two versions: of one article, and of two that share a passage."""
+    ingest(corpus / "a.txt", fresh_archive)
+    ingest(corpus / "b.txt", fresh_archive)
+    return fresh_archive
+
+
+def told(*arguments: object, code: int = 0) -> Any:
+    """Run a command with --json and return what it prints."""
+    result = run(*arguments, "--json")
+    assert result.exit_code == code, result.output
+    return json.loads(result.stdout)
+
+
+def refused(*arguments: object) -> str:
+    """Run a command that is wrong usage and return what it says."""
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    return str(result.stderr)
+
+
+def document_of(archive: Path, path: Path) -> str:
+    rows = Archive(archive).snapshot().read("sources").to_pylist()
+    return str(next(row["document_id"] for row in rows if row["uri"] == uri_of(str(path))))
+
+
+def test_remove_tells_what_went(corpus: Path, archive: Path) -> None:
+    document = document_of(archive, corpus / "b.txt")
+    result = run("remove", archive, corpus / "b.txt", "--reason", "asked by the author")
+    assert result.exit_code == 0, result.output
+    first, counts, hint = result.stdout.splitlines()
+    assert first == f"taken down: {document}"
+    assert counts == ("version 3: 1 paragraphs, 1 texts that stood nowhere else, 1 overlaps less")
+    assert hint == f"earlier versions still have them: palimpsest clean {archive}"
+    [row] = Archive(archive).snapshot().read("removals").to_pylist()
+    assert (row["document_id"], row["reason"]) == (document, "asked by the author")
+
+
+def test_remove_tells_what_went_as_json(corpus: Path, archive: Path) -> None:
+    document = document_of(archive, corpus / "b.txt")
+    removal = told("remove", archive, document[:8], "--reason", "asked by the author")
+    assert removal.pop("run_id") == Archive(archive).snapshot().manifest.run_id
+    assert removal == {
+        "archive": str(archive), "version": 3, "documents": [document],
+        "paragraphs": 1, "texts": 1, "overlaps": 1,
+    }  # fmt: skip
+
+
+def test_remove_takes_a_path_of_a_file_that_is_gone(
+    corpus: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (corpus / "b.txt").unlink()
+    monkeypatch.chdir(corpus.parent)
+    assert told("remove", archive, "in/b.txt", "--reason", "gone anyway")["version"] == 3
+
+
+def test_ingest_tells_that_a_document_was_taken_down(corpus: Path, archive: Path) -> None:
+    told("remove", archive, corpus / "b.txt", "--reason", "asked by the author")
+    result = run("ingest", corpus, "--archive", archive, "--no-prefect")
+    assert result.exit_code == 1, result.output
+    assert "1 removed" in result.stdout
+
+
+def test_remove_names_every_unknown_document(corpus: Path, archive: Path) -> None:
+    before = listing(archive)
+    names = ("nobody", corpus / "b.txt", "0" * 32)
+    said = refused("remove", archive, *names, "--reason", "asked")
+    assert [line.split("'")[1] for line in said.splitlines()] == ["nobody", "0" * 32]
+    assert listing(archive) == before
+
+
+def test_remove_needs_a_reason(corpus: Path, archive: Path) -> None:
+    before = listing(archive)
+    assert "--reason" in refused("remove", archive, corpus / "b.txt")
+    assert "reason: empty" in refused("remove", archive, corpus / "b.txt", "--reason", " ")
+    assert "DOCUMENT" in refused("remove", archive, "--reason", "asked")
+    assert listing(archive) == before
+
+
+def test_compact_tells_files_before_and_after(archive: Path) -> None:
+    files = sum(len(Archive(archive).snapshot().files(name)) for name in TABLES)
+    before = digest_archive(Archive(archive).snapshot())
+    result = run("compact", archive)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"version 3: {files} files before, {len(TABLES)} now\n"
+    again = told("compact", archive)
+    assert again == {"version": 3, "files_before": len(TABLES), "files_after": len(TABLES)}
+    assert digest_archive(Archive(archive).snapshot()) == before
+
+
+def test_reindex_tells_how_many_texts_are_indexed(archive: Path) -> None:
+    result = run("reindex", archive)
+    assert (result.exit_code, result.stdout) == (0, "version 3: index of 2 texts\n")
+    assert told("reindex", archive) == {"version": 4, "texts": 2}
+
+
+def test_clean_tells_what_was_dropped(archive: Path) -> None:
+    reading = Archive(archive).snapshot(1)
+    (Archive(archive).staging / "dead").mkdir()
+    result = run("clean", archive)
+    assert result.exit_code == 0, result.output
+    dropped, left, in_use = result.stdout.splitlines()
+    assert dropped == "versions dropped: 0, 0.0 MB freed"
+    assert left == "leftovers of runs that ended too early: 1"
+    assert in_use == "still read by somebody, and kept for now: 1"
+    assert reading.rows("documents") == 1
+    del reading
+    done = told("clean", archive)
+    assert done.pop("bytes_freed") > 0
+    assert done == {"dropped": [1], "in_use": [], "left_by_runs": 0}
+    assert told("clean", archive)["dropped"] == []
+
+
+def test_clean_keeps_as_many_versions_as_told(archive: Path) -> None:
+    told("reindex", archive)
+    assert told("clean", archive, "--keep", 2)["dropped"] == [1]
+    assert [one["version"] for one in told("versions", archive)] == [2, 3]
+
+
+@pytest.mark.parametrize("keep", ["0", "-1", "all"])
+def test_clean_keeps_at_least_one_version(archive: Path, keep: str) -> None:
+    before = listing(archive)
+    assert "--keep" in refused("clean", archive, "--keep", keep)
+    assert listing(archive) == before
+
+
+def test_versions_are_listed_a_line_each(corpus: Path, archive: Path) -> None:
+    told("remove", archive, corpus / "b.txt", "--reason", "asked")
+    result = run("versions", archive)
+    assert result.exit_code == 0, result.output
+    head, *lines = result.stdout.splitlines()
+    assert head.split() == ["version", "published", "(UTC)", "by", "documents", "paragraphs"]
+    cells = [line.split() for line in lines]
+    assert [[cell[0], *cell[3:]] for cell in cells] == [
+        ["1", "ingest", "1", "1"], ["2", "ingest", "2", "1"], ["3", "remove", "1", "1"],
+    ]  # fmt: skip
+    listed = told("versions", archive)
+    assert [one["published_at"][:10] for one in listed] == [cell[1] for cell in cells]
+    for one in listed:
+        assert Path(one["path"], "paragraphs").is_dir()
+
+
+def test_archive_is_shown_as_of_a_version(archive: Path) -> None:
+    documents = {
+        version: [row["rows"] for row in told("show", archive, "--version", version)
+                  if row["table"] == "documents"]
+        for version in (1, 2)
+    }  # fmt: skip
+    assert documents == {1: [1], 2: [2]}
+    assert "version 1" in run("show", archive, "--version", 1).stdout
+    assert len(told("show", archive, "documents", "--version", 1)) == 1
+    assert len(told("show", archive, "documents")) == 2
+
+
+def test_passages_are_shown_as_of_a_version(archive: Path) -> None:
+    assert told("passages", archive, "--version", 1) == []
+    assert run("passages", archive, "--version", 1).stdout == "no passages\n"
+    assert told("passages", archive, "--version", 2) == told("passages", archive)
+    assert len(told("passages", archive)) == 1
+
+
+def test_digest_is_told_as_of_a_version(corpus: Path, archive: Path, tmp_path: Path) -> None:
+    ingest(corpus / "a.txt", tmp_path / "first")
+    assert told("digest", archive, "--version", 1) == told("digest", tmp_path / "first")
+    assert run("digest", archive, "--version", 2).stdout == run("digest", archive).stdout
+    assert told("digest", archive, "--version", 1) != told("digest", archive)
+
+
+def test_version_is_verified_but_for_the_index_of_another(archive: Path) -> None:
+    checks = {one["name"]: one for one in told("verify", archive, "--version", 1)["checks"]}
+    assert checks["lossless"]["passed"] == 1
+    assert checks["index"]["not_checked_because"] == {"the index is that of the current version": 1}
+    result = run("verify", archive, "--version", 1)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == f"{archive}, version 1: nothing failed"
+    checks = {one["name"]: one for one in told("verify", archive, "--version", 2)["checks"]}
+    assert checks["index"]["passed"] > 0
+    assert checks["index"]["not_checked"] == 0
+
+
+def test_document_is_rebuilt_as_of_a_version(corpus: Path, archive: Path) -> None:
+    path = corpus / "a.txt"
+    told("remove", archive, path, "--reason", "asked")
+    assert "not in the archive" in refused("rebuild", archive, path)
+    assert told("rebuild", archive, path, "--version", 1)["text"] == make_paragraph(1)
+    assert run("rebuild", archive, path, "--version", 2).stdout == make_paragraph(1)
+
+
+@pytest.mark.parametrize("command", LOOKING)
+def test_unknown_version_exits_with_2_and_names_those_there_are(
+    corpus: Path, archive: Path, command: str
+) -> None:
+    more = [corpus / "a.txt"] if command == "rebuild" else []
+    for option in ((), ("--json",)):
+        said = refused(command, archive, *more, "--version", 7, *option)
+        assert said == f"error: archive {archive}: version 7 is not there; found 1, 2\n"
+    assert "--version" in refused(command, archive, *more, "--version", "last")
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *LOOKING])
+def test_missing_archive_exits_with_2_and_makes_none(tmp_path: Path, command: str) -> None:
+    more = ["a.txt"] if command in {"remove", "rebuild"} else []
+    options = ["--reason", "asked"] if command == "remove" else []
+    for option in ((), ("--json",)):
+        said = refused(command, tmp_path / "press", *more, *options, *option)
+        assert str(tmp_path / "press") in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS[:-1])
+def test_archive_that_is_written_to_is_waited_for_only_so_long(
+    corpus: Path, archive: Path, command: str
+) -> None:
+    before = digest_archive(Archive(archive).snapshot())
+    more = [corpus / "a.txt", "--reason", "asked"] if command == "remove" else []
+    with writing(Archive(archive), "another"):
+        result = run(command, archive, *more, "--wait", 0)
+    assert result.exit_code == 3, result.output
+    assert "another run is writing" in result.stderr
+    assert [one["version"] for one in told("versions", archive)] == [1, 2]
+    assert digest_archive(Archive(archive).snapshot()) == before
