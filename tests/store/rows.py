@@ -43,7 +43,7 @@ def publish(
 ) -> Snapshot:
     """Commit a version; ``withdrawn`` holds keys of the rows that go."""
     with writing(archive, run_id) as writer:
-        return writer.commit(Changes(added, going, SEALED))
+        return writer.commit(Changes(added, withdrawn or {}, SEALED))
 
 
 def sorted_rows(table: pa.Table) -> list[str]:
