@@ -54,7 +54,7 @@ docs: $(VENV)/.dev ## Write the table and command reference again.
 bench: $(VENV)/.dev ## Measure the main job on a corpus of raw text (CORPUS=FOLDER or .tar.xz).
 	$(BIN)/python benchmarks/main_job.py $(CORPUS)
 
-sweep: $(VENV)/.dev ## Kill every operation at each call that writes, and let the disk refuse each (a quarter of an hour).
+sweep: $(VENV)/.dev ## Kill every operation at each call that writes, and let the disk refuse each (half an hour).
 	$(BIN)/python -m tests.sweep
 
 install: $(VENV)/.runtime
