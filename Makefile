@@ -60,7 +60,7 @@ bench: $(VENV)/.dev ## Measure the main job on a corpus of raw text (CORPUS=FOLD
 bench-growth: $(VENV)/.dev ## Measure many runs against one on a corpus (CORPUS=FOLDER or .tar.xz).
 	$(BIN)/python benchmarks/growth.py $(CORPUS)
 
-sweep: $(VENV)/.dev ## Kill every operation at each call that writes, and let the disk refuse each (a quarter of an hour).
+sweep: $(VENV)/.dev ## Kill every operation at each call that writes, and let the disk refuse each (half an hour).
 	$(BIN)/python -m tests.sweep
 
 install: $(VENV)/.runtime

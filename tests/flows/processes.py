@@ -17,7 +17,7 @@ from tests.flows.corpora import ingest, settings_of
 
 SPAWN = multiprocessing.get_context("spawn")
 BATCH_BYTES = 700
-_SECONDS = 60.0
+_SECONDS = 240.0
 
 
 def start(work: Callable[..., None], *arguments: Any) -> BaseProcess:

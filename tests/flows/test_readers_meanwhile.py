@@ -16,7 +16,7 @@ from tests.flows.corpora import contents, ingest, make_paragraph, write_articles
 from tests.flows.processes import SPAWN, change_until, join_all, start
 
 _READS, _VERSIONS = 2_000, 10
-_SECONDS = 60.0
+_SECONDS = 240.0
 _SLOWEST_SECONDS = 5.0
 _ARTICLES = 2_000
 

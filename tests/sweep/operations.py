@@ -136,7 +136,7 @@ OPERATIONS = [
     Operation("create", _no_archive, _ingest_old, 300, 61),
     Operation("ingest", _archive_with_remains, _ingest_all, 350, 59),
     Operation("remove", _archive, _remove, 120, 41, is_done_once=True),
-    Operation("compact", _archive, lambda _, archive: compact(archive, 5.0), 50, 13),
+    Operation("compact", _archive, lambda _, archive: compact(archive, 5.0), 40, 13),
     Operation("reindex", _archive, lambda _, archive: reindex(archive, 5.0), 150, 47),
     Operation("clean", _archive_with_litter, lambda _, archive: clean(Archive(archive)), 50, 37),
 ]
