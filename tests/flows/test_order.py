@@ -40,7 +40,8 @@ from tests.flows.corpora import (
     write_articles,
 )
 from tests.flows.corpora import ingest as ingest_files
-from tests.store.killed_commit import KILLED, arm, forked
+from tests.sweep.attempts import forked
+from tests.sweep.calls import KILLED, Watch
 
 LONG = bool(os.environ.get("PALIMPSEST_LONG"))
 MOST_FILES, MOST_RUNS = (30, 6) if LONG else (8, 3)
@@ -211,7 +212,7 @@ def follow(history: History, folder: Path, archive: Path) -> None:
 def _run_and_kill(files: list[Path], archive: Path, settings: Settings, killed_at: int) -> None:
     def run() -> None:
         signal.alarm(SECONDS_TO_HANG)
-        arm(killed_at)
+        Watch(archive.parent, fatal=killed_at)
         ingest_files(files, archive, settings)
 
     assert forked(run) in (0, KILLED, -signal.SIGALRM)
