@@ -172,4 +172,4 @@ def test_nothing_is_indexed_where_there_is_no_archive(fresh_archive: Path) -> No
 def test_reindexing_does_not_wait_for_a_run(tmp_path: Path, shelf: _Shelf) -> None:
     archive = copy_archive(shelf.before, tmp_path / "press")
     with writing(Archive(archive), "r9"), pytest.raises(TransientError, match="another run"):
-        reindex(archive)
+        reindex(archive, wait_seconds=0.0)
