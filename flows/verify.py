@@ -117,8 +117,9 @@ def _check_index(archive: Archive, snapshot: Snapshot, sound: set[str]) -> Check
     if archive.snapshot().manifest.version != snapshot.manifest.version:
         check.leave(len(segments), "the index is that of the current version")
         return check
-    if not sound >= _KEPT:
-        check.leave(len(segments), "tables that it is derived from are damaged")
+    damaged = sorted({"paragraphs", "variants", "documents"} - sound)
+    if damaged:
+        check.leave(len(segments), damage_of(damaged))
         return check
     held: dict[str, list[Bytes]] = {"texts": [], "documents": []}
     for name in segments:

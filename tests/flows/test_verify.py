@@ -29,6 +29,7 @@ CHECKS = [
     "identity",
     "lossless",
     "passages",
+    "index",
     "fixity",
     "spans",
 ]
@@ -151,16 +152,20 @@ DAMAGE: list[tuple[str, Change, set[str]]] = [
     # a text, an id, a digest
     ("paragraphs", put("text", lambda old: old[:-1]), {"identity", "lossless", "spans"}),
     ("variants", put("text", lambda old: old + "!"), {"identity", "lossless", "spans"}),
-    ("paragraphs", put("paragraph_id", NOBODY), {"references", "identity", "lossless", "spans"}),
+    (
+        "paragraphs",
+        put("paragraph_id", NOBODY),
+        {"references", "identity", "lossless", "index", "spans"},
+    ),
     (
         "variants",
         put("text_id", NOBODY),
-        {"references", "identity", "lossless", "passages", "spans"},
+        {"references", "identity", "lossless", "passages", "index", "spans"},
     ),
     (
         "documents",
         put("document_id", NOBODY),
-        {"references", "conservation", "identity", "lossless"},
+        {"references", "conservation", "identity", "lossless", "index"},
     ),
     ("documents", put("text_sha256", NOBODY * 2), {"lossless"}),
     ("documents", put("sha256", lambda old: old[:-4] + "face"), {"fixity"}),
@@ -175,14 +180,14 @@ DAMAGE: list[tuple[str, Change, set[str]]] = [
     ("paragraphs", put("ordinal", 99), {"references"}),
     ("paragraphs", put("uri", "file:///none.txt"), {"references"}),
     # a row that stands there twice
-    ("paragraphs", double(), {"keys"}),
-    ("variants", double(), {"keys"}),
-    ("documents", double(), {"keys"}),
+    ("paragraphs", double(), {"keys", "index"}),
+    ("variants", double(), {"keys", "index"}),
+    ("documents", double(), {"keys", "index"}),
     ("occurrences", double(), {"keys", "conservation", "lossless"}),
     # a row that is gone
-    ("paragraphs", lose(), {"references", "lossless", "spans"}),
-    ("variants", lose(), {"references", "lossless", "passages", "spans"}),
-    ("documents", lose(), {"references"}),
+    ("paragraphs", lose(), {"references", "lossless", "index", "spans"}),
+    ("variants", lose(), {"references", "lossless", "passages", "index", "spans"}),
+    ("documents", lose(), {"references", "index"}),
     ("occurrences", lose(), {"keys", "references", "conservation", "lossless"}),
     ("occurrences", lose(-1), {"keys", "references", "conservation", "lossless"}),
     # an ordinal that is not the next
@@ -310,7 +315,7 @@ def test_file_that_cannot_be_used_fails_and_the_rest_is_still_checked(
     assert checks["files"]["failed"] == 1
     assert checks["files"]["failures"][0]["where"] == str(path)
     needed_by = {
-        "paragraphs": {"keys", "references", "identity", "lossless", "passages", "fixity", "spans"},
+        "paragraphs": set(CHECKS) - {"files", "conservation"},
         "occurrences": {"keys", "references", "conservation", "lossless", "fixity", "spans"},
         "sources": {"references", "fixity", "spans"},
         "rejects": set(),
@@ -422,7 +427,8 @@ def test_archive_without_rows_passes(tmp_path: Path) -> None:
 
 def test_progress_is_reported_to_the_end(examples_archive: Path) -> None:
     told: list[tuple[str, int, int]] = []
-    verify(Archive(examples_archive).snapshot(), report=lambda *step: told.append(step))
+    place = Archive(examples_archive)
+    verify(place, place.snapshot(), report=lambda *step: told.append(step))
     for name in ("tables", "raw"):
         steps = [(done, total) for step, done, total in told if step == name]
         assert steps[-1][0] == steps[-1][1] > 0
