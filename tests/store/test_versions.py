@@ -21,7 +21,7 @@ def make_archive(path: Path, versions: int = 4) -> Grown:
     for number in range(versions):
         first = 10 * number
         gone = (
-            {"documents": ("document_id", pa.array(["document_id-000000"]))} if number == 2 else {}
+            {"documents": pa.table({"document_id": ["document_id-000000"]})} if number == 2 else {}
         )
         added = {name: make_rows(name, first, first + 4 + number) for name in TABLES}
         rows.append(all_rows(publish(archive, f"r{number}", added, gone)))
@@ -102,7 +102,7 @@ def test_bytes_freed_are_those_of_rows_that_went(fresh_archive: Path) -> None:
     [old] = archive.snapshot().files("sources")
     size = old.stat().st_size
     uris = [f"uri-{number:06d}" for number in range(2000)]
-    publish(archive, "r2", {}, {"sources": ("uri", pa.array(uris))})
+    publish(archive, "r2", {}, {"sources": pa.table({"uri": uris})})
     done = clean(archive)
     assert done["bytes_freed"] >= size
     assert not old.exists()
