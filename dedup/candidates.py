@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dedup.signatures import Hashes, Positions, Windows
-from records.columns import distinct, head_limit
+from records.columns import count_shared, distinct, grown, head_limit
 from records.compiled import inlined, kernel
 from records.settings import SignSettings
 
@@ -284,12 +284,12 @@ def _pair_band(
                 packed = np.uint64(left) << half | np.uint64(right)
                 if is_given:
                     if count == len(pairs):
-                        pairs = _twice(pairs)
+                        pairs = grown(pairs, 2 * count)
                     pairs[count] = packed
                     count += 1
                 else:
                     if gone == len(lost):
-                        lost = _twice(lost)
+                        lost = grown(lost, 2 * gone)
                     lost[gone] = packed
                     gone += 1
         at = stop
@@ -336,21 +336,7 @@ def _head_stop(
 
 
 @inlined
-def _twice(values: Buckets) -> Buckets:
-    """Return room for twice as many values, with those that there are."""
-    larger = np.empty(2 * len(values), dtype=np.uint64)
-    larger[: len(values)] = values
-    return larger
-
-
-@inlined
 def _is_enough(left: Hashes, right: Hashes, min_shared: int, min_share: float) -> bool:
     """Tell whether enough shingles of the left window stand in the right one."""
-    shared = np.int64(0)
-    for i in range(len(left)):
-        value = left[i]
-        equal = np.uint8(0)
-        for j in range(len(right)):
-            equal |= np.uint8(value == right[j])
-        shared += np.int64(equal)
+    shared = count_shared(left, right)
     return bool(shared >= min_shared and shared >= min_share * min(len(left), len(right)))

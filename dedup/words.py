@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from records.columns import grown
 from records.compiled import inlined, kernel
 from records.unicode import (
     APOSTROPHE,
@@ -32,7 +33,6 @@ from records.unicode import (
     read_character,
 )
 
-Number = TypeVar("Number", bound=np.generic)
 Bytes = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint32]
 Positions = npt.NDArray[np.int64]
@@ -138,10 +138,10 @@ def _find_words(
         begin, end = text_starts[text], text_ends[text]
         if count + (end - begin) + 1 > room:  # no more words than bytes
             room = max(2 * room, count + (end - begin) + 1)
-            hashes = _grown(hashes, room)
-            starts = _grown(starts, room)
-            ends = _grown(ends, room)
-            kinds = _grown(kinds, room)
+            hashes = grown(hashes, room)
+            starts = grown(starts, room)
+            ends = grown(ends, room)
+            kinds = grown(kinds, room)
         at = begin
         while at < end:
             code_point, size = read_character(buffer, at)
@@ -258,10 +258,3 @@ def _is_listed(value: np.uint32, slots: Hashes) -> bool:
             return True
         at = (at + 1) % len(slots)
     return False
-
-
-@inlined
-def _grown(values: npt.NDArray[Number], room: int) -> npt.NDArray[Number]:
-    larger = np.empty(room, dtype=values.dtype)
-    larger[: len(values)] = values
-    return larger

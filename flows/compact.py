@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flows.index import made_with, mend_index, settings_of
+from flows.index import joined, mend_index, settings_of
 from flows.run import sealed_with
 from records.ids import run_id_of
 from records.schemas import TABLES
 from store.archive import Archive, Snapshot
 from store.commit import FILE_ROWS, clear_unpublished, writing
-from store.segments import merge_segments, open_segment
 
 
 def compact(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str, Any]:
@@ -29,18 +28,14 @@ def compact(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str,
     archive = Archive(archive_path).require()
     run_id = run_id_of(datetime.now(UTC), secrets.token_hex(3))
     with writing(archive, run_id, wait_seconds) as writer:
-        base = writer.base or archive.snapshot()
+        base = writer.require_base()
         before = _files(base)
         if before <= _files_needed(base) and len(base.manifest.segments) < 2:
             return {"version": base.manifest.version, "files_before": before, "files_after": before}
         settings = settings_of(base)
         sealed_with(settings, base)
         segments = mend_index(archive, base, f"{run_id}-mended", settings)
-        if len(segments) > 1:
-            parts = [open_segment(archive.index / one, made_with(settings)) for one in segments]
-            merge_segments(archive.index / run_id, parts, made_with(settings))
-            segments = [run_id]
-        published = writer.compact(segments)
+        published = writer.compact(joined(archive, segments, run_id, settings))
         clear_unpublished(archive, published)
     return {
         "version": published.manifest.version,

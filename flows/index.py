@@ -18,7 +18,7 @@ from dedup.candidates import Buckets, sort_buckets
 from dedup.signatures import SCHEME, Hashes, Windows
 from flows.texts import Bytes, Texts, mark, texts_of
 from records.columns import digests_of, distinct_digests
-from records.errors import ContractError, SettingsError
+from records.errors import ContractError
 from records.ids import run_id_of, source_key
 from records.settings import BAND_HASH_BITS, Settings, parse_settings
 from store.archive import Archive, Snapshot
@@ -51,18 +51,13 @@ def made_with(settings: Settings) -> dict[str, Any]:
     }
 
 
-def segment_folders(archive: Archive, base: Snapshot | None) -> list[Path]:
-    """Return the folders of the segments of a version."""
-    return [archive.index / name for name in base.manifest.segments] if base else []
-
-
-def open_index(archive: Archive, base: Snapshot | None, settings: Settings) -> Index:
-    """Return the index of a version.
+def open_index(archive: Archive, segments: Sequence[str], settings: Settings) -> Index:
+    """Return the index that is made of these segments.
 
     Raises:
         ContractError: a segment is lost, damaged, or made with something else.
     """
-    return Index.open(segment_folders(archive, base), made_with(settings))
+    return Index.open([archive.index / name for name in segments], made_with(settings))
 
 
 def mend_index(archive: Archive, base: Snapshot | None, name: str, settings: Settings) -> list[str]:
@@ -77,7 +72,7 @@ def mend_index(archive: Archive, base: Snapshot | None, name: str, settings: Set
     if base is None:
         return []
     try:
-        open_index(archive, base, settings)
+        open_index(archive, base.manifest.segments, settings)
     except ContractError:
         write_index(archive.index, name, base, settings)
         return [name]
@@ -86,10 +81,12 @@ def mend_index(archive: Archive, base: Snapshot | None, name: str, settings: Set
 
 def known_keys(archive: Archive, base: Snapshot | None, settings: Settings) -> Index:
     """Return what tells the known sources and documents, without holding the archive's lock."""
+    if base is None:
+        return Index([])
     try:
-        return open_index(archive, base, settings)
+        return open_index(archive, base.manifest.segments, settings)
     except ContractError:  # damaged, or merged away just now
-        return Index([_keys_of(base)] if base else [])
+        return Index([_keys_of(base)])
 
 
 def enter(texts: Texts, windows: Windows, bands: Sequence[Buckets]) -> Entering:
@@ -119,9 +116,16 @@ def merged_names(
     merged = segments_to_merge(archive.index, names)
     if not merged:
         return list(names)
-    parts = [open_segment(archive.index / one, made_with(settings)) for one in merged]
+    return [*(one for one in names if one not in merged), *joined(archive, merged, name, settings)]
+
+
+def joined(archive: Archive, names: Sequence[str], name: str, settings: Settings) -> list[str]:
+    """Merge segments, if there are several; return the name of the one that there is then."""
+    if len(names) < 2:
+        return list(names)
+    parts = [open_segment(archive.index / one, made_with(settings)) for one in names]
     merge_segments(archive.index / name, parts, made_with(settings))
-    return [*(one for one in names if one not in merged), name]
+    return [name]
 
 
 def sort_bands(bands: Hashes, pool: ThreadPoolExecutor) -> list[Buckets]:
@@ -157,14 +161,14 @@ def _keys_of(base: Snapshot) -> Segment:
         digests_of(base.read("documents", ["document_id"]).column("document_id"))
     )
     sources = source_keys(base.read("sources", ["uri", "bytes", "modified_at"]))
-    return keys_only(documents, sources)
+    return keys_only(documents, distinct_digests(sources))
 
 
 def source_keys(sources: pa.Table) -> Bytes:
-    """Return the keys of sources, each once, sorted."""
+    """Return the keys of sources: uint8, shape (sources, 16)."""
     columns = (sources.column(name).to_pylist() for name in ("uri", "bytes", "modified_at"))
     keys = b"".join(source_key(*row) for row in zip(*columns, strict=True))
-    return distinct_digests(np.frombuffer(keys, np.uint8).reshape(-1, 16))
+    return np.frombuffer(keys, np.uint8).reshape(-1, 16)
 
 
 def settings_of(base: Snapshot) -> Settings:
@@ -182,10 +186,9 @@ def reindex(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str,
     archive = Archive(archive_path).require()
     run_id = run_id_of(datetime.now(UTC), secrets.token_hex(3))
     with writing(archive, run_id, wait_seconds) as writer:
-        if writer.base is None:
-            raise SettingsError([f"archive {archive.path}: there is none"])
-        write_index(archive.index, run_id, writer.base, settings_of(writer.base))
-        changes = Changes({}, {}, writer.base.manifest.sealed, [run_id], "reindex")
+        base = writer.require_base()
+        write_index(archive.index, run_id, base, settings_of(base))
+        changes = Changes({}, {}, base.manifest.sealed, [run_id], "reindex")
         published = writer.commit(changes)
         clear_unpublished(archive, published)
     texts = published.rows("paragraphs") + published.rows("variants")

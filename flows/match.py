@@ -27,7 +27,7 @@ from dedup.candidates import (
 from dedup.clusters import NEAR
 from dedup.signatures import Windows
 from dedup.words import Words
-from flows.index import enter, made_with, save_segment, sort_bands
+from flows.index import enter, open_index, save_segment, sort_bands
 from flows.news import load_news
 from flows.overlaps import Links, link_pairs, overlap_rows
 from flows.read import staged_batches
@@ -69,7 +69,7 @@ def gather_texts(
     commits. Returns how many texts are new.
     """
     batches, news = staged_batches(folder), load_news(folder)
-    index = Index.open([archive.index / name for name in segments], made_with(settings))
+    index = open_index(archive, segments, settings)
     texts, came_from = merge_texts([batch.texts() for batch in batches])
     is_new = ~index.known("texts", texts.digests)
     if news.rejects.num_rows:
@@ -124,12 +124,8 @@ def lay_out(
             all_parts = sum(len(part.words.offsets) - 1 for part in parts)
             old = all_parts + np.arange(len(sharing.texts))
             came_from = np.concatenate((came_from, old))[order]
-            parts = [
-                *parts,
-                *pool.map(
-                    partial(mark, settings=settings), cut_texts(old_texts, settings.run.workers)
-                ),
-            ]
+            pieces = cut_texts(old_texts, settings.run.workers)
+            parts = [*parts, *pool.map(partial(mark, settings=settings), pieces)]
             windows, bands = take_windows(parts, came_from)
             buckets = sort_bands(bands, pool)
             del bands
@@ -210,12 +206,15 @@ def pair_texts(folder: Path, settings: SignSettings, workers: int) -> tuple[int,
     return len(candidates.pairs), candidates.crowds
 
 
-def pairs_given_up(folder: Path, index: Index, settings: Settings) -> Buckets:
+def pairs_given_up(
+    folder: Path, archive: Archive, segments: Sequence[str], settings: Settings
+) -> Buckets:
     """Return the pairs that crowds gave up and that no other bucket gives: packed.
 
     Args:
         folder: where candidates are written.
-        index: of all texts, the new ones too.
+        archive: whose index is asked.
+        segments: of all texts, the new ones too.
         settings: of the archive.
     """
     lost = np.array(load_array(folder / "lost.npy"))
@@ -227,6 +226,7 @@ def pairs_given_up(folder: Path, index: Index, settings: Settings) -> Buckets:
     marked = mark(take_texts(texts, concerned), settings)
     local = pack_pairs(np.searchsorted(concerned, left), np.searchsorted(concerned, right))
     pair, band, value = meeting_buckets(marked.bands, marked.windows, local, settings.sign)
+    index = open_index(archive, segments, settings)
     gives = index.gives(band, value, texts.digests[left[pair]], settings.sign)
     is_given = np.zeros(len(lost), dtype=np.bool_)
     is_given[pair[gives]] = True

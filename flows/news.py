@@ -15,10 +15,8 @@ import pyarrow.compute as pc
 from flows.index import source_keys
 from flows.read import staged_tables
 from flows.staging import load_array, load_table, save_table
-from ingest.batch import reject_table
 from records.columns import Bytes, digests_of, distinct_digests
-from records.ids import source_key
-from records.schemas import TABLES
+from records.schemas import TABLES, schema_without
 from store.archive import Snapshot
 from store.index import Index
 from store.segments import empty_keys
@@ -47,8 +45,7 @@ class News:
     def nothing(cls) -> News:
         """Return that nothing is new."""
         documents, occurrences, sources, rejects = (
-            TABLES[name].empty_table().select([c for c in TABLES[name].names if c != "run_id"])
-            for name in _TABLES
+            schema_without(name, "run_id").empty_table() for name in _TABLES
         )
         return cls(documents, occurrences, sources, rejects, 0, empty_keys(), empty_keys())
 
@@ -90,32 +87,28 @@ def find_news(folder: Path, index: Index, base: Snapshot | None) -> News:
     )
     rejects = _removed_rejects(sources.filter(is_removed), removed)
     sources = sources.filter(pc.invert(is_removed))
-    rows = (sources.column(name).to_pylist() for name in ("uri", "bytes", "modified_at"))
-    keys = [source_key(*row) for row in zip(*rows, strict=True)]
-    held = np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 16)
-    is_known = index.known("sources", held)
+    keys = source_keys(sources)
+    is_known = index.known("sources", keys)
     documents, occurrences = _new_documents(folder, index, removed)
-    new = sources.filter(pa.array(~is_known))
     return News(
         documents,
         occurrences,
-        new,
+        sources.filter(pa.array(~is_known)),
         rejects,
         int(is_known.sum()),
-        source_keys(new),
+        distinct_digests(keys[~is_known]),
         distinct_digests(digests_of(documents.column("document_id"))),
     )
 
 
 def _removed_rejects(sources: pa.Table, removed: pa.Table) -> pa.Table:
     told = {row["document_id"]: row for row in removed.to_pylist()}
-    rejects = reject_table([])
     rows = []
     for row in sources.to_pylist():
         removal = told[row.pop("document_id")]
         detail = f"taken down on {removal['removed_at']:%Y-%m-%d}: {removal['reason']}"
         rows.append(row | {"reason": "removed", "detail": detail})
-    return pa.Table.from_pylist(rows, schema=rejects.schema)
+    return pa.Table.from_pylist(rows, schema=schema_without("rejects", "run_id"))
 
 
 def _new_documents(folder: Path, index: Index, removed: pa.Table) -> tuple[pa.Table, pa.Table]:

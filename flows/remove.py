@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from flows.fold import Gone, fold
-from flows.index import made_with, mend_index, settings_of, source_keys
+from flows.index import made_with, mend_index, open_index, settings_of, source_keys
 from flows.match import (
     align_chunk,
     chunks_of,
@@ -34,7 +34,7 @@ from flows.texts import mark
 from records.columns import Bytes, digests_of, distinct_digests
 from records.errors import SettingsError
 from records.ids import run_id_of
-from records.schemas import TABLES
+from records.schemas import TABLES, schema_without
 from records.settings import Settings
 from store.archive import Archive, Snapshot
 from store.commit import Changes, clear_unpublished, preparing, writing
@@ -83,7 +83,7 @@ def remove(
     started_at = datetime.now(UTC)
     run_id = run_id_of(started_at, secrets.token_hex(3))
     with preparing(archive, run_id) as folder, writing(archive, run_id, wait_seconds) as writer:
-        base = writer.base or archive.snapshot()
+        base = writer.require_base()
         settings = settings_of(base)
         sealed = sealed_with(settings, base)
         ids = sorted(set(find_documents(base, names)))
@@ -131,7 +131,7 @@ def _gone(base: Snapshot, ids: list[str]) -> tuple[Gone, Bytes, int]:
     digests = distinct_digests(digests_of(texts.column("text_id")))
     gone = Gone(documents, digests, Gone.nothing().pairs)
     sources = sources.cast(pa.schema([TABLES["sources"].field(n) for n in sources.column_names]))
-    return gone, source_keys(sources), paragraphs.as_py()
+    return gone, distinct_digests(source_keys(sources)), paragraphs.as_py()
 
 
 def _without(
@@ -174,7 +174,7 @@ def _stage_gained(
 
     They are the pairs that the crowds would lose if the texts came.
     """
-    index = Index.open([archive.index / name for name in segments], made_with(settings))
+    index = open_index(archive, segments, settings)
     texts = load_texts(base, gone.texts)
     parts = [mark(texts, settings)]
     lay_out(folder, texts, parts, np.arange(len(texts.digests)), index, base, settings)
@@ -195,8 +195,5 @@ def _stage_gained(
 
 
 def _removals(ids: list[str], reason: str, removed_at: datetime) -> pa.Table:
-    rows = [
-        {"document_id": one, "reason": reason, "removed_at": removed_at, "run_id": ""}
-        for one in ids
-    ]
-    return pa.Table.from_pylist(rows, schema=TABLES["removals"]).drop_columns(["run_id"])
+    rows = [{"document_id": one, "reason": reason, "removed_at": removed_at} for one in ids]
+    return pa.Table.from_pylist(rows, schema=schema_without("removals", "run_id"))

@@ -21,7 +21,7 @@ import dedup
 import ingest
 import store
 from flows.fold import Folded, Gone, fold
-from flows.index import known_keys, made_with, mend_index, merged_names
+from flows.index import known_keys, mend_index, merged_names, open_index
 from flows.match import (
     align_chunk,
     chunks_of,
@@ -43,7 +43,6 @@ from records.settings import Settings
 from records.unicode import UNICODE_TABLE_VERSION
 from store.archive import Archive, Snapshot
 from store.commit import Changes, Writer, clear_unpublished, preparing, writing
-from store.index import Index
 
 STAGE_VERSIONS = {
     "ingest": ingest.STAGE_VERSION,
@@ -246,8 +245,7 @@ def _match(
 ) -> _Matching:
     archive, base = writer.archive, writer.base
     segments = mend_index(archive, base, f"{writer.run_id}-mended", settings)
-    index = Index.open([archive.index / name for name in segments], made_with(settings))
-    save_news(find_news(folder, index, base), folder)
+    save_news(find_news(folder, open_index(archive, segments, settings), base), folder)
     news = load_news(folder)
     arguments = (folder, archive, base, segments, settings)
     [texts_new] = each(gather_texts, [arguments], report)
@@ -257,10 +255,8 @@ def _match(
     chunks = range(chunks_of(candidates))
     each(align_chunk, [(folder, chunk, settings.align) for chunk in chunks], report)
     segments.append(writer.run_id)
-    gone = Gone.nothing()
-    if base is not None:
-        index = Index.open([archive.index / name for name in segments], made_with(settings))
-        gone = replace(gone, pairs=pair_ids(folder, pairs_given_up(folder, index, settings)))
+    given_up = pairs_given_up(folder, archive, segments, settings)
+    gone = replace(Gone.nothing(), pairs=pair_ids(folder, given_up))
     staged = (folder, base, load_matched(folder), news, gone, settings.align)
     [folded] = in_order(fold, [staged], report)
     segments = merged_names(archive, segments, f"{writer.run_id}-merged", settings)

@@ -51,5 +51,5 @@ def _weigh_crowds(archive: Archive) -> None:
     marked = mark(texts, settings)
     pair = pack_pairs(np.array([0]), np.array([1]))
     meeting_buckets(marked.bands, marked.windows, pair, settings.sign)
-    index = open_index(archive, base, settings)
+    index = open_index(archive, base.manifest.segments, settings)
     index.gives(np.array([0]), marked.bands[:1, 0].copy(), texts.digests[:1], settings.sign)

@@ -21,7 +21,7 @@ from records.compiled import kernel
 from records.digest import digest_spans
 from records.errors import SourceError
 from records.ids import document_id_of, hex_strings
-from records.schemas import TABLES, TIMESTAMP
+from records.schemas import TABLES, TIMESTAMP, schema_without
 from records.settings import ReadSettings
 from records.unicode import character_tables
 
@@ -104,11 +104,7 @@ def reject_table(rejects: Sequence[tuple[str, int | None, int | None, str, str]]
         }
         for path, size, modified, reason, detail in rejects
     ]
-    return pa.Table.from_pylist(rows, schema=_without("rejects", "run_id"))
-
-
-def _without(table: str, *names: str) -> pa.Schema:
-    return pa.schema([field for field in TABLES[table] if field.name not in names])
+    return pa.Table.from_pylist(rows, schema=schema_without("rejects", "run_id"))
 
 
 def _read_document(
@@ -245,7 +241,7 @@ def _source_table(sources: list[tuple[FoundFile, str]]) -> pa.Table:
         "modified_at": pa.array([timestamp_of(f.modified_ns) for f, _ in sources], TIMESTAMP),
         "document_id": pa.array([document_id_of(sha) for _, sha in sources], pa.string()),
     }
-    return pa.table(columns, schema=_without("sources", "run_id"))
+    return pa.table(columns, schema=schema_without("sources", "run_id"))
 
 
 def _document_table(
@@ -284,7 +280,7 @@ def _document_table(
         "paragraphs": counts.astype(np.int32),
         "text_sha256": text_sha256,
     }
-    return pa.table(columns, schema=_without("documents", "words", "run_id"))
+    return pa.table(columns, schema=schema_without("documents", "words", "run_id"))
 
 
 def _title(texts: NormalisedTexts, first: int, count: int) -> str | None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from records.columns import grown
 from records.compiled import inlined, kernel
 from records.unicode import (
     BLANK,
@@ -92,20 +93,13 @@ def _lay_out(
             first_byte, last_byte = lines[heads[k], _START], lines[last, _END]
             room = found + (last_byte - first_byte) // min_chars + 2
             if room > len(starts):
-                starts = _grown(starts, room)
-                ends = _grown(ends, room)
+                room = max(room, 2 * len(starts))
+                starts, ends = grown(starts, room), grown(ends, room)
             found = _cut(
                 buffer, first_byte, last_byte, properties, min_chars, max_chars, starts, ends, found
             )
         counts[document] = found - before
     return starts[:found].copy(), ends[:found].copy(), counts
-
-
-@inlined
-def _grown(values: Positions, room: int) -> Positions:
-    larger = np.empty(max(room, 2 * len(values)), dtype=np.int64)
-    larger[: len(values)] = values
-    return larger
 
 
 @inlined

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from records.columns import grown
 from records.compiled import inlined, kernel
 from records.unicode import (
     CHECK_NFC,
@@ -155,8 +156,8 @@ def _fold_blanks(
                 continue
             is_wide = _is_wide(code_point, value)
             if shifts + 2 > len(shift_at):
-                shift_at = _grown(shift_at)
-                shift_by = _grown(shift_by)
+                shift_at = grown(shift_at, 2 * len(shift_at))
+                shift_by = grown(shift_by, 2 * len(shift_by))
             if blank_char >= 0 and out_char > 0 and not (has_break and wide_before and is_wide):
                 if blank_char - out_char != shift:
                     shift = blank_char - out_char
@@ -196,13 +197,6 @@ def _fold_blanks(
         shift_by[:shifts].copy(),
         suspects,
     )
-
-
-@inlined
-def _grown(values: Shifts) -> Shifts:
-    larger = np.empty(2 * len(values), dtype=np.int32)
-    larger[: len(values)] = values
-    return larger
 
 
 @inlined

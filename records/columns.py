@@ -44,6 +44,27 @@ def count_characters(buffer: Bytes, starts: Positions, ends: Positions) -> Posit
     return counts
 
 
+@inlined
+def grown(values: npt.NDArray[Values], room: int) -> npt.NDArray[Values]:
+    """Return an array with room for so many values, those that there are first."""
+    larger = np.empty(room, dtype=values.dtype)
+    larger[: len(values)] = values
+    return larger
+
+
+@inlined
+def count_shared(left: npt.NDArray[Values], right: npt.NDArray[Values]) -> np.int64:
+    """Return how many values on the left stand on the right too; for short arrays."""
+    shared = np.int64(0)
+    for i in range(len(left)):
+        value = left[i]
+        equal = np.uint8(0)
+        for j in range(len(right)):
+            equal |= np.uint8(value == right[j])
+        shared += np.int64(equal)
+    return shared
+
+
 def string_array(buffer: Bytes, starts: Positions, ends: Positions) -> pa.ChunkedArray:
     """Return spans of UTF-8 as Arrow strings, in chunks that 32-bit offsets can address."""
     chunk_of = np.cumsum(ends - starts) // _CHUNK_BYTES

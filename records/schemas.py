@@ -218,6 +218,12 @@ TABLES: dict[str, pa.Schema] = {
     "removals": REMOVALS,
 }
 
+
+def schema_without(name: str, *columns: str) -> pa.Schema:
+    """Return the schema of table ``name`` without some of its columns."""
+    return pa.schema([field for field in TABLES[name] if field.name not in columns])
+
+
 REJECT_REASONS: dict[str, str] = {
     "empty": "the file has no bytes",
     "no-text": "the file has bytes but no visible character",

@@ -67,7 +67,7 @@ class Manifest:
 
 
 class Archive:
-    """An archive by its path; it need not exist yet. Reading never takes a lock."""
+    """An archive by its path; it need not exist yet. Reading never waits."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
@@ -97,7 +97,7 @@ class Archive:
         """Tell whether a version has been published.
 
         Raises:
-            SettingsError: something else stands at the path, or its versions are gone.
+            SettingsError: something else stands at the path.
         """
         if self.path.is_symlink() and self.path.readlink().parent == self._link_folder:
             return self.home.is_dir()

@@ -185,6 +185,14 @@ class Writer:
         self.run_id = run_id
         self.base = base
 
+    def require_base(self) -> Snapshot:
+        """Return the version that readers see.
+
+        Raises:
+            SettingsError: there is none.
+        """
+        return self.base or self.archive.require().snapshot()
+
     def commit(self, changes: Changes) -> Snapshot:
         """Publish the next version and return it."""
         with ThreadPoolExecutor(max(4, os.cpu_count() or 1)) as pool:
@@ -200,9 +208,8 @@ class Writer:
         Args:
             segments: names of the index segments of the new version.
         """
-        if self.base is None:
-            raise TransientError(f"archive {self.archive.path}: there is nothing to compact")
-        return self._publish(self._compact_table, self.base.manifest.sealed, segments, "compact")
+        sealed = self.require_base().manifest.sealed
+        return self._publish(self._compact_table, sealed, segments, "compact")
 
     @property
     def _folder(self) -> Path:

@@ -16,8 +16,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from records.columns import Bytes, Positions, distinct, halves_of, head_limit, places_of
-from records.compiled import inlined, kernel
+from records.columns import (
+    Bytes,
+    Positions,
+    count_shared,
+    distinct,
+    distinct_digests,
+    grown,
+    halves_of,
+    head_limit,
+    places_of,
+)
+from records.compiled import kernel
 from records.settings import SignSettings
 from store.segments import Buckets, Numbers, Prints, Segment, empty_keys, open_segment, size_bytes
 
@@ -103,7 +113,7 @@ class Index:
             share = partial(self._share_band, entering, settings=settings, wanted=wanted)
             crowds = list(pool.map(share, range(len(entering.bands))))
         held = [one.texts[flags] for one, flags in zip(self._signed, wanted, strict=True)]
-        return Sharing(_sorted_keys(held), crowds)
+        return Sharing(distinct_digests(np.concatenate(held)), crowds)
 
     def gives(
         self, bands: Positions, hashes: Numbers, texts: Bytes, settings: SignSettings
@@ -305,12 +315,6 @@ def _first_texts(segments: Sequence[Segment], found: Sequence[_Found], buckets: 
     return best
 
 
-def _sorted_keys(parts: Sequence[Bytes]) -> Bytes:
-    held = np.concatenate([empty_keys(), *parts])
-    upper, lower = halves_of(held)
-    return held[np.lexsort((lower, upper))]
-
-
 def _new_buckets(buckets: Buckets, window_texts: Positions) -> tuple[Numbers, Positions, Positions]:
     """Return the hashes of new entries, where those of each begin, and how many texts it has."""
     hashes = (buckets >> np.uint64(32)).astype(np.uint32)
@@ -367,19 +371,12 @@ def _find(
                 held += 1
                 last = text
             if count == len(which):
-                which, windows = _twice(which), _twice(windows)
+                which, windows = grown(which, 2 * count), grown(windows, 2 * count)
             which[count], windows[count] = k, window
             count += 1
             at += 1
         counts[k] = held
     return which[:count], windows[:count], counts
-
-
-@inlined
-def _twice(values: Positions) -> Positions:
-    larger = np.empty(2 * len(values), dtype=np.int64)
-    larger[: len(values)] = values
-    return larger
 
 
 @kernel
@@ -412,23 +409,10 @@ def _mark_alike(
         for entry in range(firsts[bucket], stops[bucket]):
             number = np.int64(buckets[entry] & np.uint64(0xFFFFFFFF))
             new = new_prints[starts[number] : ends[number]]
-            shared = max(_shared(old, new), _shared(new, old))
+            shared = max(count_shared(old, new), count_shared(new, old))
             if shared >= min_shared and shared >= min_share * min(size, np.int64(len(new))):
                 wanted[text] = True
                 break
-
-
-@inlined
-def _shared(left: Prints, right: Prints) -> np.int64:
-    """Return how many prints of the left window stand in the right one."""
-    shared = np.int64(0)
-    for i in range(len(left)):
-        value = left[i]
-        equal = np.uint8(0)
-        for j in range(len(right)):
-            equal |= np.uint8(value == right[j])
-        shared += np.int64(equal)
-    return shared
 
 
 def segments_to_merge(index: Path, names: Sequence[str]) -> list[str]:

@@ -59,7 +59,7 @@ def clean(archive: Archive, keep: int = 1, wait_seconds: float = 3600.0) -> dict
     in_use: list[int] = []
     freed = 0
     with writing(archive, f"clean-{os.getpid()}", wait_seconds) as writer:
-        base = writer.base or archive.snapshot()
+        base = writer.require_base()
         clear_unpublished(archive, base)
         old = [number for number in archive.numbers() if number < base.manifest.version]
         for number in old[: max(0, len(old) - (keep - 1))]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from hypothesis import strategies as st
 
 from dedup.words import Words, find_words
+from records.settings import SignSettings
 
 _PIECES = (
     *"abzAZéßſﬁİıΣσςΩώΆάЖжЁёҚқәӘ",
@@ -118,3 +119,15 @@ def replace_words(chance: random.Random, words: list[str], count: int) -> list[s
     places = chance.sample(range(len(words)), count)
     new = dict(zip(places, invent_words(chance, count), strict=True))
     return [new.get(place, word) for place, word in enumerate(words)]
+
+
+@st.composite
+def crowd_limits(draw: st.DrawFn) -> SignSettings:
+    """Draw limits of crowds so low that there are some."""
+    crowd_texts = draw(st.integers(1, 6))
+    return SignSettings(
+        crowd_texts=crowd_texts,
+        crowd_heads=draw(st.integers(1, min(2, crowd_texts))),
+        min_shared_shingles=draw(st.integers(1, 3)),
+        min_shared_share=draw(st.sampled_from([0.1, 0.5, 0.6, 1.0])),
+    )

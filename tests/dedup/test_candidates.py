@@ -19,7 +19,7 @@ from dedup.candidates import (
 from dedup.signatures import Windows, cut_windows, hash_bands
 from records.settings import SignSettings
 from tests import oracles
-from tests.strategies import invent_words, replace_words, words_of
+from tests.strategies import crowd_limits, invent_words, replace_words, words_of
 
 _TOP = 2**64 - 1
 
@@ -73,18 +73,6 @@ def bands(draw):
 
 
 @st.composite
-def limits(draw):
-    """Draw limits of crowds so low that there are some."""
-    crowd_texts = draw(st.integers(1, 5))
-    return SignSettings(
-        crowd_texts=crowd_texts,
-        crowd_heads=draw(st.integers(1, min(2, crowd_texts))),
-        min_shared_shingles=draw(st.integers(1, 3)),
-        min_shared_share=draw(st.sampled_from([0.1, 0.5, 1.0])),
-    )
-
-
-@st.composite
 def some_uppers(draw):
     """Draw upper halves of digests, evenly, or so that there are hardly any heads, or many."""
     least, most = draw(st.sampled_from([(0, _TOP), (0, _TOP // 8), (_TOP // 2, _TOP)]))
@@ -119,7 +107,7 @@ def buckets_of(hashes, owners, is_new):
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
-@given(bands(), some_uppers(), some_news(), limits())
+@given(bands(), some_uppers(), some_news(), crowd_limits())
 def test_candidates_are_what_the_rule_gives_of_all_texts(band, uppers, is_new, sign):
     texts = max(band[1]) + 1
     found = pair(*band, is_new[:texts], uppers[:texts], **sign.model_dump())
@@ -130,7 +118,11 @@ def test_candidates_are_what_the_rule_gives_of_all_texts(band, uppers, is_new, s
 
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(
-    bands(), some_uppers(), some_news(), limits(), st.sets(st.integers(0, _TEXTS - 1), max_size=4)
+    bands(),
+    some_uppers(),
+    some_news(),
+    crowd_limits(),
+    st.sets(st.integers(0, _TEXTS - 1), max_size=4),
 )
 def test_heads_of_a_crowd_that_keeps_them_are_enough(band, uppers, is_new, sign, also):
     needed, crowds = set(also), {}

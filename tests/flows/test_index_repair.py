@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from flows.index import made_with, open_index, reindex, segment_folders
+from flows.index import made_with, open_index, reindex
 from records.errors import ContractError, SettingsError, TransientError
 from records.settings import Settings, SignSettings
 from store.archive import Archive
@@ -41,7 +41,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> _Shelf:
 
 def _segments(archive: Path) -> list[Path]:
     place = Archive(archive)
-    return segment_folders(place, place.snapshot())
+    return [place.index / name for name in place.snapshot().manifest.segments]
 
 
 def _texts_in_index(archive: Path) -> list[str]:
@@ -161,7 +161,7 @@ def test_texts_are_read_for_the_index_some_at_a_time(
 def test_index_of_another_seed_is_refused_with_the_command_that_helps(shelf: _Shelf) -> None:
     place = Archive(shelf.before)
     with pytest.raises(ContractError, match=r"'seed': 1.*'seed': 2.*palimpsest reindex"):
-        open_index(place, place.snapshot(), Settings(sign=SignSettings(seed=2)))
+        open_index(place, place.snapshot().manifest.segments, Settings(sign=SignSettings(seed=2)))
 
 
 def test_nothing_is_indexed_where_there_is_no_archive(fresh_archive: Path) -> None:

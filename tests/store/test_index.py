@@ -22,22 +22,11 @@ from tests.store.signed import (
     rows_of,
     segment_of,
 )
+from tests.strategies import crowd_limits
 
 
 def _text(shingles, hashes):
     return Signed(tuple(shingles), tuple(hashes))
-
-
-@st.composite
-def limits(draw):
-    """Draw limits of crowds so low that there are some."""
-    crowd_texts = draw(st.integers(1, 6))
-    return SignSettings(
-        crowd_texts=crowd_texts,
-        crowd_heads=draw(st.integers(1, min(2, crowd_texts))),
-        min_shared_shingles=draw(st.integers(1, 3)),
-        min_shared_share=draw(st.sampled_from([0.1, 0.6, 1.0])),
-    )
 
 
 @st.composite
@@ -102,7 +91,7 @@ def _expected(buckets, new, sign):
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
-@given(archives(), limits())
+@given(archives(), crowd_limits())
 def test_texts_that_new_ones_may_pair_with_are_shared(drawn, sign):
     parts, new = drawn
     texts = new | parts[0] | parts[1] | parts[2]
@@ -151,7 +140,7 @@ def test_crowd_that_keeps_its_heads_is_shared_with_them_only():
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
-@given(archives(), limits())
+@given(archives(), crowd_limits())
 def test_bucket_gives_the_pairs_of_its_heads(drawn, sign):
     parts, new = drawn
     index = Index([segment_of(part) for part in (*parts, new)])
