@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,41 +38,64 @@ _PLAN = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
+class Survey:
+    """What sources there are, and what is to be done with them.
+
+    Attributes:
+        fresh: files to read, as they were found.
+        known: how many files an earlier run has read that have not changed since.
+        known_rejects: how many an earlier run has refused for good that have not changed since.
+        rejects: names that lead to no file.
+    """
+
+    fresh: list[FoundFile]
+    known: int
+    known_rejects: int
+    rejects: pa.Table
+
+    @property
+    def found(self) -> int:
+        """How many sources there are, readable or not."""
+        rejects: int = self.rejects.num_rows
+        return len(self.fresh) + self.known + self.known_rejects + rejects
+
+    def portions(self, portion_bytes: int) -> Iterator[Survey]:
+        """Cut what is to be read into portions of about so many bytes; there is at least one."""
+        cuts = _cuts(self.fresh, portion_bytes)
+        for number in range(int(cuts[-1]) + 1 if len(cuts) else 1):
+            first, end = np.searchsorted(cuts, [number, number + 1])
+            fresh = self.fresh[first:end]
+            if number:
+                yield Survey(fresh, 0, 0, self.rejects.slice(0, 0))
+            else:
+                yield replace(self, fresh=fresh)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a run has before it.
 
     Attributes:
-        found: sources found, readable or not.
-        known: of these, files that an earlier run has read and that have not changed since.
-        known_rejects: of these, refused for good by an earlier run and not changed since.
+        survey: the sources.
         taken_up: batches that a run that ended too early had staged already.
         batches: how many batches there are, with those taken up first.
     """
 
-    found: int
-    known: int
-    known_rejects: int
+    survey: Survey
     taken_up: int
     batches: int
 
 
-def plan_run(
-    sources: Sequence[str],
-    base: Snapshot | None,
-    index: Index,
-    folder: Path,
-    settings: Settings,
-    seal: str,
-) -> Plan:
-    """Find the sources and write ``plan.arrow`` and the rejects of names that lead to no file.
+def survey_sources(
+    sources: Sequence[str], base: Snapshot | None, index: Index, settings: Settings
+) -> Survey:
+    """Find the sources and tell those that are known.
 
     Args:
         sources: files, folders and patterns.
         base: the version that readers see.
         index: what tells the known sources.
-        folder: the run's, with what dead runs left.
         settings: of the run.
-        seal: digest of all that decides what a batch holds.
 
     Raises:
         SettingsError: an argument names nothing.
@@ -95,18 +118,24 @@ def plan_run(
     rejects = reject_table(
         [(found.path, None, None, found.reason, found.detail) for found in discovery.rejects]
     )
+    return Survey(fresh, int(known.sum()), known_rejects, rejects)
+
+
+def plan_run(survey: Survey, folder: Path, settings: Settings, seal: str) -> Plan:
+    """Write ``plan.arrow``, the batches of what is to be read, and the rejects of the survey.
+
+    Args:
+        survey: what the run is to read.
+        folder: the run's, with what dead runs left.
+        settings: of the run.
+        seal: digest of all that decides what a batch holds.
+    """
     (folder / SEAL).write_text(seal, encoding="utf-8")  # first: what is taken up stays sealed
-    taken_up, rest = _take_up(fresh, folder, seal)
+    taken_up, rest = _take_up(survey.fresh, folder, seal)
     batches = _number_batches(rest, settings.run.batch_bytes) + taken_up
     save_table(_plan_table(rest, batches), folder / "plan.arrow")
-    save_table(rejects, folder / "rejects.arrow")
-    return Plan(
-        len(discovery.files) + len(discovery.rejects),
-        int(known.sum()),
-        known_rejects,
-        taken_up,
-        int(batches[-1]) + 1 if len(batches) else taken_up,
-    )
+    save_table(survey.rejects, folder / "rejects.arrow")
+    return Plan(survey, taken_up, int(batches[-1]) + 1 if len(batches) else taken_up)
 
 
 def _take_up(files: list[FoundFile], folder: Path, seal: str) -> tuple[int, list[FoundFile]]:
@@ -175,9 +204,14 @@ def _refused_files(base: Snapshot | None, encoding: str | None) -> set[Any]:
 
 def _number_batches(files: list[FoundFile], batch_bytes: int) -> np.ndarray[Any, Any]:
     """Return the batch of each file, in order: about so many bytes, and not too many files."""
+    cuts = _cuts(files, batch_bytes) + np.arange(len(files)) // MAX_BATCH_FILES
+    return np.unique(cuts, return_inverse=True)[1] if len(files) else cuts
+
+
+def _cuts(files: list[FoundFile], part_bytes: int) -> np.ndarray[Any, Any]:
+    """Return the part of each file, from 0 on, with parts of about so many bytes."""
     sizes = np.array([found.size_bytes for found in files], dtype=np.int64)
-    before = np.cumsum(sizes) - sizes
-    cuts = before // batch_bytes + np.arange(len(files)) // MAX_BATCH_FILES
+    cuts = (np.cumsum(sizes) - sizes) // part_bytes
     return np.unique(cuts, return_inverse=True)[1] if len(files) else cuts
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,7 +34,7 @@ from flows.match import (
     pairs_given_up,
 )
 from flows.news import News, find_news, load_news, save_news
-from flows.plan import Plan, plan_run
+from flows.plan import Plan, Survey, plan_run, survey_sources
 from flows.read import BatchCounts, stage_batch, staged_tables
 from flows.staging import load_table
 from records import __version__
@@ -87,6 +89,7 @@ class RunSummary:
     candidates: int = 0
     crowds: int = 0
     overlaps_found: int = 0
+    portions: int = 1
     bytes_read: int = 0
     seconds: float = 0.0
 
@@ -94,6 +97,19 @@ class RunSummary:
     def megabytes_per_second(self) -> float:
         """Raw bytes read over the time of the whole run, in MB (10**6 bytes) a second."""
         return self.bytes_read / 1e6 / self.seconds if self.seconds else 0.0
+
+    def and_then(self, later: RunSummary) -> RunSummary:
+        """Return the summary of two runs on one archive; the run's id is that of the later one."""
+        sums = {
+            name: value + getattr(later, name)
+            for name, value in asdict(self).items()
+            if isinstance(value, int | float) and name != "version"
+        }
+        reasons = Counter(self.rejects_by_reason) + Counter(later.rejects_by_reason)
+        version = self.version if later.version is None else later.version
+        return replace(
+            later, **sums, rejects_by_reason=dict(sorted(reasons.items())), version=version
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as plain values."""
@@ -128,33 +144,55 @@ def run_ingest(
     """Bring sources into an archive and commit a version, unless there is nothing new.
 
     Sources are read without holding the archive; what is found among them is matched, folded and
-    committed while it is held, against all that other runs have committed by then.
+    committed while it is held, against all that other runs have committed by then. More than
+    ``run.portion_bytes`` of new files are brought in portions, one run and one version after the
+    other, so that memory does not grow with what is new.
 
     Raises:
         SettingsError: a source names nothing, or the archive was made with other settings.
         TransientError: another run has been writing to the archive for too long.
-        ContractError: an invariant does not hold; nothing has been written.
+        ContractError: an invariant does not hold; nothing of this portion has been written.
     """
     settings = settings or Settings()
-    started = time.perf_counter()
-    started_at = datetime.now(UTC)
-    run_id = run_id_of(started_at, secrets.token_hex(3))
     place = Archive(archive)
+    started = time.perf_counter()
     base = place.snapshot() if place.exists() else None
     sealed_with(settings, base)
+    survey = survey_sources(sources, base, known_keys(place, base, settings), settings)
+    base = None  # held no longer than it is looked at
+    report("plan", 1, 1)
+    ingest_portion = partial(
+        _ingest_portion, place, settings, each=each, report=report, flow_run_id=flow_run_id
+    )
+    portions = survey.portions(settings.run.portion_bytes)
+    summary = reduce(RunSummary.and_then, map(ingest_portion, portions))
+    return replace(summary, seconds=time.perf_counter() - started)
+
+
+def _ingest_portion(
+    place: Archive,
+    settings: Settings,
+    survey: Survey,
+    *,
+    each: Each,
+    report: Report,
+    flow_run_id: str | None,
+) -> RunSummary:
+    """Bring a portion of the sources into an archive: one run, and one version or none."""
+    started_at = datetime.now(UTC)
+    run_id = run_id_of(started_at, secrets.token_hex(3))
     with preparing(place, run_id) as folder:
-        index = known_keys(place, base, settings)
-        seal = settings.seal(STAGE_VERSIONS) + _boot_id()
-        plan = plan_run(sources, base, index, folder, settings, seal)
-        report("plan", 1, 1)
+        base = place.snapshot() if place.exists() else None
+        plan = plan_run(survey, folder, settings, settings.seal(STAGE_VERSIONS) + _boot_id())
         arguments = [(folder, batch, settings) for batch in range(plan.batches)]
         counts: list[BatchCounts] = each(stage_batch, arguments, report)
         rejects = _rejects(folder)
         if not _unseen(rejects, base).num_rows and not any(one.sources for one in counts):
-            return _timed(_summary(run_id, place, plan, counts, rejects, None), started)
+            return _summary(run_id, place, plan, counts, rejects, None)
         report("wait", 0, 1)
         with writing(place, run_id, settings.run.wait_seconds) as writer:
             report("wait", 1, 1)
+            pa.default_memory_pool().release_unused()  # what reading took
             sealed = sealed_with(settings, writer.base)
             matching = _match(folder, writer, settings, each, report) if counts else None
             if matching:
@@ -163,13 +201,14 @@ def run_ingest(
             unseen = _unseen(rejects, writer.base)
             if not unseen.num_rows and not (matching and matching.news.sources.num_rows):
                 clear_unpublished(place, writer.base)  # another run has brought it all meanwhile
-                return _timed(summary, started)
+                return summary
             texts_new = matching.texts_new if matching else 0
             run = run_row(summary, settings, started_at, flow_run_id, texts_new)
             published = writer.commit(_changes(run_id, sealed, unseen, run, matching))
             clear_unpublished(place, published)
+            pa.default_memory_pool().release_unused()
             report("commit", 1, 1)
-            return _timed(summary, started, published.manifest.version)
+            return replace(summary, version=published.manifest.version)
 
 
 def _boot_id() -> str:
@@ -255,6 +294,7 @@ def _match(
     chunks = range(chunks_of(candidates))
     each(align_chunk, [(folder, chunk, settings.align) for chunk in chunks], report)
     segments.append(writer.run_id)
+    pa.default_memory_pool().release_unused()  # what matching took
     given_up = pairs_given_up(folder, archive, segments, settings)
     gone = replace(Gone.nothing(), pairs=pair_ids(folder, given_up))
     staged = (folder, base, load_matched(folder), news, gone, settings.align)
@@ -276,19 +316,20 @@ def _summary(
     Raises:
         ContractError: found is not new + known + rejected.
     """
-    new, known = sum(one.sources for one in counts), plan.known
+    survey = plan.survey
+    new, known = sum(one.sources for one in counts), survey.known
     if matching:
         new, known = matching.news.sources.num_rows, known + matching.news.known
-    rejected = rejects.num_rows + plan.known_rejects
-    if plan.found != new + known + rejected:
+    rejected = rejects.num_rows + survey.known_rejects
+    if survey.found != new + known + rejected:
         raise ContractError(
-            f"sources: {plan.found} found, but {new} new + {known} known + {rejected} rejected"
+            f"sources: {survey.found} found, but {new} new + {known} known + {rejected} rejected"
         )
     summary = RunSummary(
         run_id=run_id,
         archive=str(archive.path),
         version=None,
-        sources_found=plan.found,
+        sources_found=survey.found,
         sources_new=new,
         sources_known=known,
         sources_rejected=rejected,
@@ -314,11 +355,6 @@ def _summary(
         "crowds": matching.crowds,
         "overlaps_found": folded.added["overlaps"].num_rows,
     }
-    return RunSummary(**values)
-
-
-def _timed(summary: RunSummary, started: float, version: int | None = None) -> RunSummary:
-    values = asdict(summary) | {"version": version, "seconds": time.perf_counter() - started}
     return RunSummary(**values)
 
 

@@ -132,6 +132,8 @@ def render_summary(summary: Mapping[str, Any]) -> str:
         ]
     if s["crowds"]:
         lines.append(f"crowds      {s['crowds']:,} buckets of near-alike texts, not paired in full")
+    if s["portions"] > 1:
+        lines.append(f"portions    {s['portions']:,}, each a version of its own")
     if s["batches_taken_up"]:
         lines.append(f"taken up    {s['batches_taken_up']:,} batches of a run that ended too early")
     lines.append(

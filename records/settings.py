@@ -144,6 +144,11 @@ class RunSettings(_Stage):
 
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     batch_bytes: int = Field(default=16 * 2**20, ge=1, description="raw bytes in a batch")
+    portion_bytes: int = Field(
+        default=128 * 2**20,
+        ge=1,
+        description="raw bytes of new files that are matched and committed together",
+    )
     wait_seconds: float = Field(
         default=3600.0, ge=0.0, description="how long to wait while another run is writing"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import os
 import shutil
 import time
@@ -251,19 +252,34 @@ class Writer:
 
     def _build_table(self, name: str, changes: Changes, pool: ThreadPoolExecutor) -> _Files:
         """Write a table's new rows; link its files, or write them again without rows that go."""
+        added = conform(changes.added.get(name, TABLES[name].empty_table()), name)
+        parts = list(_cut(added))
+        written = pool.map(lambda part: self._write(name, *part), enumerate(parts))
         old = self._old_files(name)
-        kept = list(pool.map(lambda one: self._kept_rows(one[0], name, changes), old))
-        parts = [conform(changes.added.get(name, TABLES[name].empty_table()), name), *kept]
-        parts = [part for part in parts if part is not None and part.num_rows]
-        files: _Files = []
-        for (path, file), rows in zip(old, kept, strict=True):
-            if rows is None and (file["rows"] or not parts):
-                _link(path, self._folder / name / path.name)
-                files.append(file)
-        if not parts and not files:  # an empty table has one empty file, so that globs match
-            parts = [TABLES[name].empty_table()]
-        written = pool.map(lambda part: self._write(name, *part), enumerate(_cut(parts)))
-        return sorted([*files, *written], key=lambda file: str(file["name"]))
+        full = [one for one in old if one[1]["rows"]]
+
+        def carry(number: int, one: tuple[Path, dict[str, Any]]) -> dict[str, Any] | None:
+            return self._carry(name, number, one, changes)
+
+        carried = pool.map(carry, itertools.count(len(parts)), full)
+        files = [*written, *(file for file in carried if file)]
+        if not files:  # an empty table has one empty file, so that globs match
+            empty = next((one for one in old if not one[1]["rows"]), None)
+            files = [self._link(name, *empty) if empty else self._write(name, 0, added)]
+        return sorted(files, key=lambda file: str(file["name"]))
+
+    def _carry(
+        self, name: str, number: int, old: tuple[Path, dict[str, Any]], changes: Changes
+    ) -> dict[str, Any] | None:
+        """Bring a file into the new version; return it as it is now, or None if no row is left."""
+        kept = self._kept_rows(old[0], name, changes)
+        if kept is None:
+            return self._link(name, *old)
+        return self._write(name, number, kept) if kept.num_rows else None
+
+    def _link(self, name: str, path: Path, file: dict[str, Any]) -> dict[str, Any]:
+        _link(path, self._folder / name / path.name)
+        return file
 
     def _write(self, name: str, number: int, rows: pa.Table) -> dict[str, Any]:
         part = f"-{number:04d}" if number else ""
@@ -293,11 +309,8 @@ class Writer:
     def _compact_table(self, name: str) -> _Files:
         """Write a table's rows into files of so many rows; a single file stays as it is."""
         old = self._old_files(name)
-        folder = self._folder / name
         if len(old) == 1:
-            [(path, file)] = old
-            _link(path, folder / path.name)
-            return [file]
+            return [self._link(name, *old[0])]
         rows = row_groups([path for path, _ in old], name)
         return [self._write(name, *part) for part in enumerate(_in_files(rows))]
 
@@ -309,11 +322,10 @@ class Writer:
         sync_folder(self.archive.path.parent)
 
 
-def _cut(tables: Sequence[pa.Table]) -> Iterator[pa.Table]:
-    """Return tables, the long ones in parts of as many rows as a file has at most."""
-    for table in tables:
-        for first in range(0, max(1, table.num_rows), FILE_ROWS):
-            yield table.slice(first, FILE_ROWS)
+def _cut(table: pa.Table) -> Iterator[pa.Table]:
+    """Return a table in parts of as many rows as a file has at most."""
+    for first in range(0, table.num_rows, FILE_ROWS):
+        yield table.slice(first, FILE_ROWS)
 
 
 def _in_files(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

@@ -71,9 +71,12 @@ def reuse_articles() -> dict[str, list[str]]:
     }
 
 
-def settings_of(workers: int = 1, batch_bytes: int = 2**24, **stages: Any) -> Settings:
+def settings_of(
+    workers: int = 1, batch_bytes: int = 2**24, portion_bytes: int = 2**27, **stages: Any
+) -> Settings:
     """Return settings, the defaults but for these."""
-    return Settings(run=RunSettings(workers=workers, batch_bytes=batch_bytes), **stages)
+    run = RunSettings(workers=workers, batch_bytes=batch_bytes, portion_bytes=portion_bytes)
+    return Settings(run=run, **stages)
 
 
 def ingest(

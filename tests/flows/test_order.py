@@ -58,6 +58,7 @@ class Step(NamedTuple):
     files: list[str] = []  # noqa: RUF012
     workers: int = 1
     batch_bytes: int = 2**24
+    portion_bytes: int = 2**27
     killed_at: int | None = None
 
 
@@ -128,7 +129,9 @@ def make_runs(chance: random.Random, names: Sequence[str], most: int) -> list[St
             killed_at = chance.randrange(160) if chance.randrange(4) == 0 else None
             batch_bytes = chance.choice([1, 700, 2**24])
             files = list(dict.fromkeys([*order[first:last], *again]))
-            runs.append(Step("ingest", files, chance.randint(1, 3), batch_bytes, killed_at))
+            portion_bytes = chance.choice([700, 2**27, 2**27])
+            workers = chance.randint(1, 3)
+            runs.append(Step("ingest", files, workers, batch_bytes, portion_bytes, killed_at))
     return runs
 
 
@@ -195,7 +198,9 @@ def follow(history: History, folder: Path, archive: Path) -> None:
     """Do all steps of a history."""
     for step in history.steps:
         if step.command == "ingest":
-            settings = settings_of(step.workers, step.batch_bytes, sign=history.sign)
+            settings = settings_of(
+                step.workers, step.batch_bytes, step.portion_bytes, sign=history.sign
+            )
             files = [folder / name for name in step.files]
             if step.killed_at is not None:
                 _run_and_kill(files, archive, settings, step.killed_at)

@@ -3,11 +3,13 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import flows.run
 from flows.run import STAGE_VERSIONS
-from records.errors import SettingsError
+from records.errors import SettingsError, TransientError
 from records.settings import AlignSettings, ReadSettings, RunSettings, Settings, SignSettings
 from store.archive import Archive
 from tests.flows.corpora import (
@@ -100,6 +102,47 @@ def test_batches_and_workers_do_not_matter(
     corpus: Path, at_once: Path, fresh_archive: Path, workers: int, batch_bytes: int
 ) -> None:
     ingest(corpus, fresh_archive, settings_of(workers, batch_bytes))
+    assert contents(fresh_archive) == contents(at_once)
+
+
+def test_portions_are_runs_of_their_own_and_do_not_matter(
+    corpus: Path, at_once: Path, fresh_archive: Path, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty.txt"
+    empty.write_bytes(b"")
+    first = ingest(min(corpus.iterdir()), fresh_archive)
+    summary = ingest([corpus, empty], fresh_archive, settings_of(portion_bytes=1))
+    assert (summary.sources_found, summary.sources_new) == (7, 5)
+    assert (summary.sources_known, summary.rejects_by_reason) == (1, {"empty": 1})
+    assert summary.version == first.version + summary.portions
+    assert summary.portions > 3
+    snapshot = Archive(fresh_archive).snapshot()
+    rows = snapshot.read("runs", ["run_id", "sources_found"]).to_pylist()
+    assert len({row["run_id"] for row in rows}) == len(rows) == 1 + summary.portions
+    assert sum(row["sources_found"] for row in rows) == 1 + summary.sources_found
+    whole = contents(at_once) | {"rejects": contents(fresh_archive)["rejects"]}
+    assert contents(fresh_archive) == whole
+
+
+def test_portions_that_were_committed_stay_if_a_later_one_fails(
+    corpus: Path, at_once: Path, fresh_archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = flows.run.fold, []
+
+    def fold_twice(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 3:
+            raise TransientError("no third time")
+        return real(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(flows.run, "fold", fold_twice)
+        with pytest.raises(TransientError):
+            ingest(corpus, fresh_archive, settings_of(portion_bytes=1))
+    assert Archive(fresh_archive).snapshot().manifest.version == 2
+    summary = ingest(corpus, fresh_archive, settings_of(portion_bytes=1))
+    assert summary.sources_known == 2
+    assert summary.batches_taken_up == 1
     assert contents(fresh_archive) == contents(at_once)
 
 

@@ -134,8 +134,15 @@ def test_each_decisive_setting_changes_the_seal(stage, name):
 
 
 def test_settings_of_the_run_change_neither_digest_nor_seal():
-    assert set(RunSettings.model_fields) == {"workers", "batch_bytes", "wait_seconds"}
-    changed = parse_settings({"run": {"workers": 99, "batch_bytes": 7, "wait_seconds": 0}})
+    assert set(RunSettings.model_fields) == {
+        "workers",
+        "batch_bytes",
+        "portion_bytes",
+        "wait_seconds",
+    }
+    changed = parse_settings(
+        {"run": {"workers": 99, "batch_bytes": 7, "portion_bytes": 7, "wait_seconds": 0}}
+    )
     assert changed.decisive() == Settings().decisive()
     assert changed.seal({"ingest": 1}) == Settings().seal({"ingest": 1})
 

@@ -85,11 +85,11 @@ def test_only_files_with_withdrawn_keys_are_rewritten(archive: Archive) -> None:
     gone = {"sources": pa.table({"uri": ["uri-000004", "uri-999999"]})}
     after = publish(archive, "r4", {}, gone)
     names = [path.name for path in after.files("sources")]
-    assert names == ["r1.parquet", "r3.parquet", "r4.parquet"]
+    assert names == ["r1.parquet", "r3.parquet", "r4-0001.parquet"]
     now = _files(after.folder)
     same = {name for name in now if now[name] == before.get(name)}
-    assert set(now) - same == {"sources/r4.parquet", "manifest.json"}
-    assert pq.read_table(after.folder / "sources" / "r4.parquet").num_rows == 2
+    assert set(now) - same == {"sources/r4-0001.parquet", "manifest.json"}
+    assert pq.read_table(after.folder / "sources" / "r4-0001.parquet").num_rows == 2
 
 
 def test_manifest_tells_rows_and_bytes_of_each_file(archive: Archive) -> None:
@@ -261,7 +261,7 @@ def test_compaction_links_a_table_of_one_file(archive: Archive) -> None:
 
 
 def test_nothing_is_compacted_before_there_is_a_version(archive: Archive) -> None:
-    with writing(archive, "c") as writer, pytest.raises(TransientError, match="nothing to compact"):
+    with writing(archive, "c") as writer, pytest.raises(SettingsError, match="there is none"):
         writer.compact([])
 
 
