@@ -143,7 +143,7 @@ def _align_pairs(
         a, b = left[pair], right[pair]
         first = hashes[offsets[a] : offsets[a + 1]]
         second = hashes[offsets[b] : offsets[b + 1]]
-        is_swapped = _comes_first(second, first)
+        is_swapped = comes_first(second, first)
         if is_swapped:
             a, b = b, a
             first, second = second, first
@@ -222,7 +222,7 @@ def _rank_words(
 
 
 @inlined
-def _comes_first(left: Hashes, right: Hashes) -> bool:
+def comes_first(left: Hashes, right: Hashes) -> bool:
     """Order two texts by content, so that the result does not depend on which is called left."""
     if len(left) != len(right):
         return len(left) < len(right)

@@ -11,6 +11,7 @@ from dedup.candidates import meeting_buckets, pack_pairs
 from dedup.signatures import sign_sets
 from flows.compare import compare_files
 from flows.index import open_index
+from flows.passages import top_passages
 from flows.run import run_ingest
 from flows.texts import mark, texts_of
 from records.compiled import are_kernels_cached
@@ -38,6 +39,7 @@ def warm_up() -> None:
         for source in (first, second):
             run_ingest([str(source)], archive, Settings())
         compare_files(str(first), str(second))
+        top_passages(Archive(archive).snapshot())
         _weigh_crowds(Archive(archive))
     sign_sets(np.arange(2, dtype=np.uint32), np.array([0, 2]), 1, 1)
 

@@ -139,6 +139,43 @@ class AlignSettings(_Stage):
     )
 
 
+class PassageSettings(_Stage):
+    """How the passages of two documents are found when somebody asks for them.
+
+    They are made from the documents themselves, so these settings decide nothing that is stored.
+    """
+
+    gap_cost: float = Field(default=0.18, ge=0.01, description="as in align, for documents")
+    max_gap_words: int = Field(default=35, ge=0, description="as in align, for documents")
+    chain_score: float = Field(
+        default=1.5, gt=0.0, description="the least score of a chain that may be joined to others"
+    )
+    max_chains: int = Field(default=60, ge=1, description="chains taken from two documents")
+    merge_words: int = Field(
+        default=30, ge=0, description="words that may part two chains of a passage, on both sides"
+    )
+    unshared_cost: float = Field(
+        default=0.15, ge=0.0, description="cost of a content word that stands on one side only"
+    )
+    clear_score: float = Field(default=9.0, ge=0.0, description="the least score of what is clear")
+    clear_share: Share = Field(
+        default=0.3, description="and the least share of the best score of the two documents"
+    )
+    clear_words: int = Field(default=15, ge=1, description="and the least words on each side")
+    strong_score: float = Field(
+        default=30.0, ge=0.0, description="summaries are looked for where nothing reaches this"
+    )
+    summary_share: float = Field(
+        default=0.6, gt=0.2, lt=1.0, description="share of a summary's words that are in the other"
+    )
+    summary_score: float = Field(
+        default=25.0, gt=0.0, description="the least log-likelihood ratio of a summary, in nats"
+    )
+    recurring_documents: int = Field(
+        default=10, ge=2, description="a text that stands in so many documents is recurring"
+    )
+
+
 class RunSettings(_Stage):
     """How a run is carried out; nothing here may change what comes out."""
 

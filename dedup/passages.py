@@ -1,0 +1,406 @@
+"""Passages of whole documents: what two documents share, however it was cut into paragraphs.
+
+Two documents are aligned word by word, without regard to paragraphs, in many short chains
+(``dedup.alignment``). Chains that are near one another on both sides belong together: the words of
+a sentence that was turned round stand in several of them. Each group is then judged as a whole:
+
+    score = content words that stand on both sides - unshared_cost * content words that do not
+
+counted in any order, so that reordered text counts in full, and words that agree by chance far
+apart cost more than they earn. A group is *clear* if its score is at least ``clear_score`` and
+``clear_share`` of the best of the pair; a chain by itself is kept as well if it would be kept as an
+overlap of texts, so that a short quotation is never lost.
+
+Where nothing strong is found, one document may sum the other up: a stretch of it in which most
+content words stand somewhere in the other. It is the stretch of the highest log-likelihood ratio
+(maximal segment, Bentley 1984; Karlin and Altschul 1990), a word of it being shared with the
+probability ``summary_share`` against that in the document as a whole.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dedup.alignment import align_pairs, comes_first, rank_words
+from dedup.words import FUNCTION, Words
+from records.compiled import inlined, kernel
+from records.settings import AlignSettings, PassageSettings
+
+Bytes = npt.NDArray[np.uint8]
+Hashes = npt.NDArray[np.uint32]
+Positions = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.float64]
+
+# Columns of a group of chains.
+_PAIR, _LEFT_FIRST, _LEFT_LAST, _RIGHT_FIRST, _RIGHT_LAST, _MATCHED, _SCORE, _KIND = range(8)
+_COLUMNS = 8
+_UNCLEAR, _CLEAR, _SUMMARY = 0.0, 1.0, 2.0
+_LEAST_SHARE = 0.1
+"""The least share of a document's words taken for shared by chance; keeps ratios finite."""
+_MOST_SUMMARIES = 3
+
+
+class DocumentPassages(NamedTuple):
+    """Passages that pairs of documents share, in the order of pairs, then of the left document.
+
+    Attributes:
+        pair: int64, shape (passages,), the number of the pair.
+        left_first, left_last, right_first, right_last: int64, words of each document, half-open.
+        matched: int64, words aligned with an equal word; of a summary, shared words.
+        score: float32, as above; of a summary the log-likelihood ratio, in nats.
+        is_clear: bool, more than chance gives.
+        is_summary: bool, one side sums the other up.
+    """
+
+    pair: Positions
+    left_first: Positions
+    left_last: Positions
+    right_first: Positions
+    right_last: Positions
+    matched: Positions
+    score: npt.NDArray[np.float32]
+    is_clear: Flags
+    is_summary: Flags
+
+
+def find_passages(
+    words: Words,
+    left: Positions,
+    right: Positions,
+    align: AlignSettings,
+    settings: PassageSettings,
+) -> DocumentPassages:
+    """Find what pairs of documents share.
+
+    Args:
+        words: the words of all documents concerned, those of a document one behind the other.
+        left, right: int64, shape (pairs,), numbers of documents.
+        align: how an overlap of texts is kept.
+        settings: how chains are found, joined and judged.
+    """
+    fine = align.model_copy(
+        update={
+            "gap_cost": settings.gap_cost,
+            "max_gap_words": settings.max_gap_words,
+            "min_score": settings.chain_score,
+            "min_resemblance": np.finfo(np.float64).tiny,
+            "max_passages": settings.max_chains,
+        }
+    )
+    chains = align_pairs(words, rank_words(words, fine), left, right, fine)
+    rows = np.zeros((len(chains.pair), _COLUMNS), dtype=np.float64)
+    rows[:, _PAIR : _MATCHED + 1] = np.column_stack(chains[:6])
+    rows[:, _SCORE] = chains.score
+    found = _judge(
+        rows,
+        np.searchsorted(chains.pair, np.arange(len(left) + 1)).astype(np.int64),
+        words.offsets,
+        words.hashes,
+        words.kinds != FUNCTION,
+        left,
+        right,
+        settings.merge_words,
+        settings.unshared_cost,
+        settings.clear_score,
+        settings.clear_share,
+        settings.clear_words,
+        settings.strong_score,
+        align.min_score,
+        align.min_resemblance,
+        settings.summary_share,
+        settings.summary_score,
+    )
+    order = np.lexsort((found[:, _RIGHT_FIRST], found[:, _LEFT_FIRST], found[:, _PAIR]))
+    found = found[order]
+    pair, left_first, left_last, right_first, right_last, matched = (
+        found[:, column].astype(np.int64) for column in range(_MATCHED + 1)
+    )
+    return DocumentPassages(
+        pair,
+        left_first,
+        left_last,
+        right_first,
+        right_last,
+        matched,
+        found[:, _SCORE].astype(np.float32),
+        found[:, _KIND] != _UNCLEAR,
+        found[:, _KIND] == _SUMMARY,
+    )
+
+
+@kernel
+def _judge(
+    chains: Rows,
+    bounds: Positions,
+    offsets: Positions,
+    hashes: Hashes,
+    is_content: Flags,
+    left: Positions,
+    right: Positions,
+    merge_words: int,
+    unshared_cost: float,
+    clear_score: float,
+    clear_share: float,
+    clear_words: int,
+    strong_score: float,
+    min_score: float,
+    min_resemblance: float,
+    summary_share: float,
+    summary_score: float,
+) -> Rows:
+    found = np.empty((64, _COLUMNS), dtype=np.float64)
+    count = 0
+    for pair in range(len(left)):
+        rows = chains[bounds[pair] : bounds[pair + 1]].copy()
+        first = slice(offsets[left[pair]], offsets[left[pair] + 1])
+        second = slice(offsets[right[pair]], offsets[right[pair] + 1])
+        a, content_a = hashes[first], is_content[first]
+        b, content_b = hashes[second], is_content[second]
+        alone = np.zeros(len(rows), dtype=np.bool_)
+        for k in range(len(rows)):
+            alone[k] = _is_kept_alone(rows[k], min_score, min_resemblance)
+        rows, alone = _joined(rows, alone, merge_words)
+        best = 0.0
+        for k in range(len(rows)):
+            rows[k, _SCORE] = _score(rows[k], a, content_a, b, content_b, unshared_cost)
+            best = max(best, rows[k, _SCORE])
+        for k in range(len(rows)):
+            row = rows[k]
+            size = min(row[_LEFT_LAST] - row[_LEFT_FIRST], row[_RIGHT_LAST] - row[_RIGHT_FIRST])
+            enough = max(clear_score, clear_share * best)
+            is_clear = row[_SCORE] >= enough and size >= clear_words
+            row[_KIND] = _CLEAR if is_clear else _UNCLEAR
+            if not is_clear and not alone[k]:
+                row[_PAIR] = -1.0
+        summaries = np.empty((0, _COLUMNS), dtype=np.float64)
+        if best < strong_score:
+            is_swapped = comes_first(b, a)
+            if is_swapped:
+                summaries = _summaries(b, content_b, a, content_a, summary_share, summary_score)
+                _swap_sides(summaries)
+            else:
+                summaries = _summaries(a, content_a, b, content_b, summary_share, summary_score)
+        for k in range(len(rows)):
+            for one in summaries:
+                if _crosses(rows[k], one):
+                    rows[k, _PAIR] = -1.0
+        for part in (rows, summaries):
+            for row in part:
+                if row[_PAIR] < 0:
+                    continue
+                if count == len(found):
+                    larger = np.empty((2 * count, _COLUMNS), dtype=np.float64)
+                    larger[:count] = found
+                    found = larger
+                found[count] = row
+                found[count, _PAIR] = pair
+                count += 1
+    return found[:count].copy()
+
+
+@inlined
+def _is_kept_alone(row: Rows, min_score: float, min_resemblance: float) -> bool:
+    """Tell whether a chain by itself is what an overlap of texts has to be."""
+    together = row[_LEFT_LAST] - row[_LEFT_FIRST] + row[_RIGHT_LAST] - row[_RIGHT_FIRST]
+    resembling = row[_MATCHED] >= min_resemblance * (together - row[_MATCHED])
+    return bool(resembling and row[_SCORE] >= min_score - 1e-6)
+
+
+@inlined
+def _joined(rows: Rows, alone: Flags, merge_words: int) -> tuple[Rows, Flags]:
+    """Join the rows that are at most so many words apart on both sides, until there are none."""
+    count = len(rows)
+    again = True
+    while again:
+        again = False
+        for k in range(count):
+            other = count - 1
+            while other > k:
+                if (
+                    _apart(rows[k], rows[other], _LEFT_FIRST, _LEFT_LAST) <= merge_words
+                    and _apart(rows[k], rows[other], _RIGHT_FIRST, _RIGHT_LAST) <= merge_words
+                ):
+                    for column in (_LEFT_FIRST, _RIGHT_FIRST):
+                        rows[k, column] = min(rows[k, column], rows[other, column])
+                    for column in (_LEFT_LAST, _RIGHT_LAST):
+                        rows[k, column] = max(rows[k, column], rows[other, column])
+                    rows[k, _MATCHED] += rows[other, _MATCHED]
+                    alone[k] |= alone[other]
+                    count -= 1
+                    rows[other] = rows[count]
+                    alone[other] = alone[count]
+                    again = True
+                other -= 1
+    return rows[:count], alone[:count]
+
+
+@inlined
+def _apart(one: Rows, other: Rows, first: int, last: int) -> float:
+    """Return how many words stand between two spans on one side; below 0 if they cross."""
+    return float(max(one[first] - other[last], other[first] - one[last]))
+
+
+@inlined
+def _crosses(one: Rows, other: Rows) -> bool:
+    return bool(
+        _apart(one, other, _LEFT_FIRST, _LEFT_LAST) < 0
+        and _apart(one, other, _RIGHT_FIRST, _RIGHT_LAST) < 0
+    )
+
+
+@inlined
+def _content(hashes: Hashes, is_content: Flags, first: float, last: float) -> Hashes:
+    """Return the content words of a span, sorted."""
+    span = slice(np.int64(first), np.int64(last))
+    return np.sort(hashes[span][is_content[span]])
+
+
+@inlined
+def _score(
+    row: Rows, a: Hashes, content_a: Flags, b: Hashes, content_b: Flags, unshared_cost: float
+) -> float:
+    """Return content words on both sides, in any order, less the cost of those on one."""
+    mine = _content(a, content_a, row[_LEFT_FIRST], row[_LEFT_LAST])
+    theirs = _content(b, content_b, row[_RIGHT_FIRST], row[_RIGHT_LAST])
+    i, j, shared = 0, 0, 0
+    while i < len(mine) and j < len(theirs):
+        if mine[i] == theirs[j]:
+            i, j, shared = i + 1, j + 1, shared + 1
+        elif mine[i] < theirs[j]:
+            i += 1
+        else:
+            j += 1
+    return shared - unshared_cost * (len(mine) + len(theirs) - 2 * shared)
+
+
+@inlined
+def _summaries(
+    a: Hashes,
+    content_a: Flags,
+    b: Hashes,
+    content_b: Flags,
+    summary_share: float,
+    summary_score: float,
+) -> Rows:
+    """Return the stretches of one document that sum the other up, the best first, none crossing."""
+    found = np.empty((2 * _MOST_SUMMARIES, _COLUMNS), dtype=np.float64)
+    count = _sum_up(a, content_a, b, content_b, summary_share, summary_score, found)
+    more = _sum_up(b, content_b, a, content_a, summary_share, summary_score, found[count:])
+    _swap_sides(found[count : count + more])
+    found = found[: count + more]
+    for k in np.argsort(-found[:, _SCORE], kind="mergesort"):
+        is_free = True
+        for other in found:
+            if other[_KIND] == _SUMMARY and _crosses(found[k], other):
+                is_free = False
+        if is_free:
+            found[k, _KIND] = _SUMMARY
+    is_kept = found[:, _KIND] == _SUMMARY
+    kept: Rows = found[is_kept]
+    return kept
+
+
+@inlined
+def _swap_sides(rows: Rows) -> None:
+    for row in rows:
+        row[_LEFT_FIRST], row[_RIGHT_FIRST] = row[_RIGHT_FIRST], row[_LEFT_FIRST]
+        row[_LEFT_LAST], row[_RIGHT_LAST] = row[_RIGHT_LAST], row[_LEFT_LAST]
+
+
+@inlined
+def _sum_up(
+    a: Hashes,
+    content_a: Flags,
+    b: Hashes,
+    content_b: Flags,
+    summary_share: float,
+    summary_score: float,
+    found: Rows,
+) -> int:
+    """Write the stretches of the left document that sum the right one up; return how many."""
+    vocabulary = np.sort(b[content_b])
+    is_shared = _are_in(a, content_a, vocabulary)
+    is_free = np.ones(len(a), dtype=np.bool_)
+    least = _chance(is_shared, content_a, summary_share)
+    count = 0
+    while count < _MOST_SUMMARIES:
+        first, last, score = _stretch(is_shared, content_a, is_free, summary_share, least)
+        if score < summary_score:
+            break
+        is_free[first:last] = False
+        in_stretch = np.zeros(len(a), dtype=np.bool_)
+        in_stretch[first:last] = is_shared[first:last]
+        mine = np.sort(a[in_stretch])
+        back = _are_in(b, content_b, mine)
+        places = np.flatnonzero(back)
+        if _is_local(b, content_b, back, mine, summary_share):
+            continue
+        row = found[count]
+        row[:] = 0.0
+        row[_LEFT_FIRST], row[_LEFT_LAST] = first, last
+        row[_RIGHT_FIRST], row[_RIGHT_LAST] = places[0], places[-1] + 1
+        row[_MATCHED], row[_SCORE] = len(mine), score
+        count += 1
+    return count
+
+
+@inlined
+def _is_local(b: Hashes, content_b: Flags, back: Flags, mine: Hashes, summary_share: float) -> bool:
+    """Tell whether half of the shared words stand in one stretch: no summary, but a passage."""
+    is_free = np.ones(len(b), dtype=np.bool_)
+    chance = _chance(back, content_b, summary_share)
+    first, last, _ = _stretch(back, content_b, is_free, summary_share, chance)
+    there = np.sort(b[first:last][back[first:last]])
+    words, met = 0, 0
+    for k in range(len(mine)):
+        if k and mine[k] == mine[k - 1]:
+            continue
+        words += 1
+        at = np.searchsorted(there, mine[k])
+        met += at < len(there) and there[at] == mine[k]
+    return bool(2 * met >= words)
+
+
+@inlined
+def _are_in(hashes: Hashes, is_content: Flags, vocabulary: Hashes) -> Flags:
+    """Tell which content words are in a sorted vocabulary."""
+    result = np.zeros(len(hashes), dtype=np.bool_)
+    places = np.searchsorted(vocabulary, hashes)
+    for k in range(len(hashes)):
+        if is_content[k] and places[k] < len(vocabulary):
+            result[k] = vocabulary[places[k]] == hashes[k]
+    return result
+
+
+@inlined
+def _chance(is_shared: Flags, is_content: Flags, summary_share: float) -> float:
+    """Return the share of content words that are shared, within what keeps ratios finite."""
+    share = is_shared.sum() / max(1, is_content.sum())
+    return float(min(summary_share - 0.02, max(_LEAST_SHARE, share)))
+
+
+@inlined
+def _stretch(
+    is_shared: Flags, is_content: Flags, is_free: Flags, share: float, chance: float
+) -> tuple[int, int, float]:
+    """Return the stretch of the highest log-likelihood ratio, and that ratio in nats."""
+    gain, loss = math.log(share / chance), math.log((1 - share) / (1 - chance))
+    best, first, last = 0.0, 0, 0
+    running, begin = 0.0, 0
+    for k in range(len(is_shared)):
+        if not is_free[k]:
+            running, begin = 0.0, k + 1
+        elif is_content[k]:
+            running += gain if is_shared[k] else loss
+            if running <= 0:
+                running, begin = 0.0, k + 1
+            elif running > best:
+                best, first, last = running, begin, k + 1
+    while first < last and not is_shared[first]:
+        first += 1
+    return first, last, best

@@ -1,0 +1,372 @@
+"""Passages that documents share, made from the documents themselves when somebody asks for them.
+
+Overlaps of texts are the anchors: they tell which documents share anything. Two such documents are
+then aligned whole (``dedup.passages``), since where a passage ends does not depend on paragraphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dedup.clusters import CONTAINED, EXACT, NEAR, PARTIAL
+from dedup.passages import DocumentPassages, find_passages
+from dedup.words import Words, find_words
+from flows.texts import Positions, Texts, numbers_of, texts_of
+from ingest.normalise import shift_positions
+from records.columns import count_characters, digests_of, take_spans
+from records.settings import (
+    MIN_EXACT_WORDS,
+    AlignSettings,
+    PassageSettings,
+)
+from store.archive import Snapshot
+from store.rebuild import SEPARATOR
+from store.views import connect
+
+PASSAGES = pa.schema(
+    [
+        *(
+            field
+            for side in ("left", "right")
+            for field in (
+                pa.field(f"{side}_document_id", pa.string()),
+                pa.field(f"{side}_uri", pa.string()),
+                pa.field(f"{side}_published_at", pa.timestamp("us", tz="UTC")),
+                pa.field(f"{side}_published_from", pa.string()),
+                pa.field(f"{side}_start_char", pa.int64()),
+                pa.field(f"{side}_end_char", pa.int64()),
+                pa.field(f"{side}_words", pa.int64()),
+                pa.field(f"{side}_passage", pa.string()),
+            )
+        ),
+        pa.field("matched_words", pa.int64()),
+        pa.field("resemblance", pa.float32()),
+        pa.field("score", pa.float32()),
+        pa.field("relation", pa.string()),
+        pa.field("is_clear", pa.bool_()),
+        pa.field("is_recurring", pa.bool_()),
+        pa.field("direction", pa.string()),
+    ]
+)
+"""Passages as they are told: see docs/PASSAGES.md for what each column means."""
+
+SUMMARY = "summary"
+BY_DATE, SAME_DATE, UNDATED = "by-date", "same-date", "undated"
+"""Why the left document is the left one; for the last two it is the first by name only."""
+
+PAIRS_AT_ONCE = 2_000
+"""Pairs of documents whose words are held at a time."""
+
+_PAIRS = """
+    SELECT least(left_id, right_id) AS one, greatest(left_id, right_id) AS other,
+        sum(matched)::BIGINT AS matched
+    FROM (
+        SELECT a.document_id AS left_id, b.document_id AS right_id, v.matched_words AS matched
+        FROM "overlaps" v
+        JOIN occurrences a ON a.text_id = v.left_text_id
+        JOIN occurrences b ON b.text_id = v.right_text_id
+        WHERE a.document_id <> b.document_id {wanted}
+        UNION ALL
+        SELECT a.document_id, b.document_id, f.words
+        FROM occurrences a
+        JOIN occurrences b ON a.text_id = b.text_id AND a.document_id < b.document_id
+        JOIN folds f ON f.text_id = a.text_id
+        WHERE f.words >= {least} {wanted}
+    )
+    GROUP BY ALL ORDER BY matched DESC, one, other {limit}
+"""
+_DOCUMENTS = """
+    SELECT document_id, published_at, published_from, min(uri) AS uri
+    FROM documents SEMI JOIN wanted USING (document_id) JOIN sources USING (document_id)
+    GROUP BY ALL ORDER BY document_id
+"""
+_PLACES = """
+    SELECT o.document_id, o.text_id, o.start_char, o.shift_at, o.shift_by
+    FROM occurrences o SEMI JOIN wanted USING (document_id)
+    ORDER BY o.document_id, o.ordinal
+"""
+_TEXTS = """
+    SELECT text_id, text, paragraph_id FROM folds SEMI JOIN placed USING (text_id)
+"""
+_RECURRING = """
+    SELECT paragraph_id FROM folds SEMI JOIN held USING (paragraph_id)
+    JOIN occurrences USING (text_id)
+    GROUP BY paragraph_id HAVING count(DISTINCT document_id) >= {least}
+"""
+
+
+def document_pairs(
+    snapshot: Snapshot, document_id: str | None = None, limit: int | None = None
+) -> pa.Table:
+    """Return the pairs of documents that overlaps tell, those that share most first.
+
+    Args:
+        snapshot: the version to look at.
+        document_id: only pairs with this document.
+        limit: at most so many.
+
+    Returns:
+        ``one`` and ``other``, ids, and ``matched``, the words that their texts share.
+    """
+    query = _PAIRS.format(
+        wanted="AND $document IN (a.document_id, b.document_id)" if document_id else "",
+        least=MIN_EXACT_WORDS,
+        limit="" if limit is None else f"LIMIT {int(limit)}",
+    )
+    with connect(snapshot) as connection:
+        parameters = {"document": document_id} if document_id else {}
+        return connection.sql(query, params=parameters).to_arrow_table()
+
+
+def top_passages(
+    snapshot: Snapshot,
+    document_id: str | None = None,
+    limit: int = 20,
+    settings: PassageSettings | None = None,
+) -> pa.Table:
+    """Return passages of the documents that share most, those with most matching words first.
+
+    Args:
+        snapshot: the version to look at.
+        document_id: only passages of this document, on either side.
+        limit: at most so many; of so many pairs of documents they are taken.
+        settings: how passages are found.
+    """
+    pairs = document_pairs(snapshot, document_id, limit)
+    parts = list(passages_of(snapshot, pairs, settings))
+    rows = pa.concat_tables([PASSAGES.empty_table(), *parts])
+    order = [("matched_words", "descending"), ("left_document_id", "ascending")]
+    order += [("right_document_id", "ascending"), ("left_start_char", "ascending")]
+    return rows.sort_by(order).slice(0, limit)
+
+
+def passages_of(
+    snapshot: Snapshot,
+    pairs: pa.Table,
+    settings: PassageSettings | None = None,
+    workers: int = 1,
+) -> Iterator[pa.Table]:
+    """Give the passages of pairs of documents, some thousand pairs at a time.
+
+    Args:
+        snapshot: the version to look at.
+        pairs: ids in the columns ``one`` and ``other``.
+        settings: how passages are found.
+        workers: threads that align.
+
+    Yields:
+        tables as in ``PASSAGES``; the left document is the earlier one, undated after dated, then
+        the first by URI.
+    """
+    settings = settings or PassageSettings()
+    align = AlignSettings(**snapshot.manifest.sealed["settings"]["align"])
+    pairs = pairs.sort_by([("one", "ascending"), ("other", "ascending")])  # few documents at a time
+    for first in range(0, pairs.num_rows, PAIRS_AT_ONCE):
+        part = pairs.slice(first, PAIRS_AT_ONCE)
+        held = _load(snapshot, part, settings)
+        left, right = held.sides(part)
+        bounds = np.linspace(0, len(left), workers + 1).astype(np.int64)
+
+        def find(
+            number: int,
+            held: _Documents = held,
+            sides: tuple[Positions, Positions] = (left, right),
+            bounds: Positions = bounds,
+        ) -> pa.Table:
+            mine = slice(bounds[number], bounds[number + 1])
+            left, right = sides[0][mine], sides[1][mine]
+            return held.rows(find_passages(held.words, left, right, align, settings), left, right)
+
+        with ThreadPoolExecutor(workers) as pool:
+            yield from pool.map(find, range(workers))
+
+
+@dataclass(frozen=True, slots=True)
+class _Documents:
+    """Some documents, as alignment and telling take them.
+
+    Attributes:
+        facts: document_id, published_at, published_from, uri; in the order of ids.
+        words: of the documents, in that order.
+        places: occurrences, in the order of documents and ordinals: start_char, shift_at, shift_by.
+        texts: their distinct texts, with ``text_words`` the words of each.
+        number: int64, the text of each occurrence.
+        first_word: int64, shape (occurrences + 1,): which of ``words`` are whose.
+        is_recurring: bool, by text.
+    """
+
+    facts: pa.Table
+    words: Words
+    places: pa.Table
+    texts: Texts
+    text_words: Words
+    number: Positions
+    first_word: Positions
+    is_recurring: npt.NDArray[np.bool_]
+
+    def sides(self, pairs: pa.Table) -> tuple[Positions, Positions]:
+        """Return the numbers of the left and right documents of pairs, the earlier on the left."""
+        ids = self.facts.column("document_id").combine_chunks()
+        one, other = (
+            pc.index_in(pairs.column(name), value_set=ids).to_numpy().astype(np.int64)
+            for name in ("one", "other")
+        )
+        rank = np.empty(len(ids), dtype=np.int64)
+        rank[self._in_order()] = np.arange(len(ids))
+        is_forward = rank[one] <= rank[other]
+        return np.where(is_forward, one, other), np.where(is_forward, other, one)
+
+    def _in_order(self) -> Positions:
+        """Return the documents by date, those without one last, then by URI."""
+        told = self.facts.column("published_at").cast(pa.int64())
+        dates = pc.fill_null(told, np.iinfo(np.int64).max)
+        keys = pa.table({"date": dates, "uri": self.facts.column("uri")})
+        order = pc.sort_indices(keys, [("date", "ascending"), ("uri", "ascending")])
+        numbers: Positions = order.to_numpy().astype(np.int64)
+        return numbers
+
+    def rows(self, found: DocumentPassages, left: Positions, right: Positions) -> pa.Table:
+        """Return passages as rows, those of a pair in the order of the left document."""
+        columns: dict[str, Any] = {}
+        recurring = np.zeros((2, len(found.pair)))
+        for number, (side, documents, first, last) in enumerate(
+            (
+                ("left", left[found.pair], found.left_first, found.left_last),
+                ("right", right[found.pair], found.right_first, found.right_last),
+            )
+        ):
+            facts = self.facts.take(pa.array(documents))
+            for name in ("document_id", "uri", "published_at", "published_from"):
+                columns[f"{side}_{name}"] = facts.column(name)
+            begin = self.words.offsets[documents]
+            spans = [self._span(*one) for one in zip(begin + first, begin + last, strict=True)]
+            columns[f"{side}_words"] = last - first
+            for at, name in enumerate(("start_char", "end_char", "passage")):
+                columns[f"{side}_{name}"] = [span[at] for span in spans]
+            recurring[number] = [span[3] for span in spans]
+        sizes = columns["left_words"], columns["right_words"]
+        columns |= {
+            "matched_words": found.matched,
+            "resemblance": found.matched / np.maximum(1, sum(sizes) - found.matched),
+            "score": found.score,
+            "relation": _relations(found, *sizes),
+            "is_clear": found.is_clear,
+            "is_recurring": recurring.sum(axis=0) >= 0.5 * sum(sizes),
+            "direction": _directions(columns["left_published_at"], columns["right_published_at"]),
+        }
+        return pa.table({name: columns[name] for name in PASSAGES.names}).cast(PASSAGES)
+
+    def _span(self, first: int, last: int) -> tuple[int, int, str, int]:
+        """Return where words begin and end in their document, their text, and recurring words."""
+        here = int(np.searchsorted(self.first_word, first, side="right")) - 1
+        there = int(np.searchsorted(self.first_word, last - 1, side="right")) - 1
+        start, end = self._byte(here, first, is_end=False), self._byte(there, last - 1, is_end=True)
+        pieces, recurring = [], 0
+        for place in range(here, there + 1):
+            text = self._text(place)
+            stop = end if place == there else len(text)
+            pieces.append(text[start if place == here else 0 : stop].decode())
+            if self.is_recurring[self.number[place]]:
+                word_stop = min(last, int(self.first_word[place + 1]))
+                recurring += word_stop - max(first, int(self.first_word[place]))
+        return (
+            self._character(here, start),
+            self._character(there, end),
+            SEPARATOR.join(pieces),
+            recurring,
+        )
+
+    def _text(self, place: int) -> bytes:
+        number = self.number[place]
+        first, last = self.texts.offsets[number], self.texts.offsets[number + 1]
+        return self.texts.buffer[first:last].tobytes()
+
+    def _byte(self, place: int, word: int, *, is_end: bool) -> int:
+        """Return where a word begins or ends in the text of its occurrence, in bytes."""
+        number = self.number[place]
+        at = self.text_words.offsets[number] + word - self.first_word[place]
+        return int((self.text_words.ends if is_end else self.text_words.starts)[at])
+
+    def _character(self, place: int, position: int) -> int:
+        """Return where a position in the text of an occurrence stands in the document."""
+        begin = self.texts.offsets[self.number[place]]
+        span = np.array([begin]), np.array([begin + position])
+        characters = count_characters(self.texts.buffer, *span)
+        row = {name: self.places.column(name)[place] for name in self.places.column_names}
+        at, by = (np.array(row[name].as_py(), np.int32) for name in ("shift_at", "shift_by"))
+        return int(shift_positions(characters, at, by, row["start_char"].as_py())[0])
+
+
+def _load(snapshot: Snapshot, pairs: pa.Table, settings: PassageSettings) -> _Documents:
+    """Return the documents of pairs with their words."""
+    ids = pc.unique(
+        pa.chunked_array([*pairs.column("one").chunks, *pairs.column("other").chunks], pa.string())
+    )
+    with connect(snapshot) as connection:
+        connection.register("wanted", pa.table({"document_id": ids}))
+        facts = connection.sql(_DOCUMENTS).to_arrow_table().combine_chunks()
+        rows = connection.sql(_PLACES).to_arrow_table().combine_chunks()
+        connection.register("placed", rows.select(["text_id"]))
+        held = connection.sql(_TEXTS).to_arrow_table()
+        connection.register("held", held.select(["paragraph_id"]))
+        least = settings.recurring_documents
+        recurring = connection.sql(_RECURRING.format(least=least)).to_arrow_table()
+    texts = texts_of(held.column("text_id"), held.column("text"))
+    words = find_words(texts.buffer, texts.offsets[:-1], texts.offsets[1:])
+    number = numbers_of(texts, digests_of(rows.column("text_id")))
+    begins, ends = words.offsets[:-1][number], words.offsets[1:][number]
+    taken, first_word = take_spans(np.arange(len(words.hashes)), begins, ends)
+    owner = pc.index_in(
+        rows.column("document_id"), value_set=facts.column("document_id").combine_chunks()
+    ).to_numpy()
+    bounds = np.searchsorted(owner, np.arange(facts.num_rows + 1))
+    is_recurring = np.zeros(len(texts.digests), dtype=np.bool_)
+    recurs = pc.is_in(
+        held.column("paragraph_id"), value_set=recurring.column("paragraph_id").combine_chunks()
+    ).to_numpy(zero_copy_only=False)
+    is_recurring[numbers_of(texts, digests_of(held.column("text_id")))] = recurs
+    return _Documents(
+        facts,
+        Words(
+            first_word[bounds],
+            words.hashes[taken],
+            words.starts[taken],
+            words.ends[taken],
+            words.kinds[taken],
+        ),
+        rows.select(["start_char", "shift_at", "shift_by"]),
+        texts,
+        words,
+        number,
+        first_word,
+        is_recurring,
+    )
+
+
+def _relations(found: DocumentPassages, left: Positions, right: Positions) -> list[str]:
+    """Return what each passage is: of its own words, not of the documents'."""
+    share = 0.8
+    mine, theirs = found.matched / np.maximum(1, left), found.matched / np.maximum(1, right)
+    told = np.full(len(found.pair), PARTIAL, dtype=object)
+    told[(mine >= share) | (theirs >= share)] = CONTAINED
+    told[(mine >= share) & (theirs >= share)] = NEAR
+    told[(found.matched == left) & (found.matched == right)] = EXACT
+    told[found.is_summary] = SUMMARY
+    return [str(one) for one in told]
+
+
+def _directions(left: pa.ChunkedArray, right: pa.ChunkedArray) -> list[str]:
+    known = pc.and_(left.is_valid(), right.is_valid()).to_pylist()
+    same = pc.equal(left, right).to_pylist()
+    return [
+        (SAME_DATE if equal else BY_DATE) if dated else UNDATED
+        for dated, equal in zip(known, same, strict=True)
+    ]
