@@ -15,6 +15,8 @@ from cli.options import (
     print_json,
     progress,
     say_if_compiling,
+    set_option,
+    settings_of,
     uri_or_id,
     version_option,
 )
@@ -60,12 +62,33 @@ def show(archive: str, table: str | None, limit: int, version: int | None, as_js
 
 @click.command()
 @archive_argument
-@click.option("--document", metavar="ID", help="Only passages of this document.")
+@click.option(
+    "--document", metavar="ID", help="Only passages of this document: its id, URI or path."
+)
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(min=0), help="Rows.")
+@click.option("--clear", is_flag=True, help="Only passages that are more than chance gives.")
+@click.option("--without-recurring", is_flag=True, help="Leave out text that is in many documents.")
+@click.option("--min-words", default=0, type=click.IntRange(min=0), metavar="N", help="At least.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write all passages to this new Parquet file, instead of showing some.",
+)
 @version_option
+@set_option
 @json_option
 def passages(
-    archive: str, document: str | None, limit: int, version: int | None, as_json: bool
+    archive: str,
+    document: str | None,
+    limit: int,
+    clear: bool,
+    without_recurring: bool,
+    min_words: int,
+    output: Path | None,
+    version: int | None,
+    assignments: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Show passages that documents share, the longest first, the earlier document on the left.
 
@@ -73,16 +96,33 @@ def passages(
     Example:
       palimpsest passages press --limit 5
       palimpsest passages press --document 5f3a0c9be1d24477a1b2c3d4e5f60718
+      palimpsest passages press --clear --without-recurring --output passages.parquet
     """
-    from inspector.terminal import render_passages
+    from flows.passages import Wanted, top_passages, write_passages
     from store.archive import Archive
-    from store.views import passages as find_passages
+    from store.rebuild import find_document
 
-    rows = find_passages(Archive(archive).snapshot(version), document, limit).to_pylist()
+    settings = settings_of(assignments).passages
+    say_if_compiling()
+    snapshot = Archive(archive).snapshot(version)
+    document_id = find_document(snapshot, uri_or_id(document)) if document else None
+    wanted = Wanted(document_id, clear, without_recurring, min_words)
+    if output is not None:
+        with progress(as_json) as report:
+            rows = write_passages(snapshot, output, wanted, settings, report=report)
+        told = {"output": str(output.absolute()), "passages": rows}
+        if as_json:
+            print_json(told)
+        else:
+            click.echo(f"{rows:,} passages written to {output}")
+        return
+    found = top_passages(snapshot, wanted, limit, settings).to_pylist()
     if as_json:
-        print_json(rows)
+        print_json(found)
     else:
-        click.echo(render_passages(rows))
+        from inspector.terminal import render_passages
+
+        click.echo(render_passages(found))
 
 
 @click.command()

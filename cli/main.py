@@ -24,6 +24,7 @@ from cli.options import (
     print_json,
     progress,
     say_if_compiling,
+    sensitivity_option,
     set_option,
     settings_of,
 )
@@ -81,6 +82,7 @@ def main() -> None:
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option("--archive", required=True, metavar="DIR", help="The archive; made if there is none.")
 @click.option("--encoding", metavar="NAME", help="Encoding of all sources; else found for each.")
+@sensitivity_option
 @click.option("--workers", type=int, metavar="N", help="Threads; as many as cores unless given.")
 @click.option(
     "--state",
@@ -95,6 +97,7 @@ def ingest(
     sources: tuple[str, ...],
     archive: str,
     encoding: str | None,
+    sensitivity: str | None,
     workers: int | None,
     state: Path | None,
     no_prefect: bool,
@@ -107,7 +110,7 @@ def ingest(
     Example:
       palimpsest ingest articles/ 'more/**/*.txt' --archive press
     """
-    settings = settings_of(assignments, encoding, workers)
+    settings = settings_of(assignments, encoding, workers, sensitivity)
     _expect_sources(sources)
     with progress(as_json) as report:
         if no_prefect:
@@ -127,10 +130,16 @@ def ingest(
 @click.argument("left")
 @click.argument("right")
 @click.option("--encoding", metavar="NAME", help="Encoding of both files; else found for each.")
+@sensitivity_option
 @set_option
 @json_option
 def compare(
-    left: str, right: str, encoding: str | None, assignments: tuple[str, ...], as_json: bool
+    left: str,
+    right: str,
+    encoding: str | None,
+    sensitivity: str | None,
+    assignments: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Show the passages that two files share, without an archive.
 
@@ -138,7 +147,7 @@ def compare(
     Example:
       palimpsest compare monday.txt tuesday.txt
     """
-    settings = settings_of(assignments, encoding, None)
+    settings = settings_of(assignments, encoding, None, sensitivity)
     from flows.compare import compare_files
 
     say_if_compiling()

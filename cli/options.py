@@ -33,6 +33,13 @@ set_option = click.option(
 )
 
 
+sensitivity_option = click.option(
+    "--sensitivity",
+    type=click.Choice(["verbatim", "edited", "reworded"]),
+    help="How much may have been changed in a passage.  [default: edited]",
+)
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
     text = json.dumps(value, ensure_ascii=False, indent=1, default=str)
@@ -40,12 +47,15 @@ def print_json(value: Any) -> None:
 
 
 def settings_of(
-    assignments: tuple[str, ...], encoding: str | None = None, workers: int | None = None
+    assignments: tuple[str, ...],
+    encoding: str | None = None,
+    workers: int | None = None,
+    sensitivity: str | None = None,
 ) -> Settings:
     """Return settings from the command line; every fault at once."""
     from records.settings import parse_settings
 
-    values: dict[str, dict[str, Any]] = {}
+    values: dict[str, Any] = {}
     faults = []
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
@@ -54,6 +64,8 @@ def settings_of(
             values.setdefault(stage, {})[field] = value
         else:
             faults.append(f"--set {assignment}: expected STAGE.NAME=VALUE, as in align.min_score=6")
+    if sensitivity is not None:
+        values["sensitivity"] = sensitivity
     if encoding is not None:
         values.setdefault("read", {})["encoding"] = encoding
     if workers is not None:

@@ -6,22 +6,27 @@ then aligned whole (``dedup.passages``), since where a passage ends does not dep
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from dedup.clusters import CONTAINED, EXACT, NEAR, PARTIAL
 from dedup.passages import DocumentPassages, find_passages
 from dedup.words import Words, find_words
+from flows.run import Report, silent
 from flows.texts import Positions, Texts, numbers_of, texts_of
 from ingest.normalise import shift_positions
 from records.columns import count_characters, digests_of, take_spans
+from records.errors import SettingsError
 from records.settings import (
     MIN_EXACT_WORDS,
     AlignSettings,
@@ -81,7 +86,7 @@ _PAIRS = """
         JOIN folds f ON f.text_id = a.text_id
         WHERE f.words >= {least} {wanted}
     )
-    GROUP BY ALL ORDER BY matched DESC, one, other {limit}
+    GROUP BY ALL ORDER BY matched DESC, one, other
 """
 _DOCUMENTS = """
     SELECT document_id, published_at, published_from, min(uri) AS uri
@@ -103,32 +108,52 @@ _RECURRING = """
 """
 
 
-def document_pairs(
-    snapshot: Snapshot, document_id: str | None = None, limit: int | None = None
-) -> pa.Table:
+def document_pairs(snapshot: Snapshot, document_id: str | None = None) -> pa.Table:
     """Return the pairs of documents that overlaps tell, those that share most first.
 
     Args:
         snapshot: the version to look at.
         document_id: only pairs with this document.
-        limit: at most so many.
 
     Returns:
         ``one`` and ``other``, ids, and ``matched``, the words that their texts share.
     """
-    query = _PAIRS.format(
-        wanted="AND $document IN (a.document_id, b.document_id)" if document_id else "",
-        least=MIN_EXACT_WORDS,
-        limit="" if limit is None else f"LIMIT {int(limit)}",
-    )
+    wanted = "AND $document IN (a.document_id, b.document_id)" if document_id else ""
+    query = _PAIRS.format(wanted=wanted, least=MIN_EXACT_WORDS)
     with connect(snapshot) as connection:
         parameters = {"document": document_id} if document_id else {}
         return connection.sql(query, params=parameters).to_arrow_table()
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which passages somebody wants to see.
+
+    Attributes:
+        document_id: only those of this document, on either side.
+        clear: only what is more than chance gives.
+        without_recurring: without text that stands in many documents.
+        min_words: only those of at least so many matched words.
+    """
+
+    document_id: str | None = None
+    clear: bool = False
+    without_recurring: bool = False
+    min_words: int = 0
+
+    def of(self, rows: pa.Table) -> pa.Table:
+        """Return the rows that are wanted."""
+        kept = pc.greater_equal(rows.column("matched_words"), self.min_words)
+        if self.clear:
+            kept = pc.and_(kept, rows.column("is_clear"))
+        if self.without_recurring:
+            kept = pc.and_(kept, pc.invert(rows.column("is_recurring")))
+        return rows.filter(kept)
+
+
 def top_passages(
     snapshot: Snapshot,
-    document_id: str | None = None,
+    wanted: Wanted | None = None,
     limit: int = 20,
     settings: PassageSettings | None = None,
 ) -> pa.Table:
@@ -136,16 +161,57 @@ def top_passages(
 
     Args:
         snapshot: the version to look at.
-        document_id: only passages of this document, on either side.
-        limit: at most so many; of so many pairs of documents they are taken.
+        wanted: which; all unless given.
+        limit: at most so many.
         settings: how passages are found.
     """
-    pairs = document_pairs(snapshot, document_id, limit)
-    parts = list(passages_of(snapshot, pairs, settings))
-    rows = pa.concat_tables([PASSAGES.empty_table(), *parts])
+    wanted = wanted or Wanted()
+    pairs = document_pairs(snapshot, wanted.document_id)
+    found = PASSAGES.empty_table()
+    step = max(limit, 1)
+    for first in range(0, pairs.num_rows, step):
+        parts = passages_of(snapshot, pairs.slice(first, step), settings)
+        found = pa.concat_tables([found, *map(wanted.of, parts)])
+        if found.num_rows >= limit:
+            break
     order = [("matched_words", "descending"), ("left_document_id", "ascending")]
     order += [("right_document_id", "ascending"), ("left_start_char", "ascending")]
-    return rows.sort_by(order).slice(0, limit)
+    return found.sort_by(order).slice(0, limit)
+
+
+def write_passages(
+    snapshot: Snapshot,
+    path: Path,
+    wanted: Wanted | None = None,
+    settings: PassageSettings | None = None,
+    *,
+    workers: int | None = None,
+    report: Report = silent,
+) -> int:
+    """Write all passages of an archive to a new Parquet file; return how many there are.
+
+    Raises:
+        SettingsError: something is there already, or nothing can be written there.
+    """
+    wanted = wanted or Wanted()
+    pairs = document_pairs(snapshot, wanted.document_id)
+    total, done, count = -(-pairs.num_rows // PAIRS_AT_ONCE), 0, 0
+    workers = workers or os.cpu_count() or 1
+    try:
+        sink = path.open("xb")
+    except FileExistsError as error:
+        raise SettingsError([f"--output {path}: is there already; name a new file"]) from error
+    except OSError as error:
+        raise SettingsError([f"--output {path}: {error.strerror}; name another file"]) from error
+    with sink, pq.ParquetWriter(sink, PASSAGES, compression="zstd") as writer:
+        for number, rows in enumerate(passages_of(snapshot, pairs, settings, workers), start=1):
+            kept = wanted.of(rows)
+            count += kept.num_rows
+            writer.write_table(kept)
+            if number % workers == 0:
+                done += 1
+                report("passages", done, total)
+    return count
 
 
 def passages_of(

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -191,17 +191,65 @@ class RunSettings(_Stage):
     )
 
 
-class Settings(_Stage):
-    """All settings of a run."""
+SENSITIVITIES: dict[str, dict[str, dict[str, Any]]] = {
+    "verbatim": {
+        "sign": {
+            "bands": 8,
+            "rows": 5,
+            "permutations": 40,
+            "min_shared_shingles": 8,
+            "min_shared_share": 0.7,
+        },
+        "align": {"min_score": 7.0, "min_resemblance": 0.6},
+    },
+    "edited": {},
+    "reworded": {
+        "sign": {
+            "bands": 64,
+            "rows": 2,
+            "permutations": 128,
+            "min_shared_shingles": 3,
+            "min_shared_share": 0.2,
+        },
+        "align": {"min_score": 3.0, "min_resemblance": 0.15, "max_gap_words": 20},
+    },
+}
+"""By level, where it differs from the defaults; docs/PASSAGES.md tells what each level finds."""
 
+
+class Settings(_Stage):
+    """All settings of a run.
+
+    ``sensitivity`` names a level: defaults of ``sign`` and ``align``. What is given for these
+    besides goes before it.
+    """
+
+    sensitivity: Literal["verbatim", "edited", "reworded"] = Field(
+        default="edited", description="how much may have been changed in a passage"
+    )
     read: ReadSettings = Field(default_factory=ReadSettings)
     sign: SignSettings = Field(default_factory=SignSettings)
     align: AlignSettings = Field(default_factory=AlignSettings)
+    passages: PassageSettings = Field(default_factory=PassageSettings)
     run: RunSettings = Field(default_factory=RunSettings)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _at_level(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        level = SENSITIVITIES.get(values.get("sensitivity", "edited"), {})
+        told = {
+            stage: {**defaults, **values.get(stage, {})}
+            for stage, defaults in level.items()
+            if isinstance(values.get(stage, {}), Mapping)
+        }
+        return {**values, **told}
+
     def decisive(self) -> str:
-        """Return as JSON what decides the rows: all settings but those of the run itself."""
-        return json.dumps(self.model_dump(mode="json", exclude={"run"}), sort_keys=True)
+        """Return as JSON what decides the rows: not how a run is carried out, nor how one looks."""
+        values = self.model_dump(mode="json", include={"read", "sign", "align"})
+        return json.dumps(values, sort_keys=True)
 
     def seal(self, stage_versions: Mapping[str, int]) -> str:
         """Return a digest of the decisive settings and of each stage's version, in hex."""
@@ -209,7 +257,7 @@ class Settings(_Stage):
         return hashlib.sha256(parts.encode()).hexdigest()
 
 
-def parse_settings(values: Mapping[str, Mapping[str, Any]]) -> Settings:
+def parse_settings(values: Mapping[str, Any]) -> Settings:
     """Return settings from plain values, stage by stage.
 
     Raises:
