@@ -7,12 +7,13 @@ BIN := $(VENV)/bin
 DEMO_ARCHIVE := demo-archive
 ROOMS := records ingest dedup store flows inspector cli
 CORPUS ?= ../shared/data/newswire.tar.xz
+GOLD ?= ../shared/data/pan13-train.tar.xz
 
 # Prefect's state of the commands below stays inside the project's folder.
 export PALIMPSEST_STATE := $(CURDIR)/.palimpsest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install format lint types contracts unit bench bench-growth sweep order docs clean
+.PHONY: help demo test install format lint types contracts unit bench bench-growth bench-passages sweep order docs clean
 
 help: ## Show what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +60,9 @@ bench: $(VENV)/.dev ## Measure the main job on a corpus of raw text (CORPUS=FOLD
 
 bench-growth: $(VENV)/.dev ## Measure many runs against one on a corpus (CORPUS=FOLDER or .tar.xz).
 	$(BIN)/python benchmarks/growth.py $(CORPUS)
+
+bench-passages: $(VENV)/.dev ## Measure passages against gold (GOLD=FOLDER or .tar.xz); refuse figures below their floors.
+	$(BIN)/python benchmarks/passages.py $(GOLD) --check
 
 sweep: $(VENV)/.dev ## Kill every operation at each call that writes, and let the disk refuse each (half an hour).
 	$(BIN)/python -m tests.sweep

@@ -102,10 +102,18 @@ _TEXTS = """
     SELECT text_id, text, paragraph_id FROM folds SEMI JOIN placed USING (text_id)
 """
 _RECURRING = """
-    SELECT paragraph_id FROM folds SEMI JOIN held USING (paragraph_id)
-    JOIN occurrences USING (text_id)
-    GROUP BY paragraph_id HAVING count(DISTINCT document_id) >= {least}
+    WITH alike AS (
+        SELECT text_id, text_id AS other_id FROM held
+        UNION ALL SELECT h.text_id, f.text_id FROM held h JOIN folds f USING (paragraph_id)
+        UNION ALL SELECT left_text_id, right_text_id FROM "overlaps"
+            SEMI JOIN held ON left_text_id = text_id
+        UNION ALL SELECT right_text_id, left_text_id FROM "overlaps"
+            SEMI JOIN held ON right_text_id = text_id
+    )
+    SELECT a.text_id FROM alike a JOIN occurrences o ON o.text_id = a.other_id
+    GROUP BY a.text_id HAVING count(DISTINCT o.document_id) >= {least}
 """
+"""Texts that stand in many documents, or share a passage with texts of many."""
 
 
 def document_pairs(snapshot: Snapshot, document_id: str | None = None) -> pa.Table:
@@ -266,7 +274,7 @@ class _Documents:
         texts: their distinct texts, with ``text_words`` the words of each.
         number: int64, the text of each occurrence.
         first_word: int64, shape (occurrences + 1,): which of ``words`` are whose.
-        is_recurring: bool, by text.
+        is_recurring: bool, by text: it stands, or a passage of it, in many documents.
     """
 
     facts: pa.Table
@@ -382,7 +390,7 @@ def _load(snapshot: Snapshot, pairs: pa.Table, settings: PassageSettings) -> _Do
         rows = connection.sql(_PLACES).to_arrow_table().combine_chunks()
         connection.register("placed", rows.select(["text_id"]))
         held = connection.sql(_TEXTS).to_arrow_table()
-        connection.register("held", held.select(["paragraph_id"]))
+        connection.register("held", held.select(["text_id", "paragraph_id"]))
         least = settings.recurring_documents
         recurring = connection.sql(_RECURRING.format(least=least)).to_arrow_table()
     texts = texts_of(held.column("text_id"), held.column("text"))
@@ -395,10 +403,7 @@ def _load(snapshot: Snapshot, pairs: pa.Table, settings: PassageSettings) -> _Do
     ).to_numpy()
     bounds = np.searchsorted(owner, np.arange(facts.num_rows + 1))
     is_recurring = np.zeros(len(texts.digests), dtype=np.bool_)
-    recurs = pc.is_in(
-        held.column("paragraph_id"), value_set=recurring.column("paragraph_id").combine_chunks()
-    ).to_numpy(zero_copy_only=False)
-    is_recurring[numbers_of(texts, digests_of(held.column("text_id")))] = recurs
+    is_recurring[numbers_of(texts, digests_of(recurring.column("text_id")))] = True
     return _Documents(
         facts,
         Words(

@@ -80,7 +80,7 @@ def render_passages(passages: Sequence[Mapping[str, Any]]) -> str:
         for side in ("left", "right"):
             span = f"characters {row[f'{side}_start_char']}-{row[f'{side}_end_char']}"
             lines.append(f"{name_of(row[f'{side}_uri'])}, {span}:")
-            lines.append("    " + _cell(row[f"{side}_passage"]))
+            lines.append("    " + _cell(" / ".join(row[f"{side}_passage"].split("\n\n"))))
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) or "no passages"
 

@@ -146,13 +146,13 @@ class PassageSettings(_Stage):
     """
 
     gap_cost: float = Field(default=0.18, ge=0.01, description="as in align, for documents")
-    max_gap_words: int = Field(default=35, ge=0, description="as in align, for documents")
+    max_gap_words: int = Field(default=12, ge=0, description="as in align, for documents")
     chain_score: float = Field(
         default=1.5, gt=0.0, description="the least score of a chain that may be joined to others"
     )
     max_chains: int = Field(default=60, ge=1, description="chains taken from two documents")
     merge_words: int = Field(
-        default=30, ge=0, description="words that may part two chains of a passage, on both sides"
+        default=40, ge=0, description="words that may part two chains of a passage, on both sides"
     )
     unshared_cost: float = Field(
         default=0.15, ge=0.0, description="cost of a content word that stands on one side only"
@@ -194,13 +194,11 @@ class RunSettings(_Stage):
 SENSITIVITIES: dict[str, dict[str, dict[str, Any]]] = {
     "verbatim": {
         "sign": {
-            "bands": 8,
-            "rows": 5,
-            "permutations": 40,
-            "min_shared_shingles": 8,
-            "min_shared_share": 0.7,
+            "bands": 14,
+            "rows": 4,
+            "permutations": 56,
         },
-        "align": {"min_score": 7.0, "min_resemblance": 0.6},
+        "align": {"min_score": 7.0, "min_resemblance": 0.5},
     },
     "edited": {},
     "reworded": {
