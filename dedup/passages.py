@@ -43,6 +43,8 @@ _UNCLEAR, _CLEAR, _SUMMARY = 0.0, 1.0, 2.0
 _LEAST_SHARE = 0.1
 """The least share of a document's words taken for shared by chance; keeps ratios finite."""
 _MOST_SUMMARIES = 3
+_LEAST_WORDS = 5
+"""Different words that a summary shares at least, however often it repeats them."""
 
 
 class DocumentPassages(NamedTuple):
@@ -351,7 +353,7 @@ def _sum_up(
 
 @inlined
 def _is_local(b: Hashes, content_b: Flags, back: Flags, mine: Hashes, summary_share: float) -> bool:
-    """Tell whether half of the shared words stand in one stretch: no summary, but a passage."""
+    """Tell whether shared words are few, or half stand in one stretch, as in no summary."""
     is_free = np.ones(len(b), dtype=np.bool_)
     chance = _chance(back, content_b, summary_share)
     first, last, _ = _stretch(back, content_b, is_free, summary_share, chance)
@@ -363,7 +365,7 @@ def _is_local(b: Hashes, content_b: Flags, back: Flags, mine: Hashes, summary_sh
         words += 1
         at = np.searchsorted(there, mine[k])
         met += at < len(there) and there[at] == mine[k]
-    return bool(2 * met >= words)
+    return bool(words < _LEAST_WORDS or 2 * met >= words)
 
 
 @inlined

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from itertools import product
@@ -260,3 +261,15 @@ class Occurrence(NamedTuple):
 def first_occurrence(occurrences: Iterable[Occurrence]) -> Occurrence:
     """Return the earliest of one cluster: dated ones first, by date; then by rank."""
     return min(occurrences, key=lambda o: (o.published is None, o.published or 0, o.rank))
+
+
+def passage_score(left: Iterable[object], right: Iterable[object], unshared_cost: float) -> float:
+    """Return content words on both sides, each as often as on both, less the cost of the others.
+
+    Args:
+        left, right: content words of the two spans, in any order.
+        unshared_cost: what a word that stands on one side only costs.
+    """
+    mine, theirs = Counter(left), Counter(right)
+    shared, others = mine & theirs, (mine - theirs) + (theirs - mine)
+    return shared.total() - unshared_cost * others.total()

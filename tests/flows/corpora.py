@@ -3,13 +3,22 @@
 import hashlib
 import json
 import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pytest
+
 from flows.run import RunSummary, run_ingest
+from ingest import batch
 from records.schemas import TABLES
 from records.settings import RunSettings, Settings
 from store.archive import Archive, Snapshot
+
+DateOf = Callable[[str], datetime | None]
 
 _SYLLABLES = [
     "ba",
@@ -85,6 +94,27 @@ def ingest(
     """Run without Prefect."""
     sources = source if isinstance(source, list) else [source]
     return run_ingest([str(one) for one in sources], archive, settings or settings_of())
+
+
+@contextmanager
+def documents_dated(date_of: DateOf) -> Iterator[None]:
+    """Let documents have dates: no format that is read so far tells any.
+
+    Args:
+        date_of: returns the date of the document with this SHA-256.
+    """
+    real = batch._document_table
+
+    def document_table(*arguments: Any) -> pa.Table:
+        table = real(*arguments)
+        field = table.schema.field("published_at")
+        dates = [date_of(one) for one in table.column("sha256").to_pylist()]
+        place = table.schema.get_field_index("published_at")
+        return table.set_column(place, field, pa.array(dates, field.type))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(batch, "_document_table", document_table)
+        yield
 
 
 def contents(archive: Path) -> dict[str, list[str]]:

@@ -8,22 +8,19 @@ import itertools
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 import flows.run
-import ingest.batch
 from flows.compact import compact
 from flows.index import reindex
 from flows.remove import remove
@@ -33,6 +30,7 @@ from store.archive import Archive
 from store.digest import digest_archive, digest_tables
 from store.versions import clean
 from tests.flows.corpora import (
+    documents_dated,
     expect_lossless,
     make_paragraph,
     make_words,
@@ -48,7 +46,6 @@ MOST_FILES, MOST_RUNS = (30, 6) if LONG else (8, 3)
 SECONDS_TO_HANG = 30
 """A forked child that hangs, as one may that was forked beside threads, is killed then."""
 NO_TEXT = "nothing-in-it.txt"
-DateOf = Callable[[str], datetime | None]
 
 
 class Step(NamedTuple):
@@ -164,23 +161,6 @@ def make_removal(chance: random.Random) -> History:
 
 histories = st.randoms(use_true_random=False).map(make_history)
 removals = st.randoms(use_true_random=False).map(make_removal)
-
-
-@contextmanager
-def documents_dated(date_of: DateOf) -> Iterator[None]:
-    """Let documents have dates: no format that is read so far tells any."""
-    real = ingest.batch._document_table
-
-    def document_table(*arguments: Any) -> pa.Table:
-        table = real(*arguments)
-        field = table.schema.field("published_at")
-        dates = [date_of(one) for one in table.column("sha256").to_pylist()]
-        place = table.schema.get_field_index("published_at")
-        return table.set_column(place, field, pa.array(dates, field.type))
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ingest.batch, "_document_table", document_table)
-        yield
 
 
 def some_date(digest: str) -> datetime | None:

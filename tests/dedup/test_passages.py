@@ -1,0 +1,396 @@
+import random
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dedup.passages import find_passages
+from records.settings import AlignSettings, PassageSettings
+from tests import oracles
+from tests.strategies import edit_words, invent_words, replace_words, varied_texts, words_of
+
+_few = settings(max_examples=40, deadline=None, derandomize=True)
+_many = settings(max_examples=120, deadline=None, derandomize=True)
+_USUAL = (PassageSettings(), AlignSettings())
+_LOW_PASSAGE = PassageSettings(
+    clear_score=1.0, clear_share=0.01, clear_words=2, strong_score=1000.0, summary_score=0.4
+)
+_LOW = (_LOW_PASSAGE, AlignSettings(min_score=2.0, min_resemblance=0.1))
+"""Limits so low that short texts have clear passages, unclear ones and summaries."""
+_FUNCTION_WORDS = ("the", "of", "and", "in", "to", "was")
+
+chances = st.integers(0, 2**32 - 1).map(random.Random)
+limits = st.sampled_from([_USUAL, _LOW])
+
+
+class Row(NamedTuple):
+    """One passage; spans are half-open, in words."""
+
+    pair: int
+    left: tuple[int, int]
+    right: tuple[int, int]
+    matched: int
+    score: float
+    is_clear: bool
+    is_summary: bool
+
+
+def find_in(words, pairs=((0, 1),), under=_USUAL):
+    """Return the passages of pairs of documents."""
+    left, right = (np.array(side, dtype=np.int64) for side in zip(*pairs, strict=True))
+    found = find_passages(words, left, right, under[1], under[0])
+    columns = (column.tolist() for column in found)
+    return [
+        Row(pair, (a, b), (c, d), *facts) for pair, a, b, c, d, *facts in zip(*columns, strict=True)
+    ]
+
+
+def find_between(left, right, under=_USUAL):
+    """Return the passages of two documents, each given by its words."""
+    return find_in(words_of([" ".join(left), " ".join(right)]), under=under)
+
+
+class Sides(NamedTuple):
+    """Two documents by their words, and the spans at which something was planted in them."""
+
+    left: list[str]
+    right: list[str]
+    spans: tuple[tuple[int, int], tuple[int, int]]
+
+
+def plant(chance, passage, copy, least=0, most=200):
+    """Return documents that share nothing but a passage and its copy.
+
+    So many words, at least and at most, stand before and behind them.
+    """
+    documents, spans = [], []
+    for planted in (passage, copy):
+        before, behind = chance.randint(least, most), chance.randint(least, most)
+        other = invent_words(chance, before + behind)
+        documents.append([*other[:before], *planted, *other[before:]])
+        spans.append((before, before + len(planted)))
+    return Sides(*documents, tuple(spans))
+
+
+def covered(planted, found):
+    """Return the share of the planted words that are found."""
+    return max(0, min(planted[1], found[1]) - max(planted[0], found[0])) / (planted[1] - planted[0])
+
+
+def speak(chance, words):
+    """Return content words with function words among them, as in a sentence."""
+    spoken = []
+    for word in words:
+        spoken += chance.choices(_FUNCTION_WORDS, k=chance.choice([0, 0, 1, 1, 2]))
+        spoken.append(word)
+    return spoken
+
+
+def make_documents(chance):
+    """Return two documents that share sentences: edited, reordered, summed up or not at all."""
+    names = invent_words(chance, chance.choice([12, 60, 200]))
+    names += ["1914", "23", "橋", "東"]
+    sentences = [
+        speak(chance, chance.choices(names, k=chance.randint(4, 15)))
+        for _ in range(chance.randint(2, 8))
+    ]
+    left = [word for sentence in sentences for word in sentence]
+    right = []
+    for _ in range(chance.randint(1, 8)):
+        kind = chance.choice(["same", "edited", "mixed", "other", "other"])
+        sentence = chance.choice(sentences)
+        if kind == "edited":
+            sentence = edit_words(chance, sentence, chance.randrange(len(sentence)))
+        elif kind == "mixed":
+            sentence = chance.sample(left, min(len(left), chance.randint(5, 40)))
+        elif kind == "other":
+            sentence = speak(chance, invent_words(chance, chance.randint(5, 50)))
+        right += sentence
+    return left, right
+
+
+documents = chances.map(make_documents) | st.tuples(
+    *(text.map(str.split) for text in (varied_texts, varied_texts))
+)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.25])
+def test_planted_passages_with_replaced_words_are_recovered(rate):
+    @_few
+    @given(chances)
+    def check(chance):
+        length = chance.randint(60, 160)
+        passage = invent_words(chance, length)
+        sides = plant(chance, passage, replace_words(chance, passage, round(rate * length)))
+        [row] = find_between(sides.left, sides.right)
+        assert row.is_clear
+        assert not row.is_summary
+        assert row.matched == length - round(rate * length)
+        for planted, found in zip(sides.spans, (row.left, row.right), strict=True):
+            assert covered(planted, found) >= 0.9
+            assert planted[0] <= found[0] <= planted[0] + 6
+            assert planted[1] - 6 <= found[1] <= planted[1]
+
+    check()
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.25])
+def test_planted_passages_with_words_dropped_and_put_in_are_recovered(rate):
+    @_few
+    @given(chances)
+    def check(chance):
+        length = chance.randint(60, 160)
+        passage = invent_words(chance, length)
+        sides = plant(chance, passage, edit_words(chance, passage, round(rate * length)))
+        [row] = find_between(sides.left, sides.right)
+        assert row.is_clear
+        for planted, found in zip(sides.spans, (row.left, row.right), strict=True):
+            assert covered(planted, found) >= 0.9
+            assert planted[0] <= found[0]
+            assert found[1] <= planted[1]
+
+    check()
+
+
+def in_any_order(chance, sentences):
+    return chance.sample(sentences, len(sentences))
+
+
+def turned_round(chance, sentences):
+    cut = chance.randrange(1, len(sentences))
+    return chance.choice([sentences[::-1], sentences[cut:] + sentences[:cut]])
+
+
+def with_one_moved(chance, sentences):
+    rest = list(sentences)
+    rest.insert(chance.randrange(len(sentences)), rest.pop(chance.randrange(len(rest))))
+    return rest
+
+
+@pytest.mark.parametrize(
+    ("put", "most", "least_share"),
+    [(in_any_order, 5, 0.4), (with_one_moved, 9, 0.6), (turned_round, 9, 1.0)],
+)
+def test_passage_in_another_order_of_sentences_is_one_clear_passage(put, most, least_share):
+    # sentences at the ends that crossed the longest chain may be left out
+    @_many
+    @given(chances)
+    def check(chance):
+        count = chance.randint(3, most)
+        sentences = [invent_words(chance, chance.randint(8, 15)) for _ in range(count)]
+        passage, copy = (
+            [word for sentence in order for word in sentence]
+            for order in (sentences, put(chance, sentences))
+        )
+        sides = plant(chance, passage, copy)
+        [row] = find_between(sides.left, sides.right)
+        assert row.is_clear
+        assert not row.is_summary
+        for planted, found in zip(sides.spans, (row.left, row.right), strict=True):
+            assert covered(planted, found) >= least_share
+            assert planted[0] <= found[0]
+            assert found[1] <= planted[1]
+
+    check()
+
+
+@_many
+@given(documents, limits)
+def test_swapping_sides_swaps_the_passages(pair, under):
+    words = words_of([" ".join(side) for side in pair])
+    rows = find_in(words, ((0, 1), (1, 0)), under)
+    there = [row._replace(pair=0) for row in rows if row.pair == 0]
+    back = [row._replace(pair=0, left=row.right, right=row.left) for row in rows if row.pair == 1]
+    assert there == sorted(back, key=lambda row: (row.left[0], row.right[0]))
+
+
+@_many
+@given(documents, limits)
+def test_passages_are_in_order_and_within_the_documents(pair, under):
+    words = words_of([" ".join(side) for side in pair])
+    sizes = np.diff(words.offsets).tolist()
+    rows = find_in(words, ((0, 1), (1, 1), (1, 0)), under)
+    order = [(row.pair, row.left[0], row.right[0]) for row in rows]
+    assert order == sorted(order)
+    for row in rows:
+        left, right = [(sizes[0], sizes[1]), (sizes[1], sizes[1]), (sizes[1], sizes[0])][row.pair]
+        assert 0 <= row.left[0] < row.left[1] <= left
+        assert 0 <= row.right[0] < row.right[1] <= right
+        assert row.matched >= 1
+        if row.is_summary:
+            assert row.is_clear
+        else:
+            spans = (row.left, row.right)
+            assert row.matched <= min(last - first for first, last in spans)
+
+
+@_many
+@given(documents)
+def test_no_two_passages_of_a_pair_cross_on_both_sides(pair):
+    rows = find_between(*pair, _LOW)
+    for k, one in enumerate(rows):
+        for other in rows[:k]:
+            lefts, rights = (one.left, other.left), (one.right, other.right)
+            assert any(a[1] <= b[0] or b[1] <= a[0] for a, b in (lefts, rights))
+
+
+@_many
+@given(documents, limits)
+def test_score_counts_shared_content_words_in_any_order(pair, under):
+    content = [
+        [word.kind != "function" and word.folded for word in oracles.find_words(" ".join(side))]
+        for side in pair
+    ]
+    for row in find_between(*pair, under):
+        if row.is_summary:
+            continue
+        mine, theirs = (
+            [word for word in side[slice(*span)] if word]
+            for side, span in zip(content, (row.left, row.right), strict=True)
+        )
+        expected = oracles.passage_score(mine, theirs, under[0].unshared_cost)
+        assert row.score == pytest.approx(expected, abs=1e-4)
+
+
+def shared_words(left, right):
+    """Return how many content words stand in both documents, each as often as in both."""
+    mine, theirs = (
+        Counter(w.folded for w in oracles.find_words(" ".join(side)) if w.kind != "function")
+        for side in (left, right)
+    )
+    return (mine & theirs).total()
+
+
+@_many
+@given(documents)
+def test_documents_that_share_no_five_words_share_no_passage(pair):
+    if find_between(*pair):
+        assert shared_words(*pair) >= 5
+
+
+@_many
+@given(chances)
+def test_four_words_repeated_in_one_document_are_no_passage(chance):
+    shared, other = invent_words(chance, 4), invent_words(chance, 400)
+    left = [*chance.choices(shared, k=chance.randint(10, 60)), *other[:200]]
+    right = other[200:]
+    for word in shared:
+        right.insert(chance.randrange(len(right)), word)
+    assert find_between(speak(chance, left), speak(chance, right)) == []
+
+
+@_many
+@given(chances)
+def test_function_words_alone_are_no_passage(chance):
+    left, right = (chance.choices(_FUNCTION_WORDS, k=chance.randrange(300)) for _ in range(2))
+    assert find_between(left, right, _LOW) == []
+
+
+@_many
+@given(documents, limits, st.integers(1, 9))
+def test_words_do_not_know_paragraphs(pair, under, size):
+    pieces, bounds = [], [0]
+    for side in pair:
+        pieces += [" ".join(side[k : k + size]) for k in range(0, len(side), size)]
+        bounds.append(len(pieces))
+    cut = words_of(pieces)
+    joined = cut._replace(offsets=cut.offsets[bounds])
+    assert find_in(joined, under=under) == find_between(*pair, under)
+
+
+def write_news(chance, common, length):
+    """Return an article: words of its own, and words that other articles have as well."""
+    names = invent_words(chance, length)
+    words = [
+        name if chance.random() < 0.7 else common[int(len(common) * chance.random() ** 2)]
+        for name in names
+    ]
+    return speak(chance, words)
+
+
+@_few
+@given(chances)
+def test_quotation_of_seven_rare_words_in_long_articles_is_kept(chance):
+    common, quotation = invent_words(chance, 400), invent_words(chance, 7)
+    sides = [write_news(chance, common, chance.randint(600, 900)) for _ in range(2)]
+    spans = []
+    for side in sides:
+        at = chance.randrange(len(side))
+        side[at:at] = quotation
+        spans.append((at, at + len(quotation)))
+    rows = find_between(*sides)
+    assert any(covered(spans[0], row.left) == covered(spans[1], row.right) == 1.0 for row in rows)
+
+
+@_few
+@given(chances)
+def test_summary_is_told_with_the_document_that_it_sums_up(chance):
+    long = speak(chance, invent_words(chance, 800))
+    summary = chance.sample([word for word in long if word not in _FUNCTION_WORDS], 60)
+    sides = plant(chance, long, speak(chance, summary), least=80)
+    [row] = find_between(long, sides.right)
+    assert row.is_summary
+    assert row.is_clear
+    assert row.matched == 60
+    assert covered((0, len(long)), row.left) >= 0.85
+    assert covered(sides.spans[1], row.right) >= 0.9
+    [row] = find_between(sides.right, sides.left)
+    assert row.is_summary
+    assert covered(sides.spans[0], row.right) >= 0.85
+    assert covered(sides.spans[1], row.left) >= 0.9
+
+
+@_many
+@given(chances)
+def test_unrelated_documents_have_no_summary(chance):
+    common = invent_words(chance, 400)
+    sides = [write_news(chance, common, chance.randint(50, 900)) for _ in range(2)]
+    assert not any(row.is_summary for row in find_between(*sides))
+
+
+def test_no_summary_is_told_where_a_strong_passage_is():
+    chance = random.Random(3)
+    long, passage = invent_words(chance, 800), invent_words(chance, 40)
+    summary = chance.sample(long, 60)
+    for shared, is_summary in (([], True), (passage, False)):
+        rows = find_between([*long, *shared], [*summary, *invent_words(chance, 150), *shared])
+        assert [row.is_summary for row in rows] == [is_summary]
+
+
+def test_pairs_are_told_by_number_and_room_for_passages_grows():
+    words = words_of([" ".join(invent_words(random.Random(seed), 30)) for seed in (1, 1, 2)])
+    rows = find_in(words, ((0, 1), (0, 2), (2, 2)) * 100)
+    assert [row.pair for row in rows] == [k for k in range(300) if k % 3 != 1]
+    assert {(row.left, row.right, row.score) for row in rows} == {((0, 30), (0, 30), 30.0)}
+
+
+def test_no_pairs_give_no_passages():
+    none = np.empty(0, dtype=np.int64)
+    found = find_passages(words_of(["river"]), none, none, *_USUAL[::-1])
+    assert [len(column) for column in found] == [0] * 9
+    assert found.score.dtype == np.float32
+    assert found.is_clear.dtype == np.bool_
+
+
+def test_documents_without_words_share_nothing():
+    assert find_in(words_of(["", "…", "river bridge"]), ((0, 1), (1, 2), (2, 0))) == []
+
+
+def test_what_is_clear_is_long_and_near_the_best_of_the_pair():
+    chance = random.Random(5)
+    words, other = invent_words(chance, 140), invent_words(chance, 300)
+    left = [*words[:100], *other[:100], *words[100:120], *other[100:200], *words[120:]]
+    right = [*words[:100], *other[200:250], *words[100:120], *other[250:], *words[120:]]
+    rows = find_between(left, right)
+    assert [(row.score, row.is_clear) for row in rows] == [
+        (100.0, True),
+        (20.0, False),
+        (20.0, False),
+    ]
+    alone = find_between(left[100:220], right[100:170])
+    assert [(row.score, row.is_clear) for row in alone] == [(20.0, True)]
+    short = find_between(words[:14], words[:14])
+    assert [(row.score, row.is_clear) for row in short] == [(14.0, False)]
