@@ -310,6 +310,18 @@ def test_what_stands_in_many_documents_is_recurring(tmp_path: Path) -> None:
     assert not any(row["is_recurring"] for row in told(snapshot))
 
 
+def test_passage_is_recurring_if_half_of_its_words_are(tmp_path: Path) -> None:
+    notice = make_paragraph(1, 30)
+    articles = {
+        "a.txt": [make_prose(2), notice, make_prose(3)],
+        "b.txt": [make_prose(4), make_prose(2), notice],
+        "c.txt": [make_prose(5), notice, make_prose(6)],
+    }
+    rows = told(archive_of(tmp_path, articles), settings=PassageSettings(recurring_documents=3))
+    found = {(row["left_words"], row["is_recurring"]) for row in rows}
+    assert found == {(66, False), (30, True)}
+
+
 def test_relations_are_those_of_the_words_of_a_passage(tmp_path: Path) -> None:
     words, new = make_words(1, 60), make_words(2, 60)
     copies = {
