@@ -127,6 +127,45 @@ def passages(
 
 @click.command()
 @archive_argument
+@click.argument("name", metavar="ID")
+@click.argument("other", metavar="[OTHER]", required=False)
+@click.option(
+    "--limit", default=3, show_default=True, type=click.IntRange(min=0), help="Pairs of texts."
+)
+@version_option
+@json_option
+def explain(
+    archive: str, name: str, other: str | None, limit: int, version: int | None, as_json: bool
+) -> None:
+    """Say why two texts or documents were matched, or were not: buckets, scores, words.
+
+    ID and OTHER are each a document_id or text_id, at least the first 8 letters of one, or the URI
+    or path of a source. ID is told as the left side. Without OTHER, ID is a text, and all that
+    overlaps with it is told. Words that only the left side has are marked [-so-], those that only
+    the right side has {+so+}.
+
+    \b
+    Example:
+      palimpsest explain press articles/monday.txt articles/tuesday.txt
+      palimpsest explain press 5f3a0c9b 77a1b2c3 --json
+      palimpsest explain press 5f3a0c9b --limit 10
+    """
+    from flows.explain import explain as explain_match
+    from inspector.terminal import render_explanation
+    from store.archive import Archive
+
+    say_if_compiling()
+    snapshot = Archive(archive).snapshot(version)
+    names = uri_or_id(name), None if other is None else uri_or_id(other)
+    told = explain_match(snapshot, *names, limit)
+    if as_json:
+        print_json(told)
+    else:
+        click.echo(render_explanation(told))
+
+
+@click.command()
+@archive_argument
 @click.option("--tables-only", is_flag=True, help="Leave out what needs the raw files.")
 @version_option
 @json_option

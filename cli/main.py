@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from cli.keep import clean, compact, reindex, remove
-from cli.look import digest, passages, rebuild, show, verify, versions
+from cli.look import digest, explain, passages, rebuild, show, verify, versions
 from cli.options import (
     DONE,
     FAILED,
@@ -215,6 +215,7 @@ def _ingest_with_prefect(
 for _command in (
     show,
     passages,
+    explain,
     versions,
     digest,
     rebuild,

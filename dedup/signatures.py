@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dedup.words import CHARACTER, FUNCTION, NUMBER, Words
+from dedup.words import CHARACTER, CONTENT, FUNCTION, NUMBER, Words
 from records.compiled import inlined, kernel
 from records.settings import BAND_HASH_BITS, SignSettings
 
@@ -94,6 +94,21 @@ def shingle(words: Words) -> tuple[Hashes, Positions]:
         uint32, shape (shingles,), and int64 offsets, shape (texts + 1,).
     """
     return _shingle(words.offsets, words.hashes, words.ends, words.starts, words.kinds)
+
+
+def shingle_words(words: Words) -> tuple[Positions, Positions]:
+    """Return the words that each shingle is made of, in the order of ``shingle``.
+
+    Returns:
+        int64, shape (shingles,) each: half-open spans of ``words``.
+    """
+    is_character = words.kinds == CHARACTER
+    ends_pair = np.zeros(len(words.kinds), dtype=np.bool_)
+    touches = words.ends[:-1] == words.starts[1:]
+    ends_pair[1:] = is_character[:-1] & is_character[1:] & touches
+    ends_pair[words.offsets[:-1][np.diff(words.offsets) > 0]] = False
+    last = np.flatnonzero((words.kinds == CONTENT) | ends_pair)
+    return last - ends_pair[last], last + 1
 
 
 def cut_windows(words: Words, settings: SignSettings) -> Windows:

@@ -102,6 +102,120 @@ def render_comparison(result: Mapping[str, Any]) -> str:
     return "\n\n".join([*blocks, f"{count} shared passage{'' if count == 1 else 's'}"])
 
 
+_NO_OVERLAP = {
+    "no-bucket": "no window of one meets a window of the other in a bucket with enough shingles",
+    "no-passage": "windows meet, but nothing in the two texts scores enough",
+    "crowds": "windows meet in crowds only, of which neither text is a head",
+}
+
+
+def render_explanation(told: Mapping[str, Any]) -> str:
+    """Show why two texts or documents were matched; [-words-] left only, {+words+} right only."""
+    lines = [
+        f"{side:5}  {told[side]['kind']} {told[side]['id']}"
+        + (f", {name_of(told[side]['uri'])}" if told[side]["uri"] else "")
+        for side in ("left", "right")
+        if told[side]
+    ]
+    found, shown = told["pairs_found"], len(told["pairs"])
+    if not found:
+        nothing = "no text of one has an overlap with a text of the other"
+        lines.append(nothing if told["right"] else "no text has an overlap with it")
+    elif shown < found:
+        lines.append(f"{found:,} pairs of texts; shown: {shown:,}, those that share most words")
+    blocks = ["\n".join(lines)]
+    blocks += ["\n".join(_pair_lines(pair, told["thresholds"])) for pair in told["pairs"]]
+    if told["passages"] is not None:
+        blocks.append("\n".join(_passage_lines(told["passages"], told["thresholds"])))
+    return printable("\n\n".join(blocks))
+
+
+def _pair_lines(pair: Mapping[str, Any], least: Mapping[str, Any]) -> list[str]:
+    left, right, passages = pair["left"], pair["right"], pair["passages"]
+    matched = sum(one["matched_words"] for one in passages)
+    told = f"{pair['relation'] or 'nothing shared'}, {matched} words: "
+    if left["text_id"] == right["text_id"]:
+        told += "one text that stands on both sides"
+    elif pair["is_overlap"]:
+        told += "an overlap" + (", folded into one paragraph" if pair["is_folded"] else "")
+    else:
+        told += f"no overlap: {_NO_OVERLAP[pair['no_overlap_because']]}"
+    lines = [told]
+    for side in ("left", "right"):
+        one = pair[side]
+        sizes = ", ".join(_counted(one[f"{name}s"], name) for name in ("word", "shingle", "window"))
+        place = f"in {_counted(one['documents'], 'document')}: {name_of(one['uri'])}"
+        place += ", …" if one["documents"] > 1 else ""
+        lines.append(f"{side:11}  text {one['text_id']}, {sizes}, {place}")
+    bands = f": {' '.join(map(str, pair['bands']))}" if pair["bands"] else ""
+    lines.append(
+        f"buckets      shared in {len(pair['bands'])} of {pair['bands_signed']} bands{bands}"
+    )
+    closest = pair["closest_windows"]
+    if closest:
+        lines.append(
+            f"windows      {closest['left']['number']} and {closest['right']['number']} share "
+            f"{closest['shared_shingles']} shingles (least {least['min_shared_shingles']}), "
+            f"{closest['shared_share']:.2f} of the shorter (least {least['min_shared_share']:.2f})"
+            f"; resemblance {closest['estimated_resemblance']:.2f} estimated, "
+            f"{closest['resemblance']:.2f} exact"
+        )
+        lines += [f"    {side}: {closest[side]['text'].strip()}" for side in ("left", "right")]
+    else:
+        lines.append("windows      none on one side: too few content words to be signed")
+    lines.append(
+        f"shingles     resemblance {pair['resemblance']:.2f}; {pair['left_containment']:.2f} of "
+        f"the left stand on the right, {pair['right_containment']:.2f} of the right on the left"
+    )
+    if passages:
+        fold = f"near if both reach {least['fold_share']:.2f}, contained if one does"
+        shares = f"{pair['left_share']:.2f} of the left, {pair['right_share']:.2f} of the right"
+        lines.append(f"aligned      {shares}; {fold}")
+    else:
+        lines.append(f"aligned      nothing that scores {least['min_score']:g}")
+    for one in passages:
+        lines.append(
+            f"passage      {one['matched_words']} words, score {one['score']:.2f} "
+            f"(least {least['min_score']:.2f}), resemblance {one['resemblance']:.2f} "
+            f"(least {least['min_resemblance']:.2f})"
+        )
+        lines.append("    " + "".join(map(_segment, one["segments"])))
+    return lines
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
+
+
+def _segment(segment: Mapping[str, str]) -> str:
+    """Return words of a passage, marked where they stand on one side only."""
+    if segment["kind"] == "same":
+        return segment["left"]
+    marked = [
+        before + segment[side].rstrip() + after
+        for side, before, after in (("left", "[-", "-]"), ("right", "{+", "+}"))
+        if segment[side]
+    ]
+    is_spaced = any(segment[side][-1:].isspace() for side in ("left", "right"))
+    return " ".join(marked) + (" " if is_spaced else "")
+
+
+def _passage_lines(passages: Sequence[Mapping[str, Any]], least: Mapping[str, Any]) -> list[str]:
+    limits = (
+        f"clear: score {least['clear_score']:g}, {least['clear_share']:.2f} of the best score, "
+        f"{least['clear_words']} words on each side; a summary: score {least['summary_score']:g}"
+    )
+    lines = [f"{_counted(len(passages), 'passage')} of the two documents; {limits}"]
+    for one in passages:
+        clear = "clear" if one["is_clear"] else "not clear"
+        recurring = ", recurring" if one["is_recurring"] else ""
+        lines.append(f"{_headline(one)}, score {one['score']:.2f}: {clear}{recurring}")
+        for side in ("left", "right"):
+            span = f"characters {one[side]['start_char']}-{one[side]['end_char']}"
+            lines.append(f"    {side}, {span}: {_cell(one[side]['passage'])}")
+    return lines
+
+
 def _headline(row: Mapping[str, Any]) -> str:
     words, resemblance = row["matched_words"], row["resemblance"]
     return f"{row['relation']}, {words} words, resemblance {resemblance:.2f}"

@@ -1,10 +1,12 @@
-"""Find documents by what people call them: an id, the beginning of one, or a source's URI."""
+"""Find documents and texts by what people call them: an id, its beginning, or a source's URI."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from records.errors import SettingsError
@@ -13,6 +15,15 @@ from store.archive import Snapshot
 MIN_PREFIX_LETTERS = 8
 _HEX = re.compile(f"[0-9a-f]{{{MIN_PREFIX_LETTERS},32}}")
 _MAX_TOLD = 10
+
+DOCUMENT, TEXT = "document", "text"
+
+
+class Named(NamedTuple):
+    """What a name stands for: DOCUMENT or TEXT, and its id."""
+
+    kind: str
+    id: str
 
 
 def find_documents(snapshot: Snapshot, names: Sequence[str]) -> list[str]:
@@ -32,13 +43,10 @@ def find_documents(snapshot: Snapshot, names: Sequence[str]) -> list[str]:
     ids = snapshot.read("documents", ["document_id"]).column("document_id")
     found: dict[str, None] = {}
     faults = []
-    for given in names:
-        name = given.encode("utf-8", "backslashreplace").decode()  # what is typed may be any bytes
-        rows = sources.filter(pc.equal(sources.column("uri"), name)).sort_by("run_id")
-        matched = list(dict.fromkeys(rows.column("document_id").to_pylist()))
-        if not matched and _HEX.fullmatch(name.lower()):
-            begins = ids.filter(pc.starts_with(ids, name.lower()))
-            matched = sorted(set(begins.to_pylist()))
+    for name in map(_typed, names):
+        matched = _found_at(sources, name)
+        if not matched:
+            matched = _beginning(ids, name)
             if len(matched) > 1:
                 faults.append(ambiguous(name, matched))
         if not matched:
@@ -53,11 +61,74 @@ def find_documents(snapshot: Snapshot, names: Sequence[str]) -> list[str]:
     return list(found)
 
 
+def find_named(snapshot: Snapshot, names: Sequence[str]) -> list[Named]:
+    """Return the document or text that each name stands for, in the order of the names.
+
+    Args:
+        snapshot: the version to look in.
+        names: ids of documents or texts, beginnings of ids of at least 8 letters, or URIs as in
+            ``sources.uri``.
+
+    Raises:
+        SettingsError: a name is unknown, or stands for several; every such name is told at once.
+    """
+    sources = snapshot.read("sources", ["uri", "document_id", "run_id"])
+    ids = {
+        DOCUMENT: [snapshot.read("documents", ["document_id"]).column("document_id")],
+        TEXT: [
+            snapshot.read("paragraphs", ["paragraph_id"]).column("paragraph_id"),
+            snapshot.read("variants", ["text_id"]).column("text_id"),
+        ],
+    }
+    found, faults = [], []
+    for name in map(_typed, names):
+        matched = [Named(DOCUMENT, one) for one in _found_at(sources, name)] or [
+            Named(kind, one)
+            for kind, columns in ids.items()
+            for one in sorted({one for column in columns for one in _beginning(column, name)})
+        ]
+        found += matched
+        if len(matched) > 1:
+            told = ", ".join(f"{kind} {one}" for kind, one in matched[:_MAX_TOLD])
+            more = _and_more(len(matched))
+            faults.append(f"{name!r}: stands for {len(matched)}; name one by its id: {told}{more}")
+        if not matched:
+            faults.append(
+                f"{name!r}: neither a document nor a text of the archive; expected a document_id "
+                f"or text_id, the first {MIN_PREFIX_LETTERS} letters of one or more, or the URI or "
+                "path of a source; palimpsest show DIR occurrences tells the ids"
+            )
+    if faults:
+        raise SettingsError(faults)
+    return found
+
+
+def _typed(name: str) -> str:
+    """Return a name as it was typed, which may be any bytes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _found_at(sources: pa.Table, uri: str) -> list[str]:
+    """Return the documents that stood under a URI, the earliest first."""
+    rows = sources.filter(pc.equal(sources.column("uri"), uri)).sort_by("run_id")
+    return list(dict.fromkeys(rows.column("document_id").to_pylist()))
+
+
+def _beginning(ids: pa.ChunkedArray, name: str) -> list[str]:
+    """Return the ids that begin with a name, in order; none if it is not the beginning of one."""
+    if not _HEX.fullmatch(name.lower()):
+        return []
+    return sorted(set(ids.filter(pc.starts_with(ids, name.lower())).to_pylist()))
+
+
 def ambiguous(name: str, ids: Sequence[str]) -> str:
     """Return the fault that a name stands for several documents."""
-    more = f" and {len(ids) - _MAX_TOLD} more" if len(ids) > _MAX_TOLD else ""
-    told = ", ".join(ids[:_MAX_TOLD])
-    return f"document {name!r}: stands for {len(ids)} documents; name one by its id: {told}{more}"
+    told = ", ".join(ids[:_MAX_TOLD]) + _and_more(len(ids))
+    return f"document {name!r}: stands for {len(ids)} documents; name one by its id: {told}"
+
+
+def _and_more(count: int) -> str:
+    return f" and {count - _MAX_TOLD} more" if count > _MAX_TOLD else ""
 
 
 def uris_of(snapshot: Snapshot, document_id: str) -> list[str]:

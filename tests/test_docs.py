@@ -79,7 +79,9 @@ def test_the_summary_in_the_readme_is_what_ingest_prints(desk):
         line.removeprefix("$ ")
         for block in blocks("console")
         for line in block.splitlines()
-        if line.startswith(("$ palimpsest passages", "$ palimpsest compare"))
+        if line.startswith(
+            tuple(f"$ palimpsest {name}" for name in ("passages", "explain", "compare"))
+        )
     ],
 )
 def test_commands_in_the_readme_run_as_printed(line, desk):

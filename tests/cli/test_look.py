@@ -189,3 +189,30 @@ def test_text_on_a_terminal_cannot_steer_it(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert b"]0;title" in shown
     assert not set(shown) & {0x1B, 0x07}
+
+
+def test_explain_tells_texts_and_documents(tmp_path: Path) -> None:
+    articles = {"a.txt": [make_paragraph(1)], "b.txt": [make_paragraph(1, edit=3)]}
+    folder = write_articles(tmp_path / "in", articles)
+    archive = tmp_path / "press"
+    ingest(folder, archive)
+    result = run("explain", archive, folder / "a.txt", folder / "b.txt")
+    assert result.exit_code == 0, result.output
+    assert "near, 42 words: an overlap, folded into one paragraph" in result.stdout
+    assert "{+edited1x0+}" in result.stdout
+    told = json.loads(run("explain", archive, folder / "a.txt", folder / "b.txt", "--json").stdout)
+    assert set(told) == {"left", "right", "thresholds", "pairs_found", "pairs", "passages"}
+    [pair], text = told["pairs"], told["pairs"][0]["left"]["text_id"]
+    alone = json.loads(run("explain", archive, text[:8], "--json", "--version", 1).stdout)
+    assert alone["pairs"] == [pair]
+    none = json.loads(run("explain", archive, text[:8], "--json", "--limit", 0).stdout)
+    assert (none["pairs_found"], none["pairs"]) == (1, [])
+
+
+def test_explain_of_what_shares_nothing_says_so(tmp_path: Path) -> None:
+    articles = {"a.txt": [make_paragraph(1)], "b.txt": [make_paragraph(2)]}
+    folder = write_articles(tmp_path / "in", articles)
+    ingest(folder, tmp_path / "press")
+    result = run("explain", tmp_path / "press", folder / "a.txt", folder / "b.txt")
+    assert result.exit_code == 0, result.output
+    assert "no text of one has an overlap with a text of the other" in result.stdout

@@ -115,6 +115,9 @@ def test_other_setting_than_the_archive_was_made_with_exits_with_2(
         ("show", "{made}", "paragraf"),
         ("show", "{corpus}"),
         ("passages", "{archive}"),
+        ("explain", "{archive}", "00000000"),
+        ("explain", "{made}", "00000000", "nobody"),
+        ("explain", "{made}"),
         ("verify", "{archive}"),
         ("verify", "{corpus}"),
         ("digest", "{archive}"),
@@ -215,6 +218,8 @@ def _hostile(tmp_path: Path) -> tuple[Path, Path]:
     name = "\x1b[31mred\x07"
     text = make_paragraph(1).replace(" ", " \x1b[31mr\x1b]0;title\x07 ", 1)
     folder = write_articles(tmp_path / "in", {f"{name}1.txt": [text], f"{name}2.txt": [text]})
+    edited = make_paragraph(1, edit=1).replace("edited1x0", "\x1b[32medited\x07")
+    write_articles(folder, {f"{name}3.txt": [edited]})
     (folder / f"{name}.empty").write_bytes(b"")
     return folder, folder / name
 
@@ -234,6 +239,9 @@ def test_hostile_text_cannot_steer_the_terminal(tmp_path: Path) -> None:
         run("show", archive),
         run("passages", archive),
         run("passages", archive, "--json"),
+        run("explain", archive, f"{stem}1.txt", f"{stem}3.txt"),
+        run("explain", archive, f"{stem}1.txt", f"{stem}3.txt", "--json"),
+        run("explain", archive, "\x1b[31mnobody"),
         run("verify", archive),
         run("verify", archive, "--json"),
         run("digest", archive),
@@ -244,6 +252,7 @@ def test_hostile_text_cannot_steer_the_terminal(tmp_path: Path) -> None:
     ]
     assert [result.exit_code for result in results[:8]] == [1, 0, 0, 2, 2, 2, 2, 2]
     assert "1 shared passage" in results[1].output
+    assert "{+[32medited+}" in results[11].output
     for result in results:
         assert not set(result.output) & {"\x1b", "\x07"}, result.output
 

@@ -11,6 +11,7 @@ from dedup.signatures import (
     estimate_resemblance,
     hash_bands,
     shingle,
+    shingle_words,
     sign_sets,
 )
 from dedup.words import hash_words
@@ -50,6 +51,21 @@ def test_empty_set_is_signed_as_datasketch_does():
 def test_order_and_repeats_of_shingles_change_nothing():
     signatures = sign_sets(*flat([[5, 9, 2], [2, 9, 5, 5, 9]]), 64, 3)
     np.testing.assert_array_equal(*signatures)
+
+
+def test_words_of_shingles_are_those_that_they_are_hashed_from():
+    words = words_of(
+        ["The 3 red foxes 东京都 x 京 都", "都市 slept", "", "and", "市 in 1999 woke 城市"]
+    )
+    shingles, offsets = shingle(words)
+    firsts, lasts = shingle_words(words)
+    np.testing.assert_array_equal(np.searchsorted(firsts, words.offsets), offsets)
+    for value, first, last in zip(shingles, firsts, lasts, strict=True):
+        expected = int(words.hashes[first])
+        if last - first == 2:
+            expected = expected * 0x9E3779B1 % 2**32 ^ int(words.hashes[first + 1])
+        assert value == expected
+    assert set(lasts - firsts) == {1, 2}
 
 
 def test_seeds_give_different_signatures():

@@ -12,6 +12,7 @@ from inspector.terminal import (
     printable,
     render_comparison,
     render_digests,
+    render_explanation,
     render_passages,
     render_rows,
     render_summary,
@@ -140,3 +141,107 @@ def test_verification_without_failures_says_so() -> None:
 def test_digests_stand_a_line_a_table_and_one_for_all() -> None:
     told = render_digests({"sources": "aa", "rejects": "bb"}, "cc")
     assert told == "aa  sources\nbb  rejects\ncc  all tables"
+
+
+def _explained(**given: Any) -> dict[str, Any]:
+    """Return what is told of two texts with a word more on each side, and one that is changed."""
+    side = {"text_id": "aa", "paragraph_id": "aa", "words": 9, "shingles": 8, "windows": 1}
+    segments = [
+        {"kind": "same", "left": "The clerk ", "right": "The Clerk "},
+        {"kind": "left", "left": "slowly ", "right": ""},
+        {"kind": "changed", "left": "shut, ", "right": "opened "},
+        {"kind": "right", "left": "", "right": "b\x1b[31m"},
+    ]
+    window = {"number": 0, "shingles": 8, "text": "w\x07indow "}
+    pair = {
+        "left": side | {"documents": 1, "uri": "file:///a%1B.txt"},
+        "right": side | {"text_id": "bb", "documents": 2, "uri": "file:///b.txt"},
+        "is_overlap": True,
+        "is_folded": True,
+        "no_overlap_because": None,
+        "bands": [0, 7],
+        "bands_signed": 19,
+        "closest_windows": {
+            "left": window,
+            "right": window,
+            "shared_shingles": 6,
+            "shared_share": 0.75,
+            "estimated_resemblance": 0.61,
+            "resemblance": 0.62,
+        },
+        "resemblance": 0.63,
+        "left_containment": 0.64,
+        "right_containment": 0.65,
+        "left_share": 0.81,
+        "right_share": 0.82,
+        "relation": "near",
+        "passages": [{"matched_words": 7, "resemblance": 0.7, "score": 6.5, "segments": segments}],
+    }
+    return {
+        "left": {"kind": "document", "id": "cc", "uri": "file:///a%1B.txt"},
+        "right": None,
+        "thresholds": {
+            "min_shared_shingles": 5,
+            "min_shared_share": 0.45,
+            "min_score": 4.5,
+            "min_resemblance": 0.35,
+            "fold_share": 0.8,
+            "clear_score": 9.0,
+            "clear_share": 0.3,
+            "clear_words": 15,
+            "summary_score": 25.0,
+        },
+        "pairs_found": 5,
+        "pairs": [pair | given],
+        "passages": None,
+    }
+
+
+def test_explanation_marks_what_only_one_side_has() -> None:
+    told = render_explanation(_explained())
+    assert "The clerk [-slowly-] [-shut,-] {+opened+} {+b\ufffd[31m+}" in told
+    assert not set(told) & {"\x1b", "\x07"}
+    assert "document cc, /a\ufffd.txt" in told
+
+
+def test_explanation_shows_each_figure_beside_its_threshold() -> None:
+    told = render_explanation(_explained())
+    for part in (
+        "5 pairs of texts; shown: 1",
+        "near, 7 words: an overlap, folded into one paragraph",
+        "9 words, 8 shingles, 1 window, in 1 document: /a",
+        "in 2 documents: /b.txt, …",
+        "shared in 2 of 19 bands: 0 7",
+        "share 6 shingles (least 5), 0.75 of the shorter (least 0.45)",
+        "resemblance 0.61 estimated, 0.62 exact",
+        "resemblance 0.63; 0.64 of the left stand on the right, 0.65 of the right on the left",
+        "0.81 of the left, 0.82 of the right; near if both reach 0.80",
+        "7 words, score 6.50 (least 4.50), resemblance 0.70 (least 0.35)",
+    ):
+        assert part in told
+
+
+def test_explanation_says_why_there_is_no_overlap() -> None:
+    nothing = {"is_overlap": False, "relation": None, "bands": [], "passages": []}
+    nothing |= {"no_overlap_because": "no-bucket", "closest_windows": None}
+    told = render_explanation(_explained(**nothing))
+    assert "nothing shared, 0 words: no overlap: no window of one meets" in told
+    assert "shared in 0 of 19 bands\n" in told
+    assert "none on one side" in told
+    assert "nothing that scores 4.5" in told
+    nothing = {"pairs": [], "pairs_found": 0, "passages": []}
+    assert "no text has an overlap with it" in render_explanation(_explained() | nothing)
+    right = {"kind": "document", "id": "dd", "uri": "file:///b.txt"}
+    told = render_explanation(_explained() | nothing | {"right": right})
+    assert "no text of one has an overlap with a text of the other" in told
+    assert "0 passages of the two documents" in told
+
+
+def test_explanation_shows_passages_of_documents() -> None:
+    side = {"start_char": 10, "end_char": 70, "words": 12, "passage": "pass\x1bage"}
+    passage = {"left": side, "right": side, "matched_words": 11, "resemblance": 0.9, "score": 9.5}
+    passage |= {"relation": "near", "is_clear": True, "is_recurring": True}
+    told = render_explanation(_explained() | {"passages": [passage]})
+    assert "1 passage of the two documents; clear: score 9, 0.30 of the best" in told
+    assert "near, 11 words, resemblance 0.90, score 9.50: clear, recurring" in told
+    assert "    left, characters 10-70: pass\ufffdage" in told

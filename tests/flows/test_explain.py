@@ -1,0 +1,278 @@
+"""Why two texts or documents were matched: every figure against an oracle of its own."""
+
+import json
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dedup.words import hash_words
+from flows.explain import CHANGED, CROWDS, LEFT, NO_BUCKET, NO_PASSAGE, RIGHT, SAME, explain
+from records.errors import SettingsError
+from records.ids import text_id_of
+from records.settings import AlignSettings, SignSettings
+from store.archive import Archive, Snapshot
+from store.find import find_named
+from tests import oracles
+from tests.flows.corpora import ingest, make_paragraph, make_words, settings_of, write_articles
+
+WHOLE, EDITED = make_paragraph(1), make_paragraph(1, edit=3)
+QUOTED = " ".join([*make_words(12, 60), *make_words(1)[10:30], *make_words(13, 60)])
+ALONE, COMMON = make_paragraph(5), make_paragraph(6)
+ARTICLES = {
+    "a.txt": ["A title of its own", WHOLE, COMMON],
+    "b.txt": [EDITED, make_paragraph(10), COMMON],
+    "c.txt": [QUOTED, "A title of its own"],
+    "d.txt": [ALONE],
+}
+SIGN = SignSettings()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_articles(tmp_path_factory.mktemp("explained") / "in", ARTICLES)
+
+
+@pytest.fixture(scope="module")
+def made(folder: Path) -> Snapshot:
+    ingest(folder, folder.parent / "press")
+    return Archive(folder.parent / "press").snapshot()
+
+
+def explained(made: Snapshot, left: str, right: str) -> dict[str, Any]:
+    """Return what is told of two texts."""
+    told = explain(made, text_id_of(left), text_id_of(right))
+    assert told["pairs_found"] == 1
+    assert told["passages"] is None
+    return told["pairs"][0]
+
+
+def shingles_of(text: str) -> list[str]:
+    return [word.folded for word in oracles.find_words(text) if word.kind == "content"]
+
+
+def windows_of(text: str) -> list[list[str]]:
+    shingles = shingles_of(text)
+    spans = oracles.cut_windows(len(shingles), SIGN.window_words, SIGN.stride_words)
+    return [shingles[first:last] for first, last in spans]
+
+
+def signature_of(window: list[str]) -> np.ndarray:
+    return oracles.sign_set(hash_words(window).tolist(), SIGN.permutations, SIGN.seed)
+
+
+def bands_of(window: list[str]) -> list[int]:
+    parts = signature_of(window).reshape(SIGN.bands, SIGN.rows)
+    return [oracles.hash_band(part) for part in parts]
+
+
+def swapped(told: Any) -> Any:
+    """Return the same with left and right the other way round, in keys and kinds of segments."""
+    if isinstance(told, list):
+        return [swapped(one) for one in told]
+    if not isinstance(told, dict):
+        return told
+    turned = {}
+    for key, value in told.items():
+        side, dash, rest = key.partition("_")
+        other = {"left": "right", "right": "left"}.get(side, side)
+        turned[other + dash + rest] = swapped(value)
+    if turned.get("kind") in (LEFT, RIGHT):
+        turned["kind"] = LEFT if turned["kind"] == RIGHT else RIGHT
+    return turned
+
+
+@pytest.mark.parametrize("other", [EDITED, QUOTED, ALONE], ids=["near", "quoted", "alone"])
+def test_figures_are_those_of_the_oracle(made: Snapshot, other: str) -> None:
+    told = explained(made, WHOLE, other)
+    left, right = set(shingles_of(WHOLE)), set(shingles_of(other))
+    assert told["resemblance"] == round(oracles.resemblance(left, right), 4)
+    assert told["left_containment"] == round(len(left & right) / len(left), 4)
+    assert told["right_containment"] == round(len(left & right) / len(right), 4)
+    for side, text in (("left", WHOLE), ("right", other)):
+        assert told[side]["text_id"] == text_id_of(text)
+        assert told[side]["words"] == len(oracles.find_words(text))
+        assert told[side]["shingles"] == len(shingles_of(text))
+        assert told[side]["windows"] == len(windows_of(text))
+    meeting = {
+        band
+        for one, two in product(windows_of(WHOLE), windows_of(other))
+        for band, (mine, theirs) in enumerate(zip(bands_of(one), bands_of(two), strict=True))
+        if mine == theirs and oracles.shares_enough(one, two, SIGN)
+    }
+    assert told["bands"] == sorted(meeting)
+    assert told["bands_signed"] == SIGN.bands
+
+
+@pytest.mark.parametrize("other", [EDITED, QUOTED], ids=["near", "quoted"])
+def test_closest_windows_are_those_of_the_oracle(made: Snapshot, other: str) -> None:
+    told = explained(made, WHOLE, other)["closest_windows"]
+    mine, theirs = windows_of(WHOLE), windows_of(other)
+    shared = {
+        (i, j): len(set(mine[i]) & set(theirs[j]))
+        for i, j in product(range(len(mine)), range(len(theirs)))
+    }
+    at = told["left"]["number"], told["right"]["number"]
+    assert shared[at] == max(shared.values()) == told["shared_shingles"]
+    one, two = mine[at[0]], theirs[at[1]]
+    assert told["shared_share"] == round(shared[at] / min(len(one), len(two)), 4)
+    assert told["resemblance"] == round(oracles.resemblance(one, two), 4)
+    estimated = np.mean(signature_of(one) == signature_of(two))
+    assert told["estimated_resemblance"] == round(float(estimated), 4)
+    for side, window in (("left", one), ("right", two)):
+        assert shingles_of(told[side]["text"]) == window
+        assert told[side]["shingles"] == len(window)
+
+
+def test_near_pair_is_told_with_every_edited_word(made: Snapshot) -> None:
+    told = explained(made, WHOLE, EDITED)
+    assert (told["relation"], told["is_overlap"], told["is_folded"]) == ("near", True, True)
+    assert told["no_overlap_because"] is None
+    [passage] = told["passages"]
+    originals, edits = WHOLE.rstrip(".").split(), EDITED.rstrip(".").split()
+    differing = [(a, b) for a, b in zip(originals, edits, strict=True) if a != b]
+    assert len(differing) == 3
+    changed = [one for one in passage["segments"] if one["kind"] == CHANGED]
+    inside = [(one["left"].strip(), one["right"].strip()) for one in changed]
+    assert inside == differing[: len(inside)]  # the last word may lie behind the passage
+    assert len(inside) >= 2
+    assert passage["matched_words"] == 42
+    assert told["left_share"] == told["right_share"] == round(42 / 45, 4)
+
+
+def test_segments_put_together_are_the_passages_of_the_archive(made: Snapshot) -> None:
+    rows = made.read("overlaps").to_pylist()
+    assert rows
+    for row in rows:
+        [pair] = explain(made, row["left_text_id"], row["right_text_id"])["pairs"]
+        told = [
+            {
+                side: "".join(segment[side] for segment in passage["segments"])
+                for side in ("left", "right")
+            }
+            | {"matched_words": passage["matched_words"]}
+            for passage in pair["passages"]
+        ]
+        expected = {"left": row["left_passage"], "right": row["right_passage"]}
+        assert expected | {"matched_words": row["matched_words"]} in told
+        assert pair["relation"] == row["relation"]
+        assert pair["left_share"] == pytest.approx(row["left_share"], abs=1e-4)
+        assert pair["right_share"] == pytest.approx(row["right_share"], abs=1e-4)
+
+
+def test_words_of_one_side_are_marked_as_such(tmp_path: Path) -> None:
+    words = make_words(1)
+    left = " ".join([*words[:10], "(leftonly),", *words[10:]])
+    right = " ".join([*words[:30], "rightonly", *words[30:]])
+    ingest(write_articles(tmp_path / "in", {"a.txt": [left], "b.txt": [right]}), tmp_path / "press")
+    told = explained(Archive(tmp_path / "press").snapshot(), left, right)
+    [passage] = told["passages"]
+    kinds = [(one["kind"], one["left"], one["right"]) for one in passage["segments"]]
+    assert [kind for kind, _, _ in kinds] == [SAME, LEFT, SAME, RIGHT, SAME]
+    assert kinds[1][1:] == ("(leftonly), ", "")
+    assert kinds[3][1:] == ("", "rightonly ")
+
+
+def test_swapping_the_names_swaps_the_sides(made: Snapshot, folder: Path) -> None:
+    uris = [f"file://{folder}/{name}" for name in ("a.txt", "b.txt", "c.txt")]
+    texts = [text_id_of(one) for one in (WHOLE, EDITED, QUOTED, ALONE)]
+    for one, other in [*product(uris, uris), *product(texts, texts), (uris[0], texts[2])]:
+        if one != other:
+            assert explain(made, other, one) == swapped(explain(made, one, other))
+
+
+def test_documents_are_told_by_their_texts_and_passages(made: Snapshot, folder: Path) -> None:
+    told = explain(made, f"file://{folder}/a.txt", f"file://{folder}/b.txt")
+    assert json.loads(json.dumps(told)) == told
+    assert told["left"]["uri"] == f"file://{folder}/a.txt"
+    ids = [(one["left"]["text_id"], one["right"]["text_id"]) for one in told["pairs"]]
+    assert ids == [
+        (text_id_of(COMMON), text_id_of(COMMON)),
+        (text_id_of(WHOLE), text_id_of(EDITED)),
+    ]
+    assert told["pairs"][0]["relation"] == "exact"
+    assert told["pairs"][0]["no_overlap_because"] is None
+    assert told["pairs"][0]["left"]["documents"] == 2
+    assert told["passages"]
+    assert all(one["score"] >= told["thresholds"]["clear_score"] for one in told["passages"])
+    assert told["passages"][0]["is_clear"]
+
+
+def test_text_alone_is_told_with_each_overlap_the_largest_first(made: Snapshot) -> None:
+    told = explain(made, text_id_of(WHOLE)[:8])
+    assert told["right"] is None
+    rights = [one["right"]["text_id"] for one in told["pairs"]]
+    assert rights == [text_id_of(EDITED), text_id_of(QUOTED)]
+    assert all(one["is_overlap"] for one in told["pairs"])
+    less = explain(made, text_id_of(WHOLE), limit=1)
+    assert (less["pairs_found"], len(less["pairs"])) == (2, 1)
+
+
+def test_text_and_document_are_told_by_the_texts_that_overlap(made: Snapshot, folder: Path) -> None:
+    told = explain(made, text_id_of(QUOTED), f"file://{folder}/a.txt")
+    [pair] = told["pairs"]
+    assert pair["right"]["text_id"] == text_id_of(WHOLE)
+    assert told["passages"] is None
+
+
+def test_nothing_shared_is_told_with_figures_for_texts(made: Snapshot, folder: Path) -> None:
+    told = explained(made, WHOLE, ALONE)
+    assert (told["is_overlap"], told["relation"], told["passages"]) == (False, None, [])
+    assert told["no_overlap_because"] == NO_BUCKET
+    assert told["closest_windows"]["shared_shingles"] == 0
+    documents = explain(made, f"file://{folder}/a.txt", f"file://{folder}/d.txt")
+    assert (documents["pairs_found"], documents["pairs"], documents["passages"]) == (0, [], [])
+    short = explained(made, "A title of its own", ALONE)
+    assert short["closest_windows"] is None
+    assert short["left"]["windows"] == 0
+
+
+def test_thresholds_are_those_that_the_archive_was_made_with(folder: Path, tmp_path: Path) -> None:
+    align = AlignSettings(min_score=1000)
+    ingest(folder, tmp_path / "press", settings_of(align=align))
+    made = Archive(tmp_path / "press").snapshot()
+    told = explain(made, text_id_of(WHOLE), text_id_of(EDITED))
+    assert told["thresholds"]["min_score"] == 1000
+    [pair] = told["pairs"]
+    assert pair["bands"]
+    assert (pair["no_overlap_because"], pair["passages"]) == (NO_PASSAGE, [])
+
+
+def test_pairs_that_only_crowds_gave_up_are_told_so(tmp_path: Path) -> None:
+    edited = make_paragraph(1, edit=2)
+    texts = [edited.replace("edited", f"edited{number}v") for number in range(30)]
+    source = write_articles(tmp_path / "in", {"a.txt": texts})
+    sign = SignSettings(crowd_texts=2, crowd_heads=1)
+    ingest(source, tmp_path / "press", settings_of(sign=sign))
+    made = Archive(tmp_path / "press").snapshot()
+    rows = made.read("overlaps", ["left_text_id", "right_text_id"]).to_pylist()
+    recorded = {(row["left_text_id"], row["right_text_id"]) for row in rows}
+    given_up = sorted(set(combinations(sorted(map(text_id_of, texts)), 2)) - recorded)
+    for one, other in given_up[:3]:
+        [pair] = explain(made, one, other)["pairs"]
+        assert (pair["is_overlap"], pair["no_overlap_because"]) == (False, CROWDS)
+        assert pair["relation"] == "near"
+    assert len(given_up) >= 3
+
+
+def test_wrong_names_are_all_told(made: Snapshot, folder: Path) -> None:
+    with pytest.raises(SettingsError) as wrong:
+        explain(made, "00000000", "nobody")
+    for name, fault in zip(("00000000", "nobody"), wrong.value.faults, strict=True):
+        assert name in fault
+    with pytest.raises(SettingsError, match="expected another document or a text"):
+        explain(made, f"file://{folder}/a.txt")
+    with pytest.raises(SettingsError, match="name two that differ"):
+        explain(made, text_id_of(WHOLE), text_id_of(WHOLE)[:8])
+
+
+def test_name_is_a_document_or_a_text(made: Snapshot) -> None:
+    documents = made.read("sources", ["uri", "document_id"]).to_pylist()
+    for row in documents:
+        expected = [("document", row["document_id"])]
+        assert find_named(made, [row["uri"]]) == expected
+        assert find_named(made, [row["document_id"][:8].upper()]) == expected
+    for text in (WHOLE, EDITED, QUOTED):
+        assert find_named(made, [text_id_of(text)]) == [("text", text_id_of(text))]
