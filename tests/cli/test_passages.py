@@ -1,0 +1,96 @@
+"""The passages command: what is shown, left out and written."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import main
+from flows.passages import PASSAGES
+from records.settings import parse_settings
+from tests.flows.corpora import ingest, make_paragraph, make_words, write_articles
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+def told(*arguments: object) -> list[dict[str, Any]]:
+    result = run("passages", *arguments, "--json", "--limit", 1000)
+    assert result.exit_code == 0, result.output
+    rows: list[dict[str, Any]] = json.loads(result.stdout)
+    return rows
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eleven articles with one notice; two of them share a long paragraph, two a few words."""
+    place = tmp_path_factory.mktemp("passages")
+    notice = " ".join(make_words(99, 30))
+    articles = {f"{number:02}.txt": [make_paragraph(number), notice] for number in range(11)}
+    articles["a.txt"] = [make_paragraph(50)]
+    articles["b.txt"] = [make_paragraph(50, edit=3)]
+    articles["c.txt"] = [" ".join([*make_words(70, 40), *make_words(60, 9)])]
+    articles["d.txt"] = [" ".join([*make_words(80, 40), *make_words(60, 9)])]
+    ingest(write_articles(place / "in", articles), place / "press")
+    return place / "press"
+
+
+def test_formulas_and_what_may_be_chance_can_be_left_out(archive: Path) -> None:
+    rows = told(archive)
+    assert len(rows) == 11 * 10 // 2 + 2
+    assert sum(row["is_recurring"] for row in rows) == 11 * 10 // 2
+    [clear] = told(archive, "--clear", "--without-recurring")
+    assert {clear[f"{side}_uri"].rpartition("/")[2] for side in ("left", "right")} == {
+        "a.txt",
+        "b.txt",
+    }
+    assert all(row["matched_words"] >= 30 for row in told(archive, "--min-words", 30))
+    short = [row for row in rows if not row["is_clear"]]
+    assert [row["matched_words"] for row in short] == [9]
+
+
+def test_all_passages_are_written_to_a_file(archive: Path, tmp_path: Path) -> None:
+    path = tmp_path / "passages.parquet"
+    result = run("passages", archive, "--output", path)
+    assert (result.exit_code, result.stdout) == (0, f"57 passages written to {path}\n")
+    table = pq.read_table(path)
+    assert table.schema.equals(PASSAGES)
+    key = ["left_uri", "right_uri", "left_start_char"]
+    rows = json.loads(json.dumps(table.to_pylist(), default=str))
+    assert sorted(rows, key=lambda row: [row[name] for name in key]) == sorted(
+        told(archive), key=lambda row: [row[name] for name in key]
+    )
+    again = run("passages", archive, "--output", path)
+    assert again.exit_code == 2
+    assert "is there already; name a new file" in again.stderr
+
+
+def test_settings_of_passages_can_be_given_when_looking(archive: Path) -> None:
+    assert told(archive, "--clear", "--set", "passages.clear_score=1000") == []
+
+
+def test_document_is_named_by_path_and_unknown_ones_are_refused(archive: Path) -> None:
+    path = archive.parent / "in" / "a.txt"
+    [row] = told(archive, "--document", path)
+    assert path.as_uri() in {row["left_uri"], row["right_uri"]}
+    result = run("passages", archive, "--document", "f" * 32)
+    assert result.exit_code == 2
+    assert "not in the archive" in result.stderr
+
+
+def test_reworded_archive_keeps_what_edited_does_not(tmp_path: Path) -> None:
+    words = make_words(5, 60)
+    other = list(words)
+    for number in range(0, 60, 2):
+        other[number] = make_words(6, 60)[number]
+    articles = {"a.txt": [" ".join(words)], "b.txt": [" ".join(other)]}
+    corpus = write_articles(tmp_path / "in", articles)
+    found = {}
+    for level in ("verbatim", "edited", "reworded"):
+        ingest(corpus, tmp_path / level, parse_settings({"sensitivity": level}))
+        found[level] = len(told(tmp_path / level))
+    assert found == {"verbatim": 0, "edited": 0, "reworded": 1}
