@@ -211,14 +211,18 @@ def write_passages(
         raise SettingsError([f"--output {path}: is there already; name a new file"]) from error
     except OSError as error:
         raise SettingsError([f"--output {path}: {error.strerror}; name another file"]) from error
-    with sink, pq.ParquetWriter(sink, PASSAGES, compression="zstd") as writer:
-        for number, rows in enumerate(passages_of(snapshot, pairs, settings, workers), start=1):
-            kept = wanted.of(rows)
-            count += kept.num_rows
-            writer.write_table(kept)
-            if number % workers == 0:
-                done += 1
-                report("passages", done, total)
+    try:
+        with sink, pq.ParquetWriter(sink, PASSAGES, compression="zstd") as writer:
+            for number, rows in enumerate(passages_of(snapshot, pairs, settings, workers), start=1):
+                kept = wanted.of(rows)
+                count += kept.num_rows
+                writer.write_table(kept)
+                if number % workers == 0:
+                    done += 1
+                    report("passages", done, total)
+    except BaseException:
+        path.unlink(missing_ok=True)  # half a file looks like a whole one
+        raise
     return count
 
 

@@ -15,7 +15,14 @@ import pyarrow as pa
 import pytest
 
 import flows.passages
-from flows.passages import PASSAGES, Wanted, document_pairs, passages_of, top_passages
+from flows.passages import (
+    PASSAGES,
+    Wanted,
+    document_pairs,
+    passages_of,
+    top_passages,
+    write_passages,
+)
 from ingest.decode import decode
 from ingest.normalise import normalise_text
 from records.settings import PassageSettings
@@ -377,3 +384,15 @@ def test_summary_is_told_where_documents_are_known_to_share_something(tmp_path: 
     assert summary["left_words"] >= 700
     assert set(told_shortly) >= set(summary["right_passage"].lower().split())
     assert summary["matched_words"] >= 55
+
+
+def test_file_is_not_left_if_writing_fails(
+    reused: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError("no more room")
+
+    monkeypatch.setattr(Wanted, "of", fail)
+    with pytest.raises(OSError, match="no more room"):
+        write_passages(reused, tmp_path / "passages.parquet")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,42 @@
+"""Benchmarks refuse figures below their floors."""
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def passages() -> ModuleType:
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        import passages
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    return passages
+
+
+def _figures(plagdet: float, share: float) -> dict[str, Any]:
+    names = ("all", "verbatim", "shuffled", "translated", "summarised")
+    whole: dict[str, Any] = {name: {"plagdet": plagdet} for name in names}
+    return {"reworded": {"whole": whole | {"none": {"share": share}}}}
+
+
+def test_figures_below_their_floors_are_named(passages: ModuleType) -> None:
+    floors = json.loads((BENCHMARKS / "floors.json").read_text(encoding="utf-8"))
+    assert passages.below(_figures(1.0, 0.0), floors["corpus"]) == []
+    low = passages.below(_figures(0.5, 0.0), floors["corpus"])
+    assert len(low) == len(floors["plagdet"]["reworded"])
+    assert "reworded all: plagdet 0.5000 is below its floor 0.9" in low
+    [false] = passages.below(_figures(1.0, 0.5), floors["corpus"])
+    assert false == "reworded none: passages in 50.00% of pairs; at most 1.50%"
+
+
+def test_floors_of_another_corpus_tell_nothing(passages: ModuleType) -> None:
+    [told] = passages.below(_figures(1.0, 0.0), "another")
+    assert "nothing can be told" in told
