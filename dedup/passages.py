@@ -8,13 +8,14 @@ a sentence that was turned round stand in several of them. Each group is then ju
 
 counted in any order, so that reordered text counts in full, and words that agree by chance far
 apart cost more than they earn. A group is *clear* if its score is at least ``clear_score`` and
-``clear_share`` of the best of the pair; a chain by itself is kept as well if it would be kept as an
-overlap of texts, so that a short quotation is never lost.
+``clear_share`` of the best of the pair; a chain that would be kept as an overlap of texts is kept
+as well, so that short quotations are not lost.
 
 Where nothing strong is found, one document may sum the other up: a stretch of it in which most
 content words stand somewhere in the other. It is the stretch of the highest log-likelihood ratio
 (maximal segment, Bentley 1984; Karlin and Altschul 1990), a word of it being shared with the
-probability ``summary_share`` against that in the document as a whole.
+probability ``summary_share`` against that in the document as a whole. (So a document that is
+nothing but a summary is not told as one.)
 """
 
 from __future__ import annotations

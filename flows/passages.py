@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dedup.clusters import CONTAINED, EXACT, NEAR, PARTIAL
+from dedup.clusters import EXACT, relate
 from dedup.passages import DocumentPassages, find_passages
 from dedup.words import Words, find_words
 from flows.run import Report, silent
@@ -261,7 +261,8 @@ def passages_of(
         ) -> pa.Table:
             mine = slice(bounds[number], bounds[number + 1])
             left, right = sides[0][mine], sides[1][mine]
-            return held.rows(find_passages(held.words, left, right, align, settings), left, right)
+            found = find_passages(held.words, left, right, align, settings)
+            return held.rows(found, left, right, align.fold_share)
 
         with ThreadPoolExecutor(workers) as pool:
             yield from pool.map(find, range(workers))
@@ -311,7 +312,9 @@ class _Documents:
         numbers: Positions = order.to_numpy().astype(np.int64)
         return numbers
 
-    def rows(self, found: DocumentPassages, left: Positions, right: Positions) -> pa.Table:
+    def rows(
+        self, found: DocumentPassages, left: Positions, right: Positions, fold_share: float
+    ) -> pa.Table:
         """Return passages as rows, those of a pair in the order of the left document."""
         columns: dict[str, Any] = {}
         recurring = np.zeros((2, len(found.pair)))
@@ -335,7 +338,7 @@ class _Documents:
             "matched_words": found.matched,
             "resemblance": found.matched / np.maximum(1, sum(sizes) - found.matched),
             "score": found.score,
-            "relation": _relations(found, *sizes),
+            "relation": _relations(found, *sizes, fold_share),
             "is_clear": found.is_clear,
             "is_recurring": recurring.sum(axis=0) >= 0.5 * sum(sizes),
             "direction": _directions(columns["left_published_at"], columns["right_published_at"]),
@@ -426,13 +429,12 @@ def _load(snapshot: Snapshot, pairs: pa.Table, settings: PassageSettings) -> _Do
     )
 
 
-def _relations(found: DocumentPassages, left: Positions, right: Positions) -> list[str]:
+def _relations(
+    found: DocumentPassages, left: Positions, right: Positions, fold_share: float
+) -> list[str]:
     """Return what each passage is: of its own words, not of the documents'."""
-    share = 0.8
-    mine, theirs = found.matched / np.maximum(1, left), found.matched / np.maximum(1, right)
-    told = np.full(len(found.pair), PARTIAL, dtype=object)
-    told[(mine >= share) | (theirs >= share)] = CONTAINED
-    told[(mine >= share) & (theirs >= share)] = NEAR
+    shares = found.matched / np.maximum(1, left), found.matched / np.maximum(1, right)
+    told = relate(*shares, fold_share).astype(object)
     told[(found.matched == left) & (found.matched == right)] = EXACT
     told[found.is_summary] = SUMMARY
     return [str(one) for one in told]

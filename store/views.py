@@ -2,7 +2,8 @@
 
 - ``witnesses``: each occurrence with its document's title, date and first URI.
 - ``folds``: each text with the paragraph that stands for it.
-- ``passages``: what two documents share, in characters of each; neighbours merged to one passage.
+- ``passages``: what two documents share, text by text, in characters of each, neighbours merged;
+  ``flows.passages`` aligns the documents themselves.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import pyarrow as pa
 
 from records.schemas import TABLES
 from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS
@@ -52,7 +51,7 @@ WITH pieces AS (
     FROM "overlaps" v
     JOIN occurrences a ON a.text_id = v.left_text_id
     JOIN occurrences b ON b.text_id = v.right_text_id
-    WHERE a.document_id <> b.document_id {overlap_filter}
+    WHERE a.document_id <> b.document_id
     UNION ALL
     SELECT
         a.document_id, b.document_id, 'exact', a.start_char, a.end_char, b.start_char, b.end_char,
@@ -60,7 +59,7 @@ WITH pieces AS (
     FROM occurrences a
     JOIN occurrences b ON a.text_id = b.text_id AND a.document_id < b.document_id
     JOIN folds f ON f.text_id = a.text_id
-    WHERE f.words >= {min_exact_words} {overlap_filter}
+    WHERE f.words >= {min_exact_words}
 ),
 firsts AS (
     SELECT document_id, published_at, min(uri) AS uri
@@ -135,7 +134,8 @@ def connect(snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
     connection.execute(f"CREATE VIEW witnesses AS {_WITNESSES}")
     connection.execute(f"CREATE VIEW folds AS {_FOLDS}")
     connection.execute(_IN_DOCUMENT)
-    connection.execute(f"CREATE VIEW passages AS {_passages_query('')}")
+    passages = _PASSAGES.format(min_exact_words=MIN_EXACT_WORDS, merge_gap=MERGE_GAP_CHARS)
+    connection.execute(f"CREATE VIEW passages AS {passages}")
     return connection
 
 
@@ -163,36 +163,3 @@ def refused(paths: Iterable[Path]) -> dict[Path, str]:
             except duckdb.Error as error:
                 faults[path] = str(error)
     return faults
-
-
-def passages(snapshot: Snapshot, document_id: str | None = None, limit: int = 20) -> pa.Table:
-    """Return passages that documents share, those with most matching words first.
-
-    The left document is the earlier one: by date of publication, undated after dated, then by URI.
-
-    Args:
-        snapshot: the version to look at.
-        document_id: only passages of this document, on either side.
-        limit: at most so many.
-    """
-    wanted = "AND $document IN (a.document_id, b.document_id)" if document_id else ""
-    query = f"""
-        WITH found AS ({_passages_query(wanted)})
-        SELECT f.*, l.uri AS left_uri, r.uri AS right_uri
-        FROM found f
-        JOIN (SELECT document_id, min(uri) AS uri FROM sources GROUP BY 1) l
-            ON l.document_id = left_document_id
-        JOIN (SELECT document_id, min(uri) AS uri FROM sources GROUP BY 1) r
-            ON r.document_id = right_document_id
-        ORDER BY matched_words DESC, left_document_id, right_document_id, left_start_char
-        LIMIT {int(limit)}
-    """
-    with connect(snapshot) as connection:
-        parameters = {"document": document_id} if document_id else {}
-        return connection.sql(query, params=parameters).to_arrow_table()
-
-
-def _passages_query(overlap_filter: str) -> str:
-    return _PASSAGES.format(
-        overlap_filter=overlap_filter, min_exact_words=MIN_EXACT_WORDS, merge_gap=MERGE_GAP_CHARS
-    )

@@ -15,7 +15,7 @@ from flows.passages import top_passages
 from ingest.decode import decode, decode_span
 from ingest.normalise import normalise_text
 from store.archive import Archive
-from store.views import passages
+from tests.store.rows import view_passages
 
 PLANTED = json.loads(
     (Path(__file__).parents[2] / "examples" / "planted.json").read_text(encoding="utf-8")
@@ -75,12 +75,14 @@ def _spans(row: dict[str, Any], sides: Iterable[str]) -> tuple[Span, ...]:
     return tuple((row[f"{side}_start_char"], row[f"{side}_end_char"]) for side in sides)
 
 
-@pytest.fixture(scope="module", params=[passages, top_passages])
+@pytest.fixture(scope="module", params=["texts", "documents"])
 def all_passages(examples_archive: Path, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     """Passages text by text, and of whole documents."""
     snapshot = Archive(examples_archive).snapshot()
-    rows: list[dict[str, Any]] = request.param(snapshot, limit=100_000).to_pylist()
-    return rows
+    whole = request.param == "documents"
+    rows = top_passages(snapshot, limit=100_000) if whole else view_passages(snapshot)
+    found: list[dict[str, Any]] = rows.to_pylist()
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from inspector.terminal import (
 )
 from records.schemas import TABLES
 from store.archive import Archive
-from store.views import passages
+from tests.store.rows import view_passages
 
 
 def test_overview_tells_rows_bytes_and_columns_of_each_table(examples_archive: Path) -> None:
@@ -71,7 +71,7 @@ def test_nothing_is_told_as_such() -> None:
 
 
 def test_passages_name_both_places_and_show_both_texts(examples_archive: Path) -> None:
-    rows = passages(Archive(examples_archive).snapshot(), limit=2).to_pylist()
+    rows = view_passages(Archive(examples_archive).snapshot()).to_pylist()[:2]
     told = render_passages(rows)
     for row in rows:
         for side in ("left", "right"):

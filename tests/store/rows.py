@@ -8,6 +8,7 @@ import pyarrow as pa
 from records.schemas import TABLES
 from store.archive import Archive, Snapshot
 from store.commit import Changes, writing
+from store.views import connect
 
 SEALED = {"settings": {"sign": {"bands": 32}}, "stages": {"store": 1}}
 
@@ -54,3 +55,16 @@ def sorted_rows(table: pa.Table) -> list[str]:
 def all_rows(snapshot: Snapshot) -> dict[str, list[str]]:
     """Return the rows of all tables."""
     return {name: sorted_rows(snapshot.read(name)) for name in TABLES}
+
+
+def view_passages(snapshot: Snapshot) -> pa.Table:
+    """Return the rows of the view, with the first URI of both documents."""
+    uris = "(SELECT document_id, min(uri) AS uri FROM sources GROUP BY 1)"
+    with connect(snapshot) as connection:
+        return connection.sql(f"""
+            SELECT p.*, l.uri AS left_uri, r.uri AS right_uri
+            FROM passages p
+            JOIN {uris} l ON l.document_id = left_document_id
+            JOIN {uris} r ON r.document_id = right_document_id
+            ORDER BY matched_words DESC, left_document_id, right_document_id, left_start_char
+        """).to_arrow_table()

@@ -10,9 +10,9 @@ import pytest
 from records.schemas import TABLES
 from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS
 from store.archive import Archive, Snapshot
-from store.views import connect, connect_tables, passages, refused
+from store.views import connect, connect_tables, refused
 from tests.store.damage import copy_archive
-from tests.store.rows import make_row, publish
+from tests.store.rows import make_row, publish, view_passages
 
 _EARLY, _LATE = datetime(1999, 5, 1, tzinfo=UTC), datetime(2001, 5, 1, tzinfo=UTC)
 
@@ -89,7 +89,7 @@ def test_left_is_the_earlier_then_the_dated_then_the_first_uri(
     shelf.text("u", 30)
     if kind == "near":
         shelf.overlap("t", "u", 10, 90)
-    [row] = passages(shelf.publish()).to_pylist()
+    [row] = view_passages(shelf.publish()).to_pylist()
     assert row["left_uri"] == f"file:///{left}"
     assert row["left_document_id"] == ids[left]
     shift, length = (0, 100) if kind == "exact" else (10, 80)
@@ -110,7 +110,7 @@ def test_neighbours_are_merged_up_to_a_gap(shelf: _Shelf, gap: int, count: int, 
         shelf.place(one, "u", 100 + wide)
     shelf.text("t", 10)
     shelf.text("u", 30)
-    rows = passages(shelf.publish()).to_pylist()
+    rows = view_passages(shelf.publish()).to_pylist()
     assert len(rows) == count
     if count == 1:
         [row] = rows
@@ -131,7 +131,7 @@ def test_paragraphs_in_another_order_are_not_merged(shelf: _Shelf) -> None:
             shelf.place(one, text, 102 * number)
     shelf.text("t", 10)
     shelf.text("u", 10)
-    assert passages(shelf.publish()).num_rows == 2
+    assert view_passages(shelf.publish()).num_rows == 2
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_merged_passage_has_the_weakest_relation(
         shelf.text(f"t{number}", 20)
         if relation != "exact":
             shelf.overlap(f"t{number}", other, 0, 100, relation=relation)
-    [row] = passages(shelf.publish()).to_pylist()
+    [row] = view_passages(shelf.publish()).to_pylist()
     assert row["relation"] == told
     both = [(20, 20) if relation == "exact" else (8, 14) for relation in relations]
     matched, union = (sum(column) for column in zip(*both, strict=True))
@@ -169,7 +169,7 @@ def test_identical_short_texts_are_no_passage(shelf: _Shelf) -> None:
         shelf.place(one, "long", 1000)
     shelf.text("short", MIN_EXACT_WORDS - 1)
     shelf.text("long", MIN_EXACT_WORDS)
-    [row] = passages(shelf.publish()).to_pylist()
+    [row] = view_passages(shelf.publish()).to_pylist()
     assert row["left_passage"] == "words of long"
 
 
@@ -180,31 +180,7 @@ def test_repeats_inside_one_document_are_no_passage(shelf: _Shelf) -> None:
     shelf.place("a", "u", 900)
     shelf.text("t", 50)
     shelf.overlap("t", "u", 0, 50)
-    assert passages(shelf.publish()).num_rows == 0
-
-
-def test_document_filter_equals_filtering_the_whole_view(examples_archive: Path) -> None:
-    snapshot = Archive(examples_archive).snapshot()
-    rows = passages(snapshot, limit=10_000).to_pylist()
-    documents = snapshot.read("documents", ["document_id"]).column("document_id").to_pylist()
-    seen = 0
-    for one in documents[:6]:
-        expected = [
-            row for row in rows if one in (row["left_document_id"], row["right_document_id"])
-        ]
-        assert passages(snapshot, one, 10_000).to_pylist() == expected
-        seen += len(expected)
-    assert seen > 5
-    assert passages(snapshot, "0" * 32).num_rows == 0
-
-
-def test_limit_takes_those_with_most_matching_words(examples_archive: Path) -> None:
-    snapshot = Archive(examples_archive).snapshot()
-    rows = passages(snapshot, limit=10_000).to_pylist()
-    words = [row["matched_words"] for row in rows]
-    assert words == sorted(words, reverse=True)
-    assert passages(snapshot, limit=3).to_pylist() == rows[:3]
-    assert passages(snapshot, limit=0).num_rows == 0
+    assert view_passages(shelf.publish()).num_rows == 0
 
 
 @pytest.mark.parametrize(
