@@ -34,7 +34,7 @@ from records.settings import (
 )
 from store.archive import Snapshot
 from store.rebuild import SEPARATOR
-from store.views import connect
+from store.views import connect, recurring_query
 
 PASSAGES = pa.schema(
     [
@@ -101,19 +101,6 @@ _PLACES = """
 _TEXTS = """
     SELECT text_id, text, paragraph_id FROM folds SEMI JOIN placed USING (text_id)
 """
-_RECURRING = """
-    WITH alike AS (
-        SELECT text_id, text_id AS other_id FROM held
-        UNION ALL SELECT h.text_id, f.text_id FROM held h JOIN folds f USING (paragraph_id)
-        UNION ALL SELECT left_text_id, right_text_id FROM "overlaps"
-            SEMI JOIN held ON left_text_id = text_id
-        UNION ALL SELECT right_text_id, left_text_id FROM "overlaps"
-            SEMI JOIN held ON right_text_id = text_id
-    )
-    SELECT a.text_id FROM alike a JOIN occurrences o ON o.text_id = a.other_id
-    GROUP BY a.text_id HAVING count(DISTINCT o.document_id) >= {least}
-"""
-"""Texts that stand in many documents, or share a passage with texts of many."""
 
 
 def document_pairs(snapshot: Snapshot, document_id: str | None = None) -> pa.Table:
@@ -398,8 +385,8 @@ def _load(snapshot: Snapshot, pairs: pa.Table, settings: PassageSettings) -> _Do
         connection.register("placed", rows.select(["text_id"]))
         held = connection.sql(_TEXTS).to_arrow_table()
         connection.register("held", held.select(["text_id", "paragraph_id"]))
-        least = settings.recurring_documents
-        recurring = connection.sql(_RECURRING.format(least=least)).to_arrow_table()
+        query = recurring_query(settings.recurring_documents, among="held")
+        recurring = connection.sql(query).to_arrow_table()
     texts = texts_of(held.column("text_id"), held.column("text"))
     words = find_words(texts.buffer, texts.offsets[:-1], texts.offsets[1:])
     number = numbers_of(texts, digests_of(rows.column("text_id")))

@@ -18,6 +18,9 @@ MERGE_GAP_CHARS = 40
 MIN_EXACT_WORDS = 5
 """An identical text of fewer words is no passage by itself; it is stored once all the same."""
 
+RECURRING_DOCUMENTS = 10
+"""A text that stands, or shares a passage, in so many documents is a formula, or news of days."""
+
 BAND_HASH_BITS = 26
 """Bits of a band's hash: what the index has room for beside a window's number."""
 
@@ -172,7 +175,9 @@ class PassageSettings(_Stage):
         default=25.0, gt=0.0, description="the least log-likelihood ratio of a summary, in nats"
     )
     recurring_documents: int = Field(
-        default=10, ge=2, description="a text that stands in so many documents is recurring"
+        default=RECURRING_DOCUMENTS,
+        ge=2,
+        description="a text that stands, or shares a passage, in so many documents is recurring",
     )
 
 

@@ -2,6 +2,7 @@
 
 - ``witnesses``: each occurrence with its document's title, date and first URI.
 - ``folds``: each text with the paragraph that stands for it.
+- ``recurring``: texts that stand, or share a passage with texts, in many documents.
 - ``passages``: what two documents share, text by text, in characters of each, neighbours merged;
   ``flows.passages`` aligns the documents themselves.
 """
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from records.schemas import TABLES
-from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS
+from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, RECURRING_DOCUMENTS
 from store.archive import Snapshot
 
 if TYPE_CHECKING:
@@ -36,6 +37,20 @@ _FOLDS = """
 _IN_DOCUMENT = """
     CREATE MACRO in_document(p, start_char, shift_at, shift_by) AS start_char + p
         + coalesce(shift_by[len(list_filter(shift_at, lambda x: x <= p))], 0)
+"""
+
+_RECURRING = """
+    WITH alike AS (
+        SELECT text_id, text_id AS other_id FROM {among}
+        UNION ALL SELECT h.text_id, f.text_id FROM {among} h JOIN folds f USING (paragraph_id)
+        UNION ALL SELECT left_text_id, right_text_id FROM "overlaps"
+            SEMI JOIN {among} h ON left_text_id = h.text_id
+        UNION ALL SELECT right_text_id, left_text_id FROM "overlaps"
+            SEMI JOIN {among} h ON right_text_id = h.text_id
+    )
+    SELECT a.text_id, count(DISTINCT o.document_id) AS documents
+    FROM alike a JOIN occurrences o ON o.text_id = a.other_id
+    GROUP BY a.text_id HAVING documents >= {least}
 """
 
 _PASSAGES = """
@@ -134,9 +149,22 @@ def connect(snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
     connection.execute(f"CREATE VIEW witnesses AS {_WITNESSES}")
     connection.execute(f"CREATE VIEW folds AS {_FOLDS}")
     connection.execute(_IN_DOCUMENT)
+    connection.execute(f"CREATE VIEW recurring AS {recurring_query()}")
     passages = _PASSAGES.format(min_exact_words=MIN_EXACT_WORDS, merge_gap=MERGE_GAP_CHARS)
     connection.execute(f"CREATE VIEW passages AS {passages}")
     return connection
+
+
+def recurring_query(least: int = RECURRING_DOCUMENTS, among: str = "folds") -> str:
+    """Return a query for texts that recur: ``text_id`` and ``documents``.
+
+    A text recurs if it stands, or shares a passage with texts that stand, in many documents.
+
+    Args:
+        least: in so many documents.
+        among: a relation with ``text_id`` and ``paragraph_id``: only these texts are looked at.
+    """
+    return _RECURRING.format(least=int(least), among=among)
 
 
 def connect_tables(snapshot: Snapshot, names: Iterable[str]) -> duckdb.DuckDBPyConnection:

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from records.schemas import TABLES
-from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS
+from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, RECURRING_DOCUMENTS
 from store.archive import Archive, Snapshot
-from store.views import connect, connect_tables, refused
+from store.views import connect, connect_tables, recurring_query, refused
 from tests.store.damage import copy_archive
 from tests.store.rows import make_row, publish, view_passages
 
@@ -181,6 +181,23 @@ def test_repeats_inside_one_document_are_no_passage(shelf: _Shelf) -> None:
     shelf.text("t", 50)
     shelf.overlap("t", "u", 0, 50)
     assert view_passages(shelf.publish()).num_rows == 0
+
+
+def test_texts_in_many_documents_recur_and_so_do_those_alike(shelf: _Shelf) -> None:
+    for number in range(RECURRING_DOCUMENTS):
+        shelf.document(f"d{number}", _EARLY)
+        shelf.place(f"d{number}", "often" if number else "alike", 0)
+        shelf.place(f"d{number}", f"own-{number}", 200)
+        shelf.text(f"own-{number}", 50)
+    shelf.place("d0", "own-1", 400)
+    shelf.text("often", 50)
+    shelf.text("alike", 50)
+    shelf.overlap("alike", "often", 0, 50)
+    with connect(shelf.publish()) as connection:
+        rows = connection.sql("FROM recurring ORDER BY text_id").fetchall()
+        [fewer] = connection.sql(f"{recurring_query(2)} AND a.text_id = 'own-1'").fetchall()
+    assert rows == [("alike", RECURRING_DOCUMENTS), ("often", RECURRING_DOCUMENTS)]
+    assert fewer == ("own-1", 2)
 
 
 @pytest.mark.parametrize(
