@@ -106,7 +106,7 @@ def buckets_of(hashes, owners, is_new):
     return held
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=250, deadline=None, derandomize=True)
 @given(bands(), some_uppers(), some_news(), crowd_limits())
 def test_candidates_are_what_the_rule_gives_of_all_texts(band, uppers, is_new, sign):
     texts = max(band[1]) + 1
@@ -116,7 +116,7 @@ def test_candidates_are_what_the_rule_gives_of_all_texts(band, uppers, is_new, s
     assert found.crowds == sum(len(old | new) > sign.crowd_texts for old, new in held if new)
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=250, deadline=None, derandomize=True)
 @given(
     bands(),
     some_uppers(),

@@ -118,7 +118,7 @@ def growing(draw):
     return [{d: t for d, t in texts.items() if place[d] == run} for run in range(runs)], sign
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(growing(), st.integers(0, 4))
 def test_pairs_are_those_of_all_texts_whatever_runs_they_come_in(drawn, merged_after):
     runs, sign = drawn

@@ -209,7 +209,7 @@ def run_at_once(history: History, folder: Path, archive: Path, names: Sequence[s
     return Archive(archive)
 
 
-@hypothesis_settings(max_examples=300 if LONG else 14, deadline=None, derandomize=not LONG)
+@hypothesis_settings(max_examples=300 if LONG else 8, deadline=None, derandomize=not LONG)
 @given(history=histories)
 def test_no_order_and_no_accident_makes_a_difference(history: History) -> None:
     with TemporaryDirectory() as place, documents_dated(some_date):
@@ -224,7 +224,7 @@ def test_no_order_and_no_accident_makes_a_difference(history: History) -> None:
         expect_lossless(folder / "press")
 
 
-@hypothesis_settings(max_examples=300 if LONG else 10, deadline=None, derandomize=not LONG)
+@hypothesis_settings(max_examples=300 if LONG else 8, deadline=None, derandomize=not LONG)
 @given(history=removals)
 def test_documents_taken_down_leave_what_would_be_without_them(history: History) -> None:
     with TemporaryDirectory() as place, documents_dated(some_date):

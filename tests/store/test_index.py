@@ -90,7 +90,7 @@ def _expected(buckets, new, sign):
     return needed, allowed, [sorted(one.items()) for one in crowds]
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=250, deadline=None, derandomize=True)
 @given(archives(), crowd_limits())
 def test_texts_that_new_ones_may_pair_with_are_shared(drawn, sign):
     parts, new = drawn
@@ -139,7 +139,7 @@ def test_crowd_that_keeps_its_heads_is_shared_with_them_only():
     assert rows_of(sharing.texts) == evenly
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(archives(), crowd_limits())
 def test_bucket_gives_the_pairs_of_its_heads(drawn, sign):
     parts, new = drawn
