@@ -28,19 +28,14 @@ from store.digest import digest_archive
 from store.segments import size_bytes
 from store.views import connect
 
-from main_job import unpacked  # isort: skip
+from main_job import options_of, unpacked  # isort: skip
 
 
 def main() -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("corpus", type=Path, help="folder of raw text files, or a tar of one")
     parser.add_argument("--runs", type=int, default=50)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    if not options.corpus.exists():
-        print(f"{options.corpus}: there is no such corpus; nothing was measured")
-        return 0
+    options = options_of(parser)
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         with unpacked(options.corpus, scratch) as corpus:

@@ -42,14 +42,9 @@ HEADER = "-- "
 def main() -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("corpus", type=Path, help="folder of raw text files, or a tar of one")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--no-prefect", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    if not options.corpus.exists():
-        print(f"{options.corpus}: there is no such corpus; nothing was measured")
-        return 0
+    options = options_of(parser)
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         with unpacked(options.corpus, scratch) as corpus:
@@ -60,6 +55,17 @@ def main() -> int:
         for name, value in figures.items():
             print(f"{name:32} {value}")
     return 0 if all(figures[name] in (0, True) for name in figures if name.endswith("?")) else 1
+
+
+def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Return a benchmark's options, with ``corpus`` and ``json``; end if there is no corpus."""
+    parser.add_argument("corpus", type=Path, help="folder of the corpus, or a tar of one")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if not options.corpus.exists():
+        print(f"{options.corpus}: there is no such corpus; nothing was measured")
+        sys.exit(0)
+    return options
 
 
 @contextmanager

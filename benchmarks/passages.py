@@ -34,7 +34,7 @@ from store.archive import Archive, Snapshot
 from store.segments import size_bytes
 from store.views import connect
 
-from main_job import unpacked  # isort: skip
+from main_job import options_of, unpacked  # isort: skip
 
 FLOORS = Path(__file__).with_name("floors.json")
 NAMES = {
@@ -49,14 +49,9 @@ NAMES = {
 def main() -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("corpus", type=Path, help="folder of the corpus, or a tar of one")
     parser.add_argument("--levels", nargs="+", choices=list(SENSITIVITIES), default=None)
     parser.add_argument("--check", action="store_true", help="refuse figures below their floors")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    if not options.corpus.exists():
-        print(f"{options.corpus}: there is no such corpus; nothing was measured")
-        return 0
+    options = options_of(parser)
     warm_up()
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)

@@ -21,6 +21,7 @@ from cli.options import (
     version_option,
 )
 from records.errors import SettingsError
+from records.files import new_file
 
 
 @click.command()
@@ -231,7 +232,8 @@ def rebuild(
     document_id = find_document(snapshot, uri_or_id(document))
     text = rebuild_document(snapshot, document_id)
     if output is not None:
-        _write_new(output, text)
+        with new_file(output) as file:
+            file.write(text.encode())
     if as_json:
         told = {
             "document_id": document_id,
@@ -290,21 +292,6 @@ def versions(archive: str, as_json: bool) -> None:
         print_json(found)
     else:
         click.echo(render_versions(found))
-
-
-def _write_new(path: Path, text: str) -> None:
-    """Write a text to a file that is not there yet.
-
-    Raises:
-        SettingsError: something is there already, or nothing can be written there.
-    """
-    try:
-        with path.open("xb") as file:
-            file.write(text.encode())
-    except FileExistsError as error:
-        raise SettingsError([f"--output {path}: is there already; name a new file"]) from error
-    except OSError as error:
-        raise SettingsError([f"--output {path}: {error.strerror}; name another file"]) from error
 
 
 def _print_text(text: str) -> None:

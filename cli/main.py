@@ -197,9 +197,9 @@ def _ingest_with_prefect(
 
     server = prepare(state)  # before Prefect is imported, and while the kernels are loaded
     say_if_compiling()
-    from flows.warm import warm_up
+    from flows.warm import are_kernels_cached, warm_up
 
-    warm_up()
+    warm_up(to_look=not are_kernels_cached())
     from flows.ingest import ingest_with
 
     if server:

@@ -13,12 +13,13 @@ filled. ``tests/oracles.py`` fills it, and finds the same scores.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from dedup.words import CHARACTER, FUNCTION, KINDS, NUMBER, Words
+from records.columns import grown
 from records.compiled import inlined, kernel
 from records.settings import AlignSettings
 
@@ -162,22 +163,18 @@ def _align_pairs(
             if score < min_score:
                 break
             if count == len(found):
-                larger = np.empty((2 * count, _COLUMNS), dtype=np.int64)
-                larger[:count] = found
-                found = larger
+                found = grown(found, 2 * count)
             row = found[count]
             _measure(chain, first, second, places[mine], places[theirs], found[begin:count], row)
             row[SCORE] = score
-            together = row[LEFT_LAST] - row[LEFT_FIRST] + row[RIGHT_LAST] - row[RIGHT_FIRST]
-            is_kept = row[MATCHED] >= min_resemblance * (together - row[MATCHED])
-            row[PAIR] = pair if is_kept else _REJECTED
+            row[PAIR] = pair if resembles(row, min_resemblance) else _REJECTED
             count += 1
             anchors, bound = _beside(anchors, chain, scores[mine])
             if bound < min_score:
                 break
         count = begin + _keep(found[begin:count])
         if is_swapped:
-            _swap(found[begin:count])
+            swap_sides(found[begin:count])
     return found[:count].copy()
 
 
@@ -193,7 +190,15 @@ def _keep(rows: Positions) -> int:
 
 
 @inlined
-def _swap(rows: Positions) -> None:
+def resembles(row: Any, min_resemblance: float) -> bool:
+    """Tell whether enough of the words of a passage, a row of such columns, are matched."""
+    together = row[LEFT_LAST] - row[LEFT_FIRST] + row[RIGHT_LAST] - row[RIGHT_FIRST]
+    return bool(row[MATCHED] >= min_resemblance * (together - row[MATCHED]))
+
+
+@inlined
+def swap_sides(rows: Any) -> None:
+    """Make left right in rows of such columns."""
     for row in rows:
         row[LEFT_FIRST], row[RIGHT_FIRST] = row[RIGHT_FIRST], row[LEFT_FIRST]
         row[LEFT_LAST], row[RIGHT_LAST] = row[RIGHT_LAST], row[LEFT_LAST]

@@ -211,9 +211,7 @@ def _meeting_buckets(
                     ):
                         continue
                     if count == len(found):
-                        larger = np.empty((2 * count, 3), dtype=np.int64)
-                        larger[:count] = found
-                        found = larger
+                        found = grown(found, 2 * count)
                     found[count, 0] = pair
                     found[count, 1] = band
                     found[count, 2] = np.int64(bands[i, band])

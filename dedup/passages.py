@@ -26,8 +26,22 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dedup.alignment import align_pairs, comes_first, rank_words
+from dedup.alignment import (
+    LEFT_FIRST,
+    LEFT_LAST,
+    MATCHED,
+    PAIR,
+    RIGHT_FIRST,
+    RIGHT_LAST,
+    SCORE,
+    align_pairs,
+    comes_first,
+    rank_words,
+    resembles,
+    swap_sides,
+)
 from dedup.words import FUNCTION, Words
+from records.columns import grown
 from records.compiled import inlined, kernel
 from records.settings import AlignSettings, PassageSettings
 
@@ -37,9 +51,9 @@ Positions = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.float64]
 
-# Columns of a group of chains.
-_PAIR, _LEFT_FIRST, _LEFT_LAST, _RIGHT_FIRST, _RIGHT_LAST, _MATCHED, _SCORE, _KIND = range(8)
-_COLUMNS = 8
+_KIND = SCORE + 1
+"""The column of a group of chains behind those of a passage."""
+_COLUMNS = _KIND + 1
 _UNCLEAR, _CLEAR, _SUMMARY = 0.0, 1.0, 2.0
 _LEAST_SHARE = 0.1
 """The least share of a document's words taken for shared by chance; keeps ratios finite."""
@@ -97,8 +111,8 @@ def find_passages(
     )
     chains = align_pairs(words, rank_words(words, fine), left, right, fine)
     rows = np.zeros((len(chains.pair), _COLUMNS), dtype=np.float64)
-    rows[:, _PAIR : _MATCHED + 1] = np.column_stack(chains[:6])
-    rows[:, _SCORE] = chains.score
+    rows[:, PAIR : MATCHED + 1] = np.column_stack(chains[:6])
+    rows[:, SCORE] = chains.score
     found = _judge(
         rows,
         np.searchsorted(chains.pair, np.arange(len(left) + 1)).astype(np.int64),
@@ -118,10 +132,10 @@ def find_passages(
         settings.summary_share,
         settings.summary_score,
     )
-    order = np.lexsort((found[:, _RIGHT_FIRST], found[:, _LEFT_FIRST], found[:, _PAIR]))
+    order = np.lexsort((found[:, RIGHT_FIRST], found[:, LEFT_FIRST], found[:, PAIR]))
     found = found[order]
     pair, left_first, left_last, right_first, right_last, matched = (
-        found[:, column].astype(np.int64) for column in range(_MATCHED + 1)
+        found[:, column].astype(np.int64) for column in range(MATCHED + 1)
     )
     return DocumentPassages(
         pair,
@@ -130,7 +144,7 @@ def find_passages(
         right_first,
         right_last,
         matched,
-        found[:, _SCORE].astype(np.float32),
+        found[:, SCORE].astype(np.float32),
         found[:, _KIND] != _UNCLEAR,
         found[:, _KIND] == _SUMMARY,
     )
@@ -170,38 +184,36 @@ def _judge(
         rows, alone = _joined(rows, alone, merge_words)
         best = 0.0
         for k in range(len(rows)):
-            rows[k, _SCORE] = _score(rows[k], a, content_a, b, content_b, unshared_cost)
-            best = max(best, rows[k, _SCORE])
+            rows[k, SCORE] = _score(rows[k], a, content_a, b, content_b, unshared_cost)
+            best = max(best, rows[k, SCORE])
         for k in range(len(rows)):
             row = rows[k]
-            size = min(row[_LEFT_LAST] - row[_LEFT_FIRST], row[_RIGHT_LAST] - row[_RIGHT_FIRST])
+            size = min(row[LEFT_LAST] - row[LEFT_FIRST], row[RIGHT_LAST] - row[RIGHT_FIRST])
             enough = max(clear_score, clear_share * best)
-            is_clear = row[_SCORE] >= enough and size >= clear_words
+            is_clear = row[SCORE] >= enough and size >= clear_words
             row[_KIND] = _CLEAR if is_clear else _UNCLEAR
             if not is_clear and not alone[k]:
-                row[_PAIR] = -1.0
+                row[PAIR] = -1.0
         summaries = np.empty((0, _COLUMNS), dtype=np.float64)
         if best < strong_score:
             is_swapped = comes_first(b, a)
             if is_swapped:
                 summaries = _summaries(b, content_b, a, content_a, summary_share, summary_score)
-                _swap_sides(summaries)
+                swap_sides(summaries)
             else:
                 summaries = _summaries(a, content_a, b, content_b, summary_share, summary_score)
         for k in range(len(rows)):
             for one in summaries:
                 if _crosses(rows[k], one):
-                    rows[k, _PAIR] = -1.0
+                    rows[k, PAIR] = -1.0
         for part in (rows, summaries):
             for row in part:
-                if row[_PAIR] < 0:
+                if row[PAIR] < 0:
                     continue
                 if count == len(found):
-                    larger = np.empty((2 * count, _COLUMNS), dtype=np.float64)
-                    larger[:count] = found
-                    found = larger
+                    found = grown(found, 2 * count)
                 found[count] = row
-                found[count, _PAIR] = pair
+                found[count, PAIR] = pair
                 count += 1
     return found[:count].copy()
 
@@ -209,9 +221,7 @@ def _judge(
 @inlined
 def _is_kept_alone(row: Rows, min_score: float, min_resemblance: float) -> bool:
     """Tell whether a chain by itself is what an overlap of texts has to be."""
-    together = row[_LEFT_LAST] - row[_LEFT_FIRST] + row[_RIGHT_LAST] - row[_RIGHT_FIRST]
-    resembling = row[_MATCHED] >= min_resemblance * (together - row[_MATCHED])
-    return bool(resembling and row[_SCORE] >= min_score - 1e-6)
+    return bool(resembles(row, min_resemblance) and row[SCORE] >= min_score - 1e-6)
 
 
 @inlined
@@ -225,14 +235,14 @@ def _joined(rows: Rows, alone: Flags, merge_words: int) -> tuple[Rows, Flags]:
             other = count - 1
             while other > k:
                 if (
-                    _apart(rows[k], rows[other], _LEFT_FIRST, _LEFT_LAST) <= merge_words
-                    and _apart(rows[k], rows[other], _RIGHT_FIRST, _RIGHT_LAST) <= merge_words
+                    _apart(rows[k], rows[other], LEFT_FIRST, LEFT_LAST) <= merge_words
+                    and _apart(rows[k], rows[other], RIGHT_FIRST, RIGHT_LAST) <= merge_words
                 ):
-                    for column in (_LEFT_FIRST, _RIGHT_FIRST):
+                    for column in (LEFT_FIRST, RIGHT_FIRST):
                         rows[k, column] = min(rows[k, column], rows[other, column])
-                    for column in (_LEFT_LAST, _RIGHT_LAST):
+                    for column in (LEFT_LAST, RIGHT_LAST):
                         rows[k, column] = max(rows[k, column], rows[other, column])
-                    rows[k, _MATCHED] += rows[other, _MATCHED]
+                    rows[k, MATCHED] += rows[other, MATCHED]
                     alone[k] |= alone[other]
                     count -= 1
                     rows[other] = rows[count]
@@ -251,8 +261,8 @@ def _apart(one: Rows, other: Rows, first: int, last: int) -> float:
 @inlined
 def _crosses(one: Rows, other: Rows) -> bool:
     return bool(
-        _apart(one, other, _LEFT_FIRST, _LEFT_LAST) < 0
-        and _apart(one, other, _RIGHT_FIRST, _RIGHT_LAST) < 0
+        _apart(one, other, LEFT_FIRST, LEFT_LAST) < 0
+        and _apart(one, other, RIGHT_FIRST, RIGHT_LAST) < 0
     )
 
 
@@ -268,8 +278,8 @@ def _score(
     row: Rows, a: Hashes, content_a: Flags, b: Hashes, content_b: Flags, unshared_cost: float
 ) -> float:
     """Return content words on both sides, in any order, less the cost of those on one."""
-    mine = _content(a, content_a, row[_LEFT_FIRST], row[_LEFT_LAST])
-    theirs = _content(b, content_b, row[_RIGHT_FIRST], row[_RIGHT_LAST])
+    mine = _content(a, content_a, row[LEFT_FIRST], row[LEFT_LAST])
+    theirs = _content(b, content_b, row[RIGHT_FIRST], row[RIGHT_LAST])
     i, j, shared = 0, 0, 0
     while i < len(mine) and j < len(theirs):
         if mine[i] == theirs[j]:
@@ -294,9 +304,9 @@ def _summaries(
     found = np.empty((2 * _MOST_SUMMARIES, _COLUMNS), dtype=np.float64)
     count = _sum_up(a, content_a, b, content_b, summary_share, summary_score, found)
     more = _sum_up(b, content_b, a, content_a, summary_share, summary_score, found[count:])
-    _swap_sides(found[count : count + more])
+    swap_sides(found[count : count + more])
     found = found[: count + more]
-    for k in np.argsort(-found[:, _SCORE], kind="mergesort"):
+    for k in np.argsort(-found[:, SCORE], kind="mergesort"):
         is_free = True
         for other in found:
             if other[_KIND] == _SUMMARY and _crosses(found[k], other):
@@ -306,13 +316,6 @@ def _summaries(
     is_kept = found[:, _KIND] == _SUMMARY
     kept: Rows = found[is_kept]
     return kept
-
-
-@inlined
-def _swap_sides(rows: Rows) -> None:
-    for row in rows:
-        row[_LEFT_FIRST], row[_RIGHT_FIRST] = row[_RIGHT_FIRST], row[_LEFT_FIRST]
-        row[_LEFT_LAST], row[_RIGHT_LAST] = row[_RIGHT_LAST], row[_LEFT_LAST]
 
 
 @inlined
@@ -345,9 +348,9 @@ def _sum_up(
             continue
         row = found[count]
         row[:] = 0.0
-        row[_LEFT_FIRST], row[_LEFT_LAST] = first, last
-        row[_RIGHT_FIRST], row[_RIGHT_LAST] = places[0], places[-1] + 1
-        row[_MATCHED], row[_SCORE] = len(mine), score
+        row[LEFT_FIRST], row[LEFT_LAST] = first, last
+        row[RIGHT_FIRST], row[RIGHT_LAST] = places[0], places[-1] + 1
+        row[MATCHED], row[SCORE] = len(mine), score
         count += 1
     return count
 

@@ -22,16 +22,13 @@ import pyarrow.parquet as pq
 from dedup.clusters import EXACT, relate
 from dedup.passages import DocumentPassages, find_passages
 from dedup.words import Words, find_words
+from flows.index import settings_of
 from flows.run import Report, silent
 from flows.texts import Positions, Texts, numbers_of, texts_of
 from ingest.normalise import shift_positions
 from records.columns import count_characters, digests_of, take_spans
-from records.errors import SettingsError
-from records.settings import (
-    MIN_EXACT_WORDS,
-    AlignSettings,
-    PassageSettings,
-)
+from records.files import new_file
+from records.settings import PassageSettings
 from store.archive import Snapshot
 from store.rebuild import SEPARATOR
 from store.views import connect, recurring_query
@@ -72,21 +69,8 @@ PAIRS_AT_ONCE = 2_000
 
 _PAIRS = """
     SELECT least(left_id, right_id) AS one, greatest(left_id, right_id) AS other,
-        sum(matched)::BIGINT AS matched
-    FROM (
-        SELECT a.document_id AS left_id, b.document_id AS right_id, v.matched_words AS matched
-        FROM "overlaps" v
-        JOIN occurrences a ON a.text_id = v.left_text_id
-        JOIN occurrences b ON b.text_id = v.right_text_id
-        WHERE a.document_id <> b.document_id {wanted}
-        UNION ALL
-        SELECT a.document_id, b.document_id, f.words
-        FROM occurrences a
-        JOIN occurrences b ON a.text_id = b.text_id AND a.document_id < b.document_id
-        JOIN folds f ON f.text_id = a.text_id
-        WHERE f.words >= {least} {wanted}
-    )
-    GROUP BY ALL ORDER BY matched DESC, one, other
+        sum(matched_words)::BIGINT AS matched
+    FROM pieces {wanted} GROUP BY ALL ORDER BY matched DESC, one, other
 """
 _DOCUMENTS = """
     SELECT document_id, published_at, published_from, min(uri) AS uri
@@ -113,8 +97,7 @@ def document_pairs(snapshot: Snapshot, document_id: str | None = None) -> pa.Tab
     Returns:
         ``one`` and ``other``, ids, and ``matched``, the words that their texts share.
     """
-    wanted = "AND $document IN (a.document_id, b.document_id)" if document_id else ""
-    query = _PAIRS.format(wanted=wanted, least=MIN_EXACT_WORDS)
+    query = _PAIRS.format(wanted="WHERE $document IN (left_id, right_id)" if document_id else "")
     with connect(snapshot) as connection:
         parameters = {"document": document_id} if document_id else {}
         return connection.sql(query, params=parameters).to_arrow_table()
@@ -192,24 +175,15 @@ def write_passages(
     pairs = document_pairs(snapshot, wanted.document_id)
     total, done, count = -(-pairs.num_rows // PAIRS_AT_ONCE), 0, 0
     workers = workers or os.cpu_count() or 1
-    try:
-        sink = path.open("xb")
-    except FileExistsError as error:
-        raise SettingsError([f"--output {path}: is there already; name a new file"]) from error
-    except OSError as error:
-        raise SettingsError([f"--output {path}: {error.strerror}; name another file"]) from error
-    try:
-        with sink, pq.ParquetWriter(sink, PASSAGES, compression="zstd") as writer:
-            for number, rows in enumerate(passages_of(snapshot, pairs, settings, workers), start=1):
-                kept = wanted.of(rows)
-                count += kept.num_rows
-                writer.write_table(kept)
-                if number % workers == 0:
-                    done += 1
-                    report("passages", done, total)
-    except BaseException:
-        path.unlink(missing_ok=True)  # half a file looks like a whole one
-        raise
+    parts = passages_of(snapshot, pairs, settings, workers)
+    with new_file(path) as sink, pq.ParquetWriter(sink, PASSAGES, compression="zstd") as writer:
+        for number, rows in enumerate(parts, start=1):
+            kept = wanted.of(rows)
+            count += kept.num_rows
+            writer.write_table(kept)
+            if number % workers == 0:
+                done += 1
+                report("passages", done, total)
     return count
 
 
@@ -232,7 +206,7 @@ def passages_of(
         the first by URI.
     """
     settings = settings or PassageSettings()
-    align = AlignSettings(**snapshot.manifest.sealed["settings"]["align"])
+    align = settings_of(snapshot).align
     pairs = pairs.sort_by([("one", "ascending"), ("other", "ascending")])  # few documents at a time
     for first in range(0, pairs.num_rows, PAIRS_AT_ONCE):
         part = pairs.slice(first, PAIRS_AT_ONCE)

@@ -154,9 +154,7 @@ def _read_lines(buffer: Bytes, begin: int, end: int, properties: Bytes) -> Lines
         if breaks_anywhere == IDEOGRAPH:
             first_word = min(first_word, 3)  # such text breaks after any character but a few
         if count == len(lines):
-            larger = np.empty((2 * count, _LINE_COLUMNS), dtype=np.int64)
-            larger[:count] = lines
-            lines = larger
+            lines = grown(lines, 2 * count)
         lines[count, _START] = start
         lines[count, _END] = last
         lines[count, _INDENT] = indent

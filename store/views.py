@@ -3,6 +3,7 @@
 - ``witnesses``: each occurrence with its document's title, date and first URI.
 - ``folds``: each text with the paragraph that stands for it.
 - ``recurring``: texts that stand, or share a passage with texts, in many documents.
+- ``pieces``: overlaps and identical texts, placed in each pair of documents.
 - ``passages``: what two documents share, text by text, in characters of each, neighbours merged;
   ``flows.passages`` aligns the documents themselves.
 """
@@ -53,8 +54,7 @@ _RECURRING = """
     GROUP BY a.text_id HAVING documents >= {least}
 """
 
-_PASSAGES = """
-WITH pieces AS (
+_PIECES = """
     SELECT
         a.document_id AS left_id, b.document_id AS right_id, v.relation,
         in_document(v.left_start_char, a.start_char, a.shift_at, a.shift_by) AS left_start,
@@ -74,9 +74,11 @@ WITH pieces AS (
     FROM occurrences a
     JOIN occurrences b ON a.text_id = b.text_id AND a.document_id < b.document_id
     JOIN folds f ON f.text_id = a.text_id
-    WHERE f.words >= {min_exact_words}
-),
-firsts AS (
+    WHERE f.words >= {least}
+"""
+
+_PASSAGES = """
+WITH firsts AS (
     SELECT document_id, published_at, min(uri) AS uri
     FROM documents JOIN sources USING (document_id) GROUP BY ALL
 ),
@@ -150,7 +152,8 @@ def connect(snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
     connection.execute(f"CREATE VIEW folds AS {_FOLDS}")
     connection.execute(_IN_DOCUMENT)
     connection.execute(f"CREATE VIEW recurring AS {recurring_query()}")
-    passages = _PASSAGES.format(min_exact_words=MIN_EXACT_WORDS, merge_gap=MERGE_GAP_CHARS)
+    connection.execute(f"CREATE VIEW pieces AS {_PIECES.format(least=MIN_EXACT_WORDS)}")
+    passages = _PASSAGES.format(merge_gap=MERGE_GAP_CHARS)
     connection.execute(f"CREATE VIEW passages AS {passages}")
     return connection
 

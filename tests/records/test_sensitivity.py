@@ -2,6 +2,7 @@
 
 import pytest
 
+from cli.main import main
 from records.errors import SettingsError
 from records.settings import (
     SENSITIVITIES,
@@ -45,6 +46,12 @@ def test_level_survives_being_written_down() -> None:
 def test_how_one_looks_decides_nothing_that_is_stored() -> None:
     looking = parse_settings({"passages": {"clear_score": 99}})
     assert looking.decisive() == Settings().decisive()
+
+
+def test_command_line_offers_the_levels_that_there_are() -> None:
+    for name in ("ingest", "compare"):
+        [option] = [one for one in main.commands[name].params if one.name == "sensitivity"]
+        assert list(option.type.choices) == list(SENSITIVITIES)  # type: ignore[attr-defined]
 
 
 def test_unknown_level_is_refused_with_those_that_there_are() -> None:
