@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -94,21 +95,27 @@ class Corpus:
             whole.update(f"{path.relative_to(self.train)} {content}\n".encode())
         return whole.hexdigest()
 
-    def listed(self, rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-        """Return passages of listed pairs as the scorer takes them."""
+    def listed(
+        self, rows: list[dict[str, Any]], named: dict[str, list[str]]
+    ) -> list[tuple[Any, ...]]:
+        """Return passages of listed pairs as the scorer takes them, once for each pair of names.
+
+        Args:
+            rows: passages.
+            named: the names by document_id; files of the same bytes are one document.
+        """
         found = set()
         for row in rows:
-            one = {
-                "doc_a": _name(row["left_uri"]),
-                "doc_b": _name(row["right_uri"]),
-                "start_a": row["left_start_char"],
-                "end_a": row["left_end_char"],
-                "start_b": row["right_start_char"],
-                "end_b": row["right_end_char"],
+            spans = {
+                f"{end}_{letter}": row[f"{side}_{end}_char"]
+                for side, letter in (("left", "a"), ("right", "b"))
+                for end in ("start", "end")
             }
-            passage = self.scorer.ann(one)
-            if passage[:2] in self.category:
-                found.add(passage)
+            sides = (named[row[f"{side}_document_id"]] for side in ("left", "right"))
+            for left, right in product(*sides):
+                passage = self.scorer.ann({"doc_a": left, "doc_b": right, **spans})
+                if passage[:2] in self.category:
+                    found.add(passage)
         return sorted(found)
 
     def score(self, found: list[tuple[Any, ...]], half: int | None = None) -> dict[str, Any]:
@@ -134,14 +141,12 @@ class Corpus:
         """Return the share of gold passages that an overlap of texts lies in, by category."""
         with connect(snapshot) as connection:
             rows = connection.sql("""
-                SELECT l.uri AS left_uri, r.uri AS right_uri, left_start_char, left_end_char,
+                SELECT left_document_id, right_document_id, left_start_char, left_end_char,
                     right_start_char, right_end_char
                 FROM passages
-                JOIN sources l ON l.document_id = left_document_id
-                JOIN sources r ON r.document_id = right_document_id
             """)
             found = defaultdict(list)
-            for one in self.listed(rows.to_arrow_table().to_pylist()):
+            for one in self.listed(rows.to_arrow_table().to_pylist(), names_of(snapshot)):
                 found[one[:2]].append(one)
         hit, total = defaultdict(int), defaultdict(int)
         for case in self.gold:
@@ -151,8 +156,12 @@ class Corpus:
         return {name: hit[name] / total[name] for name in total}
 
 
-def _name(uri: str) -> str:
-    return uri.rpartition("/")[2].removesuffix(".txt")
+def names_of(snapshot: Snapshot) -> dict[str, list[str]]:
+    """Return the names in the corpus of each document, by its id."""
+    names = defaultdict(list)
+    for row in snapshot.read("sources", ["document_id", "uri"]).to_pylist():
+        names[row["document_id"]].append(row["uri"].rpartition("/")[2].removesuffix(".txt"))
+    return names
 
 
 def measure(corpus: Corpus, scratch: Path, level: str) -> dict[str, Any]:
@@ -169,9 +178,12 @@ def measure(corpus: Corpus, scratch: Path, level: str) -> dict[str, Any]:
     count = write_passages(snapshot, written, Wanted(clear=True), settings.passages)
     seconds = time.perf_counter() - started
     names = [
-        f"{side}_{name}" for side in ("left", "right") for name in ("uri", "start_char", "end_char")
+        f"{side}_{name}"
+        for side in ("left", "right")
+        for name in ("document_id", "start_char", "end_char")
     ]
-    found = corpus.listed(pq.read_table(written, columns=names).to_pylist())
+    rows = pq.read_table(written, columns=names).to_pylist()
+    found = corpus.listed(rows, names_of(snapshot))
     return {
         "whole": corpus.score(found),
         "chosen_on": corpus.score(found, 0),

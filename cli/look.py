@@ -99,13 +99,16 @@ def passages(
       palimpsest passages press --document 5f3a0c9be1d24477a1b2c3d4e5f60718
       palimpsest passages press --clear --without-recurring --output passages.parquet
     """
+    from flows.index import settings_of as made_with
     from flows.passages import Wanted, top_passages, write_passages
     from store.archive import Archive
     from store.rebuild import find_document
 
-    settings = settings_of(assignments).passages
-    say_if_compiling()
+    settings_of(assignments)  # what is wrong with them, before anything is read
     snapshot = Archive(archive).snapshot(version)
+    level = made_with(snapshot).sensitivity
+    settings = settings_of(assignments, sensitivity=level).passages
+    say_if_compiling()
     document_id = find_document(snapshot, uri_or_id(document)) if document else None
     wanted = Wanted(document_id, clear, without_recurring, min_words)
     if output is not None:

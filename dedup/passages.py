@@ -4,12 +4,15 @@ Two documents are aligned word by word, without regard to paragraphs, in many sh
 (``dedup.alignment``). Chains that are near one another on both sides belong together: the words of
 a sentence that was turned round stand in several of them. Each group is then judged as a whole:
 
-    score = content words that stand on both sides - unshared_cost * content words that do not
+    score = sum of (m n)^-repeat_power over content words that stand on both sides
+            - unshared_cost * content words that stand on one
 
 counted in any order, so that reordered text counts in full, and words that agree by chance far
-apart cost more than they earn. A group is *clear* if its score is at least ``clear_score`` and
-``clear_share`` of the best of the pair; a chain that would be kept as an overlap of texts is kept
-as well, so that short quotations are not lost.
+apart cost more than they earn; m and n are how often the word stands in each document, since words
+that both repeat, those of their subject, agree by chance in m n places. A group is *clear* if its
+score is at least ``clear_score`` and ``clear_share`` of the best of the pair; a chain that would be
+kept as an overlap of texts is kept as well, so that short quotations are not lost. The ends of what
+is clear may be moved out to those of sentences.
 
 Where nothing strong is found, one document may sum the other up: a stretch of it in which most
 content words stand somewhere in the other. It is the stretch of the highest log-likelihood ratio
@@ -91,6 +94,7 @@ def find_passages(
     right: Positions,
     align: AlignSettings,
     settings: PassageSettings,
+    is_first: Flags | None = None,
 ) -> DocumentPassages:
     """Find what pairs of documents share.
 
@@ -99,6 +103,8 @@ def find_passages(
         left, right: int64, shape (pairs,), numbers of documents.
         align: how an overlap of texts is kept.
         settings: how chains are found, joined and judged.
+        is_first: bool, shape (words,), words that a sentence begins with; needed where passages
+            are to end with sentences.
     """
     fine = align.model_copy(
         update={
@@ -113,16 +119,21 @@ def find_passages(
     rows = np.zeros((len(chains.pair), _COLUMNS), dtype=np.float64)
     rows[:, PAIR : MATCHED + 1] = np.column_stack(chains[:6])
     rows[:, SCORE] = chains.score
+    if is_first is None:
+        is_first = np.zeros(len(words.hashes), dtype=np.bool_)
     found = _judge(
         rows,
         np.searchsorted(chains.pair, np.arange(len(left) + 1)).astype(np.int64),
         words.offsets,
         words.hashes,
         words.kinds != FUNCTION,
+        is_first,
         left,
         right,
         settings.merge_words,
+        min(settings.sentence_words, settings.merge_words // 2),
         settings.unshared_cost,
+        settings.repeat_power,
         settings.clear_score,
         settings.clear_share,
         settings.clear_words,
@@ -157,10 +168,13 @@ def _judge(
     offsets: Positions,
     hashes: Hashes,
     is_content: Flags,
+    is_first: Flags,
     left: Positions,
     right: Positions,
     merge_words: int,
+    sentence_words: int,
     unshared_cost: float,
+    repeat_power: float,
     clear_score: float,
     clear_share: float,
     clear_words: int,
@@ -183,8 +197,11 @@ def _judge(
             alone[k] = _is_kept_alone(rows[k], min_score, min_resemblance)
         rows, alone = _joined(rows, alone, merge_words)
         best = 0.0
+        all_a, all_b = np.sort(a[content_a]), np.sort(b[content_b])
         for k in range(len(rows)):
-            rows[k, SCORE] = _score(rows[k], a, content_a, b, content_b, unshared_cost)
+            mine = _content(a, content_a, rows[k, LEFT_FIRST], rows[k, LEFT_LAST])
+            theirs = _content(b, content_b, rows[k, RIGHT_FIRST], rows[k, RIGHT_LAST])
+            rows[k, SCORE] = _score(mine, theirs, all_a, all_b, unshared_cost, repeat_power)
             best = max(best, rows[k, SCORE])
         for k in range(len(rows)):
             row = rows[k]
@@ -192,7 +209,10 @@ def _judge(
             enough = max(clear_score, clear_share * best)
             is_clear = row[SCORE] >= enough and size >= clear_words
             row[_KIND] = _CLEAR if is_clear else _UNCLEAR
-            if not is_clear and not alone[k]:
+            if is_clear:
+                _end_with_sentences(row, is_first[first], LEFT_FIRST, LEFT_LAST, sentence_words)
+                _end_with_sentences(row, is_first[second], RIGHT_FIRST, RIGHT_LAST, sentence_words)
+            elif not alone[k]:
                 row[PAIR] = -1.0
         summaries = np.empty((0, _COLUMNS), dtype=np.float64)
         if best < strong_score:
@@ -275,20 +295,50 @@ def _content(hashes: Hashes, is_content: Flags, first: float, last: float) -> Ha
 
 @inlined
 def _score(
-    row: Rows, a: Hashes, content_a: Flags, b: Hashes, content_b: Flags, unshared_cost: float
+    mine: Hashes,
+    theirs: Hashes,
+    all_a: Hashes,
+    all_b: Hashes,
+    unshared_cost: float,
+    repeat_power: float,
 ) -> float:
-    """Return content words on both sides, in any order, less the cost of those on one."""
-    mine = _content(a, content_a, row[LEFT_FIRST], row[LEFT_LAST])
-    theirs = _content(b, content_b, row[RIGHT_FIRST], row[RIGHT_LAST])
-    i, j, shared = 0, 0, 0
+    """Return what the content words of two spans come to, given those of their documents, sorted.
+
+    Words that are repeated within the spans count as often as they stand on both sides.
+    """
+    i, j, shared, score = 0, 0, 0, 0.0
     while i < len(mine) and j < len(theirs):
         if mine[i] == theirs[j]:
+            score += float(_count(all_a, mine[i]) * _count(all_b, mine[i])) ** -repeat_power
             i, j, shared = i + 1, j + 1, shared + 1
         elif mine[i] < theirs[j]:
             i += 1
         else:
             j += 1
-    return shared - unshared_cost * (len(mine) + len(theirs) - 2 * shared)
+    return score - unshared_cost * (len(mine) + len(theirs) - 2 * shared)
+
+
+@inlined
+def _count(hashes: Hashes, value: np.uint32) -> int:
+    """Return how often a word is in what is sorted."""
+    first = np.searchsorted(hashes, value)
+    return int(np.searchsorted(hashes, value, side="right") - first)
+
+
+@inlined
+def _end_with_sentences(
+    row: Rows, is_first: Flags, first: int, last: int, sentence_words: int
+) -> None:
+    """Move the ends of a span out to those of sentences that are near."""
+    begin, stop = int(row[first]), int(row[last])
+    for at in range(begin, max(-1, begin - sentence_words - 1), -1):
+        if is_first[at]:
+            row[first] = at
+            break
+    for at in range(stop, min(len(is_first), stop + sentence_words) + 1):
+        if at == len(is_first) or is_first[at]:
+            row[last] = at
+            break
 
 
 @inlined

@@ -23,12 +23,16 @@ from records.unicode import (
     APOSTROPHE,
     IDEOGRAPH,
     JOINER,
+    LAYOUT_MASK,
     LETTER,
     MARK,
     TABLE_SIZE,
     WORD_MASK,
     WORD_SHIFT,
     character_tables,
+    is_closer,
+    is_terminal,
+    is_wide_terminal,
     property_of,
     read_character,
 )
@@ -43,6 +47,7 @@ what begins with a digit."""
 KINDS = 4
 
 _SLOTS = 1 << 14
+_SEED = np.uint64(0x243F6A8885A308D3)
 
 # The digit zero of each script but Latin, ascending; one to nine follow it (Unicode 14, Nd).
 # fmt: off
@@ -99,6 +104,43 @@ def hash_words(words: list[str]) -> Hashes:
     return found.hashes
 
 
+def stem_words(words: Words, buffer: Bytes, starts: Positions, letters: int) -> Words:
+    """Return words of which content words are told apart by their first letters only.
+
+    So ``translated`` and ``translation`` are one word: truncation, the plainest of stemmers, and on
+    a par with others over many languages (McNamee and Mayfield, Character n-gram tokenization for
+    European language text retrieval, 2004). Addresses stay whole.
+
+    Args:
+        words: as ``find_words`` gave them.
+        buffer: the texts.
+        starts: int64, shape (texts,), in bytes of ``buffer``.
+        letters: how many, at least 1.
+    """
+    at = np.repeat(starts, np.diff(words.offsets))
+    tables = character_tables()
+    hashes = _stem_words(buffer, at + words.starts, at + words.ends, words, letters, *tables)
+    return words._replace(hashes=hashes)
+
+
+def find_sentences(words: Words, buffer: Bytes, starts: Positions) -> npt.NDArray[np.bool_]:
+    """Tell which words are the first of a sentence, or of a text: shape (words,).
+
+    A sentence ends at ``.``, ``!``, ``?`` or what does so in other scripts, with quotation marks
+    and brackets behind it, and a blank. An abbreviation is taken for an end.
+
+    Args:
+        words: as ``find_words`` gave them.
+        buffer: the texts.
+        starts: int64, shape (texts,), in bytes of ``buffer``.
+    """
+    at = np.repeat(starts, np.diff(words.offsets))
+    properties = character_tables().properties
+    is_first = _find_sentences(buffer, at + words.starts, at + words.ends, properties)
+    is_first[words.offsets[:-1][np.diff(words.offsets) > 0]] = True
+    return is_first
+
+
 @cache
 def _function_word_slots() -> Hashes:
     """Return a table of function words' hashes: uint32, open addressing, 0 is empty."""
@@ -151,7 +193,7 @@ def _find_words(
                 continue
             start = at
             is_number = _is_digit(code_point)
-            value = _mixed(np.uint64(0x243F6A8885A308D3), code_point, folds, expansions)
+            value = _mixed(_SEED, code_point, folds, expansions)
             at += size
             stop = at
             while at < end:
@@ -196,6 +238,66 @@ def _find_words(
         ends[:count].copy(),
         kinds[:count].copy(),
     )
+
+
+@kernel
+def _stem_words(
+    buffer: Bytes,
+    starts: Positions,
+    ends: Positions,
+    words: Words,
+    letters: int,
+    properties: Bytes,
+    folds: Hashes,
+    expansions: Hashes,
+) -> Hashes:
+    stems = words.hashes.copy()
+    for word in range(len(starts)):
+        if words.kinds[word] != CONTENT:
+            continue
+        at, end, count = starts[word], ends[word], 0
+        if np.any(buffer[at:end] == 0x3A):  # an address
+            continue
+        value = _SEED
+        while at < end:
+            code_point, size = read_character(buffer, at)
+            kind = (property_of(properties, code_point) >> WORD_SHIFT) & WORD_MASK
+            if kind == LETTER:
+                if count == letters:
+                    stems[word] = _finished(value)
+                    break
+                count += 1
+                value = _mixed(value, code_point, folds, expansions)
+            elif kind == MARK:
+                value = _mixed(value, code_point, folds, expansions)
+            elif kind == APOSTROPHE:
+                value = _mixed(value, 0x27, folds, expansions)
+            at += size
+    return stems
+
+
+@kernel
+def _find_sentences(
+    buffer: Bytes, starts: Positions, ends: Positions, properties: Bytes
+) -> npt.NDArray[np.bool_]:
+    is_first = np.zeros(len(starts), dtype=np.bool_)
+    for word in range(1, len(starts)):
+        at, is_closing = ends[word - 1], False
+        while at < starts[word]:
+            code_point, size = read_character(buffer, at)
+            if is_wide_terminal(code_point):
+                is_first[word] = True
+                break
+            if is_terminal(code_point):
+                is_closing = True
+            elif property_of(properties, code_point) & LAYOUT_MASK != 0:
+                if is_closing:
+                    is_first[word] = True
+                    break
+            elif not is_closer(code_point):
+                is_closing = False
+            at += size
+    return is_first
 
 
 @inlined

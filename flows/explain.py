@@ -110,7 +110,7 @@ def explain(
     settings = settings_of(snapshot)
     pairs = _pairs(snapshot, named)
     are_documents = [one.kind for one in named] == [DOCUMENT, DOCUMENT]
-    judged = PassageSettings()
+    judged = settings.passages
     thresholds = _chosen(settings.sign, _OF_SIGN) | _chosen(settings.align, _OF_ALIGN)
     return {
         **dict.fromkeys(SIDES),

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from dedup.clusters import EXACT, relate
 from dedup.passages import DocumentPassages, find_passages
-from dedup.words import Words, find_words
+from dedup.words import Words, find_sentences, find_words, stem_words
 from flows.index import settings_of
 from flows.run import Report, silent
 from flows.texts import Positions, Texts, numbers_of, texts_of
@@ -141,7 +141,7 @@ def top_passages(
         snapshot: the version to look at.
         wanted: which; all unless given.
         limit: at most so many.
-        settings: how passages are found.
+        settings: how passages are found; by the level of the archive unless given.
     """
     wanted = wanted or Wanted()
     pairs = document_pairs(snapshot, wanted.document_id)
@@ -198,15 +198,15 @@ def passages_of(
     Args:
         snapshot: the version to look at.
         pairs: ids in the columns ``one`` and ``other``.
-        settings: how passages are found.
+        settings: how passages are found; by the level of the archive unless given.
         workers: threads that align.
 
     Yields:
         tables as in ``PASSAGES``; the left document is the earlier one, undated after dated, then
         the first by URI.
     """
-    settings = settings or PassageSettings()
-    align = settings_of(snapshot).align
+    made_with = settings_of(snapshot)
+    settings, align = settings or made_with.passages, made_with.align
     pairs = pairs.sort_by([("one", "ascending"), ("other", "ascending")])  # few documents at a time
     for first in range(0, pairs.num_rows, PAIRS_AT_ONCE):
         part = pairs.slice(first, PAIRS_AT_ONCE)
@@ -222,7 +222,7 @@ def passages_of(
         ) -> pa.Table:
             mine = slice(bounds[number], bounds[number + 1])
             left, right = sides[0][mine], sides[1][mine]
-            found = find_passages(held.words, left, right, align, settings)
+            found = find_passages(held.words, left, right, align, settings, held.is_first)
             return held.rows(found, left, right, align.fold_share)
 
         with ThreadPoolExecutor(workers) as pool:
@@ -236,6 +236,7 @@ class _Documents:
     Attributes:
         facts: document_id, published_at, published_from, uri; in the order of ids.
         words: of the documents, in that order.
+        is_first: bool, by word: a sentence begins with it.
         places: occurrences, in the order of documents and ordinals: start_char, shift_at, shift_by.
         texts: their distinct texts, with ``text_words`` the words of each.
         number: int64, the text of each occurrence.
@@ -245,6 +246,7 @@ class _Documents:
 
     facts: pa.Table
     words: Words
+    is_first: npt.NDArray[np.bool_]
     places: pa.Table
     texts: Texts
     text_words: Words
@@ -363,6 +365,9 @@ def _load(snapshot: Snapshot, pairs: pa.Table, settings: PassageSettings) -> _Do
         recurring = connection.sql(query).to_arrow_table()
     texts = texts_of(held.column("text_id"), held.column("text"))
     words = find_words(texts.buffer, texts.offsets[:-1], texts.offsets[1:])
+    if settings.stem_letters:
+        words = stem_words(words, texts.buffer, texts.offsets[:-1], settings.stem_letters)
+    is_first = find_sentences(words, texts.buffer, texts.offsets[:-1])
     number = numbers_of(texts, digests_of(rows.column("text_id")))
     begins, ends = words.offsets[:-1][number], words.offsets[1:][number]
     taken, first_word = take_spans(np.arange(len(words.hashes)), begins, ends)
@@ -381,6 +386,7 @@ def _load(snapshot: Snapshot, pairs: pa.Table, settings: PassageSettings) -> _Do
             words.ends[taken],
             words.kinds[taken],
         ),
+        is_first[taken],
         rows.select(["start_char", "shift_at", "shift_by"]),
         texts,
         words,

@@ -49,7 +49,7 @@ _HTML_STARTS = (b"<!doctype html", b"<html")
 _BEFORE_HTML = (b"<!--", b"<?xml")
 _HEAD_BYTES = 1024
 _SAMPLE_BYTES = 256 * 1024
-_MAX_CONTROL_SHARE = 0.01
+_MAX_CONTROL_SHARE = 0.03
 _MAX_BROKEN_SHARE = 0.1
 """Broken UTF-8 sequences for each whole multi-byte one, above which the bytes are not UTF-8."""
 _MAX_CHAOS = 0.2

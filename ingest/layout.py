@@ -33,6 +33,9 @@ from records.unicode import (
     WORD_MASK,
     WORD_SHIFT,
     CharacterTables,
+    is_closer,
+    is_terminal,
+    is_wide_terminal,
     property_of,
     read_character,
 )
@@ -143,9 +146,9 @@ def _read_lines(buffer: Bytes, begin: int, end: int, properties: Bytes) -> Lines
             seen += 1
             if layout == 0:
                 last, width = at, seen
-                if _is_terminal(code_point):
+                if is_terminal(code_point):
                     closing = 1
-                elif not _is_closer(code_point):
+                elif not is_closer(code_point):
                     closing = 0
             elif first_word == 0 and layout == BLANK:
                 first_word = width
@@ -256,39 +259,6 @@ def _continues(lines: Lines, line: int, limit: int, wrap: int, block_lines: int)
 
 
 @inlined
-def _is_terminal(code_point: int) -> bool:
-    """Tell whether a character ends sentences: . ! ? and what does so in other scripts."""
-    if code_point < 0x80:
-        return code_point == 0x2E or code_point == 0x21 or code_point == 0x3F
-    return (
-        code_point == 0x2026
-        or code_point == 0x0589
-        or code_point == 0x061F
-        or code_point == 0x06D4
-        or code_point == 0x0964
-        or code_point == 0x0965
-        or _is_wide_terminal(code_point)
-    )
-
-
-@inlined
-def _is_wide_terminal(code_point: int) -> bool:
-    return (
-        code_point == 0x3002 or code_point == 0xFF01 or code_point == 0xFF1F or code_point == 0xFF61
-    )
-
-
-@inlined
-def _is_closer(code_point: int) -> bool:
-    """Tell whether a character may stand between the end of a sentence and the blank after it."""
-    if code_point < 0x80:
-        return code_point in (0x22, 0x27, 0x29, 0x5D)
-    return code_point in (0xBB, 0x2019, 0x201C, 0x201D, 0x300D, 0x300F, 0xFF09) or (
-        0x3009 <= code_point <= 0x3011 and code_point % 2 == 1
-    )
-
-
-@inlined
 def _cut(
     buffer: Bytes,
     begin: int,
@@ -338,17 +308,17 @@ def _piece_end(
             closing = False
             word_start, word_has_stop, word_is_upper = at + size, False, False
         elif layout == 0:
-            if _is_wide_terminal(code_point):
+            if is_wide_terminal(code_point):
                 if chars >= min_chars and (best < 0 or word_hash < best_hash):
                     best, best_hash = at + size, word_hash
-            elif best == at and _is_closer(code_point):
+            elif best == at and is_closer(code_point):
                 best = at + size  # the quotation mark belongs to the sentence that it closes
-            elif _is_terminal(code_point):
+            elif is_terminal(code_point):
                 is_short_name = word_is_upper and at - word_start <= 3
                 closing = not (code_point == 0x2E and (is_short_name or word_has_stop))
                 word_has_stop = code_point == 0x2E
                 closed_word_hash = word_hash
-            elif not (closing and _is_closer(code_point)):
+            elif not (closing and is_closer(code_point)):
                 closing = False
             if (value >> WORD_SHIFT) & WORD_MASK:
                 if at == word_start:

@@ -160,7 +160,12 @@ class PassageSettings(_Stage):
     unshared_cost: float = Field(
         default=0.15, ge=0.0, description="cost of a content word that stands on one side only"
     )
-    clear_score: float = Field(default=9.0, ge=0.0, description="the least score of what is clear")
+    repeat_power: float = Field(
+        default=0.15,
+        ge=0.0,
+        description="a shared word that stands m and n times counts (m n) to minus this power",
+    )
+    clear_score: float = Field(default=5.0, ge=0.0, description="the least score of what is clear")
     clear_share: Share = Field(
         default=0.3, description="and the least share of the best score of the two documents"
     )
@@ -173,6 +178,14 @@ class PassageSettings(_Stage):
     )
     summary_score: float = Field(
         default=25.0, gt=0.0, description="the least log-likelihood ratio of a summary, in nats"
+    )
+    stem_letters: int = Field(
+        default=0, ge=0, description="letters by which content words are told apart; 0 for all"
+    )
+    sentence_words: int = Field(
+        default=0,
+        ge=0,
+        description="words from the end of a clear passage to that of a sentence that are added",
     )
     recurring_documents: int = Field(
         default=RECURRING_DOCUMENTS,
@@ -214,7 +227,8 @@ SENSITIVITIES: dict[str, dict[str, dict[str, Any]]] = {
             "min_shared_shingles": 3,
             "min_shared_share": 0.2,
         },
-        "align": {"min_score": 3.0, "min_resemblance": 0.15, "max_gap_words": 20},
+        "align": {"min_score": 2.5, "min_resemblance": 0.15, "max_gap_words": 20},
+        "passages": {"stem_letters": 6, "sentence_words": 6, "summary_score": 30.0},
     },
 }
 """By level, where it differs from the defaults; docs/PASSAGES.md tells what each level finds."""
@@ -223,8 +237,8 @@ SENSITIVITIES: dict[str, dict[str, dict[str, Any]]] = {
 class Settings(_Stage):
     """All settings of a run.
 
-    ``sensitivity`` names a level: defaults of ``sign`` and ``align``. What is given for these
-    besides goes before it.
+    ``sensitivity`` names a level: defaults of ``sign``, ``align`` and ``passages``. What is given
+    for these besides goes before it.
     """
 
     sensitivity: Literal["verbatim", "edited", "reworded"] = Field(
@@ -250,8 +264,11 @@ class Settings(_Stage):
         return {**values, **told}
 
     def decisive(self) -> str:
-        """Return as JSON what decides the rows: not how a run is carried out, nor how one looks."""
-        values = self.model_dump(mode="json", include={"read", "sign", "align"})
+        """Return as JSON what an archive keeps: what decides its rows, and the level.
+
+        Not how a run is carried out, nor how one looks, which may change at any time.
+        """
+        values = self.model_dump(mode="json", include={"sensitivity", "read", "sign", "align"})
         return json.dumps(values, sort_keys=True)
 
     def seal(self, stage_versions: Mapping[str, int]) -> str:

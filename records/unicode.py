@@ -112,6 +112,32 @@ def property_of(properties: npt.NDArray[np.uint8], code_point: int) -> np.uint8:
     return np.uint8(0)
 
 
+@inlined
+def is_terminal(code_point: int) -> bool:
+    """Tell whether a character ends sentences: . ! ? and what does so in other scripts."""
+    if code_point < 0x80:
+        return code_point in (0x2E, 0x21, 0x3F)
+    return code_point in (0x2026, 0x0589, 0x061F, 0x06D4, 0x0964, 0x0965) or is_wide_terminal(
+        code_point
+    )
+
+
+@inlined
+def is_wide_terminal(code_point: int) -> bool:
+    """Tell whether a character ends sentences with no blank behind it: 。 ！ ？ ｡."""
+    return code_point in (0x3002, 0xFF01, 0xFF1F, 0xFF61)
+
+
+@inlined
+def is_closer(code_point: int) -> bool:
+    """Tell whether a character may stand between the end of a sentence and the blank after it."""
+    if code_point < 0x80:
+        return code_point in (0x22, 0x27, 0x29, 0x5D)
+    return code_point in (0xBB, 0x2019, 0x201C, 0x201D, 0x300D, 0x300F, 0xFF09) or (
+        0x3009 <= code_point <= 0x3011 and code_point % 2 == 1
+    )
+
+
 def build_tables() -> dict[str, npt.NDArray[np.uint8] | npt.NDArray[np.uint32]]:
     """Build the tables from this Python's Unicode data, as they are stored."""
     properties = np.zeros(TABLE_SIZE, dtype=np.uint8)

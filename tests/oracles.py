@@ -263,13 +263,22 @@ def first_occurrence(occurrences: Iterable[Occurrence]) -> Occurrence:
     return min(occurrences, key=lambda o: (o.published is None, o.published or 0, o.rank))
 
 
-def passage_score(left: Iterable[object], right: Iterable[object], unshared_cost: float) -> float:
-    """Return content words on both sides, each as often as on both, less the cost of the others.
+def passage_score(
+    spans: tuple[Iterable[object], Iterable[object]],
+    documents: tuple[Iterable[object], Iterable[object]],
+    unshared_cost: float,
+    repeat_power: float,
+) -> float:
+    """Return what content words on both sides come to, less the cost of those on one.
 
     Args:
-        left, right: content words of the two spans, in any order.
+        spans: content words of the two spans, in any order.
+        documents: those of the two documents.
         unshared_cost: what a word that stands on one side only costs.
+        repeat_power: power of how often a word is repeated, by which it counts less.
     """
-    mine, theirs = Counter(left), Counter(right)
+    mine, theirs = map(Counter, spans)
+    here, there = map(Counter, documents)
     shared, others = mine & theirs, (mine - theirs) + (theirs - mine)
-    return shared.total() - unshared_cost * others.total()
+    worth = sum(n / (here[word] * there[word]) ** repeat_power for word, n in shared.items())
+    return worth - unshared_cost * others.total()

@@ -94,3 +94,26 @@ def test_reworded_archive_keeps_what_edited_does_not(tmp_path: Path) -> None:
         ingest(corpus, tmp_path / level, parse_settings({"sensitivity": level}))
         found[level] = len(told(tmp_path / level))
     assert found == {"verbatim": 0, "edited": 0, "reworded": 1}
+
+
+def test_level_of_the_archive_decides_how_its_passages_are_found(tmp_path: Path) -> None:
+    words = [f"{word}stem" for word in make_words(7, 60)]
+    other = [f"{word}{'s' if number % 2 else ''}" for number, word in enumerate(words)]
+    around = iter([" ".join(make_words(seed, 20)) for seed in range(8, 12)])
+    texts = [
+        f"{next(around)}. {first} {' '.join(passage)} {last}. {next(around)}"
+        for first, last, passage in (("Never", "before", words), ("Often", "behind", other))
+    ]
+    articles = {"a.txt": texts[:1], "b.txt": texts[1:]}
+    ingest(
+        write_articles(tmp_path / "in", articles),
+        tmp_path / "press",
+        parse_settings({"sensitivity": "reworded"}),
+    )
+    [row] = told(tmp_path / "press", "--clear")
+    assert row["matched_words"] >= 60
+    assert row["left_passage"].split()[::61] == ["Never", "before"]
+    whole = ("--set", "passages.stem_letters=0", "--set", "passages.sentence_words=0")
+    [less] = told(tmp_path / "press", "--clear", *whole)
+    assert less["matched_words"] <= 40
+    assert not less["left_passage"].startswith("Never")

@@ -244,14 +244,16 @@ def test_score_counts_shared_content_words_in_any_order(pair, under):
         [word.kind != "function" and word.folded for word in oracles.find_words(" ".join(side))]
         for side in pair
     ]
+    documents = tuple([word for word in side if word] for side in content)
     for row in find_between(*pair, under):
         if row.is_summary:
             continue
-        mine, theirs = (
+        spans = tuple(
             [word for word in side[slice(*span)] if word]
             for side, span in zip(content, (row.left, row.right), strict=True)
         )
-        expected = oracles.passage_score(mine, theirs, under[0].unshared_cost)
+        costs = under[0].unshared_cost, under[0].repeat_power
+        expected = oracles.passage_score(spans, documents, *costs)
         assert row.score == pytest.approx(expected, abs=1e-4)
 
 
@@ -394,3 +396,40 @@ def test_what_is_clear_is_long_and_near_the_best_of_the_pair():
     assert [(row.score, row.is_clear) for row in alone] == [(20.0, True)]
     short = find_between(words[:14], words[:14])
     assert [(row.score, row.is_clear) for row in short] == [(14.0, False)]
+
+
+@_many
+@given(chances, st.integers(0, 8))
+def test_clear_passages_end_with_sentences_that_are_near(chance, sentence_words):
+    passage = invent_words(chance, 60)
+    before, behind = chance.randint(0, 12), chance.randint(0, 12)
+    sides = plant(chance, passage, passage, least=30)
+    words = words_of([" ".join(sides.left), " ".join(sides.right)])
+    is_first = np.zeros(len(words.hashes), dtype=np.bool_)
+    expected = []
+    for number, (first, last) in enumerate(sides.spans):
+        offset = words.offsets[number]
+        is_first[[offset, offset + first - before, offset + last + behind]] = True
+        grown = (
+            first - before if before <= sentence_words else first,
+            last + behind if behind <= sentence_words else last,
+        )
+        expected.append(grown)
+    none = np.zeros(1, dtype=np.int64)
+    given = PassageSettings(sentence_words=sentence_words)
+    found = find_passages(words, none, none + 1, AlignSettings(), given, is_first)
+    assert found.is_clear.tolist() == [True]
+    assert (found.left_first[0], found.left_last[0]) == expected[0]
+    assert (found.right_first[0], found.right_last[0]) == expected[1]
+    assert found.matched.tolist() == [60]
+
+
+def test_words_that_both_documents_repeat_count_less():
+    chance = random.Random(7)
+    shared = invent_words(chance, 30)
+    scores = []
+    for repeats in (0, 4, 16):
+        sides = [[*shared, *invent_words(chance, 80), *shared[:1] * repeats] for _ in range(2)]
+        row = max(find_between(*sides), key=lambda row: row.matched)
+        scores.append(row.score)
+    assert scores == [30.0, pytest.approx(29 + 25**-0.15), pytest.approx(29 + 17**-0.3)]

@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from dedup.words import CHARACTER, CONTENT, FUNCTION, NUMBER, find_words, hash_words
+from dedup.words import (
+    CHARACTER,
+    CONTENT,
+    FUNCTION,
+    NUMBER,
+    find_sentences,
+    find_words,
+    hash_words,
+    stem_words,
+)
 from tests import oracles
 from tests.strategies import mixed_texts, pack_texts, words_of
 
@@ -155,3 +164,68 @@ def test_digits_of_any_script_make_a_number(number):
 def test_hash_words_refuses_what_is_not_one_word_each(words):
     with pytest.raises(ValueError, match="single word"):
         hash_words(words)
+
+
+def stems(text, letters):
+    """Return the hashes of words by their first letters."""
+    packed = pack_texts([text])
+    words = find_words(*packed)
+    return stem_words(words, packed.buffer, packed.starts, letters).hashes.tolist()
+
+
+@pytest.mark.parametrize(
+    ("same", "different"),
+    [
+        ("translated TRANSLATION", "traffic"),
+        ("Straßenbahn straßenrand", "Strauch"),
+        ("переводчик переводной", "переезд"),
+        ("co\u00adoperate COOPERATION", "coordinate"),
+    ],
+)
+def test_stems_are_equal_where_first_letters_are(same, different):
+    assert len(set(stems(same, 5))) == 1
+    assert len(set(stems(f"{same} {different}", 5))) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["https://a.b/c https://a.b/d", "1914188 1914187", "because becoming", "東京 東風"]
+)
+def test_only_content_words_are_cut(text):
+    words = words_of([text])
+    kept = [kind != CONTENT or "://" in text for kind in words.kinds]
+    hashes = stems(text, 4)
+    assert [one == other for one, other in zip(hashes, words.hashes, strict=True)] == kept
+
+
+@_quick
+@given(mixed_texts)
+def test_stems_of_all_letters_are_the_words(text):
+    assert stems(text, 10_000) == words_of([text]).hashes.tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "firsts"),
+    [
+        ("One stop. Two, three! Four? Five", ["One", "Two", "Four", "Five"]),
+        ('He said "stop." Then (it ended.) So', ["He", "Then", "So"]),
+        ("at 3.5 per cent, a.b and so on … end", ["at", "end"]),
+        ("東京。大阪、京都", ["東", "大"]),
+        ("यह है। वह था", ["यह", "वह"]),
+        ("no end", ["no"]),
+    ],
+)
+def test_sentences_begin_behind_an_end_and_a_blank(text, firsts):
+    packed = pack_texts([text, text])
+    words = find_words(*packed)
+    is_first = find_sentences(words, packed.buffer, packed.starts)
+    assert len(is_first) == len(words.hashes)
+    for number in range(2):
+        mine = slice(*words.offsets[number : number + 2])
+        names = np.array(spellings(text))[is_first[mine]]
+        assert names.tolist() == firsts
+
+
+def test_no_texts_have_no_sentences():
+    packed = pack_texts(["", ""])
+    words = find_words(*packed)
+    assert find_sentences(words, packed.buffer, packed.starts).tolist() == []

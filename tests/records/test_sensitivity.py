@@ -7,6 +7,7 @@ from records.errors import SettingsError
 from records.settings import (
     SENSITIVITIES,
     AlignSettings,
+    PassageSettings,
     Settings,
     SignSettings,
     parse_settings,
@@ -21,7 +22,8 @@ def test_edited_is_the_default_and_changes_nothing() -> None:
 @pytest.mark.parametrize("level", SENSITIVITIES)
 def test_level_sets_what_it_names_and_nothing_else(level: str) -> None:
     settings = parse_settings({"sensitivity": level})
-    for stage, model in (("sign", SignSettings()), ("align", AlignSettings())):
+    defaults = {"sign": SignSettings(), "align": AlignSettings(), "passages": PassageSettings()}
+    for stage, model in defaults.items():
         expected = model.model_dump() | SENSITIVITIES[level].get(stage, {})
         assert getattr(settings, stage).model_dump() == expected
     assert settings.read == Settings().read

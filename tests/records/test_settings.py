@@ -106,7 +106,7 @@ def test_settings_do_not_change_once_made():
 
 def test_decisive_settings_are_json_without_the_run():
     stages = json.loads(Settings().decisive())
-    assert set(stages) == {"read", "sign", "align"}
+    assert set(stages) == {"sensitivity", "read", "sign", "align"}
     assert Settings.model_validate(stages).decisive() == Settings().decisive()
 
 
