@@ -32,9 +32,9 @@ def test_figures_below_their_floors_are_named(passages: ModuleType) -> None:
     assert passages.below(_figures(1.0, 0.0), floors["corpus"]) == []
     low = passages.below(_figures(0.5, 0.0), floors["corpus"])
     assert len(low) == len(floors["plagdet"]["reworded"])
-    assert "reworded all: plagdet 0.5000 is below its floor 0.9" in low
+    assert "reworded all: plagdet 0.5000 is below its floor 0.905" in low
     [false] = passages.below(_figures(1.0, 0.5), floors["corpus"])
-    assert false == "reworded none: passages in 50.00% of pairs; at most 1.50%"
+    assert false == "reworded none: passages in 50.00% of pairs; at most 1.00%"
 
 
 def test_floors_of_another_corpus_tell_nothing(passages: ModuleType) -> None:
