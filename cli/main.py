@@ -28,6 +28,7 @@ from cli.options import (
     set_option,
     settings_of,
 )
+from cli.schedule import schedule
 from records import __version__
 from records.errors import ArchiveError, SettingsError
 
@@ -224,5 +225,6 @@ for _command in (
     compact,
     clean,
     reindex,
+    schedule,
 ):
     main.add_command(_command)

@@ -16,7 +16,7 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
-from records.errors import TransientError
+from records.errors import SettingsError, TransientError
 
 _QUIET = {
     "DO_NOT_TRACK": "1",
@@ -26,6 +26,14 @@ _QUIET = {
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
     "PREFECT_SERVER_UI_ENABLED": "false",
+}
+_STANDING = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLI_PROMPT": "false",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "60",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
 }
 _START_SECONDS = 120.0
 
@@ -90,6 +98,100 @@ class PrivateServer:
         """End the server; what it keeps is in a database that may be left at any moment."""
         self._process.kill()
         self._process.wait()
+
+
+class StandingServer:
+    """A Prefect server with its pages, scheduler and other services, on loopback.
+
+    Whoever keeps a schedule sees to it that it runs; one that answers already is shared.
+    """
+
+    def __init__(self, state: Path, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}/api"
+        self.page = f"http://127.0.0.1:{port}"
+        self._port = port
+        self._log = state / "prefect-server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def ensure(self) -> None:
+        """Return when a server answers; start one if none does.
+
+        Raises:
+            SettingsError: something else has the port.
+            TransientError: it ended, or did not answer in time; its log says why.
+        """
+        if self._answers():
+            return
+        if self._process is None or self._process.poll() is not None:
+            self._expect_free()
+            command = [sys.executable, "-m", "prefect", "server", "start"]
+            command += ["--host", "127.0.0.1", "--port", str(self._port)]
+            own = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    command,
+                    env={**own, "PREFECT_SERVER_UI_API_URL": self.url},
+                    stdout=log,
+                    stderr=log,
+                    stdin=subprocess.DEVNULL,
+                )
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if self._answers():
+                return
+            time.sleep(0.2)
+        self.stop()
+        raise TransientError(
+            f"Prefect's server did not start within {_START_SECONDS:.0f} s; see {self._log}"
+        )
+
+    def stop(self) -> None:
+        """End the server if it was started here."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def _expect_free(self) -> None:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", self._port))
+            except OSError as error:
+                fault = f"--port {self._port}: something that is no Prefect server listens there"
+                raise SettingsError([f"{fault}; name another port"]) from error
+
+
+def prepare_schedule(state: Path | None, port: int) -> StandingServer | None:
+    """Set up the environment of scheduled runs; start a standing server unless the user has one.
+
+    Raises:
+        SettingsError: something else has the port.
+        TransientError: the server does not start.
+    """
+    home = (state or default_state()).absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    for name, value in _STANDING.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
+    if os.environ.get("PREFECT_API_URL"):
+        return None
+    server = StandingServer(home, port)
+    server.ensure()
+    os.environ["PREFECT_API_URL"] = server.url
+    return server
 
 
 def prepare(state: Path | None = None) -> PrivateServer | None:

@@ -1,0 +1,150 @@
+"""The command that keeps a schedule on one machine."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.options import say_if_compiling, sensitivity_option, set_option, settings_of
+from records.errors import SettingsError
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+class _Interval(click.ParamType[timedelta]):
+    """A time span such as 30m, 1h or 1d12h."""
+
+    name = "interval"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
+        parts = re.findall(r"(\d+)([smhdw])", value)
+        if not parts or "".join(map("".join, parts)) != value:
+            self.fail(f"{value!r}: expected a time span such as 30m, 1h or 1d12h", param, ctx)
+        seconds = sum(int(count) * _SECONDS[unit] for count, unit in parts)
+        if seconds < 10:
+            self.fail(f"{value!r}: expected at least 10s", param, ctx)
+        return timedelta(seconds=seconds)
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option("--archive", required=True, metavar="DIR", help="The archive; made if there is none.")
+@click.option("--cron", metavar="EXPRESSION", help="When, as in crontab: '0 5 * * *'.")
+@click.option("--every", type=_Interval(), metavar="SPAN", help="How often: 30m, 1h, 1d12h.")
+@click.option("--watch", is_flag=True, help="Whenever something below the sources changes.")
+@click.option("--timezone", metavar="NAME", help="Of --cron; that of this machine unless given.")
+@click.option(
+    "--port",
+    default=4200,
+    show_default=True,
+    type=click.IntRange(1, 65535),
+    help="Of Prefect's page, on 127.0.0.1.",
+)
+@click.option("--encoding", metavar="NAME", help="Encoding of all sources; else found for each.")
+@sensitivity_option
+@click.option("--workers", type=int, metavar="N", help="Threads; as many as cores unless given.")
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where Prefect keeps its state; default: PALIMPSEST_STATE or ~/.local/state/palimpsest.",
+)
+@set_option
+def schedule(
+    sources: tuple[str, ...],
+    archive: str,
+    cron: str | None,
+    every: timedelta | None,
+    watch: bool,
+    timezone: str | None,
+    port: int,
+    encoding: str | None,
+    sensitivity: str | None,
+    workers: int | None,
+    state: Path | None,
+    assignments: tuple[str, ...],
+) -> None:
+    """Bring articles into an archive at set times, until stopped; with Prefect's page.
+
+    Starts a Prefect server on 127.0.0.1, or uses the one that PREFECT_API_URL names or that
+    answers on the port already. Start it again after a stop, with the same arguments: what fell due
+    meanwhile is made up for by one run. A run that falls due while one is going is left out.
+
+    \b
+    Example:
+      palimpsest schedule articles/ --archive press --cron '0 5 * * *'
+      palimpsest schedule articles/ --archive press --every 1h
+      palimpsest schedule articles/ --archive press --watch
+    """
+    import asyncio
+
+    from ingest.discover import expand_sources
+
+    settings = settings_of(assignments, encoding, workers, sensitivity)
+    zone = timezone or _local_zone()
+    _expect(cron, every, zone, watch=watch)
+    expand_sources(sources)  # refuses names that lead nowhere
+    from flows.engine import prepare_schedule
+
+    say_if_compiling()
+    server = prepare_schedule(state, port)  # before Prefect is imported
+    try:
+        from flows.schedule import Timetable, keep_schedule
+        from flows.warm import warm_up
+
+        warm_up(to_look=False)
+        click.echo(f"Prefect's page: {server.page if server else 'that of PREFECT_API_URL'}")
+        click.echo("stop with Ctrl-C; the schedule stays, and runs again when this does")
+        asyncio.run(
+            keep_schedule(
+                [str(Path(one).absolute()) for one in sources],
+                Path(archive).absolute(),
+                settings,
+                Timetable(cron, every, watch, zone),
+                server,
+                click.echo,
+            )
+        )
+    except (KeyboardInterrupt, asyncio.CancelledError):  # SIGINT, SIGTERM
+        click.echo("stopped")
+    finally:
+        if server:
+            server.stop()
+
+
+def _local_zone() -> str:
+    from tzlocal import get_localzone_name
+
+    return get_localzone_name() or "UTC"
+
+
+def _expect(cron: str | None, every: timedelta | None, zone: str, *, watch: bool) -> None:
+    """Refuse what is no timetable, every fault at once.
+
+    Raises:
+        SettingsError: as its name says.
+    """
+    from zoneinfo import available_timezones
+
+    from cronsim import CronSim, CronSimError
+
+    faults = []
+    if cron is None and every is None and not watch:
+        faults.append("when? expected --cron EXPRESSION, --every SPAN or --watch")
+    if cron is not None and every is not None:
+        faults.append("--cron and --every: expected one of them")
+    if cron is not None:
+        from datetime import UTC, datetime
+
+        try:
+            CronSim(cron, datetime.now(UTC))
+        except CronSimError as error:
+            faults.append(f"--cron {cron!r}: {error}; expected five fields, as in '0 5 * * *'")
+    if zone not in available_timezones():
+        faults.append(f"--timezone {zone}: not known; expected a name such as Europe/Berlin")
+    if faults:
+        raise SettingsError(faults)

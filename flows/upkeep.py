@@ -1,0 +1,105 @@
+"""Prefect flows that look after an archive: verify, compact, clean, report.
+
+Each is one call without tasks: it holds the archive's lock, or only reads.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow
+from pydantic import Field
+
+import flows.compact
+import flows.verify
+import store.versions
+from inspector.report import render_report
+from records.errors import ContractError
+from store.archive import Archive
+
+_WAIT_SECONDS = 3600.0
+
+
+@flow(name="verify", persist_result=False, validate_parameters=True)
+def verify(archive: str, tables_only: bool = False) -> dict[str, Any]:
+    """Prove an archive: its files, keys and references, and its texts against the raw files.
+
+    Args:
+        archive: the archive's path.
+        tables_only: leave out what needs the raw files.
+
+    Returns:
+        What each check passed, failed and left out.
+
+    Raises:
+        ContractError: something failed; the run is told as failed, and the archive is as it was.
+    """
+    place = Archive(archive).require()
+    found = flows.verify.verify(place, place.snapshot(), tables_only=tables_only)
+    if found.failed:
+        names = ", ".join(f"{one.name} {one.failed}" for one in found.checks if one.failed)
+        raise ContractError(
+            f"archive {place.path}, version {found.version}: {found.failed} failed ({names}); "
+            f"palimpsest verify {place.path} tells each"
+        )
+    return found.to_dict()
+
+
+@flow(name="compact", persist_result=False, validate_parameters=True)
+def compact(archive: str) -> dict[str, Any]:
+    """Write an archive's rows into few files, unless there are few already.
+
+    Args:
+        archive: the archive's path.
+
+    Returns:
+        The version that readers see now, and files before and after.
+    """
+    return flows.compact.compact(archive, _WAIT_SECONDS)
+
+
+@flow(name="clean", persist_result=False, validate_parameters=True)
+def clean(archive: str, keep: Annotated[int, Field(ge=1)] = 7) -> dict[str, Any]:
+    """Drop old versions, and what runs that ended too early have left.
+
+    Args:
+        archive: the archive's path.
+        keep: how many of the last versions stay, with the current one.
+
+    Returns:
+        Versions dropped and those still in use, and the bytes that were freed.
+    """
+    return store.versions.clean(Archive(archive), keep, _WAIT_SECONDS)
+
+
+@flow(name="report", persist_result=False, validate_parameters=True)
+def report(archive: str, output: str | None = None) -> dict[str, Any]:
+    """Tell what an archive holds and what its last runs did, as a page of Markdown.
+
+    Args:
+        archive: the archive's path.
+        output: a file to write the page to as well; one that is there is replaced.
+
+    Returns:
+        The version told of, the page, and the file's path or null.
+    """
+    place = Archive(archive).require()
+    snapshot = place.snapshot()
+    page = render_report(place.path.name, snapshot)
+    if output is not None:
+        _replace(Path(output), page)
+    return {"version": snapshot.manifest.version, "page": page, "output": output}
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file; who reads it meanwhile sees the old one whole, or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, path)  # noqa: PTH105 - over what is there
+    finally:
+        beside.unlink(missing_ok=True)
