@@ -29,7 +29,7 @@ from cli.options import (
     settings_of,
 )
 from records import __version__
-from records.errors import ArchiveError, SettingsError
+from records.errors import ArchiveError, SettingsError, UnsureError
 
 if TYPE_CHECKING:
     from records.settings import Settings
@@ -43,6 +43,8 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except SettingsError as error:
             _fail("\n".join(f"error: {fault}" for fault in error.faults), WRONG_USAGE)
+        except UnsureError as error:
+            _fail(f"error: {error}", FAILED)
         except ArchiveError as error:
             _fail(f"error: {error}\nnothing was written", FAILED)
         except click.exceptions.Exit:
@@ -201,12 +203,13 @@ def _ingest_with_prefect(
 
     warm_up(to_look=not are_kernels_cached())
     from flows.ingest import ingest_with
+    from store.address import absolute
 
     if server:
         server.wait()
     return ingest_with(
         [str(Path(one).absolute()) for one in sources],
-        str(Path(archive).absolute()),
+        absolute(archive),
         settings,
         report,
     )

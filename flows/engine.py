@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from records.errors import TransientError
+from records.files import state_folder
 
 _QUIET = {
     "DO_NOT_TRACK": "1",
@@ -32,11 +33,7 @@ _START_SECONDS = 120.0
 
 def default_state() -> Path:
     """Return the folder of Palimpsest's state: ``PALIMPSEST_STATE``, or the XDG state folder."""
-    named = os.environ.get("PALIMPSEST_STATE")
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(base).expanduser() / "palimpsest"
+    return state_folder()
 
 
 class PrivateServer:
