@@ -297,6 +297,38 @@ def versions(archive: str, as_json: bool) -> None:
         click.echo(render_versions(found))
 
 
+@click.command()
+@archive_argument
+@click.option("--table", metavar="TABLE", help="Only of this table; else of all.")
+@version_option
+@json_option
+def files(archive: str, table: str | None, version: int | None, as_json: bool) -> None:
+    """List the files of a version, as paths or s3:// addresses that any reader of Parquet takes.
+
+    What is listed is whole and belongs together, whatever is published meanwhile, until
+    palimpsest clean drops the version.
+
+    \b
+    Example:
+      palimpsest files press
+      palimpsest files s3://news/press --table paragraphs --json
+    """
+    from records.schemas import TABLES
+    from store.address import absolute, open_archive
+
+    if table is not None and table not in TABLES:
+        raise SettingsError([f"table {table!r}: there is none; the tables are {', '.join(TABLES)}"])
+    place = open_archive(archive)
+    manifest = place.manifest(version)
+    names = [table] if table else list(TABLES)
+    found = {name: place.addresses(manifest, name) for name in names}
+    if as_json:
+        told = {"archive": absolute(archive), "version": manifest.version, "files": found}
+        print_json(told)
+    else:
+        click.echo("\n".join(one for name in names for one in found[name]))
+
+
 def _print_text(text: str) -> None:
     """Print a text: on a terminal without what could steer it, elsewhere byte for byte."""
     from inspector.terminal import printable

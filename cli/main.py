@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from cli.keep import clean, compact, reindex, remove
-from cli.look import digest, explain, passages, rebuild, show, verify, versions
+from cli.look import digest, explain, files, passages, rebuild, show, verify, versions
 from cli.options import (
     DONE,
     FAILED,
@@ -82,7 +82,12 @@ def main() -> None:
 
 @main.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("--archive", required=True, metavar="DIR", help="The archive; made if there is none.")
+@click.option(
+    "--archive",
+    required=True,
+    metavar="DIR",
+    help="The archive, or s3://BUCKET/NAME; made if there is none.",
+)
 @click.option("--encoding", metavar="NAME", help="Encoding of all sources; else found for each.")
 @sensitivity_option
 @click.option("--workers", type=int, metavar="N", help="Threads; as many as cores unless given.")
@@ -220,6 +225,7 @@ for _command in (
     passages,
     explain,
     versions,
+    files,
     digest,
     rebuild,
     verify,

@@ -93,7 +93,7 @@ class RemoteArchive(Archive):
             manifest, text = self._told(version)
             folder = self._folder(manifest.version)
             if not _is_of(folder, text):
-                self._make(folder, text)
+                self._make(folder, manifest, text)
             found = self._held(folder, manifest)
             if found:
                 return found
@@ -145,8 +145,7 @@ class RemoteArchive(Archive):
         if not missing:
             return
         with self._fetching() as room, ThreadPoolExecutor(STREAMS) as pool:
-            others = [one / name for one in self.versions.iterdir() if one != folder.parent]
-            fetch = partial(self._bring_file, manifest.version, room, others, folder)
+            fetch = partial(self._bring_file, manifest.version, room, folder)
             for _ in pool.map(fetch, missing):
                 pass
             sync_folder(folder)
@@ -267,19 +266,31 @@ class RemoteArchive(Archive):
         hold = Hold.of(folder / MANIFEST)
         return Snapshot(folder, manifest, hold, partial(self.bring, manifest)) if hold else None
 
-    def _make(self, folder: Path, text: bytes) -> None:
-        """Make the folder of a version, without its files."""
+    def _make(self, folder: Path, manifest: Manifest, text: bytes) -> None:
+        """Make the folder of a version, with those of its files that other versions have here."""
+        self.versions.mkdir(parents=True, exist_ok=True)
         with self._fetching() as room:
+            made = room / "made"
             for name in TABLES:
-                (room / "made" / name).mkdir(parents=True)
-            write_durably(room / "made" / MANIFEST, text.decode())
-            self.versions.mkdir(exist_ok=True)
+                (made / name).mkdir(parents=True)
+                for file in manifest.files[name]:
+                    self._copy_file(Path(name, file["name"]), file["bytes"], made)
+                sync_folder(made / name)
+            write_durably(made / MANIFEST, text.decode())
             with suppress(FileNotFoundError):  # of another archive that was at this address
                 folder.rename(room / "other")
             with suppress(OSError):  # somebody else has just made it
-                (room / "made").rename(folder)
+                made.rename(folder)
             sync_folder(self.versions)
         self._tidy(folder)
+
+    def _copy_file(self, file: Path, size: int, made: Path) -> None:
+        """Link a file from the copy of another version, if there is one that has it."""
+        for other in self.versions.iterdir():
+            if _size(other / file) == size:
+                with suppress(FileNotFoundError):  # it is just going
+                    link_file(other / file, made / file)
+                    return
 
     @contextmanager
     def _fetching(self) -> Iterator[Path]:
@@ -308,21 +319,14 @@ class RemoteArchive(Archive):
                 if folder.name.isdigit() and folder.name < newest.name:
                     drop_folder(folder, trash / folder.name)
 
-    def _bring_file(
-        self, version: int, room: Path, others: list[Path], folder: Path, file: dict[str, Any]
-    ) -> None:
-        """Bring a file, from the copy of another version if that has it."""
-        name, size = str(file["name"]), int(file["bytes"])
+    def _bring_file(self, version: int, room: Path, folder: Path, file: dict[str, Any]) -> None:
+        name = str(file["name"])
         fetched = room / f"{folder.name}-{name}"
         key = _file_key(folder.name, name)
-        here = next((other / name for other in others if _size(other / name) == size), None)
-        if here:
-            link_file(here, fetched)
-        else:
-            try:
-                self._objects.fetch(key, fetched, size)
-            except FileNotFoundError as error:
-                raise self._lost(version, key) from error
+        try:
+            self._objects.fetch(key, fetched, int(file["bytes"]))
+        except FileNotFoundError as error:
+            raise self._lost(version, key) from error
         fetched.replace(folder / name)
 
     def _lost(self, version: int, key: str) -> Exception:
