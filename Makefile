@@ -13,7 +13,7 @@ GOLD ?= ../shared/data/pan13-train.tar.xz
 export PALIMPSEST_STATE := $(CURDIR)/.palimpsest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install format lint types contracts unit bench bench-growth bench-passages sweep order docs clean
+.PHONY: help demo test install format lint types contracts unit bench bench-growth bench-passages sweep sweep-s3 order docs clean
 
 help: ## Show what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench-passages: $(VENV)/.dev ## Measure passages against gold (GOLD=FOLDER or .t
 
 sweep: $(VENV)/.dev ## Kill every operation at each call that writes, and let the disk refuse each (half an hour).
 	$(BIN)/python -m tests.sweep
+
+sweep-s3: $(VENV)/.dev ## Kill commits on an object store thirty times, at their requests (three minutes).
+	$(BIN)/python -m tests.sweep.remote
 
 install: $(VENV)/.runtime
 

@@ -116,10 +116,10 @@ def clean(archive: str, keep: int, wait_seconds: float, as_json: bool) -> None:
       palimpsest clean press --keep 7
     """
     from inspector.terminal import render_cleaning
-    from store.archive import Archive
+    from store.address import open_archive
     from store.versions import clean as drop_versions
 
-    done = drop_versions(Archive(archive), keep, wait_seconds)
+    done = drop_versions(open_archive(archive), keep, wait_seconds)
     if as_json:
         print_json(done)
     else:

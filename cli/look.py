@@ -41,9 +41,9 @@ def show(archive: str, table: str | None, limit: int, version: int | None, as_js
     """
     from inspector import terminal
     from records.schemas import TABLES
-    from store.archive import Archive
+    from store.address import open_archive
 
-    snapshot = Archive(archive).snapshot(version)
+    snapshot = open_archive(archive).snapshot(version)
     if table is None and as_json:
         print_json(terminal.overview(snapshot))
         return
@@ -101,11 +101,11 @@ def passages(
     """
     from flows.index import settings_of as made_with
     from flows.passages import Wanted, top_passages, write_passages
-    from store.archive import Archive
+    from store.address import open_archive
     from store.rebuild import find_document
 
     settings_of(assignments)  # what is wrong with them, before anything is read
-    snapshot = Archive(archive).snapshot(version)
+    snapshot = open_archive(archive).snapshot(version)
     level = made_with(snapshot).sensitivity
     settings = settings_of(assignments, sensitivity=level).passages
     say_if_compiling()
@@ -156,10 +156,10 @@ def explain(
     """
     from flows.explain import explain as explain_match
     from inspector.terminal import render_explanation
-    from store.archive import Archive
+    from store.address import open_archive
 
     say_if_compiling()
-    snapshot = Archive(archive).snapshot(version)
+    snapshot = open_archive(archive).snapshot(version)
     names = uri_or_id(name), None if other is None else uri_or_id(other)
     told = explain_match(snapshot, *names, limit)
     if as_json:
@@ -185,14 +185,14 @@ def verify(archive: str, tables_only: bool, version: int | None, as_json: bool) 
       palimpsest verify press --tables-only --json
     """
     from flows.verify import verify as verify_archive
-    from store.archive import Archive
+    from store.address import absolute, open_archive
 
     say_if_compiling()
-    place = Archive(archive)
+    place = open_archive(archive)
     snapshot = place.snapshot(version)
     with progress(as_json) as report:
         found = verify_archive(place, snapshot, tables_only=tables_only, report=report)
-    told = {"archive": str(Path(archive).absolute()), **found.to_dict()}
+    told = {"archive": absolute(archive), **found.to_dict()}
     if as_json:
         print_json(told)
     else:
@@ -227,11 +227,11 @@ def rebuild(
     """
     import hashlib
 
-    from store.archive import Archive
+    from store.address import open_archive
     from store.find import uris_of
     from store.rebuild import find_document, rebuild_document
 
-    snapshot = Archive(archive).snapshot(version)
+    snapshot = open_archive(archive).snapshot(version)
     document_id = find_document(snapshot, uri_or_id(document))
     text = rebuild_document(snapshot, document_id)
     if output is not None:
@@ -264,10 +264,10 @@ def digest(archive: str, version: int | None, as_json: bool) -> None:
       palimpsest digest press
     """
     from inspector.terminal import render_digests
-    from store.archive import Archive
+    from store.address import open_archive
     from store.digest import digest_tables, join_digests
 
-    tables = digest_tables(Archive(archive).snapshot(version))
+    tables = digest_tables(open_archive(archive).snapshot(version))
     whole = join_digests(tables)
     if as_json:
         print_json({"archive": whole, "tables": tables})
@@ -287,14 +287,46 @@ def versions(archive: str, as_json: bool) -> None:
       palimpsest passages press --version 20
     """
     from inspector.terminal import render_versions
-    from store.archive import Archive
+    from store.address import open_archive
     from store.versions import list_versions
 
-    found = list_versions(Archive(archive))
+    found = list_versions(open_archive(archive))
     if as_json:
         print_json(found)
     else:
         click.echo(render_versions(found))
+
+
+@click.command()
+@archive_argument
+@click.option("--table", metavar="TABLE", help="Only of this table; else of all.")
+@version_option
+@json_option
+def files(archive: str, table: str | None, version: int | None, as_json: bool) -> None:
+    """List the files of a version, as paths or s3:// addresses that any reader of Parquet takes.
+
+    What is listed is whole and belongs together, whatever is published meanwhile, until
+    palimpsest clean drops the version.
+
+    \b
+    Example:
+      palimpsest files press
+      palimpsest files s3://news/press --table paragraphs --json
+    """
+    from records.schemas import TABLES
+    from store.address import absolute, open_archive
+
+    if table is not None and table not in TABLES:
+        raise SettingsError([f"table {table!r}: there is none; the tables are {', '.join(TABLES)}"])
+    place = open_archive(archive)
+    manifest = place.manifest(version)
+    names = [table] if table else list(TABLES)
+    found = {name: place.addresses(manifest, name) for name in names}
+    if as_json:
+        told = {"archive": absolute(archive), "version": manifest.version, "files": found}
+        print_json(told)
+    else:
+        click.echo("\n".join(one for name in names for one in found[name]))
 
 
 def _print_text(text: str) -> None:

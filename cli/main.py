@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from cli.keep import clean, compact, reindex, remove
-from cli.look import digest, explain, passages, rebuild, show, verify, versions
+from cli.look import digest, explain, files, passages, rebuild, show, verify, versions
 from cli.options import (
     DONE,
     FAILED,
@@ -30,7 +30,7 @@ from cli.options import (
 )
 from cli.schedule import schedule
 from records import __version__
-from records.errors import ArchiveError, SettingsError
+from records.errors import ArchiveError, SettingsError, UnsureError
 
 if TYPE_CHECKING:
     from records.settings import Settings
@@ -44,6 +44,8 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except SettingsError as error:
             _fail("\n".join(f"error: {fault}" for fault in error.faults), WRONG_USAGE)
+        except UnsureError as error:
+            _fail(f"error: {error}", FAILED)
         except ArchiveError as error:
             _fail(f"error: {error}\nnothing was written", FAILED)
         except click.exceptions.Exit:
@@ -81,7 +83,12 @@ def main() -> None:
 
 @main.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("--archive", required=True, metavar="DIR", help="The archive; made if there is none.")
+@click.option(
+    "--archive",
+    required=True,
+    metavar="DIR",
+    help="The archive, or s3://BUCKET/NAME; made if there is none.",
+)
 @click.option("--encoding", metavar="NAME", help="Encoding of all sources; else found for each.")
 @sensitivity_option
 @click.option("--workers", type=int, metavar="N", help="Threads; as many as cores unless given.")
@@ -202,12 +209,13 @@ def _ingest_with_prefect(
 
     warm_up(to_look=not are_kernels_cached())
     from flows.ingest import ingest_with
+    from store.address import absolute
 
     if server:
         server.wait()
     return ingest_with(
         [str(Path(one).absolute()) for one in sources],
-        str(Path(archive).absolute()),
+        absolute(archive),
         settings,
         report,
     )
@@ -218,6 +226,7 @@ for _command in (
     passages,
     explain,
     versions,
+    files,
     digest,
     rebuild,
     verify,

@@ -83,6 +83,7 @@ def schedule(
     import asyncio
 
     from ingest.discover import expand_sources
+    from store.address import absolute
 
     settings = settings_of(assignments, encoding, workers, sensitivity)
     zone = timezone or _local_zone()
@@ -102,7 +103,7 @@ def schedule(
         asyncio.run(
             keep_schedule(
                 [str(Path(one).absolute()) for one in sources],
-                Path(archive).absolute(),
+                absolute(archive),
                 settings,
                 Timetable(cron, every, watch, zone),
                 server,

@@ -11,10 +11,12 @@ from flows.index import joined, mend_index, settings_of
 from flows.run import sealed_with
 from records.ids import run_id_of
 from records.schemas import TABLES
-from store.archive import Archive, Snapshot
-from store.commit import FILE_ROWS, clear_unpublished, writing
+from store.address import open_archive
+from store.archive import Snapshot
+from store.commit import FILE_ROWS, again_if_outrun, clear_unpublished, writing
 
 
+@again_if_outrun
 def compact(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str, Any]:
     """Publish a version with the same rows in few files, unless there are few already.
 
@@ -25,7 +27,7 @@ def compact(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str,
         SettingsError: there is no such archive.
         TransientError: a run has been writing to it for too long.
     """
-    archive = Archive(archive_path).require()
+    archive = open_archive(archive_path).require()
     run_id = run_id_of(datetime.now(UTC), secrets.token_hex(3))
     with writing(archive, run_id, wait_seconds) as writer:
         base = writer.require_base()

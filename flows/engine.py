@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from records.errors import SettingsError, TransientError
+from records.files import state_folder
 
 _QUIET = {
     "DO_NOT_TRACK": "1",
@@ -36,15 +37,6 @@ _STANDING = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
 }
 _START_SECONDS = 120.0
-
-
-def default_state() -> Path:
-    """Return the folder of Palimpsest's state: ``PALIMPSEST_STATE``, or the XDG state folder."""
-    named = os.environ.get("PALIMPSEST_STATE")
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(base).expanduser() / "palimpsest"
 
 
 class PrivateServer:
@@ -181,7 +173,7 @@ def prepare_schedule(state: Path | None, port: int) -> StandingServer | None:
         SettingsError: something else has the port.
         TransientError: the server does not start.
     """
-    home = (state or default_state()).absolute()
+    home = (state or state_folder()).absolute()
     home.mkdir(parents=True, exist_ok=True)
     for name, value in _STANDING.items():
         os.environ.setdefault(name, value)
@@ -196,7 +188,7 @@ def prepare_schedule(state: Path | None, port: int) -> StandingServer | None:
 
 def prepare(state: Path | None = None) -> PrivateServer | None:
     """Set up the environment of Prefect; start a private server unless the user has one."""
-    home = (state or default_state()).absolute()
+    home = (state or state_folder()).absolute()
     home.mkdir(parents=True, exist_ok=True)
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)

@@ -21,8 +21,9 @@ from records.columns import digests_of, distinct_digests
 from records.errors import ContractError
 from records.ids import run_id_of, source_key
 from records.settings import BAND_HASH_BITS, Settings, parse_settings
+from store.address import open_archive
 from store.archive import Archive, Snapshot
-from store.commit import Changes, clear_unpublished, writing
+from store.commit import Changes, again_if_outrun, clear_unpublished, writing
 from store.index import Entering, Index, segments_to_merge
 from store.parquet import row_groups
 from store.segments import (
@@ -57,7 +58,7 @@ def open_index(archive: Archive, segments: Sequence[str], settings: Settings) ->
     Raises:
         ContractError: a segment is lost, damaged, or made with something else.
     """
-    return Index.open([archive.index / name for name in segments], made_with(settings))
+    return Index.open(archive.segments(segments), made_with(settings))
 
 
 def mend_index(archive: Archive, base: Snapshot | None, name: str, settings: Settings) -> list[str]:
@@ -176,6 +177,7 @@ def settings_of(base: Snapshot) -> Settings:
     return parse_settings(base.manifest.sealed["settings"])
 
 
+@again_if_outrun
 def reindex(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str, Any]:
     """Make the index of an archive again from its tables, as a new version with the same rows.
 
@@ -183,7 +185,7 @@ def reindex(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str,
         SettingsError: there is no archive.
         TransientError: a run has been writing to it for too long.
     """
-    archive = Archive(archive_path).require()
+    archive = open_archive(archive_path).require()
     run_id = run_id_of(datetime.now(UTC), secrets.token_hex(3))
     with writing(archive, run_id, wait_seconds) as writer:
         base = writer.require_base()

@@ -36,8 +36,9 @@ from records.errors import SettingsError
 from records.ids import run_id_of
 from records.schemas import TABLES, schema_without
 from records.settings import Settings
+from store.address import open_archive
 from store.archive import Archive, Snapshot
-from store.commit import Changes, clear_unpublished, preparing, writing
+from store.commit import Changes, again_if_outrun, clear_unpublished, preparing, writing
 from store.find import find_documents
 from store.index import Index
 from store.segments import Segment, merge_segments, open_segment
@@ -61,6 +62,7 @@ class Removal:
         return asdict(self)
 
 
+@again_if_outrun
 def remove(
     archive_path: str | Path, names: Sequence[str], reason: str, wait_seconds: float = 3600.0
 ) -> Removal:
@@ -76,7 +78,7 @@ def remove(
         SettingsError: no such archive or document, or no reason.
         TransientError: a run has been writing to the archive for too long.
     """
-    archive = Archive(archive_path).require()
+    archive = open_archive(archive_path).require()
     if not reason.strip():
         raise SettingsError(["reason: empty; say why, it is kept with the removal"])
     find_documents(archive.snapshot(), names)  # refused before a folder is made
@@ -95,7 +97,7 @@ def remove(
         matched = matched._replace(is_new=np.zeros(len(matched.is_new), dtype=np.bool_))
         folded = fold(folder, base, matched, News.nothing(), gone, settings.align)
         added = dict(folded.added)
-        summary = RunSummary(run_id, str(archive.path), None, 0, 0, 0, 0)
+        summary = RunSummary(run_id, archive.name, None, 0, 0, 0, 0)
         added["runs"] = run_row(summary, settings, started_at, None, 0)
         added["removals"] = _removals(ids, reason, started_at)
         changes = Changes(with_run_id(added, run_id), folded.withdrawn, sealed, segments, "remove")
@@ -104,7 +106,7 @@ def remove(
         clear_unpublished(archive, published)
         return Removal(
             run_id,
-            str(archive.path),
+            archive.name,
             published.manifest.version,
             ids,
             paragraphs,

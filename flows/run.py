@@ -43,8 +43,9 @@ from records.ids import run_id_of
 from records.schemas import RUNS, SCHEMA_VERSION, TABLES
 from records.settings import Settings
 from records.unicode import UNICODE_TABLE_VERSION
+from store.address import open_archive
 from store.archive import Archive, Snapshot
-from store.commit import Changes, Writer, clear_unpublished, preparing, writing
+from store.commit import Changes, Writer, again_if_outrun, clear_unpublished, preparing, writing
 
 STAGE_VERSIONS = {
     "ingest": ingest.STAGE_VERSION,
@@ -154,7 +155,7 @@ def run_ingest(
         ContractError: an invariant does not hold; nothing of this portion has been written.
     """
     settings = settings or Settings()
-    place = Archive(archive)
+    place = open_archive(archive)
     started = time.perf_counter()
     base = place.snapshot() if place.exists() else None
     sealed_with(settings, base)
@@ -169,6 +170,7 @@ def run_ingest(
     return replace(summary, seconds=time.perf_counter() - started)
 
 
+@again_if_outrun
 def _ingest_portion(
     place: Archive,
     settings: Settings,
@@ -327,7 +329,7 @@ def _summary(
         )
     summary = RunSummary(
         run_id=run_id,
-        archive=str(archive.path),
+        archive=archive.name,
         version=None,
         sources_found=survey.found,
         sources_new=new,

@@ -79,15 +79,16 @@ class Timetable:
         return []
 
 
-def deployment_name(archive: Path) -> str:
+def deployment_name(archive: str) -> str:
     """Return what the deployment of an archive is called: its name, and a digest of its path."""
-    slug = re.sub(r"[^a-z0-9]+", "-", archive.name.lower()).strip("-") or "archive"
-    return f"{slug}-{hashlib.sha256(str(archive).encode()).hexdigest()[:6]}"
+    name = archive.rpartition("/")[2].lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", name).strip("-") or "archive"
+    return f"{slug}-{hashlib.sha256(archive.encode()).hexdigest()[:6]}"
 
 
 async def keep_schedule(
     sources: Sequence[str],
-    archive: Path,
+    archive: str,
     settings: Settings,
     timetable: Timetable,
     server: StandingServer | None,
@@ -100,7 +101,7 @@ async def keep_schedule(
 
     Args:
         sources: absolute paths, or patterns of them.
-        archive: the archive's absolute path.
+        archive: the archive's absolute path, or its address.
         settings: of each run.
         timetable: when.
         server: looked after if given; else ``PREFECT_API_URL`` tells whose server it is.
@@ -118,7 +119,7 @@ async def keep_schedule(
 
 async def _keep(
     sources: Sequence[str],
-    archive: Path,
+    archive: str,
     settings: Settings,
     timetable: Timetable,
     server: StandingServer | None,
@@ -140,7 +141,7 @@ async def _keep(
             schedules=timetable.schedules(),
             parameters={
                 "sources": list(sources),
-                "archive": str(archive),
+                "archive": archive,
                 "settings": settings.model_dump(mode="json"),
             },
             concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=strategy),

@@ -18,7 +18,7 @@ import flows.verify
 import store.versions
 from inspector.report import render_report
 from records.errors import ContractError
-from store.archive import Archive
+from store.address import open_archive
 
 _WAIT_SECONDS = 3600.0
 
@@ -28,7 +28,7 @@ def verify(archive: str, tables_only: bool = False) -> dict[str, Any]:
     """Prove an archive: its files, keys and references, and its texts against the raw files.
 
     Args:
-        archive: the archive's path.
+        archive: the archive's path or address.
         tables_only: leave out what needs the raw files.
 
     Returns:
@@ -37,13 +37,13 @@ def verify(archive: str, tables_only: bool = False) -> dict[str, Any]:
     Raises:
         ContractError: something failed; the run is told as failed, and the archive is as it was.
     """
-    place = Archive(archive).require()
+    place = open_archive(archive).require()
     found = flows.verify.verify(place, place.snapshot(), tables_only=tables_only)
     if found.failed:
         names = ", ".join(f"{one.name} {one.failed}" for one in found.checks if one.failed)
         raise ContractError(
-            f"archive {place.path}, version {found.version}: {found.failed} failed ({names}); "
-            f"palimpsest verify {place.path} tells each"
+            f"archive {place.name}, version {found.version}: {found.failed} failed ({names}); "
+            f"palimpsest verify {place.name} tells each"
         )
     return found.to_dict()
 
@@ -53,7 +53,7 @@ def compact(archive: str) -> dict[str, Any]:
     """Write an archive's rows into few files, unless there are few already.
 
     Args:
-        archive: the archive's path.
+        archive: the archive's path or address.
 
     Returns:
         The version that readers see now, and files before and after.
@@ -66,13 +66,13 @@ def clean(archive: str, keep: Annotated[int, Field(ge=1)] = 7) -> dict[str, Any]
     """Drop old versions, and what runs that ended too early have left.
 
     Args:
-        archive: the archive's path.
+        archive: the archive's path or address.
         keep: how many of the last versions stay, with the current one.
 
     Returns:
         Versions dropped and those still in use, and the bytes that were freed.
     """
-    return store.versions.clean(Archive(archive), keep, _WAIT_SECONDS)
+    return store.versions.clean(open_archive(archive), keep, _WAIT_SECONDS)
 
 
 @flow(name="report", persist_result=False, validate_parameters=True)
@@ -80,15 +80,15 @@ def report(archive: str, output: str | None = None) -> dict[str, Any]:
     """Tell what an archive holds and what its last runs did, as a page of Markdown.
 
     Args:
-        archive: the archive's path.
+        archive: the archive's path or address.
         output: a file to write the page to as well; one that is there is replaced.
 
     Returns:
         The version told of, the page, and the file's path or null.
     """
-    place = Archive(archive).require()
+    place = open_archive(archive).require()
     snapshot = place.snapshot()
-    page = render_report(place.path.name, snapshot)
+    page = render_report(place.name.rpartition("/")[2], snapshot)
     if output is not None:
         _replace(Path(output), page)
     return {"version": snapshot.manifest.version, "page": page, "output": output}

@@ -122,9 +122,9 @@ def _check_index(archive: Archive, snapshot: Snapshot, sound: set[str]) -> Check
         check.leave(len(segments), damage_of(damaged))
         return check
     held: dict[str, list[Bytes]] = {"texts": [], "documents": []}
-    for name in segments:
+    for name, folder in zip(segments, archive.segments(segments), strict=True):
         try:
-            segment = check_segment(archive.index / name, made_with(settings_of(snapshot)))
+            segment = check_segment(folder, made_with(settings_of(snapshot)))
         except ContractError as error:
             check.fail(Failure("index", name, str(error), "a whole segment", "palimpsest reindex"))
             continue

@@ -5,6 +5,8 @@ ArchiveError
 ├── SourceError      this source only: write a reject row, go on with the next
 ├── ContractError    data break a schema or an invariant: stop, write nothing
 └── TransientError   may pass by itself: a flow may try again
+    ├── OutrunError  another machine has published meanwhile: do it again on what there is now
+    └── UnsureError  no answer came to what was published: look, or do it again
 
 What an error is made of is what ``args`` holds, so that it can be pickled from worker to worker.
 """
@@ -52,3 +54,14 @@ class ContractError(ArchiveError):
 
 class TransientError(ArchiveError):
     """Raised when something outside stands in the way for now, such as another run at work."""
+
+
+class OutrunError(TransientError):
+    """Raised when another machine has published before; nothing of this has been published."""
+
+
+class UnsureError(TransientError):
+    """Raised when a version was sent to be published and no answer came: it may be there or not.
+
+    Doing the same again is right in both cases.
+    """

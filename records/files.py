@@ -1,13 +1,23 @@
-"""Files that are written for people, where they say."""
+"""Files that are written for people, where they say; and the folder of our own."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from records.errors import SettingsError
+
+
+def state_folder() -> Path:
+    """Return the folder of Palimpsest's state: ``PALIMPSEST_STATE``, or the XDG state folder."""
+    named = os.environ.get("PALIMPSEST_STATE")
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "palimpsest"
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import functools
 import itertools
 import os
 import shutil
@@ -14,30 +15,48 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from records.errors import TransientError
+from records.errors import OutrunError, TransientError
 from records.schemas import TABLES, conform
-from store.archive import MANIFEST, Archive, Manifest, Snapshot
+from store.archive import LINK, MANIFEST, Archive, Manifest, Snapshot, sync_folder
 from store.parquet import read_tables, row_groups, write_table
 
 FILE_ROWS = 65_536
 """The most rows of a file: what is written again when one of them goes. They are one row group."""
 _Files = list[dict[str, Any]]
 """Files of a table as the manifest tells them: name, rows, bytes."""
-_LINK = "next"
-"""The new link of the archive, in its home, until it takes the place of the old one."""
 _ALIVE = "alive"
 """The file in a run's staging folder whose lock its process holds."""
 _DROPPING = "dropping-"
 """How the name of a staging folder begins that is being removed: it is not whole any more."""
 _POLL_SECONDS = 0.05
+_OUTRUN_TRIES = 8
+"""How often a run is done that others, who write from other machines, outrun each time."""
+_Given = ParamSpec("_Given")
+_Done = TypeVar("_Done")
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV}
 """How file systems tell that they have no hard links, or no more of them."""
+
+
+def again_if_outrun(step: Callable[_Given, _Done]) -> Callable[_Given, _Done]:
+    """Return a step that is done again, on what the others brought, if it came too late to publish.
+
+    Whoever comes too late does so because somebody else has published, so all together go on.
+    """
+
+    @functools.wraps(step)
+    def persistently(*args: _Given.args, **kwargs: _Given.kwargs) -> _Done:
+        for _ in range(_OUTRUN_TRIES - 1):
+            with suppress(OutrunError):
+                return step(*args, **kwargs)
+        return step(*args, **kwargs)
+
+    return persistently
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +86,7 @@ def preparing(archive: Archive, run_id: str) -> Iterator[Path]:
     What dead runs had prepared is in its subfolder ``left``, to be taken up or dropped. The folder
     is removed when the run ends well; else it is left to the next run, unless the disk is full.
     """
-    archive.exists()
+    archive.expect_writable()
     folder = archive.staging / run_id
     with _locked(archive.home / "staging.lock"):
         dead = [one for one in archive.staging.glob("*") if not _is_alive(one)]
@@ -147,9 +166,10 @@ def writing(archive: Archive, run_id: str, wait_seconds: float = 0.0) -> Iterato
 
     Raises:
         TransientError: another run is still writing.
+        SettingsError: no version can be published there.
     """
-    archive.exists()
-    told = f"archive {archive.path}: another run is writing to it; try again when it is done"
+    archive.expect_writable()
+    told = f"archive {archive.name}: another run is writing to it; try again when it is done"
     with _locked(archive.home / "lock", wait_seconds, told):
         base = archive.snapshot() if archive.exists() else None
         clear_unpublished(archive, base)
@@ -165,10 +185,9 @@ def clear_unpublished(archive: Archive, base: Snapshot | None) -> None:
     segments = set(base.manifest.segments) if base else set()
     archive.versions.mkdir(exist_ok=True)
     archive.index.mkdir(exist_ok=True)
-    (archive.home / _LINK).unlink(missing_ok=True)
-    for folder in archive.versions.iterdir():
-        if not folder.name.isdigit() or int(folder.name) > current:
-            shutil.rmtree(folder)
+    (archive.home / LINK).unlink(missing_ok=True)
+    for folder in archive.unpublished(current):
+        shutil.rmtree(folder)
     for folder in archive.index.iterdir():
         if folder.name not in segments:
             shutil.rmtree(folder)
@@ -240,15 +259,11 @@ class Writer:
             files,
             list(segments),
         )
-        _write_durably(self._folder / MANIFEST, manifest.to_json())
+        write_durably(self._folder / MANIFEST, manifest.to_json())
         for name in TABLES:
             sync_folder(self._folder / name)
         sync_folder(self._folder)
-        published = self.archive.versions / f"{number:08d}"
-        self._folder.rename(published)
-        sync_folder(self.archive.versions)
-        self._swap(published)
-        return self.archive.snapshot()
+        return self.archive.publish(self._folder, manifest)
 
     def _build_table(self, name: str, changes: Changes, pool: ThreadPoolExecutor) -> _Files:
         """Write a table's new rows; link its files, or write them again without rows that go."""
@@ -278,7 +293,7 @@ class Writer:
         return self._write(name, number, kept) if kept.num_rows else None
 
     def _link(self, name: str, path: Path, file: dict[str, Any]) -> dict[str, Any]:
-        _link(path, self._folder / name / path.name)
+        link_file(path, self._folder / name / path.name)
         return file
 
     def _write(self, name: str, number: int, rows: pa.Table) -> dict[str, Any]:
@@ -314,13 +329,6 @@ class Writer:
         rows = row_groups([path for path, _ in old], name)
         return [self._write(name, *part) for part in enumerate(_in_files(rows))]
 
-    def _swap(self, published: Path) -> None:
-        """Lead the archive's path to a version. This is the commit."""
-        link = self.archive.home / _LINK  # leads nowhere from here, but will from where it goes
-        link.symlink_to(published.relative_to(self.archive.path.parent), target_is_directory=True)
-        link.replace(self.archive.path)
-        sync_folder(self.archive.path.parent)
-
 
 def _cut(table: pa.Table) -> Iterator[pa.Table]:
     """Return a table in parts of as many rows as a file has at most."""
@@ -354,23 +362,15 @@ def _building(run_id: str) -> str:
     return f"building-{run_id}"
 
 
-def sync_folder(folder: Path) -> None:
-    """Make sure that the names in a folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write_durably(path: Path, text: str) -> None:
+def write_durably(path: Path, text: str) -> None:
+    """Write a new file and make sure that it is on the disk."""
     with path.open("x", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _link(source: Path, target: Path) -> None:
+def link_file(source: Path, target: Path) -> None:
     """Link a file, or copy it where the file system has no hard links."""
     try:
         os.link(source, target)

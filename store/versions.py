@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
-from pathlib import Path
 from typing import Any
 
 from records.schemas import TABLES
-from store.archive import MANIFEST, Archive, Manifest
-from store.commit import clear_staging, clear_unpublished, sync_folder, writing
+from store.archive import Archive, Manifest
+from store.commit import clear_staging, clear_unpublished, writing
 
 
 def list_versions(archive: Archive) -> list[dict[str, Any]]:
@@ -34,7 +31,7 @@ def _told(archive: Archive, manifest: Manifest) -> dict[str, Any]:
         "paragraphs": sum(file["rows"] for file in files["paragraphs"]),
         "files": sum(len(files[name]) for name in TABLES),
         "bytes": sum(file["bytes"] for name in TABLES for file in files[name]),
-        "path": str(archive.versions / f"{manifest.version:08d}"),
+        "path": archive.address_of(manifest.version),
     }
 
 
@@ -55,39 +52,7 @@ def clean(archive: Archive, keep: int = 1, wait_seconds: float = 3600.0) -> dict
         TransientError: a run has been writing to the archive for too long.
     """
     archive.require()
-    dropped: list[int] = []
-    in_use: list[int] = []
-    freed = 0
     with writing(archive, f"clean-{os.getpid()}", wait_seconds) as writer:
-        base = writer.require_base()
-        clear_unpublished(archive, base)
-        old = [number for number in archive.numbers() if number < base.manifest.version]
-        for number in old[: max(0, len(old) - (keep - 1))]:
-            size = _drop(archive.versions / f"{number:08d}")
-            if size is None:
-                in_use.append(number)
-            else:
-                dropped.append(number)
-                freed += size
-        sync_folder(archive.versions)
-    left = clear_staging(archive)
-    return {"dropped": dropped, "in_use": in_use, "left_by_runs": left, "bytes_freed": freed}
-
-
-def _drop(folder: Path) -> int | None:
-    """Remove a version unless it is in use; return the bytes that only it had."""
-    manifest = folder / MANIFEST
-    with manifest.open("rb") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return None
-        freed = sum(
-            path.stat().st_size
-            for path in folder.rglob("*")
-            if path.is_file() and path.stat().st_nlink == 1
-        )
-        dropping = folder.with_name(f"dropping-{folder.name}")
-        folder.rename(dropping)  # gone at once, for readers
-        shutil.rmtree(dropping)
-    return freed
+        clear_unpublished(archive, writer.require_base())
+        done = archive.drop_old(keep)
+    return done._asdict() | {"left_by_runs": clear_staging(archive)}

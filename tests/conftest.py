@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,39 @@ def examples_archive(tmp_path_factory: pytest.TempPathFactory, examples: Path) -
     path = tmp_path_factory.mktemp("examples") / "press"
     run_ingest([str(examples)], path)
     return path
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Any]:
+    """An S3 server of the session with the bucket ``shelves``; the environment leads to it."""
+    for name in ("moto", "flask_cors", "boto3"):
+        pytest.importorskip(name, reason=f"{name} is not installed; it is in the extra dev")
+    from tests.store.s3 import Server, client, environment
+
+    server = Server()
+    with pytest.MonkeyPatch.context() as patched:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patched.delenv(name)
+        for name, value in environment(server.url).items():
+            patched.setenv(name, value)
+        client().create_bucket(Bucket=server.bucket)
+        yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The S3 server; copies of what it holds are kept in a folder of the test."""
+    monkeypatch.setenv("PALIMPSEST_CACHE", str(tmp_path / "copies"))
+    s3_server.requests.clear()
+    yield s3_server
+    s3_server.fault = lambda _: None
+
+
+@pytest.fixture
+def s3_archive(s3: Any, tmp_path: Path) -> str:
+    """An address at which there is no archive yet."""
+    return f"s3://{s3.bucket}/{tmp_path.name}/press"
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from flows.run import RunSummary, run_ingest
 from ingest import batch
 from records.schemas import TABLES
 from records.settings import RunSettings, Settings
+from store.address import open_archive
 from store.archive import Archive, Snapshot
 
 DateOf = Callable[[str], datetime | None]
@@ -89,7 +90,7 @@ def settings_of(
 
 
 def ingest(
-    source: Path | list[Path], archive: Path, settings: Settings | None = None
+    source: Path | list[Path], archive: Path | str, settings: Settings | None = None
 ) -> RunSummary:
     """Run without Prefect."""
     sources = source if isinstance(source, list) else [source]
@@ -117,9 +118,9 @@ def documents_dated(date_of: DateOf) -> Iterator[None]:
         yield
 
 
-def contents(archive: Path) -> dict[str, list[str]]:
+def contents(archive: Path | str) -> dict[str, list[str]]:
     """Return the rows of all tables but ``runs``, without ``run_id``, in an order of their own."""
-    snapshot = Archive(archive).snapshot()
+    snapshot = open_archive(archive).snapshot()
     return {
         name: sorted(
             json.dumps(row, default=str, sort_keys=True)

@@ -25,10 +25,10 @@ from tests.flows.corpora import make_paragraph, write_articles
 
 
 def test_deployments_of_archives_with_one_name_differ() -> None:
-    one, other = deployment_name(Path("/a/My Press")), deployment_name(Path("/b/My Press"))
+    one, other = deployment_name("/a/My Press"), deployment_name("/b/My Press")
     assert one != other
     assert one.startswith("my-press-")
-    assert deployment_name(Path("/a/Пресса")).startswith("archive-")
+    assert deployment_name("/a/Пресса").startswith("archive-")
 
 
 def test_intervals_are_counted_from_midnight_whenever_one_starts() -> None:

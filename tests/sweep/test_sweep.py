@@ -11,16 +11,16 @@ from tests.sweep.operations import OPERATIONS, Operation
 
 _TORN = """
 import sys
-from store.commit import Writer
+from store.archive import Archive
 from tests.sweep.__main__ import main
 
-whole = Writer._swap
+whole = Archive._swap
 
-def swap(writer, published):
-    writer.archive.path.unlink(missing_ok=True)
-    whole(writer, published)
+def swap(archive, published):
+    archive.path.unlink(missing_ok=True)
+    whole(archive, published)
 
-Writer._swap = swap
+Archive._swap = swap
 sys.exit(main())
 """
 
