@@ -7,6 +7,7 @@ variables and configuration files. What passes by itself is tried again by the c
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import threading
@@ -238,13 +239,24 @@ def _exceptions() -> tuple[Any, Any]:
 
 def _connect() -> Any:
     """Return a client; its settings are the usual ones of AWS."""
-    import boto3
+    import boto3.session
+    import botocore.session
     from botocore.config import Config
 
+    session = botocore.session.Session()
+    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
     region = os.environ.get("AWS_REGION")  # which boto3 leaves to other tools
-    return boto3.session.Session(region_name=region).client(
+    return boto3.session.Session(botocore_session=session, region_name=region).client(
         "s3", config=Config(max_pool_connections=2 * STREAMS)
     )
+
+
+@functools.cache
+def _loader(path: str | None) -> Any:
+    """Return what knows the calls of S3; to read that takes longer than all else of a client."""
+    from botocore.loaders import create_loader
+
+    return create_loader(path)
 
 
 def _told_time(answer: dict[str, Any]) -> datetime:

@@ -1,26 +1,27 @@
 """Runs on an object store give what runs in a folder give, from whatever machine, also at once."""
 
-import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable
-from multiprocessing.synchronize import Barrier
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier, current_thread
 from typing import Any
 
 import pytest
 
+import store.remote
 from flows.compact import compact
 from flows.index import reindex
 from flows.remove import remove
+from flows.run import RunSummary
 from flows.verify import verify
 from records.settings import Settings
 from store.address import open_archive
 from store.digest import digest_archive
 from store.remote import RemoteArchive
 from tests.flows.corpora import contents, ingest, reuse_articles, settings_of, write_articles
-from tests.flows.processes import SPAWN, join_all, start
 from tests.store.s3 import on_another_machine
 
 
@@ -74,39 +75,36 @@ def test_runs_from_two_machines_in_turn_give_what_one_run_gives(
     assert (again.version, again.sources_known) == (None, len(corpus))
 
 
-def ingest_elsewhere(
-    barrier: Barrier, copies: Path, sources: list[Path], archive: str, told: Path
+def test_two_machines_at_once_publish_one_after_the_other_and_lose_nothing(
+    s3_archive: str,
+    corpus: list[Path],
+    at_once: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Ingest as another machine does; once a version is ready, wait for the other's."""
-    publish, met = RemoteArchive.publish, []
+    publish, both, met = RemoteArchive.publish, Barrier(2), set()
 
     def publish_together(*arguments: Any) -> Any:
-        if not met:
-            met.append(barrier.wait(120))
+        if current_thread() not in met:  # both have a version 1 by then
+            met.add(current_thread())
+            both.wait(120)
         return publish(*arguments)
 
-    RemoteArchive.publish = publish_together  # type: ignore[method-assign]
-    with on_another_machine(copies):
-        summary = ingest(sources, archive, settings_of(1))
-    told.write_text(json.dumps(summary.to_dict()))
+    def run_on(machine: str, sources: list[Path]) -> RunSummary:
+        current_thread().name = machine
+        return ingest(sources, s3_archive, settings_of(1))
 
-
-def test_two_machines_at_once_publish_one_after_the_other_and_lose_nothing(
-    s3_archive: str, corpus: list[Path], at_once: str, tmp_path: Path
-) -> None:
-    barrier = SPAWN.Barrier(2)
-    told = [tmp_path / "left.json", tmp_path / "right.json"]
-    join_all(
-        *(
-            start(ingest_elsewhere, barrier, tmp_path / path.stem, sources, s3_archive, path)
-            for sources, path in zip((corpus[::2], corpus[1::2]), told, strict=True)
-        )
-    )
-    summaries = [json.loads(path.read_text()) for path in told]
-    assert sorted(one["version"] for one in summaries) == [1, 2]
-    assert sum(one["sources_new"] for one in summaries) == len(corpus)
-    late = max(summaries, key=lambda one: one["version"])
-    assert late["batches_taken_up"] == 1  # it has not read its sources again
+    monkeypatch.setattr(RemoteArchive, "publish", publish_together)
+    monkeypatch.setattr(store.remote, "_copies", lambda: tmp_path / current_thread().name)
+    with ThreadPoolExecutor(2) as pool:
+        runs = [
+            pool.submit(run_on, "left", corpus[::2]),
+            pool.submit(run_on, "right", corpus[1::2]),
+        ]
+        quick, late = sorted((run.result() for run in runs), key=lambda one: one.version or 0)
+    assert (quick.version, late.version) == (1, 2)
+    assert quick.sources_new + late.sources_new == len(corpus)
+    assert (quick.batches_taken_up, late.batches_taken_up) == (0, 1)  # it reads nothing twice
     assert digest_of(s3_archive) == at_once
 
 

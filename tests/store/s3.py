@@ -3,6 +3,7 @@
 ``python -m tests.store.s3`` serves until its input ends, and prints the address first.
 """
 
+import functools
 import os
 import sys
 import threading
@@ -80,6 +81,11 @@ def environment(url: str) -> dict[str, str]:
 
 def client() -> Any:
     """Return a plain client, which knows nothing of us."""
+    return _client_of(os.environ["AWS_ENDPOINT_URL"])
+
+
+@functools.cache
+def _client_of(_: str) -> Any:
     import boto3
 
     return boto3.client("s3", region_name=os.environ["AWS_REGION"])
