@@ -47,7 +47,7 @@ contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 order: $(VENV)/.dev ## Test at length that no order, split into runs, crash or removal shows in the tables.
 	PALIMPSEST_LONG=1 $(BIN)/pytest tests/flows/test_order.py

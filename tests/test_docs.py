@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.main import main
 from records.schemas import TABLES
 
 ROOT = Path(__file__).parent.parent
@@ -143,3 +144,12 @@ def test_make_targets_that_documents_name_exist():
     for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"`make (\w+)", path.read_text(encoding="utf-8")):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("path", sorted({ROOT / "README.md", *(ROOT / "docs").glob("*.md")}))
+def test_commands_in_documents_are_those_that_there_are(path):
+    text = path.read_text(encoding="utf-8")
+    for line in re.findall(r"^\$ palimpsest (.+)$", text, re.MULTILINE):
+        name, *arguments = shlex.split(line, comments=True)
+        command = main.commands[name]
+        command.make_context(name, arguments)
