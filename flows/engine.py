@@ -15,8 +15,9 @@ import time
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from records.errors import TransientError
+from records.errors import SettingsError, TransientError
 
 _QUIET = {
     "DO_NOT_TRACK": "1",
@@ -26,6 +27,7 @@ _QUIET = {
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
     "PREFECT_SERVER_UI_ENABLED": "false",
+    "DASK_LOGGING__DISTRIBUTED": "warning",
 }
 _START_SECONDS = 120.0
 
@@ -37,6 +39,12 @@ def default_state() -> Path:
         return Path(named)
     base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     return Path(base).expanduser() / "palimpsest"
+
+
+def _is_loopback(cluster: str) -> bool:
+    """Tell whether a cluster's address, such as ``tcp://10.0.0.5:8786``, is of this machine."""
+    host = urlsplit(f"//{cluster.rpartition('//')[2]}").hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 class PrivateServer:
@@ -92,8 +100,21 @@ class PrivateServer:
         self._process.wait()
 
 
-def prepare(state: Path | None = None) -> PrivateServer | None:
-    """Set up the environment of Prefect; start a private server unless the user has one."""
+def prepare(state: Path | None = None, cluster: str | None = None) -> PrivateServer | None:
+    """Set up the environment of Prefect; start a private server unless the user has one.
+
+    Args:
+        state: folder of Palimpsest's state.
+        cluster: address of the cluster whose workers will report to the server.
+
+    Raises:
+        SettingsError: its workers could not reach a private server.
+    """
+    if cluster and not _is_loopback(cluster) and not os.environ.get("PREFECT_API_URL"):
+        told = "its workers report to Prefect's server; found none but a private one on loopback"
+        raise SettingsError(
+            [f"run.cluster = {cluster}: {told}; set PREFECT_API_URL to one that they can reach"]
+        )
     home = (state or default_state()).absolute()
     home.mkdir(parents=True, exist_ok=True)
     for name, value in _QUIET.items():
