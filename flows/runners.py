@@ -102,7 +102,8 @@ def _dask(settings: RunSettings) -> Any:
     local = {
         "n_workers": settings.workers,
         "threads_per_worker": 1,
-        "dashboard_address": None,
+        "dashboard_address": "127.0.0.1:0",
+        "scheduler_kwargs": {"dashboard": False},
         # Else each worker is killed over its share of the machine; mapped files count for memory.
         "memory_limit": 0,
     }
