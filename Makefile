@@ -50,7 +50,7 @@ unit: $(VENV)/.dev
 	$(BIN)/pytest -n auto --dist loadfile
 
 order: $(VENV)/.dev ## Test at length that no order, split into runs, crash or removal shows in the tables.
-	PALIMPSEST_LONG=1 $(BIN)/pytest tests/flows/test_order.py
+	PALIMPSEST_LONG=1 $(BIN)/pytest tests/flows/test_order.py tests/flows/test_runners.py
 
 docs: $(VENV)/.dev ## Write the table and command reference again.
 	$(BIN)/python docs/reference.py

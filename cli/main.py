@@ -20,9 +20,11 @@ from cli.options import (
     FAILED,
     SOME_FAILED,
     WRONG_USAGE,
+    cluster_option,
     json_option,
     print_json,
     progress,
+    runner_option,
     say_if_compiling,
     sensitivity_option,
     set_option,
@@ -91,7 +93,11 @@ def main() -> None:
 )
 @click.option("--encoding", metavar="NAME", help="Encoding of all sources; else found for each.")
 @sensitivity_option
-@click.option("--workers", type=int, metavar="N", help="Threads; as many as cores unless given.")
+@click.option(
+    "--workers", type=int, metavar="N", help="Tasks at a time; as many as cores unless given."
+)
+@runner_option
+@cluster_option
 @click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),
@@ -107,6 +113,8 @@ def ingest(
     encoding: str | None,
     sensitivity: str | None,
     workers: int | None,
+    runner: str | None,
+    cluster: str | None,
     state: Path | None,
     no_prefect: bool,
     assignments: tuple[str, ...],
@@ -118,7 +126,7 @@ def ingest(
     Example:
       palimpsest ingest articles/ 'more/**/*.txt' --archive press
     """
-    settings = settings_of(assignments, encoding, workers, sensitivity)
+    settings = settings_of(assignments, encoding, workers, sensitivity, runner, cluster)
     _expect_sources(sources)
     with progress(as_json) as report:
         if no_prefect:
@@ -192,10 +200,14 @@ def _expect_sources(sources: tuple[str, ...]) -> None:
 def _ingest_directly(
     sources: tuple[str, ...], archive: str, settings: Settings, report: Any
 ) -> dict[str, Any]:
-    from flows.run import in_order, run_ingest
+    from flows.run import in_threads, run_ingest
 
+    if settings.run.runner != "threads":
+        told = f"expected --runner threads, found {settings.run.runner}; leave one of them out"
+        raise SettingsError([f"--no-prefect: {told}"])
     say_if_compiling()
-    return run_ingest(sources, archive, settings, each=in_order, report=report).to_dict()
+    each = in_threads(settings.run.workers)
+    return run_ingest(sources, archive, settings, each=each, report=report).to_dict()
 
 
 def _ingest_with_prefect(
@@ -203,7 +215,9 @@ def _ingest_with_prefect(
 ) -> dict[str, Any]:
     from flows.engine import prepare
 
-    server = prepare(state)  # before Prefect is imported, and while the kernels are loaded
+    server = prepare(
+        state, settings.run.cluster
+    )  # before Prefect is imported, and while the kernels are loaded
     say_if_compiling()
     from flows.warm import are_kernels_cached, warm_up
 

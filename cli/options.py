@@ -40,6 +40,18 @@ sensitivity_option = click.option(
 )
 
 
+runner_option = click.option(
+    "--runner",
+    type=click.Choice(["threads", "processes", "dask", "ray"]),
+    help="What carries out the tasks; dask and ray are extras.  [default: threads]",
+)
+cluster_option = click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Address of a cluster of dask or ray; started on this machine unless given.",
+)
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
     text = json.dumps(value, ensure_ascii=False, indent=1, default=str)
@@ -51,6 +63,8 @@ def settings_of(
     encoding: str | None = None,
     workers: int | None = None,
     sensitivity: str | None = None,
+    runner: str | None = None,
+    cluster: str | None = None,
 ) -> Settings:
     """Return settings from the command line; every fault at once."""
     from records.settings import parse_settings
@@ -68,8 +82,10 @@ def settings_of(
         values["sensitivity"] = sensitivity
     if encoding is not None:
         values.setdefault("read", {})["encoding"] = encoding
-    if workers is not None:
-        values.setdefault("run", {})["workers"] = workers
+    run = {"workers": workers, "runner": runner, "cluster": cluster}
+    for name, given in run.items():
+        if given is not None:
+            values.setdefault("run", {})[name] = given
     try:
         settings = parse_settings(values)
     except SettingsError as error:

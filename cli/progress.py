@@ -13,7 +13,7 @@ _TITLES = {
     "stage_batch": "reading",
     "wait": "waiting for another run",
     "gather_texts": "gathering texts",
-    "pair_texts": "finding candidates",
+    "pair_bands": "finding candidates",
     "align_chunk": "aligning",
     "fold": "folding",
     "commit": "committing",

@@ -15,6 +15,7 @@ import time
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from records.errors import SettingsError, TransientError
 from records.files import state_folder
@@ -27,6 +28,7 @@ _QUIET = {
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
     "PREFECT_SERVER_UI_ENABLED": "false",
+    "DASK_LOGGING__DISTRIBUTED": "warning",
 }
 _STANDING = {
     "DO_NOT_TRACK": "1",
@@ -37,6 +39,12 @@ _STANDING = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
 }
 _START_SECONDS = 120.0
+
+
+def _is_loopback(cluster: str) -> bool:
+    """Tell whether a cluster's address, such as ``tcp://10.0.0.5:8786``, is of this machine."""
+    host = urlsplit(f"//{cluster.rpartition('//')[2]}").hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 class PrivateServer:
@@ -186,8 +194,21 @@ def prepare_schedule(state: Path | None, port: int) -> StandingServer | None:
     return server
 
 
-def prepare(state: Path | None = None) -> PrivateServer | None:
-    """Set up the environment of Prefect; start a private server unless the user has one."""
+def prepare(state: Path | None = None, cluster: str | None = None) -> PrivateServer | None:
+    """Set up the environment of Prefect; start a private server unless the user has one.
+
+    Args:
+        state: folder of Palimpsest's state.
+        cluster: address of the cluster whose workers will report to the server.
+
+    Raises:
+        SettingsError: its workers could not reach a private server.
+    """
+    if cluster and not _is_loopback(cluster) and not os.environ.get("PREFECT_API_URL"):
+        told = "its workers report to Prefect's server; found none but a private one on loopback"
+        raise SettingsError(
+            [f"run.cluster = {cluster}: {told}; set PREFECT_API_URL to one that they can reach"]
+        )
     home = (state or state_folder()).absolute()
     home.mkdir(parents=True, exist_ok=True)
     for name, value in _QUIET.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -29,7 +30,15 @@ from dedup.signatures import Windows
 from dedup.words import Words
 from flows.index import enter, open_index, save_segment, sort_bands
 from flows.news import load_news
-from flows.overlaps import Links, link_pairs, overlap_rows
+from flows.overlaps import (
+    PAIRS_IN_CHUNK,
+    Links,
+    link_pairs,
+    links_path,
+    overlap_rows,
+    overlaps_path,
+    staged_chunks,
+)
 from flows.read import staged_batches
 from flows.staging import load_array, load_arrays, save_arrays, save_table
 from flows.texts import (
@@ -53,13 +62,14 @@ from store.archive import Archive, Snapshot
 from store.index import Entering, Index
 from store.views import connect
 
-PAIRS_IN_CHUNK = 100_000
+TEXTS_IN_GROUP = 10_000
+"""The bands of fewer texts are paired in one task, which takes about a second or less."""
 
 
 def gather_texts(
     folder: Path,
     archive: Archive,
-    base: Snapshot | None,
+    version: int | None,
     segments: Sequence[str],
     settings: Settings,
 ) -> int:
@@ -67,7 +77,20 @@ def gather_texts(
 
     Writes what ``lay_out`` does, and the index segment of what is new, which counts once the run
     commits. Returns how many texts are new.
+
+    Args:
+        folder: the run's.
+        archive: whose lock the run holds.
+        version: that readers see, or None before the first; it is opened where the step runs,
+            since a manifest of many files is no small argument.
+        segments: of the index.
+        settings: of the run.
     """
+    base = _version_seen(archive, version)
+    segment = archive.index / folder.name
+    for begun in (folder / "texts", segment):  # by a worker that was lost
+        if begun.exists():
+            shutil.rmtree(begun)
     batches, news = staged_batches(folder), load_news(folder)
     index = open_index(archive, segments, settings)
     texts, came_from = merge_texts([batch.texts() for batch in batches])
@@ -78,8 +101,25 @@ def gather_texts(
     parts = [batch.marked() for batch in batches]
     entering = lay_out(folder, texts, parts, came_from, index, base, settings)
     keys = news.document_keys, news.source_keys
-    save_segment(archive.index / folder.name, entering, *keys, settings)
+    save_segment(segment, entering, *keys, settings)
     return len(texts.digests)
+
+
+def _version_seen(archive: Archive, version: int | None) -> Snapshot | None:
+    """Return the version that readers see.
+
+    Raises:
+        ContractError: it is not the one that the run was given.
+    """
+    if version is None:
+        return None
+    base = archive.snapshot()
+    if base.manifest.version != version:
+        raise ContractError(
+            f"archive {archive.path}: readers see version {base.manifest.version}; expected "
+            f"{version}, since the run holds its lock; do all workers see the same files?"
+        )
+    return base
 
 
 def lay_out(
@@ -187,8 +227,21 @@ def load_texts(base: Snapshot, digests: Bytes) -> Texts:
     return texts_of(rows.column("text_id"), rows.column("text"))
 
 
-def pair_texts(folder: Path, settings: SignSettings, workers: int) -> tuple[int, int]:
-    """Find the candidates and write them; return their number and that of the crowds."""
+def band_groups(folder: Path, settings: SignSettings, workers: int) -> int:
+    """Return how many groups the bands are paired in: one a worker, or fewer for few texts."""
+    texts = len(load_array(folder / "texts" / "is_new.npy"))
+    return max(1, min(workers, settings.bands, texts // TEXTS_IN_GROUP))
+
+
+def pair_bands(folder: Path, group: int, groups: int, settings: SignSettings) -> int:
+    """Find the candidates of a group of bands and stage them; return the number of crowds.
+
+    Args:
+        folder: the run's.
+        group: of ``groups``: every so manieth band, from this one on.
+        groups: how many groups there are.
+        settings: of signatures and crowds.
+    """
     target = folder / "texts"
     windows = load_arrays(Windows, target / "windows")
     upper, _ = halves_of(load_array(target / "digests.npy"))
@@ -199,11 +252,18 @@ def pair_texts(folder: Path, settings: SignSettings, workers: int) -> tuple[int,
         crowds = Crowds(*map(np.array, load_arrays(Crowds, target / f"crowds-{band:03d}")))
         return pair_band(buckets, windows, texts, crowds, settings)
 
-    with ThreadPoolExecutor(workers) as pool:
-        candidates = merge_candidates(pool.map(pair, range(settings.bands)))
-    np.save(folder / "pairs.npy", candidates.pairs)
-    np.save(folder / "lost.npy", candidates.lost)
-    return len(candidates.pairs), candidates.crowds
+    found = merge_candidates(map(pair, range(group, settings.bands, groups)))
+    save_arrays(found, folder / f"candidates-{group:03d}")
+    return found.crowds
+
+
+def merge_groups(folder: Path, groups: int) -> tuple[int, int]:
+    """Put together the candidates of all groups; return their number and that of the crowds."""
+    staged = (load_arrays(Candidates, folder / f"candidates-{n:03d}") for n in range(groups))
+    found = merge_candidates(part._replace(crowds=int(part.crowds)) for part in staged)
+    np.save(folder / "pairs.npy", found.pairs)
+    np.save(folder / "lost.npy", found.lost)
+    return len(found.pairs), found.crowds
 
 
 def pairs_given_up(
@@ -240,11 +300,6 @@ def pair_ids(folder: Path, pairs: Buckets) -> pa.Table:
     return pa.table({"left_text_id": left, "right_text_id": right})
 
 
-def chunks_of(candidates: int) -> int:
-    """Return how many chunks that many candidates are aligned in."""
-    return -(-candidates // PAIRS_IN_CHUNK)
-
-
 def align_chunk(folder: Path, chunk: int, settings: AlignSettings) -> int:
     """Align a chunk of the candidates, stage the overlaps, and return how many there are."""
     target = folder / "texts"
@@ -255,8 +310,8 @@ def align_chunk(folder: Path, chunk: int, settings: AlignSettings) -> int:
     passages = align_pairs(words, ranked, left, right, settings)
     links, passages = link_pairs(words, left, right, passages, settings.fold_share)
     rows = overlap_rows(load_arrays(Texts, target), words, links, passages, folder.name)
-    save_table(rows, folder / f"overlaps-{chunk:05d}.arrow")
-    save_arrays(links, folder / f"links-{chunk:05d}")
+    save_table(rows, overlaps_path(folder, chunk))
+    save_arrays(links, links_path(folder, chunk))
     return len(passages.pair)
 
 
@@ -279,7 +334,7 @@ class Matched(NamedTuple):
 def load_matched(folder: Path) -> Matched:
     """Return what matching staged."""
     target = folder / "texts"
-    parts = [load_arrays(Links, path) for path in sorted(folder.glob("links-*"))]
+    parts = [load_arrays(Links, links_path(folder, chunk)) for chunk in staged_chunks(folder)]
     near = [part.relation == NEAR for part in parts]
     none = np.empty(0, dtype=np.int64)
     return Matched(

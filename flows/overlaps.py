@@ -12,13 +12,15 @@ import pyarrow as pa
 from dedup.alignment import Passages
 from dedup.clusters import aligned_words, relate
 from dedup.words import Words
-from flows.staging import load_table
+from flows.staging import load_array, load_table
 from flows.texts import Positions, Texts
 from records.columns import count_characters, distinct, string_array
 from records.ids import hex_strings
 from records.schemas import TABLES
 
 Shares = npt.NDArray[np.float64]
+
+PAIRS_IN_CHUNK = 100_000
 
 
 class Links(NamedTuple):
@@ -90,9 +92,30 @@ def overlap_rows(
     return pa.table({name: columns[name] for name in schema.names}).cast(schema)
 
 
+def staged_chunks(folder: Path) -> range:
+    """Return the numbers of the chunks that a run's candidates were aligned in."""
+    pairs = folder / "pairs.npy"
+    return range(chunks_of(len(load_array(pairs))) if pairs.exists() else 0)
+
+
+def chunks_of(candidates: int) -> int:
+    """Return how many chunks that many candidates are aligned in."""
+    return -(-candidates // PAIRS_IN_CHUNK)
+
+
+def overlaps_path(folder: Path, chunk: int) -> Path:
+    """Return where the overlaps of a chunk are staged."""
+    return folder / f"overlaps-{chunk:05d}.arrow"
+
+
+def links_path(folder: Path, chunk: int) -> Path:
+    """Return where the links of a chunk are staged."""
+    return folder / f"links-{chunk:05d}"
+
+
 def staged_overlaps(folder: Path) -> pa.Table:
     """Return the rows that all chunks staged; they are mapped, not read."""
-    parts = [load_table(path) for path in sorted(folder.glob("overlaps-*.arrow"))]
+    parts = [load_table(overlaps_path(folder, chunk)) for chunk in staged_chunks(folder)]
     return pa.concat_tables(parts) if parts else TABLES["overlaps"].empty_table()
 
 

@@ -26,6 +26,7 @@ from store.index import Index
 MAX_BATCH_FILES = 20_000
 SEAL, FILES = "seal.txt", "files.arrow"
 """What a staged batch was made with, for all of a run; and the files in it."""
+_BATCHES = "batches.txt"
 
 _PLAN = pa.schema(
     [
@@ -135,7 +136,9 @@ def plan_run(survey: Survey, folder: Path, settings: Settings, seal: str) -> Pla
     batches = _number_batches(rest, settings.run.batch_bytes) + taken_up
     save_table(_plan_table(rest, batches), folder / "plan.arrow")
     save_table(survey.rejects, folder / "rejects.arrow")
-    return Plan(survey, taken_up, int(batches[-1]) + 1 if len(batches) else taken_up)
+    count = int(batches[-1]) + 1 if len(batches) else taken_up
+    (folder / _BATCHES).write_text(str(count), encoding="ascii")
+    return Plan(survey, taken_up, count)
 
 
 def _take_up(files: list[FoundFile], folder: Path, seal: str) -> tuple[int, list[FoundFile]]:
@@ -158,6 +161,14 @@ def _take_up(files: list[FoundFile], folder: Path, seal: str) -> tuple[int, list
         left.unlink()  # so that nobody takes up what is half removed
     shutil.rmtree(folder / "left")
     return taken, list(waiting.values())
+
+
+def planned_batches(folder: Path) -> int:
+    """Return how many batches a run has, without listing its folder.
+
+    What other machines wrote to a shared folder is found by its name at once, in a listing later.
+    """
+    return int((folder / _BATCHES).read_text(encoding="ascii"))
 
 
 def batch_folder(folder: Path, batch: int) -> Path:

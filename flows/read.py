@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pyarrow as pa
 from dedup.alignment import Ranked
 from dedup.signatures import Windows
 from dedup.words import Words
-from flows.plan import FILES, batch_folder, files_of, planned_files
+from flows.plan import FILES, batch_folder, files_of, planned_batches, planned_files
 from flows.staging import load_array, load_arrays, load_table, save_arrays, save_table
 from flows.texts import Marked, Texts, distinct_texts, mark, numbers_of
 from ingest.batch import Batch, read_batch
@@ -57,7 +59,8 @@ def stage_batch(folder: Path, batch: int, settings: Settings) -> BatchCounts:
     read = read_batch(files_of(planned), settings.read)
     texts = distinct_texts(read.digests, read.texts.buffer, read.texts.starts, read.texts.ends)
     marked = mark(texts, settings)
-    building = target.with_suffix(".part")
+    # Of this attempt alone: what a cluster takes for dead, and does again elsewhere, may go on.
+    building = target.with_suffix(f".{secrets.token_hex(3)}.part")
     save_table(planned, building / FILES)
     save_table(read.sources, building / "sources.arrow")
     save_table(read.rejects, building / "rejects.arrow")
@@ -69,7 +72,12 @@ def stage_batch(folder: Path, batch: int, settings: Settings) -> BatchCounts:
     save_arrays(marked.windows, building / "windows")
     np.save(building / "bands.npy", marked.bands)
     (building / _BYTES_READ).write_text(str(read.bytes_read), encoding="ascii")
-    building.rename(target)
+    try:
+        building.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        shutil.rmtree(building)  # another attempt was first
     return _counts_of(target)
 
 
@@ -94,7 +102,7 @@ def _with_words(read: Batch, texts: Texts, words: Words) -> pa.Table:
 
 def staged_batches(folder: Path) -> list[StagedBatch]:
     """Return all batches that a run has staged, in order."""
-    return [StagedBatch(path) for path in sorted(folder.glob("batch-?????"))]
+    return [StagedBatch(batch_folder(folder, batch)) for batch in range(planned_batches(folder))]
 
 
 def staged_tables(folder: Path, name: str) -> list[pa.Table]:

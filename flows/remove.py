@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,16 @@ from flows.fold import Gone, fold
 from flows.index import made_with, mend_index, open_index, settings_of, source_keys
 from flows.match import (
     align_chunk,
-    chunks_of,
+    band_groups,
     lay_out,
     load_matched,
     load_texts,
+    merge_groups,
+    pair_bands,
     pair_ids,
-    pair_texts,
 )
 from flows.news import News
+from flows.overlaps import staged_chunks
 from flows.run import RunSummary, run_row, sealed_with, with_run_id
 from flows.staging import load_array
 from flows.texts import mark
@@ -180,7 +184,11 @@ def _stage_gained(
     texts = load_texts(base, gone.texts)
     parts = [mark(texts, settings)]
     lay_out(folder, texts, parts, np.arange(len(texts.digests)), index, base, settings)
-    pair_texts(folder, settings.sign, settings.run.workers)
+    groups = band_groups(folder, settings.sign, settings.run.workers)
+    stage = partial(pair_bands, folder, groups=groups, settings=settings.sign)
+    with ThreadPoolExecutor(groups) as pool:
+        list(pool.map(stage, range(groups)))
+    merge_groups(folder, groups)
     gained = np.array(load_array(folder / "lost.npy"))
     if len(gained):
         with connect(base) as connection:
@@ -192,7 +200,7 @@ def _stage_gained(
             """).to_arrow_table()
         gained = gained[fresh.column("place").to_numpy()]
     np.save(folder / "pairs.npy", gained)
-    for chunk in range(chunks_of(len(gained))):
+    for chunk in staged_chunks(folder):
         align_chunk(folder, chunk, settings.align)
 
 

@@ -11,6 +11,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial, reduce
@@ -26,14 +27,16 @@ from flows.fold import Folded, Gone, fold
 from flows.index import known_keys, mend_index, merged_names, open_index
 from flows.match import (
     align_chunk,
-    chunks_of,
+    band_groups,
     gather_texts,
     load_matched,
+    merge_groups,
+    pair_bands,
     pair_ids,
-    pair_texts,
     pairs_given_up,
 )
 from flows.news import News, find_news, load_news, save_news
+from flows.overlaps import staged_chunks
 from flows.plan import Plan, Survey, plan_run, survey_sources
 from flows.read import BatchCounts, stage_batch, staged_tables
 from flows.staging import load_table
@@ -127,6 +130,26 @@ def in_order(
         results.append(step(*one))
         report(step.__name__, done + 1, len(arguments))
     return results
+
+
+def in_threads(workers: int) -> Each:
+    """Return what carries out a step for so many tuples of arguments at a time."""
+
+    def carry_out(
+        step: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], report: Report
+    ) -> list[Any]:
+        with ThreadPoolExecutor(workers) as pool:
+            futures = [pool.submit(step, *one) for one in arguments]
+            try:
+                for done, future in enumerate(as_completed(futures), start=1):
+                    future.result()
+                    report(step.__name__, done, len(futures))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return [future.result() for future in futures]
+
+    return carry_out
 
 
 def silent(step: str, done: int, total: int) -> None:
@@ -288,12 +311,12 @@ def _match(
     segments = mend_index(archive, base, f"{writer.run_id}-mended", settings)
     save_news(find_news(folder, open_index(archive, segments, settings), base), folder)
     news = load_news(folder)
-    arguments = (folder, archive, base, segments, settings)
+    arguments = (folder, archive, base and base.manifest.version, segments, settings)
     [texts_new] = each(gather_texts, [arguments], report)
-    [(candidates, crowds)] = each(
-        pair_texts, [(folder, settings.sign, settings.run.workers)], report
-    )
-    chunks = range(chunks_of(candidates))
+    groups = band_groups(folder, settings.sign, settings.run.workers)
+    each(pair_bands, [(folder, n, groups, settings.sign) for n in range(groups)], report)
+    candidates, crowds = merge_groups(folder, groups)
+    chunks = staged_chunks(folder)
     each(align_chunk, [(folder, chunk, settings.align) for chunk in chunks], report)
     segments.append(writer.run_id)
     pa.default_memory_pool().release_unused()  # what matching took

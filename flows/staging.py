@@ -1,13 +1,18 @@
 """What a run keeps in its folder between steps: Arrow files and numpy arrays that can be mapped.
 
+The steps may be carried out on several machines that share the folder. So what is staged has a name
+that follows from its number and is never looked for in a listing, which may be an old one there.
+
 ::
 
     plan.arrow              files to read, with the batch that each is in
+    batches.txt             how many batches there are
     seal.txt                what the batches were made with
     batch-00000/            files of a batch; sources, rejects, documents, occurrences, texts, words
     news/                   what of all batches is new to the archive
     texts/                  the distinct texts of the run, and old ones they may pair with
-    pairs.npy, lost.npy     candidates, and pairs that crowds gave up
+    candidates-*            those of some bands
+    pairs.npy, lost.npy     candidates of all bands, and pairs that crowds gave up
     links-*, overlaps-*     what became of a chunk of them
 """
 

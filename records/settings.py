@@ -27,6 +27,9 @@ BAND_HASH_BITS = 26
 _NO_CHARSETS = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"}
 """What Python lists as encodings of text, but no file of articles is written in."""
 
+CLUSTER_RUNNERS = ("dask", "ray")
+"""What carries out tasks on a cluster, and so takes its address."""
+
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
@@ -197,7 +200,17 @@ class PassageSettings(_Stage):
 class RunSettings(_Stage):
     """How a run is carried out; nothing here may change what comes out."""
 
-    workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, description="tasks at a time"
+    )
+    runner: Literal["threads", "processes", "dask", "ray"] = Field(
+        default="threads", description="what carries out the tasks"
+    )
+    cluster: str | None = Field(
+        default=None,
+        min_length=1,
+        description="address of a cluster of dask or ray; one on this machine where not given",
+    )
     batch_bytes: int = Field(default=16 * 2**20, ge=1, description="raw bytes in a batch")
     portion_bytes: int = Field(
         default=128 * 2**20,
@@ -207,6 +220,15 @@ class RunSettings(_Stage):
     wait_seconds: float = Field(
         default=3600.0, ge=0.0, description="how long to wait while another run is writing"
     )
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> RunSettings:
+        if self.cluster is not None and self.runner not in CLUSTER_RUNNERS:
+            raise ValueError(
+                f"cluster = {self.cluster!r} is of no use to runner = {self.runner}; expected "
+                f"runner = {' or '.join(CLUSTER_RUNNERS)}; name one, or leave the cluster out"
+            )
+        return self
 
 
 SENSITIVITIES: dict[str, dict[str, dict[str, Any]]] = {
