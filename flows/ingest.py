@@ -15,6 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.match import align_chunk, gather_texts, pair_texts
 from flows.read import stage_batch
 from flows.run import Report, run_ingest, silent
+from flows.tell import telling
 from records.settings import Settings
 
 progress: ContextVar[Report] = ContextVar("progress", default=silent)
@@ -50,17 +51,18 @@ def ingest(sources: list[str], archive: str, settings: Settings | None = None) -
         settings: how to read, match and run; what is left out has its default.
 
     Returns:
-        The run's summary: what was found, kept, folded and rejected.
+        The run's summary, as plain values: what was found, kept, folded and rejected.
     """
-    summary = run_ingest(
-        sources,
-        archive,
-        settings,
-        each=_as_tasks,
-        report=progress.get(),
-        flow_run_id=flow_run.get_id(),
-    )
-    return summary.to_dict()
+    with telling(sources, archive, progress.get()) as teller:
+        summary = run_ingest(
+            sources,
+            archive,
+            settings,
+            each=teller.each(_as_tasks),
+            report=teller.report,
+            flow_run_id=flow_run.get_id(),
+        )
+        return teller.done(summary)
 
 
 def ingest_with(
