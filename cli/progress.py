@@ -17,6 +17,7 @@ _TITLES = {
     "align_chunk": "aligning",
     "fold": "folding",
     "commit": "committing",
+    "portion": "portions",
     "tables": "checking tables",
     "raw": "reading raw files",
 }

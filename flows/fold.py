@@ -72,6 +72,7 @@ class Folded:
         documents: documents not seen before.
         paragraphs: occurrences in them.
         texts_folded: new texts that are not the representative of their cluster.
+        superseded: paragraphs whose place an earlier one has taken.
     """
 
     added: dict[str, pa.Table]
@@ -79,6 +80,7 @@ class Folded:
     documents: int
     paragraphs: int
     texts_folded: int
+    superseded: int
 
 
 def fold(
@@ -120,6 +122,7 @@ def fold(
         news.documents.num_rows,
         news.occurrences.num_rows,
         int(members.is_new[folded].sum()),
+        changes.superseded,
     )
 
 
@@ -324,12 +327,14 @@ class _Changes(NamedTuple):
         firsts: numbers of the witnesses that rows of paragraphs are made of.
         folded, into: numbers of the members that rows of variants are made of.
         withdrawn: by table, keys of rows that are in the archive and not right any more.
+        superseded: of the paragraphs that go, those that stand in another place from now on.
     """
 
     firsts: Positions
     folded: Positions
     into: Positions
     withdrawn: dict[str, pa.Table]
+    superseded: int
 
 
 def _changes(
@@ -342,14 +347,14 @@ def _changes(
 ) -> _Changes:
     """Tell the rows that the archive does not have just so."""
     if touched is None:
-        return _Changes(firsts, folded, into, {})
+        return _Changes(firsts, folded, into, {}, 0)
     chosen = witnesses.rows.take(pa.array(firsts))
     ids = hex_strings(members.digests)
     right = {
         "paragraphs": chosen.append_column("paragraph_id", ids.take(witnesses.number[firsts])),
         "variants": pa.table({"text_id": ids.take(folded), "paragraph_id": ids.take(into)}),
     }
-    is_missing, withdrawn = {}, {}
+    is_missing, withdrawn, superseded = {}, {}, 0
     for name, old in (("paragraphs", touched.paragraphs), ("variants", touched.variants)):
         names = _TOLD_APART[name]
         new_keys, old_keys = _row_keys(right[name], names), _row_keys(old, names)
@@ -359,8 +364,11 @@ def _changes(
         gone = old.filter(pc.invert(pc.is_in(old_keys, value_set=new_keys)))
         if gone.num_rows:
             withdrawn[name] = gone.select(names[:1])
-    missing = is_missing["variants"]
-    return _Changes(firsts[is_missing["paragraphs"]], folded[missing], into[missing], withdrawn)
+        if name == "paragraphs":  # where only the URI is another, it is the same place
+            places = [_row_keys(rows, ["document_id", "ordinal"]) for rows in (gone, right[name])]
+            superseded = pc.sum(pc.invert(pc.is_in(places[0], value_set=places[1]))).as_py() or 0
+    firsts, missing = firsts[is_missing["paragraphs"]], is_missing["variants"]
+    return _Changes(firsts, folded[missing], into[missing], withdrawn, superseded)
 
 
 def _row_keys(rows: pa.Table, names: list[str]) -> pa.Array:

@@ -14,6 +14,7 @@ from flows.match import align_chunk, gather_texts, pair_bands
 from flows.read import stage_batch
 from flows.run import Report, run_ingest, silent
 from flows.runners import Workers
+from flows.tell import telling
 from records.settings import Settings
 
 progress: ContextVar[Report] = ContextVar("progress", default=silent)
@@ -39,26 +40,30 @@ def ingest(sources: list[str], archive: str, settings: Settings | None = None) -
         settings: how to read, match and run; what is left out has its default.
 
     Returns:
-        The run's summary: what was found, kept, folded and rejected.
+        The run's summary, as plain values: what was found, kept, folded and rejected.
     """
-    return _ingest(sources, archive, settings or Settings())
+    told: dict[str, Any] = _ingest(sources, archive, settings or Settings())
+    return told
 
 
-def _ingest(sources: list[str], archive: str, settings: Settings) -> dict[str, Any]:
+def _ingest(sources: list[str], archive: str, settings: Settings) -> Any:
     """Carry out the flow; apart from it, since Prefect sends a flow's code along with its tasks.
 
     What the code of the flow itself names must be picklable, which a ``ContextVar`` is not.
     """
-    with Workers(settings.run, _TASKS) as each:
+    with (
+        telling(sources, archive, progress.get()) as teller,
+        Workers(settings.run, _TASKS) as each,
+    ):
         summary = run_ingest(
             sources,
             archive,
             settings,
-            each=each,
-            report=progress.get(),
+            each=teller.each(each),
+            report=teller.report,
             flow_run_id=flow_run.get_id(),
         )
-    return summary.to_dict()
+        return teller.done(summary)
 
 
 def ingest_with(

@@ -89,6 +89,7 @@ class RunSummary:
     paragraphs_repeated: int = 0
     paragraphs_kept: int = 0
     paragraphs_folded: int = 0
+    paragraphs_superseded: int = 0
     batches_taken_up: int = 0
     candidates: int = 0
     crowds: int = 0
@@ -188,8 +189,13 @@ def run_ingest(
     ingest_portion = partial(
         _ingest_portion, place, settings, each=each, report=report, flow_run_id=flow_run_id
     )
-    portions = survey.portions(settings.run.portion_bytes)
-    summary = reduce(RunSummary.and_then, map(ingest_portion, portions))
+    portions = list(survey.portions(settings.run.portion_bytes))
+    summaries = []
+    for number, portion in enumerate(portions):
+        if len(portions) > 1:
+            report("portion", number, len(portions))
+        summaries.append(ingest_portion(portion))
+    summary = reduce(RunSummary.and_then, summaries)
     return replace(summary, seconds=time.perf_counter() - started)
 
 
@@ -376,6 +382,7 @@ def _summary(
         "paragraphs_repeated": folded.paragraphs - matching.texts_new,
         "paragraphs_kept": matching.texts_new - folded.texts_folded,
         "paragraphs_folded": folded.texts_folded,
+        "paragraphs_superseded": folded.superseded,
         "candidates": matching.candidates,
         "crowds": matching.crowds,
         "overlaps_found": folded.added["overlaps"].num_rows,

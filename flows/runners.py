@@ -95,7 +95,7 @@ def _processes(settings: RunSettings) -> Any:
 
 
 def _dask(settings: RunSettings) -> Any:
-    from prefect_dask import DaskTaskRunner
+    from prefect_dask.task_runners import DaskTaskRunner
 
     if settings.cluster is not None:
         return DaskTaskRunner(address=settings.cluster)

@@ -8,7 +8,6 @@ what fell due meanwhile is made up for by one run when it is back.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 import signal
 from collections.abc import AsyncIterator, Sequence
@@ -42,6 +41,7 @@ from watchfiles import awatch
 
 from flows.engine import StandingServer
 from flows.ingest import ingest
+from flows.tell import Told
 from records.settings import Settings
 
 _ANCHOR = datetime(2024, 1, 1, tzinfo=UTC)
@@ -77,13 +77,6 @@ class Timetable:
         if self.every is not None:
             return [IntervalSchedule(interval=self.every, anchor_date=_ANCHOR)]
         return []
-
-
-def deployment_name(archive: str) -> str:
-    """Return what the deployment of an archive is called: its name, and a digest of its path."""
-    name = archive.rpartition("/")[2].lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", name).strip("-") or "archive"
-    return f"{slug}-{hashlib.sha256(archive.encode()).hexdigest()[:6]}"
 
 
 async def keep_schedule(
@@ -125,7 +118,7 @@ async def _keep(
     server: StandingServer | None,
     say: Any,
 ) -> None:
-    name = deployment_name(archive)
+    name = Told.of(archive).slug
     runner = Runner(
         name=f"palimpsest {name}", query_seconds=_LOOK_SECONDS, pause_on_shutdown=False, limit=None
     )

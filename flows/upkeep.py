@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow
+from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
 import flows.compact
 import flows.verify
 import store.versions
+from flows.tell import Told, tell_result
 from inspector.report import render_report
 from records.errors import ContractError
 from store.address import open_archive
@@ -39,6 +41,7 @@ def verify(archive: str, tables_only: bool = False) -> dict[str, Any]:
     """
     place = open_archive(archive).require()
     found = flows.verify.verify(place, place.snapshot(), tables_only=tables_only)
+    tell_result("verify", archive, found.to_dict())
     if found.failed:
         names = ", ".join(f"{one.name} {one.failed}" for one in found.checks if one.failed)
         raise ContractError(
@@ -58,7 +61,9 @@ def compact(archive: str) -> dict[str, Any]:
     Returns:
         The version that readers see now, and files before and after.
     """
-    return flows.compact.compact(archive, _WAIT_SECONDS)
+    done = flows.compact.compact(archive, _WAIT_SECONDS)
+    tell_result("compact", archive, done)
+    return done
 
 
 @flow(name="clean", persist_result=False, validate_parameters=True)
@@ -72,7 +77,9 @@ def clean(archive: str, keep: Annotated[int, Field(ge=1)] = 7) -> dict[str, Any]
     Returns:
         Versions dropped and those still in use, and the bytes that were freed.
     """
-    return store.versions.clean(open_archive(archive), keep, _WAIT_SECONDS)
+    done = store.versions.clean(open_archive(archive), keep, _WAIT_SECONDS)
+    tell_result("clean", archive, done)
+    return done
 
 
 @flow(name="report", persist_result=False, validate_parameters=True)
@@ -89,6 +96,7 @@ def report(archive: str, output: str | None = None) -> dict[str, Any]:
     place = open_archive(archive).require()
     snapshot = place.snapshot()
     page = render_report(place.name.rpartition("/")[2], snapshot)
+    create_markdown_artifact(page, Told.of(archive).key("report"))
     if output is not None:
         _replace(Path(output), page)
     return {"version": snapshot.manifest.version, "page": page, "output": output}

@@ -1,6 +1,7 @@
 """The flow under Prefect does what the steps do without it."""
 
 import asyncio
+import functools
 import time
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,8 @@ def test_failing_step_fails_the_flow_and_leaves_the_archive(
     with monkeypatch.context() as patched:
 
         @task(cache_policy=NO_CACHE)
-        def fail(*_: Any) -> None:
+        @functools.wraps(step)
+        def fail(*_: Any, **__: Any) -> None:
             raise OSError(28, "No space left on device")
 
         patched.setitem(flow_module._TASKS, step, fail)

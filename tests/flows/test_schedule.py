@@ -19,16 +19,9 @@ from prefect.states import Running, Scheduled
 from prefect.types.entrypoint import EntrypointType
 
 from flows.ingest import ingest
-from flows.schedule import Timetable, _clear_away, _runs, deployment_name, watched_folders
+from flows.schedule import Timetable, _clear_away, _runs, watched_folders
 from store.archive import Archive
 from tests.flows.corpora import make_paragraph, write_articles
-
-
-def test_deployments_of_archives_with_one_name_differ() -> None:
-    one, other = deployment_name("/a/My Press"), deployment_name("/b/My Press")
-    assert one != other
-    assert one.startswith("my-press-")
-    assert deployment_name("/a/Пресса").startswith("archive-")
 
 
 def test_intervals_are_counted_from_midnight_whenever_one_starts() -> None:
