@@ -28,7 +28,7 @@ _QUIET = {
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
     "PREFECT_SERVER_UI_ENABLED": "false",
-    "DASK_LOGGING__DISTRIBUTED": "warning",
+    "DASK_LOGGING__DISTRIBUTED": "error",
 }
 _STANDING = {
     "DO_NOT_TRACK": "1",
