@@ -16,7 +16,7 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
-from records.errors import TransientError
+from records.errors import SettingsError, TransientError
 
 _QUIET = {
     "DO_NOT_TRACK": "1",
@@ -37,6 +37,26 @@ def default_state() -> Path:
         return Path(named)
     base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     return Path(base).expanduser() / "palimpsest"
+
+
+def time_limit() -> float | None:
+    """Return how many seconds a flow may run: ``PALIMPSEST_TIME_LIMIT``, or None for ever.
+
+    Deployments set it for their runs; what is started by hand takes as long as it takes.
+
+    Raises:
+        SettingsError: it is set to something else than a number above 0.
+    """
+    told = os.environ.get("PALIMPSEST_TIME_LIMIT", "")
+    if not told:
+        return None
+    try:
+        seconds = float(told)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise SettingsError([f"PALIMPSEST_TIME_LIMIT={told}: expected seconds, a number above 0"])
+    return seconds
 
 
 class PrivateServer:

@@ -12,6 +12,7 @@ from prefect.futures import as_completed
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.engine import time_limit
 from flows.match import align_chunk, gather_texts, pair_texts
 from flows.read import stage_batch
 from flows.run import Report, run_ingest, silent
@@ -40,7 +41,7 @@ def _as_tasks(
     return [future.result() for future in futures]
 
 
-@flow(name="ingest", persist_result=False, validate_parameters=True)
+@flow(name="ingest", persist_result=False, validate_parameters=True, timeout_seconds=time_limit())
 def ingest(sources: list[str], archive: str, settings: Settings | None = None) -> dict[str, Any]:
     """Bring articles into an archive; commit one new version, or none if nothing is new.
 
