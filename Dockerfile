@@ -1,5 +1,7 @@
-# Builds Palimpsest with its kernels compiled; runs as a user without rights.
-FROM python:3.12-slim AS build
+# Palimpsest with its kernels compiled, and Prefect: what all services of docker-compose.yml run.
+#
+#   docker build -t palimpsest . && docker run --rm palimpsest
+FROM python:3.12.12-slim-bookworm AS build
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY cli cli
@@ -9,14 +11,29 @@ COPY ingest ingest
 COPY inspector inspector
 COPY records records
 COPY store store
-RUN python -m venv /opt/palimpsest \
-    && /opt/palimpsest/bin/pip install --no-cache-dir -c constraints.txt .
+# pip stays here: the environment is made without it. Images keep times of files in whole seconds,
+# and a compiled file that is not of its source's time is made again in every container.
+RUN python -m venv --without-pip /opt/palimpsest \
+    && pip --python /opt/palimpsest/bin/python install --no-cache-dir --no-compile -c constraints.txt . \
+    && find /opt/palimpsest/lib -name '*.py' -exec touch -d @1767225600 {} + \
+    && /opt/palimpsest/bin/python -m compileall -q /opt/palimpsest/lib
+# Compiled for any machine of its kind, not for the one that builds the image: kernels for another
+# processor would be compiled again in every new container.
+ENV NUMBA_CPU_NAME=generic NUMBA_CACHE_DIR=/opt/kernels
+RUN /opt/palimpsest/bin/palimpsest compile
 
-FROM python:3.12-slim
+FROM python:3.12.12-slim-bookworm
+RUN useradd --create-home --uid 1000 archivist \
+    && mkdir -p /archive /articles /state && chown archivist /archive /state
 COPY --from=build /opt/palimpsest /opt/palimpsest
-RUN useradd --create-home archivist && mkdir -p /archive /state && chown archivist /archive /state
+COPY --from=build --chown=archivist /opt/kernels /opt/kernels
+COPY prefect.yaml /srv/palimpsest/
+ENV PATH=/opt/palimpsest/bin:$PATH \
+    PALIMPSEST_STATE=/state \
+    NUMBA_CPU_NAME=generic \
+    NUMBA_CACHE_DIR=/opt/kernels \
+    PYTHONUNBUFFERED=1
 USER archivist
-ENV PATH=/opt/palimpsest/bin:$PATH PALIMPSEST_STATE=/state NUMBA_CACHE_DIR=/home/archivist/kernels
-RUN palimpsest compile
+WORKDIR /srv/palimpsest
 ENTRYPOINT ["palimpsest"]
 CMD ["--help"]

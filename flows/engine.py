@@ -47,6 +47,26 @@ def _is_loopback(cluster: str) -> bool:
     return host in {"localhost", "::1"} or host.startswith("127.")
 
 
+def time_limit() -> float | None:
+    """Return how many seconds a flow may run: ``PALIMPSEST_TIME_LIMIT``, or None for ever.
+
+    Deployments set it for their runs; what is started by hand takes as long as it takes.
+
+    Raises:
+        SettingsError: it is set to something else than a number above 0.
+    """
+    told = os.environ.get("PALIMPSEST_TIME_LIMIT", "")
+    if not told:
+        return None
+    try:
+        seconds = float(told)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise SettingsError([f"PALIMPSEST_TIME_LIMIT={told}: expected seconds, a number above 0"])
+    return seconds
+
+
 class PrivateServer:
     """A Prefect server of one process, on loopback, which ends with it.
 

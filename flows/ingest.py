@@ -10,6 +10,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
+from flows.engine import time_limit
 from flows.match import align_chunk, gather_texts, pair_bands
 from flows.read import stage_batch
 from flows.run import Report, run_ingest, silent
@@ -30,7 +31,7 @@ _NAMES: dict[Callable[..., Any], str] = {
 _TASKS = {step: task(name=name, cache_policy=NO_CACHE)(step) for step, name in _NAMES.items()}
 
 
-@flow(name="ingest", persist_result=False, validate_parameters=True)
+@flow(name="ingest", persist_result=False, validate_parameters=True, timeout_seconds=time_limit())
 def ingest(sources: list[str], archive: str, settings: Settings | None = None) -> dict[str, Any]:
     """Bring articles into an archive; commit one new version, or none if nothing is new.
 

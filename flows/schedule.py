@@ -39,6 +39,7 @@ from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 from watchfiles import awatch
 
+from flows.automations import ensure_automations
 from flows.engine import StandingServer
 from flows.ingest import ingest
 from flows.tell import Told
@@ -119,6 +120,8 @@ async def _keep(
     say: Any,
 ) -> None:
     name = Told.of(archive).slug
+    if server:
+        await asyncio.to_thread(ensure_automations)
     runner = Runner(
         name=f"palimpsest {name}", query_seconds=_LOOK_SECONDS, pause_on_shutdown=False, limit=None
     )

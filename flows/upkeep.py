@@ -17,6 +17,7 @@ from pydantic import Field
 import flows.compact
 import flows.verify
 import store.versions
+from flows.engine import time_limit
 from flows.tell import Told, tell_result
 from inspector.report import render_report
 from records.errors import ContractError
@@ -25,7 +26,7 @@ from store.address import open_archive
 _WAIT_SECONDS = 3600.0
 
 
-@flow(name="verify", persist_result=False, validate_parameters=True)
+@flow(name="verify", persist_result=False, validate_parameters=True, timeout_seconds=time_limit())
 def verify(archive: str, tables_only: bool = False) -> dict[str, Any]:
     """Prove an archive: its files, keys and references, and its texts against the raw files.
 
@@ -51,7 +52,7 @@ def verify(archive: str, tables_only: bool = False) -> dict[str, Any]:
     return found.to_dict()
 
 
-@flow(name="compact", persist_result=False, validate_parameters=True)
+@flow(name="compact", persist_result=False, validate_parameters=True, timeout_seconds=time_limit())
 def compact(archive: str) -> dict[str, Any]:
     """Write an archive's rows into few files, unless there are few already.
 
@@ -66,7 +67,7 @@ def compact(archive: str) -> dict[str, Any]:
     return done
 
 
-@flow(name="clean", persist_result=False, validate_parameters=True)
+@flow(name="clean", persist_result=False, validate_parameters=True, timeout_seconds=time_limit())
 def clean(archive: str, keep: Annotated[int, Field(ge=1)] = 7) -> dict[str, Any]:
     """Drop old versions, and what runs that ended too early have left.
 
@@ -82,7 +83,7 @@ def clean(archive: str, keep: Annotated[int, Field(ge=1)] = 7) -> dict[str, Any]
     return done
 
 
-@flow(name="report", persist_result=False, validate_parameters=True)
+@flow(name="report", persist_result=False, validate_parameters=True, timeout_seconds=time_limit())
 def report(archive: str, output: str | None = None) -> dict[str, Any]:
     """Tell what an archive holds and what its last runs did, as a page of Markdown.
 

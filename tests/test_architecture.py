@@ -32,6 +32,7 @@ def test_import_contracts_are_kept():
         (
             "prefect",
             {
+                "flows/automations.py",
                 "flows/ingest.py",
                 "flows/runners.py",
                 "flows/schedule.py",

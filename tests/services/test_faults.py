@@ -1,0 +1,313 @@
+"""Scheduled runs by a real server and worker, and what becomes of them when either of them dies."""
+
+import json
+import os
+import random
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from prefect.states import Pending
+
+from flows.automations import HEARTBEAT_STOPPED, NEVER_STARTED, ensure_automations
+from flows.run import run_ingest
+from store.archive import Archive
+from store.digest import digest_archive
+from tests.flows.corpora import make_paragraph, settings_of, write_articles
+from tests.services import postgres
+from tests.services.stack import QUICK, Stack, kill, running, wait_for, write_prefect_yaml
+
+IS_LONG = "PALIMPSEST_LONG" in os.environ
+needs_time = pytest.mark.skipif(not IS_LONG, reason="takes minutes: make services")
+needs_postgres = pytest.mark.skipif(
+    postgres.programs() is None,
+    reason="PostgreSQL is not installed: no /usr/lib/postgresql/*/bin/initdb (apt-get install postgresql)",
+)
+DATABASES = [
+    pytest.param(False, id="sqlite"),
+    pytest.param(True, id="postgresql", marks=needs_postgres),
+]
+MANY = 250
+"""Articles of a run that is to take long enough to be disturbed: as many batches."""
+
+
+def add_articles(folder: Path, seed: int, count: int) -> None:
+    """Write articles that share every second paragraph with another one."""
+    rng = random.Random(seed)
+    write_articles(
+        folder,
+        {
+            f"{seed}-{number}.txt": [
+                make_paragraph(seed * 1000 + number),
+                make_paragraph(rng.randrange(50)),
+            ]
+            for number in range(count)
+        },
+    )
+
+
+def digest(archive: Path) -> str:
+    return digest_archive(Archive(archive).snapshot())
+
+
+def undisturbed(stack: Stack, name: str) -> str:
+    """Return the digest of an archive of all that there is, made in one run without Prefect."""
+    place = stack.archive.with_name(name)
+    run_ingest([str(stack.sources)], place, settings_of())
+    return digest(place)
+
+
+def version(archive: Path) -> int:
+    return Archive(archive).snapshot().manifest.version if Archive(archive).exists() else 0
+
+
+def staged(archive: Path) -> dict[int, str]:
+    """Return the batches that are staged, by what stays the same when a run takes them up."""
+    found = {}
+    for path in Archive(archive).staging.glob("*/batch-?????"):
+        try:
+            found[path.stat().st_ino] = path.parent.name
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def run_of_archive(archive: Path, flow_run: UUID) -> dict[str, object]:
+    """Return the row of a flow run in the archive's runs."""
+    rows = Archive(archive).snapshot().read("runs").to_pylist()
+    [row] = [row for row in rows if row["flow_run_id"] == str(flow_run)]
+    return row
+
+
+def expect_rule_for_second_runs(stack: Stack) -> None:
+    """Of two runs at once the second waits if it brings articles, and is cancelled if not."""
+    for deployment, told in (("ingest", "AwaitingConcurrencySlot"), ("verify", "Cancelled")):
+        first, second = stack.run_now(deployment), stack.run_now(deployment)
+        stack.client.set_flow_run_state(first, Pending())
+        stack.client.set_flow_run_state(second, Pending())
+        assert [stack.state_of(first), stack.state_of(second)] == ["Pending", told]
+        for run in (first, second):
+            stack.client.delete_flow_run(run)
+
+
+@pytest.fixture
+def diary(record_property):
+    """Tell what happens when; shown with ``-s``, and when the test fails."""
+    began = time.monotonic()
+
+    def note(what: str, since: float | None = None) -> None:
+        seconds = round(time.monotonic() - (began if since is None else since), 1)
+        record_property(what, seconds)
+        print(f"{seconds:6.1f} s {'' if since is None else '  '}{what}")
+
+    return note
+
+
+@pytest.mark.parametrize("on_postgres", DATABASES)
+@pytest.mark.parametrize(
+    "is_later",
+    [False, pytest.param(True, marks=needs_time)],
+    ids=["the first run", "a later run"],
+)
+def test_killed_run_is_crashed_and_the_next_one_goes_on_from_its_batches(
+    on_postgres: bool, is_later: bool, tmp_path: Path, diary
+) -> None:
+    with running(tmp_path, postgres=on_postgres) as stack:
+        add_articles(stack.sources, 1, 3)
+        before = undisturbed(stack, "first")
+        write_prefect_yaml(stack, timedelta(seconds=6), batch_bytes=1)
+        stack.await_health("server")
+        diary("server is ready")
+        stack.set_up()
+        diary("deployments are there")
+        expect_rule_for_second_runs(stack)
+        if not is_later:
+            add_articles(stack.sources, 2, MANY)
+        stack.start("worker")
+        if is_later:
+            done = wait_for(lambda: stack.in_state("ingest", "Completed"), "scheduled run")[0]
+            diary("first scheduled run is done")
+            assert done.auto_scheduled
+            assert digest(stack.archive) == before
+            assert run_of_archive(stack.archive, done.id)["sources_new"] == 3
+            add_articles(stack.sources, 2, MANY)
+
+        wait_for(lambda: len(staged(stack.archive)) > 20, "staged batches", pause=0.01)
+        [hit] = stack.in_state("ingest", "Running")
+        assert hit.auto_scheduled
+        stack.kill("worker")
+        killed_at = time.monotonic()
+        diary("worker is killed")
+        left = staged(stack.archive)
+        assert 20 < len(left) < MANY
+        assert version(stack.archive) == int(is_later)
+        stack.start("worker")
+        expected = undisturbed(stack, "second")
+        stack.await_state(hit.id, "Crashed")
+        diary("from the kill until the run is Crashed", killed_at)
+        ensure_automations(client=stack.client)  # the next run takes as long as it takes
+        taken_up = wait_for(lambda: taken_from(left, stack.archive), "batches taken up", pause=0.01)
+        assert taken_up <= set(left)
+        wait_for(lambda: version(stack.archive) == int(is_later) + 1, "version")
+        diary("next run has brought the rest")
+        assert digest(stack.archive) == expected
+        next_one = wait_for(lambda: stack.in_state("ingest", "Completed")[int(is_later) :], "run")[
+            0
+        ]
+        assert next_one.auto_scheduled
+        row = run_of_archive(stack.archive, next_one.id)
+        assert row["documents_new"] == MANY + 3 * (not is_later)
+
+
+def taken_from(left: dict[int, str], archive: Path) -> set[int]:
+    """Return the batches of a dead run that another run has made its own."""
+    return {one for one, run in staged(archive).items() if one in left and run != left[one]}
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def stack(request, tmp_path_factory) -> Iterator[Stack]:
+    """Server, deployments and worker; each test has an archive of its own."""
+    quick = {**QUICK, "setup": {}}  # runs under way must not be crashed after ten seconds
+    with running(tmp_path_factory.mktemp("stack"), postgres=request.param, quick=quick) as stack:
+        write_prefect_yaml(stack, None, batch_bytes=1)
+        stack.await_health("server")
+        stack.set_up()
+        stack.start("worker")
+        stack.await_health("worker")
+        yield stack
+
+
+@pytest.fixture
+def desk(stack: Stack, tmp_path: Path) -> Stack:
+    """The stack with sources and an archive of this test, in which there is one version."""
+    stack.sources, stack.archive = tmp_path / "in", tmp_path / "press"
+    add_articles(stack.sources, 1, 3)
+    run_ingest([str(stack.sources)], stack.archive, settings_of())
+    add_articles(stack.sources, 2, MANY)
+    return stack
+
+
+def ingest_now(desk: Stack, **environment: str) -> UUID:
+    """Start a run on this test's archive."""
+    return desk.run_now(
+        "ingest",
+        environment,
+        sources=[str(desk.sources)],
+        archive=str(desk.archive),
+        settings={"run": {"workers": 2, "batch_bytes": 1}},
+    )
+
+
+def expect_next_run_to_complete(desk: Stack) -> None:
+    """The next run brings what is missing, and the archive is as if nothing had happened."""
+    expected = undisturbed(desk, "undisturbed")
+    desk.await_state(ingest_now(desk), "Completed")
+    assert version(desk.archive) == 2
+    assert digest(desk.archive) == expected
+
+
+@needs_time
+def test_every_deployment_starts_with_its_documented_parameters(desk: Stack) -> None:
+    told = {"archive": str(desk.archive)}
+    desk.await_state(ingest_now(desk), "Completed")
+    for name in ("report", "verify", "compact", "clean"):
+        given = [f"--param={key}={json.dumps(value)}" for key, value in told.items()]
+        desk.prefect("deployment", "run", f"{name}/{name}", *given)
+        [run] = desk.runs(name)
+        desk.await_state(run.id, "Completed")
+    found = desk.client.read_deployment_by_name("ingest/ingest")
+    assert all(
+        "description" in told or "$ref" in str(told)
+        for told in found.parameter_openapi_schema["properties"].values()
+    )
+
+
+@needs_time
+def test_cancelled_run_stops_within_seconds_and_leaves_the_archive(desk: Stack, diary) -> None:
+    before = digest(desk.archive)
+    run = ingest_now(desk)
+    wait_for(lambda: len(staged(desk.archive)) > 20, "staged batches", pause=0.01)
+    asked_at = time.monotonic()
+    desk.cancel(run)
+    desk.await_state(run, "Cancelled", seconds=60)
+    diary("from cancelling until the run is Cancelled", asked_at)
+    wait_for(lambda: len(desk.family("worker")) == 1, "end of the run's processes", 60)
+    diary("from cancelling until its processes are gone", asked_at)
+    assert time.monotonic() - asked_at < 30
+    assert (version(desk.archive), digest(desk.archive)) == (1, before)
+    expect_next_run_to_complete(desk)
+
+
+@needs_time
+def test_server_gone_for_a_while_loses_nothing(desk: Stack, diary) -> None:
+    run = ingest_now(desk)
+    wait_for(lambda: len(staged(desk.archive)) > 20, "staged batches", pause=0.01)
+    desk.kill("server")
+    gone_at = time.monotonic()
+    time.sleep(12)
+    desk.start("server")
+    desk.await_health("server")
+    diary("server was gone", gone_at)
+    final = ("Completed", "Failed", "Crashed")
+    desk.await_state(run, *final, seconds=200)
+    diary(f"from the server's end until the run is {desk.state_of(run)}", gone_at)
+    if desk.state_of(run) == "Completed":
+        assert version(desk.archive) == 2
+    expect_next_run_to_complete(desk)
+
+
+@needs_time
+def test_run_goes_on_if_only_the_worker_is_killed(desk: Stack, diary) -> None:
+    run = ingest_now(desk)
+    wait_for(lambda: len(staged(desk.archive)) > 20, "staged batches", pause=0.01)
+    orphans = desk.family("worker")[1:]
+    desk.kill("worker", alone=True)
+    try:
+        diary(f"{desk.await_state(run, 'Completed'):.1f} s until the run is Completed")
+    finally:
+        kill(*orphans)
+    desk.start("worker")
+    desk.await_health("worker")
+    expect_next_run_to_complete(desk)
+
+
+@needs_time
+def test_run_over_its_time_limit_fails_and_leaves_the_archive(desk: Stack, diary) -> None:
+    run = ingest_now(desk, PALIMPSEST_TIME_LIMIT="2")
+    diary(f"{desk.await_state(run, 'TimedOut'):.1f} s until the run is TimedOut")
+    assert version(desk.archive) == 1
+    expect_next_run_to_complete(desk)
+
+
+@needs_time
+def test_run_that_was_never_started_is_crashed_and_its_place_is_free(desk: Stack, diary) -> None:
+    ensure_automations(90, 10, desk.client)
+    assert sorted(one.name for one in desk.client.read_automations()) == sorted(
+        [HEARTBEAT_STOPPED, NEVER_STARTED]
+    )
+    run = desk.run_now("compact", archive=str(desk.archive))
+    desk.client.set_flow_run_state(run, Pending())
+    diary(f"{desk.await_state(run, 'Crashed'):.1f} s until the run is Crashed")
+    desk.await_state(desk.run_now("compact", archive=str(desk.archive)), "Completed")
+
+
+@needs_time
+def test_setting_up_again_changes_nothing(desk: Stack) -> None:
+    def told() -> list[object]:
+        names = [f"{name}/{name}" for name in ("ingest", "report", "verify", "compact", "clean")]
+        found = [desk.client.read_deployment_by_name(name) for name in names]
+        return [
+            [
+                (one.id, one.parameters, [schedule.id for schedule in one.schedules])
+                for one in found
+            ],
+            [(one.id, one.updated) for one in desk.client.read_automations()],
+        ]
+
+    ensure_automations(client=desk.client)
+    before = told()
+    desk.set_up()
+    assert told() == before
