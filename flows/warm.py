@@ -15,7 +15,7 @@ from flows.passages import top_passages
 from flows.run import run_ingest
 from flows.texts import mark, texts_of
 from records.compiled import are_kernels_cached
-from records.settings import Settings
+from records.settings import SENSITIVITIES, Settings
 from store.archive import Archive
 
 __all__ = ["are_kernels_cached", "warm_up"]
@@ -44,7 +44,9 @@ def warm_up(*, to_look: bool = True) -> None:
             run_ingest([str(source)], archive, Settings())
         compare_files(str(first), str(second))
         if to_look:
-            top_passages(Archive(archive).snapshot())
+            for level in SENSITIVITIES:  # reworded passages are found by stems, others are not
+                settings = Settings.model_validate({"sensitivity": level})
+                top_passages(Archive(archive).snapshot(), settings=settings.passages)
         _weigh_crowds(Archive(archive))
     sign_sets(np.arange(2, dtype=np.uint32), np.array([0, 2]), 1, 1)
 
