@@ -23,8 +23,6 @@ from records.files import state_folder
 _QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_LEVEL": "CRITICAL",
-    "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
     "PREFECT_SERVER_UI_ENABLED": "false",
@@ -38,6 +36,10 @@ _STANDING = {
     "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "60",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
 }
+_ON_TERMINAL = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+"""With a server of the user's own: logs are for its pages, not for the command line."""
+_PRIVATE = {"PREFECT_LOGGING_LEVEL": "CRITICAL", "PREFECT_LOGGING_TO_API_ENABLED": "false"}
+"""With a private server, whose pages nobody sees, there are no logs."""
 _START_SECONDS = 120.0
 
 
@@ -231,7 +233,8 @@ def prepare(state: Path | None = None, cluster: str | None = None) -> PrivateSer
         )
     home = (state or state_folder()).absolute()
     home.mkdir(parents=True, exist_ok=True)
-    for name, value in _QUIET.items():
+    quiet = _ON_TERMINAL if os.environ.get("PREFECT_API_URL") else _PRIVATE
+    for name, value in (_QUIET | quiet).items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
     if os.environ.get("PREFECT_API_URL"):

@@ -108,6 +108,7 @@ class Lineage:
             raise SettingsError([f"{target}: expected a file or an http or https address"])
         if not scheme and not Path(target).absolute().parent.is_dir():
             raise SettingsError([f"{target}: its folder is not there; make it, or name another"])
+        set_producer(f"urn:palimpsest:{__version__}")
         self._target = target
         self._job = job
         self._inputs = sorted({_dataset_name(_folder_of(source)) for source in sources})
@@ -202,7 +203,6 @@ class Lineage:
         self, kind: str, facets: dict[str, Any], inputs: list[Any], outputs: list[Any]
     ) -> None:
 
-        set_producer(f"urn:palimpsest:{__version__}")
         facets["processing_engine"] = processing_engine_run.ProcessingEngineRunFacet(
             __version__, "Palimpsest"
         )

@@ -226,17 +226,21 @@ class Teller:
             if waited > SECONDS_BETWEEN:
                 self._logger.info("waited %.0f s for another run on this archive", waited)
         elif step in _SHARES:
-            name, first, last = _SHARES[step]
-            portion, portions = self._portion
-            share = (first + (last - first) * done / max(1, total)) / 100
-            of_portions = f"portion {portion + 1} of {portions}, " if portions > 1 else ""
-            self._progress.tell(
-                100 * (portion + share) / portions,
-                f"{of_portions}{name}: {done} of {total}",
-                is_urgent=done == total,
-            )
+            self._show(step, done, total)
             if step in _ENDS:
                 self._logger.info("%s: %s", step, _ENDS[step])
+
+    def _show(self, step: str, done: int, total: int) -> None:
+        """Show how far the run is, its end being that of its last portion."""
+        name, first, last = _SHARES[step]
+        portion, portions = self._portion
+        share = (first + (last - first) * done / max(1, total)) / 100
+        of_portions = f"portion {portion + 1} of {portions}, " if portions > 1 else ""
+        self._progress.tell(
+            100 * (portion + share) / portions,
+            f"{of_portions}{name}: {done} of {total}",
+            is_urgent=done == total,
+        )
 
     def each(self, each: Each) -> Each:
         """Return what carries out steps as ``each`` does, and tells each step's end in the log."""
@@ -244,18 +248,15 @@ class Teller:
         def carry_out(
             step: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], report: Report
         ) -> list[Any]:
-            if arguments and step.__name__ in _SHARES:
-                name, first, _ = _SHARES[step.__name__]
-                if first == 0:
-                    self._logger.info("read: %s begin", _counted(len(arguments), "batch"))
+            known = _SHARES.get(step.__name__)
+            if known and arguments:
+                self._show(step.__name__, 0, len(arguments))
             started = time.perf_counter()
             results = each(step, arguments, report)
-            if step.__name__ in _SHARES and (arguments or step.__name__ == "align_chunk"):
-                name = _SHARES[step.__name__][0]
+            if known and (arguments or known[0] == "align"):  # nothing to read is nothing new
                 seconds = time.perf_counter() - started
-                self._logger.info(
-                    "%s: %s, %.1f s", name, _counts_of(step.__name__, results), seconds
-                )
+                counts = _counts_of(step.__name__, results)
+                self._logger.info("%s: %s, %.1f s", known[0], counts, seconds)
             return results
 
         return carry_out

@@ -44,7 +44,7 @@ def warm_up(*, to_look: bool = True) -> None:
             run_ingest([str(source)], archive, Settings())
         compare_files(str(first), str(second))
         if to_look:
-            for level in SENSITIVITIES:  # only reworded passages are found by stems
+            for level in SENSITIVITIES:  # reworded passages are found by stems, others are not
                 settings = Settings.model_validate({"sensitivity": level})
                 top_passages(Archive(archive).snapshot(), settings=settings.passages)
         _weigh_crowds(Archive(archive))
