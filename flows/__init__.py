@@ -1,4 +1,5 @@
 """What runs when: the steps from files to a committed version, and the Prefect flow over them.
 
-Only ``flows.ingest`` and ``flows.engine`` know Prefect; the steps are plain functions over folders.
+Only ``flows.ingest``, ``flows.tell`` and ``flows.engine`` know Prefect; the steps are plain
+functions over folders.
 """
