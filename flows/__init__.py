@@ -1,5 +1,6 @@
 """What runs when: the steps from files to a committed version, and the Prefect flow over them.
 
-Only ``flows.ingest``, ``flows.engine`` and ``flows.automations`` know Prefect; the steps are plain
+What knows Prefect, its server or its page says so in its first line; the steps are plain functions
+over folders.
 functions over folders.
 """
