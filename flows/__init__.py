@@ -2,5 +2,4 @@
 
 What knows Prefect, its server or its page says so in its first line; the steps are plain functions
 over folders.
-functions over folders.
 """
