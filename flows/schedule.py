@@ -42,7 +42,7 @@ from watchfiles import awatch
 from flows.automations import ensure_automations
 from flows.engine import StandingServer
 from flows.ingest import ingest
-from flows.tell import Told
+from flows.wording import Told
 from records.settings import Settings
 
 _ANCHOR = datetime(2024, 1, 1, tzinfo=UTC)

@@ -18,7 +18,8 @@ import flows.compact
 import flows.verify
 import store.versions
 from flows.engine import time_limit
-from flows.tell import Told, tell_result
+from flows.tell import tell_result
+from flows.wording import Told
 from inspector.report import render_report
 from records.errors import ContractError
 from store.address import open_archive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -150,6 +151,7 @@ def test_make_targets_that_documents_name_exist():
 def test_commands_in_documents_are_those_that_there_are(path):
     text = path.read_text(encoding="utf-8")
     for line in re.findall(r"^\$ palimpsest (.+)$", text, re.MULTILINE):
-        name, *arguments = shlex.split(line, comments=True)
+        words = shlex.split(line, comments=True)
+        name, *arguments = itertools.takewhile(lambda word: word not in {">", "|"}, words)
         command = main.commands[name]
         command.make_context(name, arguments)
