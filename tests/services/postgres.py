@@ -4,7 +4,9 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
+from typing import Any
 
 from tests.services.ports import free_port
 
@@ -23,19 +25,16 @@ def programs() -> Path | None:
 class Postgres:
     """A server on loopback with the database and the user that the compose file names."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str]) -> None:
         self.port = free_port()
-        self.folder = folder
+        # Not below pytest's folders: they are closed to other users, by every session again.
+        self.folder = folder = Path(tempfile.mkdtemp(prefix="palimpsest-postgres-"))
         self._bin = programs()
-        self._as = {}
-        folder.mkdir()
+        self._as: dict[str, Any] = {}
         if os.geteuid() == 0:  # it refuses to run as root
             user = pwd.getpwnam("postgres")
             self._as = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
             os.chown(folder, user.pw_uid, user.pw_gid)
-            for parent in folder.parents:  # pytest's folders are closed to others
-                if parent.stat().st_uid == 0 and parent != Path("/"):
-                    parent.chmod(parent.stat().st_mode | 0o011)
         secret = folder / "password"
         secret.write_text(environment["POSTGRES_PASSWORD"])
         secret.chmod(0o644)
@@ -64,3 +63,4 @@ class Postgres:
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", "data", "-m", "immediate", "stop")
+        shutil.rmtree(self.folder)

@@ -256,7 +256,7 @@ def write_prefect_yaml(stack: Stack, every: timedelta | None, batch_bytes: int) 
 def running(folder: Path, *, postgres: bool, quick: Quick = QUICK) -> Iterator[Stack]:
     """Give a stack whose server is starting; at the end all that was started is killed."""
     told = compose.as_run()["services"]["postgres"]["environment"]
-    database = Postgres(folder / "postgres", told) if postgres else None
+    database = Postgres(told) if postgres else None
     stack = Stack(folder, database, quick)
     try:
         stack.start("server")
