@@ -139,9 +139,20 @@ def test_settings_of_the_run_change_neither_digest_nor_seal():
         "batch_bytes",
         "portion_bytes",
         "wait_seconds",
+        "runner",
+        "cluster",
     }
     changed = parse_settings(
-        {"run": {"workers": 99, "batch_bytes": 7, "portion_bytes": 7, "wait_seconds": 0}}
+        {
+            "run": {
+                "workers": 99,
+                "batch_bytes": 7,
+                "portion_bytes": 7,
+                "wait_seconds": 0,
+                "runner": "dask",
+                "cluster": "tcp://10.0.0.5:8786",
+            }
+        }
     )
     assert changed.decisive() == Settings().decisive()
     assert changed.seal({"ingest": 1}) == Settings().seal({"ingest": 1})
