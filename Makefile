@@ -47,7 +47,7 @@ contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.dev
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist worksteal
 
 services: $(VENV)/.dev ## Test server, worker and their faults at length, on SQLite and PostgreSQL (ten minutes).
 	PALIMPSEST_LONG=1 $(BIN)/pytest -s tests/services
