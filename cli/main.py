@@ -20,7 +20,9 @@ from cli.options import (
     FAILED,
     SOME_FAILED,
     WRONG_USAGE,
+    archive_option,
     cluster_option,
+    encoding_option,
     json_option,
     print_json,
     progress,
@@ -29,6 +31,8 @@ from cli.options import (
     sensitivity_option,
     set_option,
     settings_of,
+    state_option,
+    workers_option,
 )
 from cli.schedule import schedule
 from records import __version__
@@ -85,25 +89,13 @@ def main() -> None:
 
 @main.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option(
-    "--archive",
-    required=True,
-    metavar="DIR",
-    help="The archive, or s3://BUCKET/NAME; made if there is none.",
-)
-@click.option("--encoding", metavar="NAME", help="Encoding of all sources; else found for each.")
+@archive_option
+@encoding_option
 @sensitivity_option
-@click.option(
-    "--workers", type=int, metavar="N", help="Tasks at a time; as many as cores unless given."
-)
+@workers_option
 @runner_option
 @cluster_option
-@click.option(
-    "--state",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Where Prefect keeps its state; default: PALIMPSEST_STATE or ~/.local/state/palimpsest.",
-)
+@state_option
 @click.option("--no-prefect", is_flag=True, help="Run the same steps without Prefect.")
 @set_option
 @json_option
@@ -215,9 +207,8 @@ def _ingest_with_prefect(
 ) -> dict[str, Any]:
     from flows.engine import prepare
 
-    server = prepare(
-        state, settings.run.cluster
-    )  # before Prefect is imported, and while the kernels are loaded
+    # Before Prefect is imported, and while the kernels are loaded.
+    server = prepare(state, settings.run.cluster)
     say_if_compiling()
     from flows.warm import are_kernels_cached, warm_up
 

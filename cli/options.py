@@ -40,6 +40,24 @@ sensitivity_option = click.option(
 )
 
 
+archive_option = click.option(
+    "--archive",
+    required=True,
+    metavar="DIR",
+    help="The archive, or s3://BUCKET/NAME; made if there is none.",
+)
+encoding_option = click.option(
+    "--encoding", metavar="NAME", help="Encoding of all sources; else found for each."
+)
+workers_option = click.option(
+    "--workers", type=int, metavar="N", help="Tasks at a time; as many as cores unless given."
+)
+state_option = click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where Prefect keeps its state; default: PALIMPSEST_STATE or ~/.local/state/palimpsest.",
+)
 runner_option = click.option(
     "--runner",
     type=click.Choice(["threads", "processes", "dask", "ray"]),

@@ -9,7 +9,16 @@ from typing import Any
 
 import click
 
-from cli.options import say_if_compiling, sensitivity_option, set_option, settings_of
+from cli.options import (
+    archive_option,
+    encoding_option,
+    say_if_compiling,
+    sensitivity_option,
+    set_option,
+    settings_of,
+    state_option,
+    workers_option,
+)
 from records.errors import SettingsError
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -32,7 +41,7 @@ class _Interval(click.ParamType[timedelta]):
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("--archive", required=True, metavar="DIR", help="The archive; made if there is none.")
+@archive_option
 @click.option("--cron", metavar="EXPRESSION", help="When, as in crontab: '0 5 * * *'.")
 @click.option("--every", type=_Interval(), metavar="SPAN", help="How often: 30m, 1h, 1d12h.")
 @click.option("--watch", is_flag=True, help="Whenever something below the sources changes.")
@@ -44,15 +53,10 @@ class _Interval(click.ParamType[timedelta]):
     type=click.IntRange(1, 65535),
     help="Of Prefect's page, on 127.0.0.1.",
 )
-@click.option("--encoding", metavar="NAME", help="Encoding of all sources; else found for each.")
+@encoding_option
 @sensitivity_option
-@click.option("--workers", type=int, metavar="N", help="Threads; as many as cores unless given.")
-@click.option(
-    "--state",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Where Prefect keeps its state; default: PALIMPSEST_STATE or ~/.local/state/palimpsest.",
-)
+@workers_option
+@state_option
 @set_option
 def schedule(
     sources: tuple[str, ...],
@@ -95,9 +99,10 @@ def schedule(
     server = prepare_schedule(state, port)  # before Prefect is imported
     try:
         from flows.schedule import Timetable, keep_schedule
-        from flows.warm import warm_up
+        from flows.warm import are_kernels_cached, warm_up
 
-        warm_up(to_look=False)
+        if not are_kernels_cached():  # runs have processes of their own
+            warm_up()
         click.echo(f"Prefect's page: {server.page if server else 'that of PREFECT_API_URL'}")
         click.echo("stop with Ctrl-C; the schedule stays, and runs again when this does")
         asyncio.run(

@@ -13,25 +13,23 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from records.errors import SettingsError, TransientError
 from records.files import state_folder
 
-_QUIET = {
+_OFFLINE = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_CLI_PROMPT": "false",
+}
+_QUIET = _OFFLINE | {
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
     "PREFECT_SERVER_UI_ENABLED": "false",
     "DASK_LOGGING__DISTRIBUTED": "error",
 }
-_STANDING = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_CLI_PROMPT": "false",
+_STANDING = _OFFLINE | {
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "60",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
@@ -69,6 +67,15 @@ def time_limit() -> float | None:
     return seconds
 
 
+def _answers(url: str) -> bool:
+    """Tell whether a Prefect server answers at the URL of its API."""
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
 class PrivateServer:
     """A Prefect server of one process, on loopback, which ends with it.
 
@@ -81,7 +88,6 @@ class PrivateServer:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}/api"
-        self._health = urllib.request.Request(f"{self.url}/health")
         self._log = state / "prefect-server.log"
         command = [
             sys.executable,
@@ -106,9 +112,8 @@ class PrivateServer:
         """
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
-            with suppress(OSError), urllib.request.urlopen(self._health, timeout=5) as answer:
-                if answer.status == 200:
-                    return
+            if _answers(self.url):
+                return
             time.sleep(0.05)
         self.stop()
         raise TransientError(
@@ -142,7 +147,7 @@ class StandingServer:
             SettingsError: something else has the port.
             TransientError: it ended, or did not answer in time; its log says why.
         """
-        if self._answers():
+        if _answers(self.url):
             return
         if self._process is None or self._process.poll() is not None:
             self._expect_free()
@@ -159,7 +164,7 @@ class StandingServer:
                 )
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
-            if self._answers():
+            if _answers(self.url):
                 return
             time.sleep(0.2)
         self.stop()
@@ -179,13 +184,6 @@ class StandingServer:
             self._process.wait()
         self._process = None
 
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
     def _expect_free(self) -> None:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -196,6 +194,16 @@ class StandingServer:
                 raise SettingsError([f"{fault}; name another port"]) from error
 
 
+def _home(state: Path | None, environment: dict[str, str]) -> Path:
+    """Set what the user has not set in Prefect's environment; return the folder of its state."""
+    home = (state or state_folder()).absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    for name, value in environment.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
+    return home
+
+
 def prepare_schedule(state: Path | None, port: int) -> StandingServer | None:
     """Set up the environment of scheduled runs; start a standing server unless the user has one.
 
@@ -203,11 +211,7 @@ def prepare_schedule(state: Path | None, port: int) -> StandingServer | None:
         SettingsError: something else has the port.
         TransientError: the server does not start.
     """
-    home = (state or state_folder()).absolute()
-    home.mkdir(parents=True, exist_ok=True)
-    for name, value in _STANDING.items():
-        os.environ.setdefault(name, value)
-    os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
+    home = _home(state, _STANDING)
     if os.environ.get("PREFECT_API_URL"):
         return None
     server = StandingServer(home, port)
@@ -231,12 +235,8 @@ def prepare(state: Path | None = None, cluster: str | None = None) -> PrivateSer
         raise SettingsError(
             [f"run.cluster = {cluster}: {told}; set PREFECT_API_URL to one that they can reach"]
         )
-    home = (state or state_folder()).absolute()
-    home.mkdir(parents=True, exist_ok=True)
     quiet = _ON_TERMINAL if os.environ.get("PREFECT_API_URL") else _PRIVATE
-    for name, value in (_QUIET | quiet).items():
-        os.environ.setdefault(name, value)
-    os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
+    home = _home(state, _QUIET | quiet)
     if os.environ.get("PREFECT_API_URL"):
         return None
     server = PrivateServer(home)

@@ -236,7 +236,7 @@ class _Documents:
     Attributes:
         facts: document_id, published_at, published_from, uri; in the order of ids.
         words: of the documents, in that order.
-        is_first: bool, by word: a sentence begins with it.
+        is_first: bool, by word: a sentence begins with it; None if nobody asks.
         places: occurrences, in the order of documents and ordinals: start_char, shift_at, shift_by.
         texts: their distinct texts, with ``text_words`` the words of each.
         number: int64, the text of each occurrence.
@@ -246,7 +246,7 @@ class _Documents:
 
     facts: pa.Table
     words: Words
-    is_first: npt.NDArray[np.bool_]
+    is_first: npt.NDArray[np.bool_] | None
     places: pa.Table
     texts: Texts
     text_words: Words
@@ -367,7 +367,6 @@ def _load(snapshot: Snapshot, pairs: pa.Table, settings: PassageSettings) -> _Do
     words = find_words(texts.buffer, texts.offsets[:-1], texts.offsets[1:])
     if settings.stem_letters:
         words = stem_words(words, texts.buffer, texts.offsets[:-1], settings.stem_letters)
-    is_first = find_sentences(words, texts.buffer, texts.offsets[:-1])
     number = numbers_of(texts, digests_of(rows.column("text_id")))
     begins, ends = words.offsets[:-1][number], words.offsets[1:][number]
     taken, first_word = take_spans(np.arange(len(words.hashes)), begins, ends)
@@ -386,7 +385,9 @@ def _load(snapshot: Snapshot, pairs: pa.Table, settings: PassageSettings) -> _Do
             words.ends[taken],
             words.kinds[taken],
         ),
-        is_first[taken],
+        find_sentences(words, texts.buffer, texts.offsets[:-1])[taken]
+        if settings.sentence_words
+        else None,
         rows.select(["start_char", "shift_at", "shift_by"]),
         texts,
         words,

@@ -10,7 +10,7 @@ import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -274,7 +274,7 @@ def sealed_with(settings: Settings, base: Snapshot | None) -> dict[str, Any]:
     faults = []
     for part in ("settings", "stages"):
         held, given = base.manifest.sealed[part], sealed[part]
-        flat_held, flat_given = dict(_flat(held)), dict(_flat(given))
+        flat_held, flat_given = dict(flat(held)), dict(flat(given))
         faults += [
             f"{part} {name} = {flat_given.get(name)!r}, but the archive was made with "
             f"{flat_held.get(name)!r}; use that, or write to a new archive"
@@ -286,10 +286,11 @@ def sealed_with(settings: Settings, base: Snapshot | None) -> dict[str, Any]:
     return base.manifest.sealed
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Give plain values by name; those of a mapping within by both names, with a dot between."""
     for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
 

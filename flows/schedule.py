@@ -39,7 +39,7 @@ from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 from watchfiles import awatch
 
-from flows.automations import ensure_automations
+from flows.automations import TAG, ensure_automations
 from flows.engine import StandingServer
 from flows.ingest import ingest
 from flows.wording import Told
@@ -142,7 +142,7 @@ async def _keep(
             },
             concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=strategy),
             description=f"Brings articles into the archive {archive}.",
-            tags=["palimpsest"],
+            tags=[TAG],
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
         deployment_id = await runner.aadd_deployment(deployment)

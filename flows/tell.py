@@ -36,12 +36,11 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows.reuse import most_reused
-from flows.run import Each, Report, RunSummary, silent
+from flows.run import Each, Report, RunSummary, flat, silent
 from flows.wording import (
     EXAMPLES,
     Told,
     counts_of,
-    flat,
     one_line,
     result_markdown,
     summary_markdown,
@@ -61,7 +60,6 @@ SECONDS_BETWEEN = 1.0
 _SHARES = {
     "stage_batch": ("read", 0, 50),
     "gather_texts": ("gather", 50, 55),
-    "pair_texts": ("match", 55, 65),
     "pair_bands": ("match", 55, 65),
     "align_chunk": ("align", 65, 90),
     "fold": ("fold", 90, 95),
@@ -371,7 +369,7 @@ def tell_result(flow_name: str, archive: str, result: Mapping[str, Any]) -> None
     if FlowRunContext.get() is None:
         return
     told, logger = Told.of(archive), get_run_logger()
-    rows = list(flat(result))
+    rows = [(name.replace("_", " "), value) for name, value in flat(result)]
     brief = ", ".join(f"{name} {value}" for name, value in rows if not isinstance(value, list))
     logger.info("%s of %s: %s", flow_name, told.name, brief)
     markdown = result_markdown(flow_name, told, rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -137,15 +137,6 @@ def result_markdown(flow_name: str, told: Told, rows: Sequence[tuple[str, Any]])
     return "\n".join(lines)
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Give plain values by name; those of a mapping within by both names, with a dot between."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}".replace("_", " "), value
-
-
 def _shown(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
@@ -175,9 +166,6 @@ def counts_of(step: str, results: Sequence[Any]) -> str:
         )
     if step == "gather_texts":
         return _counted(sum(results), "new text")
-    if step == "pair_texts":
-        [(candidates, crowds)] = results
-        return f"{_counted(candidates, 'candidate pair')}, {_counted(crowds, 'crowd')}"
     if step == "pair_bands":
         return _counted(sum(results), "crowd")
     return f"{_counted(sum(results), 'overlap')} in {_counted(len(results), 'chunk')}"
