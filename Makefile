@@ -13,7 +13,7 @@ GOLD ?= ../shared/data/pan13-train.tar.xz
 export PALIMPSEST_STATE := $(CURDIR)/.palimpsest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install format lint types contracts unit bench bench-growth bench-passages sweep sweep-s3 order services docs clean
+.PHONY: help demo test install format lint types contracts unit bench bench-growth bench-passages sweep sweep-s3 order services postgresql docs clean
 
 help: ## Show what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ unit: $(VENV)/.dev
 
 services: $(VENV)/.dev ## Test server, worker and their faults at length, on SQLite and PostgreSQL (ten minutes).
 	PALIMPSEST_LONG=1 $(BIN)/pytest -s tests/services
+
+postgresql: $(VENV)/.dev ## Test a scheduled run that is killed with the server on PostgreSQL (a minute).
+	PALIMPSEST_POSTGRESQL=1 $(BIN)/pytest tests/services -k postgresql
 
 order: $(VENV)/.dev ## Test at length that no order, split into runs, crash or removal shows in the tables.
 	PALIMPSEST_LONG=1 $(BIN)/pytest tests/flows/test_order.py tests/flows/test_runners.py

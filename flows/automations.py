@@ -1,9 +1,10 @@
 """What a Prefect server does by itself for Palimpsest's runs: runs that died become Crashed.
 
 A run whose process was killed cannot tell so, and stays *Running* for ever, in the way of the next
-one. While it lives, a run sends heartbeats (``PREFECT_FLOWS_HEARTBEAT_FREQUENCY``, 30 s at least),
-and here the server is told what to do when they stop. ``python -m flows.automations`` tells it to
-the server at ``PREFECT_API_URL``; it may be done again at any time.
+one. While it lives, a run sends heartbeats (``PREFECT_FLOWS_HEARTBEAT_FREQUENCY``, 30 s at least;
+the deployments set it for their runs), and here the server is told what to do when they stop.
+``python -m flows.automations`` tells it to the server at ``PREFECT_API_URL``; it may be done again
+at any time.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _PENDING_SECONDS = 600.0
 """A worker starts a run within seconds of taking it; ten minutes are a cold machine's."""
 
 _HEARTBEAT = "prefect.flow-run.heartbeat"
+_RUNNING = "prefect.flow-run.Running"
 _TAKEN = {
     f"prefect.flow-run.{state}" for state in ("Pending", "Submitting", "InfrastructurePending")
 }
@@ -64,7 +66,7 @@ def ensure_automations(
             HEARTBEAT_STOPPED,
             "The run sends no heartbeats any more: its process or its machine is gone. "
             "The next run goes on from what it had staged.",
-            after={_HEARTBEAT},
+            after={_HEARTBEAT, _RUNNING},  # a run may die before its first heartbeat is told
             expect={_HEARTBEAT} | _ENDED | _GIVEN_BACK,
             within_seconds=silent_seconds,
         ),
@@ -72,7 +74,7 @@ def ensure_automations(
             NEVER_STARTED,
             "A worker had taken the run and never started it.",
             after=_TAKEN,
-            expect={_HEARTBEAT, "prefect.flow-run.Running"} | _ENDED | _GIVEN_BACK,
+            expect={_HEARTBEAT, _RUNNING} | _ENDED | _GIVEN_BACK,
             within_seconds=pending_seconds,
         ),
     ]
