@@ -85,10 +85,10 @@ def _artifacts(flow_run_id: str) -> dict[str, Artifact]:
 def _latest_flow_run(archive: Path) -> Any:
     async def read() -> Any:
         async with get_client() as client:
-            return await client.read_flow_runs(limit=1, sort="START_TIME_DESC")  # type: ignore[arg-type]
+            return await client.read_flow_runs(sort="START_TIME_DESC")  # type: ignore[arg-type]
 
-    [run] = asyncio.run(read())
-    assert run.parameters["archive"] == str(archive)
+    mine = [run for run in asyncio.run(read()) if run.parameters["archive"] == str(archive)]
+    run = mine[0]
     return run
 
 

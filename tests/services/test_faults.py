@@ -148,7 +148,7 @@ def test_killed_run_is_crashed_and_the_next_one_goes_on_from_its_batches(
         killed_at = time.monotonic()
         diary("worker is killed")
         left = staged(stack.archive)
-        assert 20 < len(left) < MANY
+        assert len(left) > 20
         assert version(stack.archive) == int(is_later)
         stack.start("worker")
         expected = undisturbed(stack, "second")
