@@ -142,11 +142,11 @@ def test_killed_run_is_crashed_and_the_next_one_goes_on_from_its_batches(
             add_articles(stack.sources, 2, MANY)
 
         wait_for(lambda: len(staged(stack.archive)) > 20, "staged batches", pause=0.01)
-        [hit] = stack.in_state("ingest", "Running")
-        assert hit.auto_scheduled
         stack.kill("worker")
         killed_at = time.monotonic()
         diary("worker is killed")
+        [hit] = stack.in_state("ingest", "Running")
+        assert hit.auto_scheduled
         left = staged(stack.archive)
         assert len(left) > 20
         assert version(stack.archive) == int(is_later)
