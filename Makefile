@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 DEMO_ARCHIVE := demo-archive
 ROOMS := records ingest dedup store flows inspector cli
 CORPUS ?= ../shared/data/newswire.tar.xz
+PAGES ?= ../shared/data/newspages.tar.xz
 GOLD ?= ../shared/data/pan13-train.tar.xz
 
 # Prefect's state of the commands below stays inside the project's folder.
 export PALIMPSEST_STATE := $(CURDIR)/.palimpsest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install format lint types contracts unit bench bench-growth bench-passages sweep sweep-s3 order services postgresql docs clean
+.PHONY: help demo test install format lint types contracts unit bench bench-growth bench-passages sweep sweep-s3 order services servers fuzz bench-pages docs clean
 
 help: ## Show what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,8 +53,8 @@ unit: $(VENV)/.dev
 services: $(VENV)/.dev ## Test server, worker and their faults at length, on SQLite and PostgreSQL (ten minutes).
 	PALIMPSEST_LONG=1 $(BIN)/pytest -s tests/services
 
-postgresql: $(VENV)/.dev ## Test a scheduled run that is killed with the server on PostgreSQL (a minute).
-	PALIMPSEST_POSTGRESQL=1 $(BIN)/pytest tests/services -k postgresql
+servers: $(VENV)/.dev ## Test real servers and workers that are killed, on SQLite and PostgreSQL (three minutes).
+	PALIMPSEST_SERVERS=1 $(BIN)/pytest -n auto -m servers
 
 order: $(VENV)/.dev ## Test at length that no order, split into runs, crash or removal shows in the tables.
 	PALIMPSEST_LONG=1 $(BIN)/pytest tests/flows/test_order.py tests/flows/test_runners.py
@@ -75,6 +76,12 @@ sweep: $(VENV)/.dev ## Kill every operation at each call that writes, and let th
 
 sweep-s3: $(VENV)/.dev ## Kill commits on an object store thirty times, at their requests (three minutes).
 	$(BIN)/python -m tests.sweep.remote
+
+fuzz: $(VENV)/.dev ## Give a million broken inputs to the readers (five minutes).
+	$(BIN)/python -m tests.fuzz
+
+bench-pages: $(VENV)/.dev ## Measure articles of web pages against gold (PAGES=FOLDER or .tar.xz) and trafilatura alone.
+	$(BIN)/python benchmarks/pages.py $(PAGES)
 
 install: $(VENV)/.runtime
 

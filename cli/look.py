@@ -69,6 +69,7 @@ def show(archive: str, table: str | None, limit: int, version: int | None, as_js
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(min=0), help="Rows.")
 @click.option("--clear", is_flag=True, help="Only passages that are more than chance gives.")
 @click.option("--without-recurring", is_flag=True, help="Leave out text that is in many documents.")
+@click.option("--across-series", is_flag=True, help="Leave out what one series shares with itself.")
 @click.option("--min-words", default=0, type=click.IntRange(min=0), metavar="N", help="At least.")
 @click.option(
     "--output",
@@ -85,6 +86,7 @@ def passages(
     limit: int,
     clear: bool,
     without_recurring: bool,
+    across_series: bool,
     min_words: int,
     output: Path | None,
     version: int | None,
@@ -110,7 +112,7 @@ def passages(
     settings = settings_of(assignments, sensitivity=level).passages
     say_if_compiling()
     document_id = find_document(snapshot, uri_or_id(document)) if document else None
-    wanted = Wanted(document_id, clear, without_recurring, min_words)
+    wanted = Wanted(document_id, clear, without_recurring, min_words, across_series)
     if output is not None:
         with progress(as_json) as report:
             rows = write_passages(snapshot, output, wanted, settings, report=report)

@@ -22,6 +22,7 @@ from cli.options import (
     WRONG_USAGE,
     archive_option,
     cluster_option,
+    date_from_path_option,
     encoding_option,
     json_option,
     print_json,
@@ -29,6 +30,7 @@ from cli.options import (
     runner_option,
     say_if_compiling,
     sensitivity_option,
+    series_option,
     set_option,
     settings_of,
     state_option,
@@ -91,35 +93,49 @@ def main() -> None:
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @archive_option
 @encoding_option
+@date_from_path_option
+@series_option
 @sensitivity_option
 @workers_option
 @runner_option
 @cluster_option
 @state_option
 @click.option("--no-prefect", is_flag=True, help="Run the same steps without Prefect.")
+@click.option("--dry-run", is_flag=True, help="Say what would be read and how; change nothing.")
 @set_option
 @json_option
 def ingest(
     sources: tuple[str, ...],
     archive: str,
     encoding: str | None,
+    date_from_path: str | None,
+    series: str | None,
     sensitivity: str | None,
     workers: int | None,
     runner: str | None,
     cluster: str | None,
     state: Path | None,
     no_prefect: bool,
+    dry_run: bool,
     assignments: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Bring articles into an archive: files, folders or patterns of raw text.
+    """Bring articles into an archive: text, web pages, JSON Lines, WARC, ZIP, tar, compressed.
+
+    SOURCE is a file, a folder, a pattern, or a URL of files.
 
     \b
     Example:
       palimpsest ingest articles/ 'more/**/*.txt' --archive press
+      palimpsest ingest crawl.warc.gz --archive press --dry-run
+      palimpsest ingest papers/ --archive press --date-from-path %Y%m%d --series @folder
     """
-    settings = settings_of(assignments, encoding, workers, sensitivity, runner, cluster)
+    read = {"encoding": encoding, "date_from_path": date_from_path, "series": series}
+    run = {"workers": workers, "runner": runner, "cluster": cluster}
+    settings = settings_of(assignments, read, run, sensitivity)
     _expect_sources(sources)
+    if dry_run:
+        _preview(sources, archive, settings, as_json=as_json)
     with progress(as_json) as report:
         if no_prefect:
             summary = _ingest_directly(sources, archive, settings, report)
@@ -155,7 +171,7 @@ def compare(
     Example:
       palimpsest compare monday.txt tuesday.txt
     """
-    settings = settings_of(assignments, encoding, None, sensitivity)
+    settings = settings_of(assignments, {"encoding": encoding}, None, sensitivity)
     from flows.compare import compare_files
 
     say_if_compiling()
@@ -189,6 +205,22 @@ def _expect_sources(sources: tuple[str, ...]) -> None:
     expand_sources(sources)
 
 
+def _preview(sources: tuple[str, ...], archive: str, settings: Settings, *, as_json: bool) -> None:
+    """Print what a run would read, and exit."""
+    from flows.preview import preview
+
+    say_if_compiling()
+    with progress(as_json) as report:
+        told = preview(sources, archive, settings, report)
+    if as_json:
+        print_json(told)
+    else:
+        from inspector.terminal import render_preview
+
+        click.echo(render_preview(told))
+    raise click.exceptions.Exit(SOME_FAILED if told["rejects"] else DONE)
+
+
 def _ingest_directly(
     sources: tuple[str, ...], archive: str, settings: Settings, report: Any
 ) -> dict[str, Any]:
@@ -214,12 +246,13 @@ def _ingest_with_prefect(
 
     warm_up(to_look=not are_kernels_cached())
     from flows.ingest import ingest_with
+    from ingest.discover import absolute_source
     from store.address import absolute
 
     if server:
         server.wait()
     return ingest_with(
-        [str(Path(one).absolute()) for one in sources],
+        [absolute_source(one) for one in sources],
         absolute(archive),
         settings,
         report,

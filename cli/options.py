@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,16 @@ archive_option = click.option(
 encoding_option = click.option(
     "--encoding", metavar="NAME", help="Encoding of all sources; else found for each."
 )
+date_from_path_option = click.option(
+    "--date-from-path",
+    metavar="PATTERN",
+    help="How a date stands in paths, such as %Y%m%d; for sources that tell none themselves.",
+)
+series_option = click.option(
+    "--series",
+    metavar="NAME",
+    help="Series of the sources, such as a masthead: a name, or @folder or @site for that of each.",
+)
 workers_option = click.option(
     "--workers", type=int, metavar="N", help="Tasks at a time; as many as cores unless given."
 )
@@ -78,13 +89,17 @@ def print_json(value: Any) -> None:
 
 def settings_of(
     assignments: tuple[str, ...],
-    encoding: str | None = None,
-    workers: int | None = None,
+    read: Mapping[str, Any] | None = None,
+    run: Mapping[str, Any] | None = None,
     sensitivity: str | None = None,
-    runner: str | None = None,
-    cluster: str | None = None,
 ) -> Settings:
-    """Return settings from the command line; every fault at once."""
+    """Return settings from the command line; every fault at once.
+
+    Args:
+        assignments: as given with ``--set``.
+        read, run: what options say of these stages; None is what was not given.
+        sensitivity: the level, if one was named.
+    """
     from records.settings import parse_settings
 
     values: dict[str, Any] = {}
@@ -98,12 +113,10 @@ def settings_of(
             faults.append(f"--set {assignment}: expected STAGE.NAME=VALUE, as in align.min_score=6")
     if sensitivity is not None:
         values["sensitivity"] = sensitivity
-    if encoding is not None:
-        values.setdefault("read", {})["encoding"] = encoding
-    run = {"workers": workers, "runner": runner, "cluster": cluster}
-    for name, given in run.items():
-        if given is not None:
-            values.setdefault("run", {})[name] = given
+    for stage, options in (("read", read or {}), ("run", run or {})):
+        given = {name: value for name, value in options.items() if value is not None}
+        if given:
+            values.setdefault(stage, {}).update(given)
     try:
         settings = parse_settings(values)
     except SettingsError as error:
@@ -114,9 +127,15 @@ def settings_of(
 
 
 def uri_or_id(name: str) -> str:
-    """Return a document's name as the store knows it: the path of a file becomes its URI."""
+    """Return a document's name as the store knows it: the path of a file becomes its URI.
+
+    What stands behind ``#`` tells where in the file, unless the file's name has it.
+    """
     from ingest.discover import uri_of
 
+    path, _, inside = name.partition("#")
+    if inside and Path(path).is_file() and not Path(name).exists():
+        return f"{uri_or_id(path)}#{inside}"
     is_path = "://" not in name and (os.sep in name or Path(name).is_file())
     return uri_of(os.path.normpath(Path(name).absolute())) if is_path else name
 

@@ -11,9 +11,11 @@ import click
 
 from cli.options import (
     archive_option,
+    date_from_path_option,
     encoding_option,
     say_if_compiling,
     sensitivity_option,
+    series_option,
     set_option,
     settings_of,
     state_option,
@@ -54,6 +56,8 @@ class _Interval(click.ParamType[timedelta]):
     help="Of Prefect's page, on 127.0.0.1.",
 )
 @encoding_option
+@date_from_path_option
+@series_option
 @sensitivity_option
 @workers_option
 @state_option
@@ -67,6 +71,8 @@ def schedule(
     timezone: str | None,
     port: int,
     encoding: str | None,
+    date_from_path: str | None,
+    series: str | None,
     sensitivity: str | None,
     workers: int | None,
     state: Path | None,
@@ -86,10 +92,11 @@ def schedule(
     """
     import asyncio
 
-    from ingest.discover import expand_sources
+    from ingest.discover import absolute_source, expand_sources
     from store.address import absolute
 
-    settings = settings_of(assignments, encoding, workers, sensitivity)
+    read = {"encoding": encoding, "date_from_path": date_from_path, "series": series}
+    settings = settings_of(assignments, read, {"workers": workers}, sensitivity)
     zone = timezone or _local_zone()
     _expect(cron, every, zone, watch=watch)
     expand_sources(sources)  # refuses names that lead nowhere
@@ -107,7 +114,7 @@ def schedule(
         click.echo("stop with Ctrl-C; the schedule stays, and runs again when this does")
         asyncio.run(
             keep_schedule(
-                [str(Path(one).absolute()) for one in sources],
+                [absolute_source(one) for one in sources],
                 absolute(archive),
                 settings,
                 Timetable(cron, every, watch, zone),

@@ -21,12 +21,11 @@ from dedup.clusters import CONTAINED, EXACT, NEAR, PARTIAL, aligned_words, relat
 from dedup.words import Words, find_words
 from flows.texts import Positions, Texts, distinct_texts, mark, numbers_of
 from ingest.batch import Batch, read_batch
-from ingest.decode import Decoded, decode
-from ingest.discover import FoundFile, reject_of
+from ingest.discover import status_of
 from ingest.normalise import normalise_text, shift_positions
-from ingest.read import read_source
+from ingest.page import NOWHERE
 from records.columns import count_characters, halves_of
-from records.errors import SettingsError
+from records.errors import SettingsError, SourceError
 from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, Settings
 
 MAX_PAIRS = 4_000_000
@@ -40,7 +39,6 @@ class _Side:
     """One of the two files."""
 
     path: str
-    decoded: Decoded
     batch: Batch
 
     def facts(self) -> dict[str, Any]:
@@ -59,15 +57,17 @@ class _Side:
 
     def span(self, start_char: int, end_char: int) -> dict[str, Any]:
         """Return a span in characters and bytes, with its text normalised."""
-        text = self.decoded.utf8.decode()
+        [document] = self.batch.read
+        text = document.text.decode()
         chars = np.array([start_char, end_char], dtype=np.int64)
         utf8 = np.array([len(text[:stop].encode()) for stop in chars], dtype=np.int64)
-        start_byte, end_byte = self.decoded.to_bytes(utf8, chars).tolist()
+        places = document.way_back.places(utf8, chars)
+        has_anchor = places.starts[0] != NOWHERE
         return {
             "start_char": start_char,
             "end_char": end_char,
-            "start_byte": start_byte,
-            "end_byte": end_byte,
+            "start_byte": int(places.starts[0]) if has_anchor else None,
+            "end_byte": int(places.ends[0]) if has_anchor else None,
             "text": normalise_text(text[start_char:end_char]),
         }
 
@@ -97,7 +97,7 @@ def compare_files(left: str, right: str, settings: Settings | None = None) -> di
         SettingsError: a file cannot be read.
     """
     settings = settings or Settings()
-    sides = _Side(left, *_read(left, settings)), _Side(right, *_read(right, settings))
+    sides = _Side(left, _read(left, settings)), _Side(right, _read(right, settings))
     found = _merged(_shared(*sides, settings))
     return {
         "left": sides[0].facts(),
@@ -115,20 +115,21 @@ def compare_files(left: str, right: str, settings: Settings | None = None) -> di
     }
 
 
-def _read(path: str, settings: Settings) -> tuple[Decoded, Batch]:
+def _read(path: str, settings: Settings) -> Batch:
     try:
-        status = Path(path).stat()
-    except OSError as error:
-        reason, detail = reject_of(path, error)
-        detail = "no such file" if reason == "vanished" else detail
+        found = status_of(str(Path(path).absolute()))
+    except SourceError as error:
+        detail = "no such file" if error.reason == "vanished" else error.detail
         raise SettingsError([f"{path}: {detail}"]) from error
-    found = FoundFile(str(Path(path).absolute()), status.st_size, status.st_mtime_ns)
     batch = read_batch([found], settings.read)
     if batch.rejects.num_rows:
         reject = batch.rejects.to_pylist()[0]
         raise SettingsError([f"{path}: {reject['reason']}: {reject['detail']}"])
-    raw, _ = read_source(found, settings.read.max_document_bytes)
-    return decode(raw, settings.read.encoding), batch
+    if batch.documents.num_rows != 1 or batch.containers.num_rows:
+        raise SettingsError(
+            [f"{path}: holds {batch.documents.num_rows} documents; name a file that holds one"]
+        )
+    return batch
 
 
 def _shared(left: _Side, right: _Side, settings: Settings) -> list[_Found]:

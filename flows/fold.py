@@ -32,8 +32,10 @@ from store.segments import empty_keys
 from store.views import connect
 
 _NO_DATE = np.iinfo(np.int64).max
+_FACTS = ["title", "published_at", "language"]
+"""What a row of ``paragraphs`` tells of the document."""
 _TOLD_APART = {
-    "paragraphs": ["paragraph_id", "document_id", "ordinal", "uri"],
+    "paragraphs": ["paragraph_id", "document_id", "ordinal", "uri", *_FACTS],
     "variants": ["text_id", "paragraph_id"],
 }
 """By table the columns that tell whether a row is still right; the first one is its key."""
@@ -109,8 +111,12 @@ def fold(
         "variants": _variant_rows(members, changes.folded, changes.into, texts, settings),
     }
     withdrawn = dict(changes.withdrawn)
-    added |= {"documents": news.documents, "occurrences": news.occurrences}
-    added |= {"sources": news.sources, "overlaps": staged_overlaps(folder)}
+    changed = news.changed.select(news.documents.column_names).cast(news.documents.schema)
+    added |= {"documents": pa.concat_tables([news.documents, changed])}
+    added |= {"occurrences": news.occurrences, "overlaps": staged_overlaps(folder)}
+    added |= {"sources": news.sources, "containers": news.containers}
+    if news.changed.num_rows:
+        withdrawn["documents"] = news.changed.select(["document_id"])
     if touched is not None and touched.lost_overlaps.num_rows:
         withdrawn["overlaps"] = touched.lost_overlaps
     if len(gone.documents):
@@ -177,6 +183,7 @@ def _touched_texts(
             ("linked", pa.table({"text_id": hex_strings(np.array(matched.texts.digests[old]))})),
             ("placed", news.occurrences.select(["text_id"])),
             ("found", news.sources.select(["document_id"])),
+            ("changed", news.changed.select(["document_id", *_FACTS])),
             ("gone_documents", pa.table({"document_id": gone.documents})),
             ("gone_texts", pa.table({"text_id": hex_strings(gone.texts)})),
             ("gone_pairs", gone.pairs),
@@ -198,7 +205,10 @@ def _touched_texts(
             CREATE TEMP TABLE witnessed AS
             SELECT o.*, d.title, d.published_at, d.language
                 FROM occurrences o SEMI JOIN touched USING (text_id)
-                JOIN documents d USING (document_id)
+                JOIN (FROM changed UNION ALL
+                    SELECT document_id, title, published_at, language
+                    FROM documents ANTI JOIN changed USING (document_id)
+                ) d USING (document_id)
                 ANTI JOIN gone_documents USING (document_id)
         """)
         near = """SELECT DISTINCT left_text_id, right_text_id FROM "overlaps"
@@ -285,13 +295,13 @@ def _clusters(members: _Members, matched: Matched, touched: _Touched | None) -> 
 
 
 def _witnesses(members: _Members, news: News, touched: _Touched | None) -> _Witnesses:
-    facts = news.documents.select(["document_id", "title", "published_at", "language"])
+    facts = news.documents.select(["document_id", *_FACTS])
     place = pc.index_in(
         news.occurrences.column("document_id"),
         value_set=facts.column("document_id").combine_chunks(),
     )
     rows = news.occurrences.select(["document_id", "ordinal", "text_id", *_SPANS])
-    for name in ("title", "published_at", "language"):
+    for name in _FACTS:
         rows = rows.append_column(name, facts.column(name).take(place))
     sources = news.sources.select(["document_id", "uri"])
     if touched is not None:
@@ -372,7 +382,7 @@ def _changes(
 
 
 def _row_keys(rows: pa.Table, names: list[str]) -> pa.Array:
-    columns = [rows.column(name).cast(pa.string()) for name in names]
+    columns = [pc.fill_null(rows.column(name).cast(pa.string()), "") for name in names]
     keys = pc.binary_join_element_wise(*columns, "\x1f")
     return keys.combine_chunks()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from dedup.signatures import SCHEME, Hashes, Windows
 from flows.texts import Bytes, Texts, mark, texts_of
 from records.columns import digests_of, distinct_digests
 from records.errors import ContractError
-from records.ids import run_id_of, source_key
+from records.ids import member_key, run_id_of, source_key
 from records.settings import BAND_HASH_BITS, Settings, parse_settings
 from store.address import open_archive
 from store.archive import Archive, Snapshot
@@ -161,15 +161,36 @@ def _keys_of(base: Snapshot) -> Segment:
     documents = distinct_digests(
         digests_of(base.read("documents", ["document_id"]).column("document_id"))
     )
-    sources = source_keys(base.read("sources", ["uri", "bytes", "modified_at"]))
-    return keys_only(documents, distinct_digests(sources))
+    sources = source_keys(base.read("sources", SOURCE_KEY))
+    containers = container_keys(base.read("containers", CONTAINER_KEY))
+    return keys_only(documents, distinct_digests(np.concatenate((sources, containers))))
+
+
+SOURCE_KEY = ["uri", "bytes", "modified_at", "document_id"]
+CONTAINER_KEY = SOURCE_KEY[:3]
 
 
 def source_keys(sources: pa.Table) -> Bytes:
-    """Return the keys of sources: uint8, shape (sources, 16)."""
-    columns = (sources.column(name).to_pylist() for name in ("uri", "bytes", "modified_at"))
-    keys = b"".join(source_key(*row) for row in zip(*columns, strict=True))
-    return np.frombuffer(keys, np.uint8).reshape(-1, 16)
+    """Return the keys of sources: uint8, shape (sources, 16).
+
+    A file is known by what can be told without reading it, the member of a container by its bytes:
+    its container may have grown since.
+    """
+    columns = (sources.column(name).to_pylist() for name in SOURCE_KEY)
+    return _joined_keys(
+        member_key(uri, document_id) if "#" in uri else source_key(uri, size, time)
+        for uri, size, time, document_id in zip(*columns, strict=True)
+    )
+
+
+def container_keys(containers: pa.Table) -> Bytes:
+    """Return the keys of containers, by which they are known as other files are."""
+    columns = (containers.column(name).to_pylist() for name in CONTAINER_KEY)
+    return _joined_keys(source_key(*row) for row in zip(*columns, strict=True))
+
+
+def _joined_keys(keys: Iterable[bytes]) -> Bytes:
+    return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 16)
 
 
 def settings_of(base: Snapshot) -> Settings:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.index import source_keys
+from flows.index import container_keys, source_keys
 from flows.read import staged_tables
 from flows.staging import load_array, load_table, save_table
 from records.columns import Bytes, digests_of, distinct_digests
@@ -20,6 +20,7 @@ from records.schemas import TABLES, schema_without
 from store.archive import Snapshot
 from store.index import Index
 from store.segments import empty_keys
+from store.views import connect
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,34 +28,52 @@ class News:
     """Rows that the archive does not have yet.
 
     Attributes:
-        documents, occurrences, sources: staged rows, without ``run_id``.
+        documents, occurrences, sources, containers: staged rows, without ``run_id``.
+        changed: documents of the archive of which a new source tells something else, such as an
+            earlier date; the rows as they are from now on, without ``run_id``.
         rejects: sources of documents that were taken down, without ``run_id``.
-        known: sources that another run has brought since they were found.
+        known: sources that the archive has, such as members of a container that has grown.
         source_keys, document_keys: uint8, shape (n, 16), sorted, of what is new.
     """
 
     documents: pa.Table
+    changed: pa.Table
     occurrences: pa.Table
     sources: pa.Table
+    containers: pa.Table
     rejects: pa.Table
     known: int
     source_keys: Bytes
     document_keys: Bytes
 
+    def __bool__(self) -> bool:
+        """Tell whether anything is new."""
+        return bool(self.sources.num_rows or self.containers.num_rows)
+
     @classmethod
     def nothing(cls) -> News:
         """Return that nothing is new."""
-        documents, occurrences, sources, rejects = (
-            schema_without(name, "run_id").empty_table() for name in _TABLES
-        )
-        return cls(documents, occurrences, sources, rejects, 0, empty_keys(), empty_keys())
+        tables = {
+            name: schema_without(table, "run_id").empty_table() for name, table in _TABLES.items()
+        }
+        return cls(**tables, known=0, source_keys=empty_keys(), document_keys=empty_keys())
 
     def text_digests(self) -> Bytes:
         """Return the digests of the texts in the new documents, sorted."""
         return distinct_digests(digests_of(self.occurrences.column("text_id")))
 
 
-_TABLES = ("documents", "occurrences", "sources", "rejects")
+_TABLES = {
+    "documents": "documents",
+    "changed": "documents",
+    "occurrences": "occurrences",
+    "sources": "sources",
+    "containers": "containers",
+    "rejects": "rejects",
+}
+"""By name the table whose schema it has."""
+_TOLD = ("title", "author", "site", "published_at", "published_from", "series", "language")
+"""What a source tells of its document."""
 _KEYS = ("source_keys", "document_keys")
 _KNOWN = "known.txt"
 
@@ -70,12 +89,10 @@ def save_news(news: News, folder: Path) -> None:
 
 def load_news(folder: Path) -> News:
     """Return what ``save_news`` wrote."""
-    documents, occurrences, sources, rejects = (
-        load_table(folder / "news" / f"{name}.arrow") for name in _TABLES
-    )
-    keys = (load_array(folder / "news" / f"{name}.npy") for name in _KEYS)
+    tables = {name: load_table(folder / "news" / f"{name}.arrow") for name in _TABLES}
+    source_keys, document_keys = (load_array(folder / "news" / f"{name}.npy") for name in _KEYS)
     known = int((folder / "news" / _KNOWN).read_text(encoding="ascii"))
-    return News(documents, occurrences, sources, rejects, known, *keys)
+    return News(**tables, known=known, source_keys=source_keys, document_keys=document_keys)
 
 
 def find_news(folder: Path, index: Index, base: Snapshot | None) -> News:
@@ -90,15 +107,60 @@ def find_news(folder: Path, index: Index, base: Snapshot | None) -> News:
     keys = source_keys(sources)
     is_known = index.known("sources", keys)
     documents, occurrences = _new_documents(folder, index, removed)
+    sources = sources.filter(pa.array(~is_known))
+    containers = pa.concat_tables(staged_tables(folder, "containers"))
+    held = container_keys(containers)
+    is_held = index.known("sources", held)
     return News(
-        documents,
+        _as_told(documents, sources),
+        _changed_documents(sources, documents, base),
         occurrences,
-        sources.filter(pa.array(~is_known)),
+        sources,
+        containers.filter(pa.array(~is_held)),
         rejects,
         int(is_known.sum()),
-        distinct_digests(keys[~is_known]),
+        distinct_digests(np.concatenate((keys[~is_known], held[~is_held]))),
         distinct_digests(digests_of(documents.column("document_id"))),
     )
+
+
+def _as_told(documents: pa.Table, sources: pa.Table) -> pa.Table:
+    """Return documents with what the first of their sources tells: by date, then by URI."""
+    ranked = sources.sort_by([(name, "ascending") for name in ("published_at", "uri")])
+    first = pc.ScalarAggregateOptions(skip_nulls=False)
+    told = ranked.group_by("document_id", use_threads=False).aggregate(
+        [(name, "first", first) for name in _TOLD]
+    )
+    place = pc.index_in(
+        documents.column("document_id"), value_set=told.column("document_id").combine_chunks()
+    )
+    for name in _TOLD:
+        field = documents.schema.field(name)
+        column = told.column(f"{name}_first").take(place)
+        documents = documents.set_column(documents.schema.get_field_index(name), field, column)
+    return documents
+
+
+def _changed_documents(found: pa.Table, news: pa.Table, base: Snapshot | None) -> pa.Table:
+    """Return the documents of the archive of which new sources tell something else."""
+    documents, sources = (schema_without(name, "run_id") for name in ("documents", "sources"))
+    new = news.column("document_id").combine_chunks()
+    again = found.filter(pc.invert(pc.is_in(found.column("document_id"), value_set=new)))
+    if base is None or not again.num_rows:
+        return documents.empty_table()
+    with connect(base) as connection:
+        connection.register("again", again.select(["document_id"]))
+
+        def held(name: str, schema: pa.Schema) -> pa.Table:
+            query = f"FROM {name} SEMI JOIN again USING (document_id)"
+            return connection.sql(query).to_arrow_table().select(schema.names).cast(schema)
+
+        before = held("documents", documents)
+        told = pa.concat_tables([held("sources", sources), again])
+    after = _as_told(before, told)
+    rows = (table.select(list(_TOLD)).to_pylist() for table in (before, after))
+    differs = [one != other for one, other in zip(*rows, strict=True)]
+    return after.filter(pa.array(differs, pa.bool_()))
 
 
 def _removed_rejects(sources: pa.Table, removed: pa.Table) -> pa.Table:

@@ -72,10 +72,15 @@ _PAIRS = """
         sum(matched_words)::BIGINT AS matched
     FROM pieces {wanted} GROUP BY ALL ORDER BY matched DESC, one, other
 """
+_ACROSS_SERIES = """
+    SELECT p.* FROM ({pairs}) p
+    JOIN documents a ON a.document_id = one JOIN documents b ON b.document_id = other
+    WHERE coalesce(a.series <> b.series, true) ORDER BY matched DESC, one, other
+"""
 _DOCUMENTS = """
-    SELECT document_id, published_at, published_from, min(uri) AS uri
-    FROM documents SEMI JOIN wanted USING (document_id) JOIN sources USING (document_id)
-    GROUP BY ALL ORDER BY document_id
+    SELECT d.document_id, d.published_at, d.published_from, min(s.uri) AS uri
+    FROM documents d SEMI JOIN wanted USING (document_id) JOIN sources s USING (document_id)
+    GROUP BY ALL ORDER BY d.document_id
 """
 _PLACES = """
     SELECT o.document_id, o.text_id, o.start_char, o.shift_at, o.shift_by
@@ -87,17 +92,22 @@ _TEXTS = """
 """
 
 
-def document_pairs(snapshot: Snapshot, document_id: str | None = None) -> pa.Table:
+def document_pairs(
+    snapshot: Snapshot, document_id: str | None = None, *, across_series: bool = False
+) -> pa.Table:
     """Return the pairs of documents that overlaps tell, those that share most first.
 
     Args:
         snapshot: the version to look at.
         document_id: only pairs with this document.
+        across_series: without pairs of documents of the same series.
 
     Returns:
         ``one`` and ``other``, ids, and ``matched``, the words that their texts share.
     """
     query = _PAIRS.format(wanted="WHERE $document IN (left_id, right_id)" if document_id else "")
+    if across_series:
+        query = _ACROSS_SERIES.format(pairs=query)
     with connect(snapshot) as connection:
         parameters = {"document": document_id} if document_id else {}
         return connection.sql(query, params=parameters).to_arrow_table()
@@ -112,12 +122,18 @@ class Wanted:
         clear: only what is more than chance gives.
         without_recurring: without text that stands in many documents.
         min_words: only those of at least so many matched words.
+        across_series: without passages that documents of the same series share.
     """
 
     document_id: str | None = None
     clear: bool = False
     without_recurring: bool = False
     min_words: int = 0
+    across_series: bool = False
+
+    def pairs(self, snapshot: Snapshot) -> pa.Table:
+        """Return the pairs of documents that are wanted; see ``document_pairs``."""
+        return document_pairs(snapshot, self.document_id, across_series=self.across_series)
 
     def of(self, rows: pa.Table) -> pa.Table:
         """Return the rows that are wanted."""
@@ -144,7 +160,7 @@ def top_passages(
         settings: how passages are found; by the level of the archive unless given.
     """
     wanted = wanted or Wanted()
-    pairs = document_pairs(snapshot, wanted.document_id)
+    pairs = wanted.pairs(snapshot)
     found = PASSAGES.empty_table()
     step = max(limit, 1)
     for first in range(0, pairs.num_rows, step):
@@ -172,7 +188,7 @@ def write_passages(
         SettingsError: something is there already, or nothing can be written there.
     """
     wanted = wanted or Wanted()
-    pairs = document_pairs(snapshot, wanted.document_id)
+    pairs = wanted.pairs(snapshot)
     total, done, count = -(-pairs.num_rows // PAIRS_AT_ONCE), 0, 0
     workers = workers or os.cpu_count() or 1
     parts = passages_of(snapshot, pairs, settings, workers)

@@ -44,8 +44,9 @@ class Survey:
 
     Attributes:
         fresh: files to read, as they were found.
-        known: how many files an earlier run has read that have not changed since.
-        known_rejects: how many an earlier run has refused for good that have not changed since.
+        known: how many sources are in files that an earlier run has read, and that have not
+            changed since.
+        known_rejects: how many an earlier run has refused for good in such files.
         rejects: names that lead to no file.
     """
 
@@ -106,20 +107,23 @@ def survey_sources(
     times = [timestamp_of(found.modified_ns) for found in discovery.files]
     sizes = [found.size_bytes for found in discovery.files]
     joined = b"".join(map(source_key, uris, sizes, times))
-    known = index.known("sources", np.frombuffer(joined, np.uint8).reshape(-1, 16))
+    is_known = index.known("sources", np.frombuffer(joined, np.uint8).reshape(-1, 16))
     refused = _refused_files(base, settings.read.encoding)
-    fresh, known_rejects = [], 0
+    containers = _known_containers(base)
+    fresh, known, known_rejects = [], 0, 0
     for number, found in enumerate(discovery.files):
-        if known[number]:
+        if is_known[number]:
+            inside = containers.get((uris[number], sizes[number], times[number]), (1, 0))
+            known, known_rejects = known + inside[0], known_rejects + inside[1]
             continue
         if refused and (uris[number], sizes[number], times[number]) in refused:
             known_rejects += 1
         else:
             fresh.append(found)
     rejects = reject_table(
-        [(found.path, None, None, found.reason, found.detail) for found in discovery.rejects]
+        [(uri_of(one.path), None, None, one.reason, one.detail) for one in discovery.rejects]
     )
-    return Survey(fresh, int(known.sum()), known_rejects, rejects)
+    return Survey(fresh, known, known_rejects, rejects)
 
 
 def plan_run(survey: Survey, folder: Path, settings: Settings, seal: str) -> Plan:
@@ -211,6 +215,16 @@ def _refused_files(base: Snapshot | None, encoding: str | None) -> set[Any]:
         )
     )
     return set(zip(*(rejects.column(name).to_pylist() for name in names), strict=True))
+
+
+def _known_containers(base: Snapshot | None) -> dict[tuple[Any, ...], tuple[int, int]]:
+    """Return how many sources and rejects are in each container that was read."""
+    if base is None or not base.rows("containers"):
+        return {}
+    rows = base.read("containers", ["uri", "bytes", "modified_at", "sources", "rejects"])
+    return {
+        tuple(row[:3]): (row[3], row[4]) for row in zip(*rows.to_pydict().values(), strict=True)
+    }
 
 
 def _number_batches(files: list[FoundFile], batch_bytes: int) -> np.ndarray[Any, Any]:

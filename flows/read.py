@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import shutil
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +18,30 @@ from dedup.words import Words
 from flows.plan import FILES, batch_folder, files_of, planned_batches, planned_files
 from flows.staging import load_array, load_arrays, load_table, save_arrays, save_table
 from flows.texts import Marked, Texts, distinct_texts, mark, numbers_of
-from ingest.batch import Batch, read_batch
+from ingest.batch import Batch, read_parts
+from ingest.extractors import Extractors
 from records.settings import Settings
 
-_BYTES_READ = "bytes_read.txt"
+_COUNTS = "counts.json"
+"""What the parts of a batch held; its length tells how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchCounts:
-    """What a batch held."""
+    """What a batch held: ``found`` sources, of which ``rejects`` could not be read."""
 
+    files: int
+    found: int
     sources: int
     rejects: int
+    containers: int
     paragraphs: int
     bytes_read: int
 
 
 @dataclass(frozen=True, slots=True)
 class StagedBatch:
-    """A batch in a run's folder; what it holds is mapped when it is asked for."""
+    """A part of a batch in a run's folder; what it holds is mapped when it is asked for."""
 
     folder: Path
 
@@ -56,22 +63,14 @@ def stage_batch(folder: Path, batch: int, settings: Settings) -> BatchCounts:
     if target.is_dir():  # taken up from a run that ended too early
         return _counts_of(target)
     planned = planned_files(folder, batch)
-    read = read_batch(files_of(planned), settings.read)
-    texts = distinct_texts(read.digests, read.texts.buffer, read.texts.starts, read.texts.ends)
-    marked = mark(texts, settings)
     # Of this attempt alone: what a cluster takes for dead, and does again elsewhere, may go on.
     building = target.with_suffix(f".{secrets.token_hex(3)}.part")
     save_table(planned, building / FILES)
-    save_table(read.sources, building / "sources.arrow")
-    save_table(read.rejects, building / "rejects.arrow")
-    save_table(_with_words(read, texts, marked.words), building / "documents.arrow")
-    save_table(read.occurrences, building / "occurrences.arrow")
-    save_arrays(texts, building / "texts")
-    save_arrays(marked.words, building / "words")
-    save_arrays(marked.ranked, building / "ranked")
-    save_arrays(marked.windows, building / "windows")
-    np.save(building / "bands.npy", marked.bands)
-    (building / _BYTES_READ).write_text(str(read.bytes_read), encoding="ascii")
+    counts = []
+    parts = read_parts(files_of(planned), settings.read, _extractors(settings))
+    for number, part in enumerate(parts):
+        counts.append(_stage_part(part, _part_folder(building, number), settings))
+    (building / _COUNTS).write_text(json.dumps(counts), encoding="ascii")
     try:
         building.rename(target)
     except OSError:
@@ -81,13 +80,47 @@ def stage_batch(folder: Path, batch: int, settings: Settings) -> BatchCounts:
     return _counts_of(target)
 
 
+def _extractors(settings: Settings) -> Extractors:
+    """Return who extracts pages in this process; as many as there are tasks at a time in it."""
+    workers = settings.run.workers if settings.run.runner == "threads" else 1
+    return _shared_extractors(workers, settings.read.page_seconds)
+
+
+_shared_extractors = cache(Extractors)
+
+
+def _part_folder(batch: Path, number: int) -> Path:
+    return batch / f"part-{number:05d}"
+
+
+def _stage_part(read: Batch, folder: Path, settings: Settings) -> dict[str, int]:
+    """Stage a part of a batch; return what it held."""
+    texts = distinct_texts(read.digests, read.texts.buffer, read.texts.starts, read.texts.ends)
+    marked = mark(texts, settings)
+    save_table(read.sources, folder / "sources.arrow")
+    save_table(read.rejects, folder / "rejects.arrow")
+    save_table(read.containers, folder / "containers.arrow")
+    save_table(_with_words(read, texts, marked.words), folder / "documents.arrow")
+    save_table(read.occurrences, folder / "occurrences.arrow")
+    save_arrays(texts, folder / "texts")
+    save_arrays(marked.words, folder / "words")
+    save_arrays(marked.ranked, folder / "ranked")
+    save_arrays(marked.windows, folder / "windows")
+    np.save(folder / "bands.npy", marked.bands)
+    return {
+        "found": read.found,
+        "sources": read.sources.num_rows,
+        "rejects": read.rejects.num_rows,
+        "containers": read.containers.num_rows,
+        "paragraphs": read.occurrences.num_rows,
+        "bytes_read": read.bytes_read,
+    }
+
+
 def _counts_of(folder: Path) -> BatchCounts:
-    return BatchCounts(
-        load_table(folder / "sources.arrow").num_rows,
-        load_table(folder / "rejects.arrow").num_rows,
-        load_table(folder / "occurrences.arrow").num_rows,
-        int((folder / _BYTES_READ).read_text(encoding="ascii")),
-    )
+    parts = json.loads((folder / _COUNTS).read_text(encoding="ascii"))
+    files = load_table(folder / FILES).num_rows
+    return BatchCounts(files, **{name: sum(one[name] for one in parts) for name in parts[0]})
 
 
 def _with_words(read: Batch, texts: Texts, words: Words) -> pa.Table:
@@ -101,10 +134,15 @@ def _with_words(read: Batch, texts: Texts, words: Words) -> pa.Table:
 
 
 def staged_batches(folder: Path) -> list[StagedBatch]:
-    """Return all batches that a run has staged, in order."""
-    return [StagedBatch(batch_folder(folder, batch)) for batch in range(planned_batches(folder))]
+    """Return all parts of all batches that a run has staged, in order."""
+    staged = []
+    for batch in range(planned_batches(folder)):
+        place = batch_folder(folder, batch)
+        parts = len(json.loads((place / _COUNTS).read_text(encoding="ascii")))
+        staged += [StagedBatch(_part_folder(place, number)) for number in range(parts)]
+    return staged
 
 
 def staged_tables(folder: Path, name: str) -> list[pa.Table]:
-    """Return a table of each batch, in order."""
+    """Return a table of each part of each batch, in order."""
     return [load_table(batch.folder / f"{name}.arrow") for batch in staged_batches(folder)]

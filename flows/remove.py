@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from flows.fold import Gone, fold
-from flows.index import made_with, mend_index, open_index, settings_of, source_keys
+from flows.index import SOURCE_KEY, made_with, mend_index, open_index, settings_of, source_keys
 from flows.match import (
     align_chunk,
     band_groups,
@@ -129,7 +129,7 @@ def _gone(base: Snapshot, ids: list[str]) -> tuple[Gone, Bytes, int]:
             EXCEPT SELECT text_id FROM occurrences ANTI JOIN removed USING (document_id)
         """).to_arrow_table()
         sources = connection.sql(
-            "SELECT uri, bytes, modified_at FROM sources SEMI JOIN removed USING (document_id)"
+            f"SELECT {', '.join(SOURCE_KEY)} FROM sources SEMI JOIN removed USING (document_id)"
         ).to_arrow_table()
         [paragraphs] = connection.sql(
             "SELECT count(*) AS n FROM occurrences SEMI JOIN removed USING (document_id)"

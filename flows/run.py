@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 import dedup
 import ingest
@@ -44,11 +45,13 @@ from records import __version__
 from records.errors import ContractError, SettingsError
 from records.ids import run_id_of
 from records.schemas import RUNS, SCHEMA_VERSION, TABLES
-from records.settings import Settings
+from records.settings import MAY_DIFFER, Settings
 from records.unicode import UNICODE_TABLE_VERSION
 from store.address import open_archive
 from store.archive import Archive, Snapshot
 from store.commit import Changes, Writer, again_if_outrun, clear_unpublished, preparing, writing
+
+_MAY_DIFFER = {f"read.{name}" for name in MAY_DIFFER}
 
 STAGE_VERSIONS = {
     "ingest": ingest.STAGE_VERSION,
@@ -90,6 +93,7 @@ class RunSummary:
     paragraphs_kept: int = 0
     paragraphs_folded: int = 0
     paragraphs_superseded: int = 0
+    paragraphs_unanchored: int = 0
     batches_taken_up: int = 0
     candidates: int = 0
     crowds: int = 0
@@ -218,7 +222,8 @@ def _ingest_portion(
         arguments = [(folder, batch, settings) for batch in range(plan.batches)]
         counts: list[BatchCounts] = each(stage_batch, arguments, report)
         rejects = _rejects(folder)
-        if not _unseen(rejects, base).num_rows and not any(one.sources for one in counts):
+        has_any = any(one.sources or one.containers for one in counts)
+        if not has_any and not _unseen(rejects, base).num_rows:
             return _summary(run_id, place, plan, counts, rejects, None)
         report("wait", 0, 1)
         with writing(place, run_id, settings.run.wait_seconds) as writer:
@@ -230,7 +235,7 @@ def _ingest_portion(
                 rejects = pa.concat_tables([rejects, matching.news.rejects])
             summary = _summary(run_id, place, plan, counts, rejects, matching)
             unseen = _unseen(rejects, writer.base)
-            if not unseen.num_rows and not (matching and matching.news.sources.num_rows):
+            if not unseen.num_rows and not (matching and matching.news):
                 clear_unpublished(place, writer.base)  # another run has brought it all meanwhile
                 return summary
             texts_new = matching.texts_new if matching else 0
@@ -279,7 +284,7 @@ def sealed_with(settings: Settings, base: Snapshot | None) -> dict[str, Any]:
             f"{part} {name} = {flat_given.get(name)!r}, but the archive was made with "
             f"{flat_held.get(name)!r}; use that, or write to a new archive"
             for name in sorted(flat_held.keys() | flat_given.keys())
-            if flat_held.get(name) != flat_given.get(name) and name != "read.encoding"
+            if flat_held.get(name) != flat_given.get(name) and name not in _MAY_DIFFER
         ]
     if faults:
         raise SettingsError(faults)
@@ -349,19 +354,20 @@ def _summary(
         ContractError: found is not new + known + rejected.
     """
     survey = plan.survey
+    found = survey.found + sum(one.found - one.files for one in counts)  # what is in the files
     new, known = sum(one.sources for one in counts), survey.known
     if matching:
         new, known = matching.news.sources.num_rows, known + matching.news.known
     rejected = rejects.num_rows + survey.known_rejects
-    if survey.found != new + known + rejected:
+    if found != new + known + rejected:
         raise ContractError(
-            f"sources: {survey.found} found, but {new} new + {known} known + {rejected} rejected"
+            f"sources: {found} found, but {new} new + {known} known + {rejected} rejected"
         )
     summary = RunSummary(
         run_id=run_id,
         archive=archive.name,
         version=None,
-        sources_found=survey.found,
+        sources_found=found,
         sources_new=new,
         sources_known=known,
         sources_rejected=rejected,
@@ -384,6 +390,9 @@ def _summary(
         "paragraphs_kept": matching.texts_new - folded.texts_folded,
         "paragraphs_folded": folded.texts_folded,
         "paragraphs_superseded": folded.superseded,
+        "paragraphs_unanchored": pc.sum(
+            matching.news.documents.column("unanchored"), min_count=0
+        ).as_py(),
         "candidates": matching.candidates,
         "crowds": matching.crowds,
         "overlaps_found": folded.added["overlaps"].num_rows,

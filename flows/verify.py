@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +21,15 @@ import pyarrow.compute as pc
 
 from flows.index import made_with, settings_of
 from flows.run import Report, silent
+from ingest.anchor import reproduces
 from ingest.decode import decode_span
-from ingest.discover import FoundFile
+from ingest.document import JSON, PAGE
+from ingest.json_line import read_line, unescape
 from ingest.normalise import SEPARATOR, normalise_paragraphs
-from ingest.read import read_source
+from ingest.sources import read_uris
 from records.columns import Bytes, bytes_of, digests_of, distinct_digests
 from records.errors import ContractError, SourceError
+from records.settings import ReadSettings
 from records.unicode import character_tables
 from store.archive import Archive, Snapshot
 from store.checks import (
@@ -167,11 +168,13 @@ class _Places:
     Attributes:
         texts: UTF-8; None where a text is not in the archive.
         spans: start and end in characters, start and end in bytes (or ``_NO_BYTE``) of each.
+        stretches: start and end of each, from the first byte on; none where it is one stretch.
     """
 
     ordinals: list[int]
     texts: list[bytes | None]
     spans: list[tuple[int, int, int, int]]
+    stretches: list[list[tuple[int, int]]]
 
 
 class _Kept:
@@ -184,7 +187,9 @@ class _Kept:
         ]
         texts = pa.concat_tables(parts)
         names = ["start_char", "end_char", "start_byte", "end_byte"]
-        places = snapshot.read("occurrences", ["document_id", "ordinal", "text_id", *names])
+        lists = ["stretch_start", "stretch_end"]
+        told = ["document_id", "ordinal", "text_id", *names, *lists]
+        places = snapshot.read("occurrences", told)
         places = places.sort_by([("document_id", "ascending"), ("ordinal", "ascending")])
         number = pc.index_in(places.column("text_id"), value_set=texts.column("text_id"))
         self._number = number.fill_null(-1).to_numpy().astype(np.int64)
@@ -192,8 +197,9 @@ class _Kept:
         self._ordinal = places.column("ordinal").to_numpy()
         columns = [places.column(name).fill_null(_NO_BYTE).to_numpy() for name in names]
         self._spans = np.stack(columns, axis=1)
+        self._stretches = [places.column(name).combine_chunks() for name in lists]
         self._of_document = _runs(places.column("document_id"))
-        told = ["document_id", "sha256", "encoding", "characters", "text_sha256"]
+        told = ["document_id", "sha256", "media_type", "encoding", "characters", "text_sha256"]
         rows = snapshot.read("documents", told).to_pylist()
         self.documents: dict[str, dict[str, Any]] = {row["document_id"]: row for row in rows}
 
@@ -205,7 +211,9 @@ class _Kept:
             for k in self._number[mine]
         ]
         spans = [tuple(row) for row in self._spans[mine].tolist()]
-        return _Places(self._ordinal[mine].tolist(), texts, spans)
+        bounds = (column[mine].to_pylist() for column in self._stretches)
+        stretches = [list(zip(*pair, strict=True)) for pair in zip(*bounds, strict=True)]
+        return _Places(self._ordinal[mine].tolist(), texts, spans, stretches)
 
 
 def _runs(values: pa.ChunkedArray) -> dict[str, tuple[int, int]]:
@@ -254,16 +262,19 @@ def _check_raw(
     rows = rows.sort_by([("uri", "ascending"), ("run_id", "ascending")])
     pending = set(kept.documents)
     done = 0
-    for uri, versions in _by_uri(rows):
-        raw, sha256 = _check_fixity(uri, versions, kept, fixity)
-        for document_id in versions:
-            told = kept.documents.get(document_id)
-            if told and document_id in pending and told["sha256"] == sha256:
-                pending.discard(document_id)
-                _check_spans(raw, told, uri, kept.places(document_id), spans)
-        done += len(versions)
-        if done % _REPORT_EVERY == 0 or done == rows.num_rows:
-            report("raw", done, rows.num_rows)
+    read = settings_of(snapshot).read
+    for uris in _by_file(rows):
+        for uri, raw, fault in _read_file(list(uris), read):
+            versions = uris[uri]
+            sha256 = _check_fixity(uri, raw, fault, versions, kept, fixity)
+            for document_id in versions:
+                told = kept.documents.get(document_id)
+                if told and document_id in pending and told["sha256"] == sha256:
+                    pending.discard(document_id)
+                    _check_spans(raw, told, uri, kept.places(document_id), read, spans)
+            done += len(versions)
+            if done % _REPORT_EVERY == 0 or done == rows.num_rows:
+                report("raw", done, rows.num_rows)
     for document_id in pending:
         spans.leave(len(kept.places(document_id).ordinals), _NO_RAW)
     told_of = spans.passed + spans.failed + spans.not_checked
@@ -271,26 +282,48 @@ def _check_raw(
     return [fixity, spans]
 
 
-def _by_uri(sources: pa.Table) -> Iterator[tuple[str, list[str]]]:
-    """Yield each URI with the documents that stood under it, the earliest first."""
+def _by_file(sources: pa.Table) -> Iterator[dict[str, list[str]]]:
+    """Yield for each file the URIs in it, each with its documents, the earliest first."""
     columns = (sources.column(name).to_pylist() for name in ("uri", "document_id"))
-    for uri, rows in groupby(zip(*columns, strict=True), key=lambda row: row[0]):
-        yield uri, [document_id for _, document_id in rows]
+    rows = zip(*columns, strict=True)
+    for _, in_file in groupby(rows, key=lambda row: row[0].partition("#")[0]):
+        by_uri = groupby(in_file, key=lambda row: row[0])
+        yield {uri: [document_id for _, document_id in versions] for uri, versions in by_uri}
+
+
+def _read_file(
+    uris: list[str], settings: ReadSettings
+) -> Iterator[tuple[str, bytes, SourceError | None]]:
+    """Yield the bytes at each URI of a file; for those that are not to be had, why."""
+    left = dict.fromkeys(uris)
+    fault = SourceError("vanished", "the file does not hold it any more")
+    try:
+        for uri, raw in read_uris(uris, settings):
+            if uri in left:
+                del left[uri]
+                yield uri, raw, None
+    except SourceError as error:
+        fault = error
+    for uri in left:
+        yield uri, b"", fault
 
 
 def _check_fixity(
-    uri: str, versions: list[str], kept: _Kept, check: Check
-) -> tuple[bytes, str | None]:
+    uri: str,
+    raw: bytes,
+    fault: SourceError | None,
+    versions: list[str],
+    kept: _Kept,
+    check: Check,
+) -> str | None:
     """Check each document that stood under a URI against what is there now.
 
     Returns:
-        What is there now, and its SHA-256; no bytes and None if it is not to be had.
+        The SHA-256 of what is there now; None if it is not to be had.
     """
-    try:
-        raw = _read_uri(uri)
-    except SourceError as error:
-        check.leave(len(versions), f"the file is not to be had ({error.reason})")
-        return b"", None
+    if fault is not None:
+        check.leave(len(versions), f"the file is not to be had ({fault.reason})")
+        return None
     sha256 = hashlib.sha256(raw).hexdigest()
     told = [kept.documents.get(document_id, {}).get("sha256") for document_id in versions]
     for number, document_sha256 in enumerate(told):
@@ -304,35 +337,34 @@ def _check_fixity(
             advice = "the raw file has changed: bring it back, or ingest it again as it is now"
             found = f"{len(raw)} bytes with SHA-256 {sha256}"
             check.fail(Failure("raw file", uri, found, f"SHA-256 {document_sha256}", advice))
-    return raw, sha256
+    return sha256
 
 
-def _read_uri(uri: str) -> bytes:
-    """Return the bytes at a ``file:`` URI.
-
-    Raises:
-        SourceError: not such a URI, gone, or not to be read.
-    """
-    if not uri.startswith("file://"):
-        raise SourceError("unsupported-format", "not a file: URI")
-    path = os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))
-    if "\0" in path:
-        raise SourceError("not-a-file", "no path holds a zero byte")
-    raw, _ = read_source(FoundFile(path, 0, 0), sys.maxsize - 1)
-    return raw
-
-
-def _check_spans(raw: bytes, told: dict[str, Any], uri: str, places: _Places, check: Check) -> None:
+def _check_spans(
+    raw: bytes,
+    told: dict[str, Any],
+    uri: str,
+    places: _Places,
+    settings: ReadSettings,
+    check: Check,
+) -> None:
     """Check that each place of a document gives its text, in bytes and in characters."""
     document_id, encoding = told["document_id"], told["encoding"]
-    decoded = _decode_whole(raw, encoding, told["characters"])
+    if told["media_type"] == PAGE:
+        _check_anchors(raw, told, uri, places, check)
+        return
+    if told["media_type"] == JSON:
+        decoded, decode_cut = _json_text(raw, settings.text_fields, told["characters"]), unescape
+    else:
+        decoded = _decode_whole(raw, encoding, told["characters"])
+        decode_cut = partial(decode_span, encoding=encoding)
     if decoded is None:
         for ordinal in places.ordinals:
             expected = f"{told['characters']} characters of {encoding}"
             place = f"{document_id} at {ordinal}, {uri}"
             check.fail(Failure("decoded text", place, "another length", expected, FROM_BACKUP))
         return
-    from_bytes = [_cut_bytes(raw, span[2], span[3], encoding) for span in places.spans]
+    from_bytes = [_cut_bytes(raw, span[2], span[3], decode_cut) for span in places.spans]
     from_chars = [_cut_characters(decoded, span[0], span[1]) for span in places.spans]
     normalised = iter(_normalise([one for one in (*from_bytes, *from_chars) if one is not None]))
     by_bytes = [None if one is None else next(normalised) for one in from_bytes]
@@ -367,13 +399,44 @@ def _decode_whole(raw: bytes, encoding: str, characters: int) -> str | None:
     return None
 
 
-def _cut_bytes(raw: bytes, start: int, end: int, encoding: str) -> bytes | None:
+def _check_anchors(
+    raw: bytes, told: dict[str, Any], uri: str, places: _Places, check: Check
+) -> None:
+    """Check that the stretches of raw bytes of each paragraph of a page hold its text."""
+    for number, text in enumerate(places.texts):
+        start, end = places.spans[number][2:]
+        if start == _NO_BYTE:
+            check.leave(1, "it has no anchor in the raw page")
+            continue
+        stretches = places.stretches[number] or [(0, end - start)]
+        shown = text.decode() if text is not None else None
+        spans = [(start + first, start + last) for first, last in stretches]
+        if shown is not None and reproduces(raw, spans, told["encoding"], shown):
+            check.passed += 1
+            continue
+        place = f"{told['document_id']} at {places.ordinals[number]}, {uri}, bytes {start}-{end}"
+        found = _told(raw[start:end]) if 0 <= start <= end <= len(raw) else "nothing"
+        check.fail(Failure("anchor in bytes", place, found, _told(text), FROM_BACKUP))
+
+
+def _json_text(raw: bytes, fields: Sequence[str], characters: int) -> str | None:
+    """Return the text of a JSON line; None if it is not the one that was read."""
+    try:
+        text = read_line(raw, fields).text
+    except SourceError:
+        return None
+    return text if len(text) == characters else None
+
+
+def _cut_bytes(
+    raw: bytes, start: int, end: int, decode_cut: Callable[[bytes], str]
+) -> bytes | None:
     """Return the text of a span of raw bytes as UTF-8, or None if there is none."""
     if not 0 <= start <= end <= len(raw):
         return None
     try:
-        return decode_span(raw[start:end], encoding).encode()
-    except UnicodeError:
+        return decode_cut(raw[start:end]).encode()
+    except ValueError:
         return None
 
 

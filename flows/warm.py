@@ -14,6 +14,7 @@ from flows.index import open_index
 from flows.passages import top_passages
 from flows.run import run_ingest
 from flows.texts import mark, texts_of
+from ingest.anchor import anchor
 from records.compiled import are_kernels_cached
 from records.settings import SENSITIVITIES, Settings
 from store.archive import Archive
@@ -49,6 +50,7 @@ def warm_up(*, to_look: bool = True) -> None:
                 top_passages(Archive(archive).snapshot(), settings=settings.passages)
         _weigh_crowds(Archive(archive))
     sign_sets(np.arange(2, dtype=np.uint32), np.array([0, 2]), 1, 1)
+    anchor(b"<p>" + _ARTICLE.encode(), _ARTICLE.split("\n\n"))
 
 
 def _weigh_crowds(archive: Archive) -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ingest.decode import Decoded, decode, decode_span
+from ingest.decode import decode_span
 from ingest.discover import FoundFile, timestamp_of, uri_of
+from ingest.document import PLAIN, Document, Places, read_documents
+from ingest.extractors import Extractors
+from ingest.facts import Facts
 from ingest.layout import lay_out
 from ingest.normalise import NormalisedTexts, normalise_paragraphs, normalise_text
-from ingest.read import read_source
-from records import __version__
+from ingest.page import NOWHERE
+from ingest.sources import Refused, Source, Walked, facts_of, walk_file
 from records.compiled import kernel
 from records.digest import digest_spans
 from records.errors import SourceError
@@ -28,157 +33,231 @@ from records.unicode import character_tables
 Bytes = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.int64]
 
-MEDIA_TYPE = "text/plain"
-EXTRACTOR = "palimpsest-plain-text"
+PART_BYTES = 32 * 2**20
+"""A batch that turns out to hold more than this, because of containers, comes in parts."""
 _MAX_TITLE_CHARS = 200
 _TITLE_MARKS = "#-=* \t"
+_NAMES = ("title", "author", "site", "language", "series", "published_from")
 
 
-@dataclass(frozen=True, slots=True)
-class ReadDocument:
-    """One document of a batch, read and decoded, with the raw bytes gone as soon as they can be."""
+class Placed(NamedTuple):
+    """A source that holds a document, with what is known of it there."""
 
-    found: FoundFile
+    source: Source
     sha256: str
-    raw_bytes: int
-    decoded: Decoded
-    raw: bytes | None
+    facts: Facts
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What came out of a batch of files.
+    """What came out of a batch of files, or of a part of it.
 
     Attributes:
-        sources, rejects: tables of the schemas of that name, without ``run_id``.
-        documents: table of the schema ``documents``, without ``words`` and ``run_id``; each once.
+        sources, rejects, containers: tables of the schemas of that name, without ``run_id``.
+        documents: table of the schema ``documents``, without ``words`` and ``run_id``; each once,
+            with the facts of one of its sources.
         occurrences: table of the schema ``occurrences``, in the order of documents and paragraphs.
         digests: uint8, shape (paragraphs, 16): the digest of each paragraph's text.
         texts: the paragraphs' normalised texts.
-        bytes_read: bytes of all files that were read, repeats included.
+        read: the documents as they were read, in the order of the table.
+        found: sources that were found in the files, readable or not.
+        bytes_read: bytes of all documents that were read, repeats included.
     """
 
     sources: pa.Table
     rejects: pa.Table
+    containers: pa.Table
     documents: pa.Table
     occurrences: pa.Table
     digests: Bytes
     texts: NormalisedTexts
+    read: list[Document]
+    found: int
     bytes_read: int
 
 
-def read_batch(files: Sequence[FoundFile], settings: ReadSettings) -> Batch:
-    """Read a batch of files. A file that cannot be read becomes a reject, and the next is read."""
-    documents: dict[str, ReadDocument] = {}
-    sources: list[tuple[FoundFile, str]] = []
-    rejects: list[tuple[FoundFile, SourceError]] = []
-    bytes_read = 0
+@dataclass(slots=True)
+class _Part:
+    """What has been found for a part of a batch."""
+
+    sources: list[Source] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    walked: list[Walked] = field(default_factory=list)
+    held_bytes: int = 0
+
+
+def read_batch(
+    files: Sequence[FoundFile], settings: ReadSettings, extractors: Extractors | None = None
+) -> Batch:
+    """Read a batch of files. What cannot be read becomes a reject, and the next is read."""
+    [batch] = read_parts(files, settings, extractors, sys.maxsize)
+    return batch
+
+
+def read_parts(
+    files: Sequence[FoundFile],
+    settings: ReadSettings,
+    extractors: Extractors | None = None,
+    part_bytes: int = PART_BYTES,
+) -> Iterator[Batch]:
+    """Read a batch of files, part by part; there is at least one.
+
+    Args:
+        files: to read.
+        settings: how to read them.
+        extractors: who extracts pages; one process for this call unless given.
+        part_bytes: a part ends once its documents hold so many bytes.
+    """
+    if extractors is None:
+        with Extractors(1, settings.page_seconds) as alone:
+            yield from read_parts(files, settings, alone, part_bytes)
+        return
+    part, counted, read_any = _Part(), Counter[str](), False
     for found in files:
-        try:
-            raw, found = read_source(found, settings.max_document_bytes)
-            bytes_read += len(raw)
-            sha256 = hashlib.sha256(raw).hexdigest()
-            document = documents.get(sha256)
-            if document is None:
-                document = _read_document(raw, found, sha256, settings)
-                documents[sha256] = document
-            sources.append((found, sha256))
-        except SourceError as error:
-            rejects.append((found, error))
-    return _lay_out_batch(list(documents.values()), sources, rejects, settings, bytes_read)
+        for one in walk_file(found, settings):
+            if isinstance(one, Walked):
+                part.walked.append(one)
+            elif isinstance(one, Refused):
+                part.refused.append(one)
+            else:
+                part.sources.append(one)
+                part.held_bytes += len(one.member.raw)
+            if part.held_bytes >= part_bytes:
+                yield _read_part(part, counted, settings, extractors)
+                part, read_any = _Part(), True
+    if part.sources or part.refused or part.walked or not read_any:
+        yield _read_part(part, counted, settings, extractors)
 
 
 def reject_table(rejects: Sequence[tuple[str, int | None, int | None, str, str]]) -> pa.Table:
     """Return rejects as a table without ``run_id``.
 
     Args:
-        rejects: path, size in bytes, modification time in nanoseconds, reason, detail.
+        rejects: URI, size in bytes, modification time in nanoseconds, reason, detail.
     """
     rows = [
         {
-            "uri": uri_of(path),
+            "uri": uri,
             "bytes": size,
             "modified_at": None if modified is None else timestamp_of(modified),
             "reason": reason,
             "detail": detail.encode("utf-8", "backslashreplace").decode(),
         }
-        for path, size, modified, reason, detail in rejects
+        for uri, size, modified, reason, detail in rejects
     ]
     return pa.Table.from_pylist(rows, schema=schema_without("rejects", "run_id"))
 
 
-def _read_document(
-    raw: bytes, found: FoundFile, sha256: str, settings: ReadSettings
-) -> ReadDocument:
-    if not raw:
-        raise SourceError("empty", "0 bytes; expected text")
-    decoded = decode(raw, settings.encoding)
-    return ReadDocument(found, sha256, len(raw), decoded, None if decoded.is_proved else raw)
-
-
-def _lay_out_batch(
-    documents: list[ReadDocument],
-    sources: list[tuple[FoundFile, str]],
-    rejects: list[tuple[FoundFile, SourceError]],
-    settings: ReadSettings,
-    bytes_read: int,
+def _read_part(
+    part: _Part, counted: Counter[str], settings: ReadSettings, extractors: Extractors
 ) -> Batch:
-    tables = character_tables()
-    sizes = [len(document.decoded.utf8) for document in documents]
-    offsets = np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
-    buffer = np.frombuffer(b"".join(document.decoded.utf8 for document in documents), np.uint8)
-    starts, ends, counts = lay_out(buffer, offsets, tables, settings.max_paragraph_chars)
-    texts = normalise_paragraphs(buffer, starts, ends, tables)
-    spans = _measure_spans(buffer, offsets, starts, ends, counts, documents)
-    faults = _find_faults(documents, counts, spans, texts)
-    if faults:  # rare: lay out again without the documents that cannot be kept
-        refused = {documents[number].sha256: error for number, error in faults.items()}
-        kept = [document for document in documents if document.sha256 not in refused]
-        rejects += [(found, refused[sha256]) for found, sha256 in sources if sha256 in refused]
-        sources = [(found, sha256) for found, sha256 in sources if sha256 not in refused]
-        return _lay_out_batch(kept, sources, rejects, settings, bytes_read)
-    digests = digest_spans(texts.buffer, texts.starts, texts.ends)
+    """Read what was found; ``counted`` goes on counting what is in each container."""
+    hashes = [hashlib.sha256(source.member.raw).hexdigest() for source in part.sources]
+    asked = {
+        sha256: (sha256, source.member, source.name)
+        for source, sha256 in zip(part.sources, hashes, strict=True)
+    }
+    told = read_documents(list(asked.values()), settings, extractors)
+    faults = {
+        sha256: one for sha256, one in zip(asked, told, strict=True) if isinstance(one, SourceError)
+    }
+    laid = _lay_out([one for one in told if isinstance(one, Document)], settings, faults)
+    facts = {
+        document.sha256: _facts_with_texts(document, laid.texts, first, count)
+        for document, first, count in zip(
+            laid.documents, laid.firsts.tolist(), laid.counts.tolist(), strict=True
+        )
+    }
+    refused, placed = list(part.refused), []
+    for source, sha256 in zip(part.sources, hashes, strict=True):
+        if sha256 in faults:
+            refused.append(_refused(source, faults[sha256]))
+        else:
+            placed.append(Placed(source, sha256, facts_of(source, facts[sha256], settings)))
+    counted.update(f"{one.uri.partition('#')[0]} rejects" for one in refused if one.kind)
+    counted.update(
+        f"{one.source.uri.partition('#')[0]} sources" for one in placed if one.source.kind
+    )
+    digests = digest_spans(laid.texts.buffer, laid.texts.starts, laid.texts.ends)
     return Batch(
-        _source_table(sources),
-        reject_table(
-            [(f.path, f.size_bytes, f.modified_ns, e.reason, e.detail) for f, e in rejects]
-        ),
-        _document_table(documents, counts, texts, spans.document_chars),
-        _occurrence_table(documents, counts, spans, digests, texts),
+        _source_table(placed),
+        reject_table([(f.uri, f.size_bytes, f.modified_ns, f.reason, f.detail) for f in refused]),
+        _container_table(part.walked, counted),
+        _document_table(laid, placed),
+        _occurrence_table(laid, digests),
         digests,
-        texts,
-        bytes_read,
+        laid.texts,
+        laid.documents,
+        len(part.sources) + len(part.refused),
+        sum(len(source.member.raw) for source in part.sources),
+    )
+
+
+def _refused(source: Source, error: SourceError) -> Refused:
+    modified = None if source.kind else source.modified_ns
+    return Refused(
+        source.found,
+        source.uri,
+        source.kind,
+        source.size_bytes,
+        modified,
+        error.reason,
+        error.detail,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Spans:
-    """Spans of paragraphs in characters of the decoded text and in raw bytes; int64."""
+class _Laid:
+    """Documents laid out in paragraphs.
 
+    Attributes:
+        documents: those that are kept.
+        counts: int64, shape (documents,), paragraphs of each.
+        characters: int64, shape (documents,), of each text.
+        texts: normalised, of all paragraphs in order.
+        start_char, end_char: int64, shape (paragraphs,), in the text of the document.
+        places: by document, where its paragraphs stand in the raw bytes.
+    """
+
+    documents: list[Document]
+    counts: Positions
+    characters: Positions
+    texts: NormalisedTexts
     start_char: Positions
     end_char: Positions
-    start_byte: Positions
-    end_byte: Positions
-    document_chars: Positions
+    places: list[Places]
+
+    @property
+    def firsts(self) -> Positions:
+        """The number of the first paragraph of each document."""
+        firsts: Positions = np.cumsum(self.counts) - self.counts
+        return firsts
 
 
-def _measure_spans(
-    buffer: Bytes,
-    offsets: Positions,
-    starts: Positions,
-    ends: Positions,
-    counts: Positions,
-    documents: list[ReadDocument],
-) -> _Spans:
+def _lay_out(
+    documents: list[Document], settings: ReadSettings, faults: dict[str, SourceError]
+) -> _Laid:
+    """Lay documents out; add to ``faults`` those that cannot be kept, and go on without them."""
+    tables = character_tables()
+    sizes = [len(document.text) for document in documents]
+    offsets = np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
+    buffer = np.frombuffer(b"".join(document.text for document in documents), np.uint8)
+    starts, ends, counts = lay_out(buffer, offsets, tables, settings.max_paragraph_chars)
+    texts = normalise_paragraphs(buffer, starts, ends, tables)
     bounds = np.empty(2 * len(starts), dtype=np.int64)
     bounds[0::2], bounds[1::2] = starts, ends
     bound_offsets = 2 * np.concatenate(([0], np.cumsum(counts)))
-    chars, document_chars = _count_chars(buffer, offsets, bounds, bound_offsets)
-    raw = np.empty(len(bounds), dtype=np.int64)
+    chars, characters = _count_chars(buffer, offsets, bounds, bound_offsets)
+    places = []
     for number, document in enumerate(documents):
         mine = slice(bound_offsets[number], bound_offsets[number + 1])
-        raw[mine] = document.decoded.to_bytes(bounds[mine] - offsets[number], chars[mine])
-    return _Spans(chars[0::2], chars[1::2], raw[0::2], raw[1::2], document_chars)
+        places.append(document.way_back.places(bounds[mine] - offsets[number], chars[mine]))
+    laid = _Laid(documents, counts, characters, texts, chars[0::2], chars[1::2], places)
+    found = _find_faults(laid)
+    if not found:
+        return laid
+    faults |= found  # rare: lay out again without them
+    return _lay_out([one for one in documents if one.sha256 not in found], settings, faults)
 
 
 @kernel
@@ -201,86 +280,45 @@ def _count_chars(
     return chars, lengths
 
 
-def _find_faults(
-    documents: list[ReadDocument], counts: Positions, spans: _Spans, texts: NormalisedTexts
-) -> dict[int, SourceError]:
+def _find_faults(laid: _Laid) -> dict[str, SourceError]:
     """Return the documents without a paragraph, and those whose spans do not give their texts."""
     faults = {}
-    firsts = np.cumsum(counts) - counts
-    for number, document in enumerate(documents):
-        if counts[number] == 0:
+    for number, document in enumerate(laid.documents):
+        first, count = int(laid.firsts[number]), int(laid.counts[number])
+        if count == 0:
             detail = f"{document.raw_bytes} bytes, but nothing visible in them"
-            faults[number] = SourceError("no-text", detail)
-        elif document.raw is not None:
-            mine = range(firsts[number], firsts[number] + counts[number])
-            if not all(_is_reproduced(document, spans, texts, k) for k in mine):
+            faults[document.sha256] = SourceError("no-text", detail)
+        elif document.to_prove is not None:
+            places = laid.places[number]
+            if not all(
+                _is_reproduced(document, places, laid.texts, first, k) for k in range(count)
+            ):
                 detail = (
-                    f"a span of {document.decoded.encoding} does not decode by itself; "
+                    f"a span of {document.encoding} does not decode by itself; "
                     "turn the file into UTF-8 first"
                 )
-                faults[number] = SourceError("spans-not-exact", detail)
+                faults[document.sha256] = SourceError("spans-not-exact", detail)
     return faults
 
 
 def _is_reproduced(
-    document: ReadDocument, spans: _Spans, texts: NormalisedTexts, paragraph: int
+    document: Document, places: Places, texts: NormalisedTexts, first: int, paragraph: int
 ) -> bool:
-    raw = document.raw or b""
-    cut = raw[spans.start_byte[paragraph] : spans.end_byte[paragraph]]
-    expected = texts.buffer[texts.starts[paragraph] : texts.ends[paragraph]].tobytes()
+    raw = document.to_prove or b""
+    cut = raw[places.starts[paragraph] : places.ends[paragraph]]
+    start, end = texts.starts[first + paragraph], texts.ends[first + paragraph]
     try:
-        return normalise_text(decode_span(cut, document.decoded.encoding)).encode() == expected
+        found = normalise_text(decode_span(cut, document.encoding)).encode()
     except UnicodeDecodeError:
         return False
+    return found == texts.buffer[start:end].tobytes()
 
 
-def _source_table(sources: list[tuple[FoundFile, str]]) -> pa.Table:
-    columns: dict[str, Any] = {
-        "uri": pa.array([uri_of(found.path) for found, _ in sources], pa.string()),
-        "bytes": pa.array([found.size_bytes for found, _ in sources], pa.int64()),
-        "modified_at": pa.array([timestamp_of(f.modified_ns) for f, _ in sources], TIMESTAMP),
-        "document_id": pa.array([document_id_of(sha) for _, sha in sources], pa.string()),
-    }
-    return pa.table(columns, schema=schema_without("sources", "run_id"))
-
-
-def _document_table(
-    documents: list[ReadDocument],
-    counts: Positions,
-    texts: NormalisedTexts,
-    document_chars: Positions,
-) -> pa.Table:
-    lasts = np.cumsum(counts)
-    firsts = lasts - counts
-    whole = memoryview(texts.buffer.data)
-    text_sha256 = [
-        hashlib.sha256(whole[texts.starts[first] : texts.ends[last - 1]]).hexdigest()
-        for first, last in zip(firsts, lasts, strict=True)
-    ]
-    titles = [_title(texts, first, count) for first, count in zip(firsts, counts, strict=True)]
-    decoded = [document.decoded for document in documents]
-    nothing = pa.nulls(len(documents), pa.string())
-    columns: dict[str, Any] = {
-        "document_id": [document_id_of(document.sha256) for document in documents],
-        "sha256": [document.sha256 for document in documents],
-        "media_type": [MEDIA_TYPE] * len(documents),
-        "encoding": [one.encoding for one in decoded],
-        "encoding_from": [one.encoding_from for one in decoded],
-        "decode_errors": [one.errors for one in decoded],
-        "title": titles,
-        "author": nothing,
-        "site": nothing,
-        "published_at": pa.nulls(len(documents), TIMESTAMP),
-        "published_from": ["none"] * len(documents),
-        "language": nothing,
-        "extractor": [EXTRACTOR] * len(documents),
-        "extractor_version": [__version__] * len(documents),
-        "bytes": [document.raw_bytes for document in documents],
-        "characters": document_chars,
-        "paragraphs": counts.astype(np.int32),
-        "text_sha256": text_sha256,
-    }
-    return pa.table(columns, schema=schema_without("documents", "words", "run_id"))
+def _facts_with_texts(document: Document, texts: NormalisedTexts, first: int, count: int) -> Facts:
+    """Return what a document tells of itself, with a title from its text if it names none."""
+    if document.facts.title is not None or document.media_type != PLAIN:
+        return document.facts
+    return replace(document.facts, title=_title(texts, first, count))
 
 
 def _title(texts: NormalisedTexts, first: int, count: int) -> str | None:
@@ -293,26 +331,110 @@ def _title(texts: NormalisedTexts, first: int, count: int) -> str | None:
     return None if not line or is_sentence or len(line) > _MAX_TITLE_CHARS else line
 
 
-def _occurrence_table(
-    documents: list[ReadDocument],
-    counts: Positions,
-    spans: _Spans,
-    digests: Bytes,
-    texts: NormalisedTexts,
-) -> pa.Table:
+def _source_table(placed: Sequence[Placed]) -> pa.Table:
+    facts = [one.facts for one in placed]
+    sources = [one.source for one in placed]
+    columns: dict[str, Any] = {
+        "uri": pa.array([one.uri for one in sources], pa.string()),
+        "bytes": pa.array([one.size_bytes for one in sources], pa.int64()),
+        "modified_at": pa.array([timestamp_of(one.modified_ns) for one in sources], TIMESTAMP),
+        "document_id": pa.array([document_id_of(one.sha256) for one in placed], pa.string()),
+        **{name: pa.array([getattr(one, name) for one in facts], pa.string()) for name in _NAMES},
+        "published_at": pa.array([one.published_at for one in facts], TIMESTAMP),
+        "target_uri": pa.array([one.member.target_uri for one in sources], pa.string()),
+        "captured_at": pa.array([one.member.captured_at for one in sources], TIMESTAMP),
+    }
+    schema = schema_without("sources", "run_id")
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def _container_table(walked: Sequence[Walked], counted: Counter[str]) -> pa.Table:
+    rows = []
+    for one in walked:
+        uri = uri_of(one.found.path)
+        rows.append(
+            {
+                "uri": uri,
+                "bytes": one.found.size_bytes,
+                "modified_at": timestamp_of(one.found.modified_ns),
+                "sources": counted[f"{uri} sources"],
+                "rejects": counted[f"{uri} rejects"],
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=schema_without("containers", "run_id"))
+
+
+def _document_table(laid: _Laid, placed: Sequence[Placed]) -> pa.Table:
+    documents, texts = laid.documents, laid.texts
+    whole = memoryview(texts.buffer.data)
+    text_sha256 = [
+        hashlib.sha256(whole[texts.starts[first] : texts.ends[last - 1]]).hexdigest()
+        for first, last in zip(laid.firsts, np.cumsum(laid.counts), strict=True)
+    ]
+    of_source = {one.sha256: one.facts for one in reversed(placed)}
+    facts = [of_source[document.sha256] for document in documents]
+    columns: dict[str, Any] = {
+        "document_id": [document_id_of(one.sha256) for one in documents],
+        "sha256": [one.sha256 for one in documents],
+        "media_type": [one.media_type for one in documents],
+        "encoding": [one.encoding for one in documents],
+        "encoding_from": [one.encoding_from for one in documents],
+        "decode_errors": [one.decode_errors for one in documents],
+        **{name: pa.array([getattr(one, name) for one in facts], pa.string()) for name in _NAMES},
+        "published_at": pa.array([one.published_at for one in facts], TIMESTAMP),
+        "extractor": [one.extractor for one in documents],
+        "extractor_version": [one.extractor_version for one in documents],
+        "bytes": [one.raw_bytes for one in documents],
+        "characters": laid.characters,
+        "paragraphs": laid.counts.astype(np.int32),
+        "unanchored": [int((places.starts == NOWHERE).sum()) for places in laid.places],
+        "text_sha256": text_sha256,
+    }
+    schema = schema_without("documents", "words", "run_id")
+    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+
+
+def _occurrence_table(laid: _Laid, digests: Bytes) -> pa.Table:
+    documents, texts = laid.documents, laid.texts
     ids = pa.array([document_id_of(document.sha256) for document in documents], pa.string())
-    owner = np.repeat(np.arange(len(documents)), counts)
-    firsts = np.cumsum(counts) - counts
+    owner = np.repeat(np.arange(len(documents)), laid.counts)
     shift_offsets = pa.array(texts.shift_offsets.astype(np.int32))
+    starts, ends = (
+        np.concatenate([np.empty(0, np.int64), *(getattr(one, name) for one in laid.places)])
+        for name in ("starts", "ends")
+    )
+    is_nowhere = starts == NOWHERE
+    stretch_start, stretch_end = _stretches(laid, starts)
     columns: dict[str, Any] = {
         "document_id": ids.take(pa.array(owner)),
-        "ordinal": (np.arange(len(owner)) - firsts[owner]).astype(np.int32),
+        "ordinal": (np.arange(len(owner)) - laid.firsts[owner]).astype(np.int32),
         "text_id": hex_strings(digests),
-        "start_char": spans.start_char,
-        "end_char": spans.end_char,
-        "start_byte": spans.start_byte,
-        "end_byte": spans.end_byte,
+        "start_char": laid.start_char,
+        "end_char": laid.end_char,
+        "start_byte": pa.array(starts, mask=is_nowhere),
+        "end_byte": pa.array(ends, mask=is_nowhere),
         "shift_at": pa.ListArray.from_arrays(shift_offsets, pa.array(texts.shift_at)),
         "shift_by": pa.ListArray.from_arrays(shift_offsets, pa.array(texts.shift_by)),
+        "stretch_start": stretch_start,
+        "stretch_end": stretch_end,
     }
     return pa.table(columns).cast(TABLES["occurrences"])
+
+
+def _stretches(laid: _Laid, starts: Positions) -> tuple[pa.Array, pa.Array]:
+    """Return the stretches of each paragraph, from its first byte on, as two columns of lists."""
+    counts = np.zeros(len(starts), dtype=np.int32)
+    values: tuple[list[Positions], list[Positions]] = ([], [])
+    for first, places in zip(laid.firsts.tolist(), laid.places, strict=True):
+        for number, stretches in places.stretches.items():
+            counts[first + number] = len(stretches[0])
+            for column, bounds in zip(values, stretches, strict=True):
+                column.append(bounds - places.starts[number])
+    offsets = pa.array(np.concatenate(([0], np.cumsum(counts))).astype(np.int32))
+    begins, ends = (
+        pa.ListArray.from_arrays(
+            offsets, pa.array(np.concatenate([np.empty(0, np.int64), *column]).astype(np.int32))
+        )
+        for column in values
+    )
+    return begins, ends

@@ -11,7 +11,7 @@ from __future__ import annotations
 import codecs
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,17 @@ _MAX_BROKEN_SHARE = 0.1
 """Broken UTF-8 sequences for each whole multi-byte one, above which the bytes are not UTF-8."""
 _MAX_CHAOS = 0.2
 _CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r\x1b")
+
+_MEANT = {
+    "iso-8859-1": "cp1252", "latin1": "cp1252", "latin-1": "cp1252", "ascii": "cp1252",
+    "us-ascii": "cp1252", "iso-8859-9": "cp1254", "iso-8859-11": "cp874", "tis-620": "cp874",
+    "gb2312": "gb18030", "gbk": "gb18030", "x-gbk": "gb18030", "gb-2312-80": "gb18030",
+    "shift-jis": "cp932", "sjis": "cp932", "x-sjis": "cp932", "windows-31j": "cp932",
+    "euc-kr": "cp949", "ks-c-5601-1987": "cp949", "windows-949": "cp949", "big5": "big5hkscs",
+    "unicode": "utf-8", "x-mac-cyrillic": "mac_cyrillic", "macintosh": "mac_roman",
+    "windows-874": "cp874", "x-cp1251": "cp1251", "x-cp1252": "cp1252",
+}  # fmt: skip
+_STATEFUL = ("iso2022", "hz", "utf-7")
 
 ByteMap = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray[np.int64]]
 
@@ -104,6 +115,47 @@ def decode(raw: bytes, encoding: str | None = None) -> Decoded:
     return _decode_utf8(raw, start, "bom" if start else "utf-8") or _decode_legacy(raw, start)
 
 
+def decode_label(raw: bytes, label: str, told_by: str) -> Decoded | None:
+    """Decode by the name that a page or its carrier gives the encoding; None if it does not fit.
+
+    Bytes that are UTF-8 are read as such, whatever they are called; names mean what browsers take
+    them for (the WHATWG's encoding standard).
+
+    Args:
+        raw: at least one byte, without a byte order mark.
+        label: the name.
+        told_by: who gives it: ``http`` or ``html``.
+
+    Raises:
+        SourceError: binary, or a format of its own.
+    """
+    _refuse_formats(raw)
+    name = label.strip().lower().replace("_", "-")
+    try:
+        encoding = codecs.lookup(_MEANT.get(name, name)).name
+        "".encode(encoding)  # some codecs are not from text to bytes
+    except (LookupError, TypeError, ValueError):
+        return None
+    if encoding.startswith(("utf-16", "utf-32", "utf-7")):  # its name could not be read if it were
+        encoding = "utf-8"
+    _refuse_binary(raw)
+    if not is_stateful(encoding):
+        found = _decode_utf8(raw, 0, "utf-8")
+        if found is not None and found.errors == 0:
+            return found
+        if encoding == "utf-8":
+            return None if found is None else replace(found, encoding_from=told_by)
+    try:
+        return _decode_strictly(raw, 0, encoding, told_by)
+    except SourceError:
+        return None
+
+
+def is_stateful(encoding: str) -> bool:
+    """Tell whether a span of bytes cannot be decoded without what is before it."""
+    return encoding.startswith(_STATEFUL)
+
+
 def decode_span(raw_span: bytes, encoding: str) -> str:
     """Return the text of a span of raw bytes, by the rule that ``decode`` followed."""
     return raw_span.decode(encoding, "replace" if encoding == "utf-8" else "strict")
@@ -112,8 +164,6 @@ def decode_span(raw_span: bytes, encoding: str) -> str:
 def _refuse_formats(raw: bytes) -> None:
     """Refuse what is a format of its own; text with markup would give paragraphs of markup."""
     names = [name for magic, name in _FORMATS if raw.startswith(magic)]
-    if _is_html(raw):
-        names.append("HTML")
     if names:
         raise SourceError(
             "unsupported-format",
@@ -122,7 +172,7 @@ def _refuse_formats(raw: bytes) -> None:
         )
 
 
-def _is_html(raw: bytes) -> bool:
+def is_html(raw: bytes) -> bool:
     """Tell whether a page begins here, perhaps behind a comment or an XML declaration."""
     head = raw[:_HEAD_BYTES].removeprefix(codecs.BOM_UTF8).lstrip().lower()
     if head.startswith(_BEFORE_HTML):
@@ -310,7 +360,7 @@ def _map_directly(text: str, body_bytes: int, start: int, encoding: str) -> Byte
         code_points = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
         astral = np.flatnonzero(code_points > 0xFFFF)
         return lambda utf8, chars: (chars + np.searchsorted(astral, chars)) * 2 + start
-    if len(text) == body_bytes:  # one byte a character
+    if len(text) == body_bytes and not is_stateful(encoding):  # one byte a character
         return lambda utf8, chars: chars + start
     return None
 

@@ -8,14 +8,18 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from records.errors import SettingsError
+from ingest.facts import sidecars_among
+from ingest.remote import find_remote, is_url
+from records.errors import SettingsError, SourceError
+
+_AS_IT_IS = ("http://", "https://")
 
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A file as it was found."""
+    """A file as it was found, by its path or its URL."""
 
     path: str
     size_bytes: int
@@ -42,11 +46,52 @@ class Discovery:
 def uri_of(path: str) -> str:
     """Return a ``file:`` URI (RFC 8089) for an absolute path, whatever bytes its name holds.
 
+    What has a scheme already keeps it; an address of the web stays as it is.
+
     Example:
         >>> uri_of("/archive/a b.txt")
         'file:///archive/a%20b.txt'
+        >>> uri_of("s3://bucket/a b.txt")
+        's3://bucket/a%20b.txt'
     """
-    return "file://" + quote_from_bytes(os.fsencode(path), safe="/:@!$&'()*+,;=~-._")
+    if path.startswith(_AS_IT_IS):
+        return path
+    scheme, separator, rest = path.partition("://")
+    if not separator or path.startswith("/"):
+        scheme, rest = "file", path
+    return f"{scheme}://" + quote_from_bytes(os.fsencode(rest), safe="/:@!$&'()*+,;=~-._")
+
+
+def path_of(uri: str) -> str:
+    """Return the path or URL that ``uri_of`` was given.
+
+    Raises:
+        SourceError: no file can have this name.
+
+    Example:
+        >>> path_of("file:///archive/a%20b.txt")
+        '/archive/a b.txt'
+    """
+    if uri.startswith(_AS_IT_IS):
+        return uri
+    scheme, _, rest = uri.partition("://")
+    path = os.fsdecode(unquote_to_bytes(rest))
+    if "\0" in path:
+        raise SourceError("not-a-file", "no path holds a zero byte")
+    return path if scheme == "file" else f"{scheme}://{path}"
+
+
+def status_of(path: str) -> FoundFile:
+    """Return a file as it is now.
+
+    Raises:
+        SourceError: it is not there, or not to be looked at.
+    """
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise SourceError(*reject_of(path, error)) from error
+    return FoundFile(path, status.st_size, status.st_mtime_ns)
 
 
 def timestamp_of(modified_ns: int) -> datetime:
@@ -58,24 +103,32 @@ def timestamp_of(modified_ns: int) -> datetime:
 
 
 def discover(arguments: Sequence[str]) -> Discovery:
-    """Find every file under files, folders and globs.
+    """Find every file under files, folders, patterns and URLs.
 
     Folders are walked through symbolic links; a link into a folder that contains it is a reject.
+    A file that tells of the file beside it is no source (``facts.sidecars_among``).
 
     Raises:
         SettingsError: an argument names nothing; every such argument is told at once.
     """
     roots = expand_sources(arguments)
-    found = {entry.path: entry for root in roots for entry in _walk(os.path.abspath(root), ())}
+    found: dict[str, FoundFile | FoundReject] = {}
+    for root in roots:
+        entries = find_remote(root) if is_url(root) else _walk(os.path.abspath(root), ())
+        found |= {entry.path: entry for entry in entries}
     ordered = [found[path] for path in sorted(found, key=os.fsencode)]
+    files = [entry for entry in ordered if isinstance(entry, FoundFile)]
+    beside = sidecars_among([entry.path for entry in files])
     return Discovery(
-        [entry for entry in ordered if isinstance(entry, FoundFile)],
+        [entry for entry in files if entry.path not in beside],
         [entry for entry in ordered if isinstance(entry, FoundReject)],
     )
 
 
 def expand_sources(arguments: Sequence[str]) -> list[str]:
     """Return the paths that arguments name, patterns expanded; none of them is opened.
+
+    URLs stay as they are.
 
     Raises:
         SettingsError: an argument names nothing; every such argument is told at once.
@@ -94,7 +147,14 @@ def expand_sources(arguments: Sequence[str]) -> list[str]:
     return [path for paths in matched.values() for path in paths]
 
 
+def absolute_source(argument: str) -> str:
+    """Return a path or pattern as an absolute one; URLs stay as they are."""
+    return argument if is_url(argument) else os.path.join(os.getcwd(), argument)
+
+
 def _expand(argument: str) -> list[str]:
+    if is_url(argument):
+        return [argument]
     if os.path.lexists(argument):
         return [argument]
     return sorted(glob.glob(argument, recursive=True, include_hidden=True))

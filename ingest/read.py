@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
 
 from ingest.discover import FoundFile, reject_of
 from records.errors import SourceError
@@ -32,12 +35,44 @@ def read_source(found: FoundFile, max_bytes: int) -> tuple[bytes, FoundFile]:
     )
 
 
-def _read_once(path: str, max_bytes: int) -> tuple[bytes, os.stat_result, os.stat_result]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+@contextmanager
+def open_source(found: FoundFile) -> Iterator[tuple[BinaryIO, FoundFile]]:
+    """Open a source that is too large to be held; it must not change while it is open.
+
+    Raises:
+        SourceError: gone, not readable, or changed meanwhile, which shows at the end.
+    """
+    descriptor = _open(found.path)
     try:
-        before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode):
-            raise SourceError("not-a-file", "it was a file when sources were listed; now it is not")
+        before = _regular(descriptor)
+        with open(descriptor, "rb", closefd=False) as file:
+            yield file, FoundFile(found.path, before.st_size, before.st_mtime_ns)
+        after = os.fstat(descriptor)
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise SourceError(
+                "changed",
+                f"its size went from {before.st_size} to {after.st_size} while it was read; "
+                "ingest it again when it is no longer written to",
+            )
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+
+
+def _regular(descriptor: int) -> os.stat_result:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise SourceError("not-a-file", "it was a file when sources were listed; now it is not")
+    return status
+
+
+def _read_once(path: str, max_bytes: int) -> tuple[bytes, os.stat_result, os.stat_result]:
+    descriptor = _open(path)
+    try:
+        before = _regular(descriptor)
         if before.st_size > max_bytes:
             raise SourceError(
                 "too-large",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -244,6 +245,9 @@ def render_summary(summary: Mapping[str, Any]) -> str:
             f"paragraphs  {s['paragraphs_seen']:,} seen = {kept} + {repeated}",
             f"passages    {s['overlaps_found']:,} found between {pairs}",
         ]
+    if s["paragraphs_unanchored"]:
+        unanchored = f"{s['paragraphs_unanchored']:,} paragraphs"
+        lines.append(f"unanchored  {unanchored} of pages without an anchor in the raw bytes")
     if s["crowds"]:
         lines.append(f"crowds      {s['crowds']:,} buckets of near-alike texts, not paired in full")
     if s["portions"] > 1:
@@ -260,6 +264,48 @@ def render_summary(summary: Mapping[str, Any]) -> str:
         + (f"is now at version {version}" if version else "is as it was: nothing is new")
     )
     return printable("\n".join(lines))
+
+
+def render_preview(told: Mapping[str, Any], limit: int = 20) -> str:
+    """Show what a run would read: counts, the first sources, and why some are refused."""
+    rows, rejects = told["sources"], told["rejects"]
+    lines = [
+        (
+            f"sources     {len(rows):,} would be read, {told['known']:,} known, "
+            f"{len(rejects):,} would be rejected"
+        ),
+    ]
+    for name, column in _PREVIEWED.items():
+        counts = Counter(str(row[column] or "unknown") for row in rows)
+        if counts:
+            shown = ", ".join(f"{count:,} {value}" for value, count in counts.most_common(6))
+            lines.append(f"{name:11} {shown}" + (", ..." if len(counts) > 6 else ""))
+    unanchored = sum(row["unanchored"] for row in rows)
+    if unanchored:
+        lines.append(f"unanchored  {unanchored:,} paragraphs without an anchor in the raw bytes")
+    for row in rows[:limit]:
+        date = f"{row['published_at']:%Y-%m-%d}" if row["published_at"] else "no date"
+        paragraphs = _counted(row["paragraphs"], "paragraph")
+        lines.append(f"  {name_of(row['uri'])}: {row['media_type']}, {date}, {paragraphs}")
+    if len(rows) > limit:
+        lines.append(f"  and {len(rows) - limit:,} more; --json tells them all")
+    for reason, count in Counter(row["reason"] for row in rejects).most_common():
+        lines.append(f"{reason}: {_counted(count, 'source')}")
+        of_reason = [row for row in rejects if row["reason"] == reason]
+        lines += [f"  {name_of(row['uri'])}: {_cell(row['detail'])}" for row in of_reason[:3]]
+        if count > 3:
+            lines.append(f"  and {count - 3:,} more; --json tells them all")
+    lines.append("nothing was changed")
+    return printable("\n".join(lines))
+
+
+_PREVIEWED = {
+    "read as": "media_type",
+    "encodings": "encoding",
+    "dates from": "published_from",
+    "languages": "language",
+}
+"""By what is shown, the column that is counted."""
 
 
 def render_digests(tables: Mapping[str, str], whole: str) -> str:

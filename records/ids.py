@@ -36,6 +36,11 @@ def source_key(uri: str, size_bytes: int, modified_at: datetime) -> bytes:
     return hashlib.blake2b(told.encode(), digest_size=DIGEST_BYTES).digest()
 
 
+def member_key(uri: str, document_id: str) -> bytes:
+    """Return a key of 16 bytes for the member of a container: the same bytes in the same place."""
+    return hashlib.blake2b(f"{document_id} {uri}".encode(), digest_size=DIGEST_BYTES).digest()
+
+
 def hex_strings(digests: npt.NDArray[np.uint8]) -> pa.Array:
     """Return digests as an Arrow string array of lower-case hex.
 

@@ -1,7 +1,7 @@
 """The tables of an archive as Arrow schemas: the contract between the rooms and with every reader.
 
 Only types that pyarrow, DuckDB, Polars, pandas and Spark all read: string, int32, int64, float32,
-timestamp[us, UTC], and list<int32> in two columns of ``occurrences``. Each field says in its
+timestamp[us, UTC], and list<int32> in four columns of ``occurrences``. Each field says in its
 metadata what it holds and, where it is a measure, its unit. Spans are half-open.
 """
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from records.errors import ContractError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 _INT32_LIST = pa.list_(pa.int32())
@@ -42,7 +42,7 @@ def _span(what: str, prefix: str = "") -> list[pa.Field]:
 
 
 def _byte_span(what: str) -> list[pa.Field]:
-    tail = "in the raw file; null where it has no anchor there"
+    tail = "in the document's raw bytes; null where it has no anchor there"
     return [
         _field("start_byte", pa.int64(), f"where {what} begins {tail}", "bytes", nullable=True),
         _field("end_byte", pa.int64(), f"where {what} ends {tail}", "bytes", nullable=True),
@@ -54,6 +54,10 @@ _PUBLISHED_AT = _field(
 )
 _TITLE = _string("title", "title of the document, if it has one", nullable=True)
 _LANGUAGE = _string("language", "ISO 639-1 code, if known", nullable=True)
+_AUTHOR = _string("author", "author, if known", nullable=True)
+_SITE = _string("site", "site or masthead, if known", nullable=True)
+_SERIES = _string("series", "documents among which reuse is of no interest", nullable=True)
+_PUBLISHED_FROM = _string("published_from", "metadata, header, sidecar, path or none")
 _RUN_ID = _string("run_id", "the run that wrote the row")
 
 PARAGRAPHS = pa.schema(
@@ -104,6 +108,14 @@ OCCURRENCES = pa.schema(
             "what to add to a position from there on, besides start_char, to be in the document",
             "characters",
         ),
+        _field(
+            "stretch_start",
+            _INT32_LIST,
+            "where each stretch of raw bytes that it is made of begins, from start_byte on; "
+            "empty where it is one stretch",
+            "bytes",
+        ),
+        _field("stretch_end", _INT32_LIST, "where each of them ends, exclusive", "bytes"),
     ]
 )
 
@@ -133,19 +145,21 @@ DOCUMENTS = pa.schema(
         _string("sha256", "SHA-256 of the raw bytes"),
         _string("media_type", "what the bytes were read as"),
         _string("encoding", "character encoding, as Python names it"),
-        _string("encoding_from", "bom, utf-8, detected or setting"),
+        _string("encoding_from", "bom, http, html, utf-8, detected or setting"),
         _count("decode_errors", "byte sequences that were replaced by U+FFFD", "sequences"),
         _TITLE,
-        _string("author", "author, if known", nullable=True),
-        _string("site", "site or masthead, if known", nullable=True),
+        _AUTHOR,
+        _SITE,
         _PUBLISHED_AT,
-        _string("published_from", "metadata, path, name, content or none"),
+        _PUBLISHED_FROM,
+        _SERIES,
         _LANGUAGE,
         _string("extractor", "what turned bytes into paragraphs"),
         _string("extractor_version", "its version"),
         _count("bytes", "size of the raw bytes", "bytes", pa.int64()),
         _count("characters", "length of the decoded text", "characters", pa.int64()),
         _count("paragraphs", "paragraphs in it", "paragraphs"),
+        _count("unanchored", "of these, without an anchor in the raw bytes", "paragraphs"),
         _count("words", "words in it", "words", pa.int64()),
         _string("text_sha256", "SHA-256 of its texts in order, joined by an empty line"),
         _RUN_ID,
@@ -154,10 +168,30 @@ DOCUMENTS = pa.schema(
 
 SOURCES = pa.schema(
     [
-        _string("uri", "where it was found"),
+        _string("uri", "where it was found; behind # where in a file that holds many"),
+        _count("bytes", "size of the file, or of the member of a file", "bytes", pa.int64()),
+        _field("modified_at", TIMESTAMP, "modification time of the file, or of the member"),
+        _string("document_id", "the document in it"),
+        _TITLE,
+        _AUTHOR,
+        _SITE,
+        _PUBLISHED_AT,
+        _PUBLISHED_FROM,
+        _SERIES,
+        _LANGUAGE,
+        _string("target_uri", "where a web archive says that it was captured", nullable=True),
+        _field("captured_at", TIMESTAMP, "when it was captured", nullable=True),
+        _RUN_ID,
+    ]
+)
+
+CONTAINERS = pa.schema(
+    [
+        _string("uri", "a file that holds sources"),
         _count("bytes", "size", "bytes", pa.int64()),
         _field("modified_at", TIMESTAMP, "modification time"),
-        _string("document_id", "the document in it"),
+        _count("sources", "sources in it", "sources", pa.int64()),
+        _count("rejects", "members refused", "sources", pa.int64()),
         _RUN_ID,
     ]
 )
@@ -189,6 +223,12 @@ RUNS = pa.schema(
         _count("documents_new", "documents not seen before", "documents", pa.int64()),
         _count("bytes_read", "bytes of the sources read", "bytes", pa.int64()),
         _count("paragraphs_seen", "paragraphs of new documents", "paragraphs", pa.int64()),
+        _count(
+            "paragraphs_unanchored",
+            "of these, without a place in raw bytes",
+            "paragraphs",
+            pa.int64(),
+        ),
         _count("texts_new", "distinct texts not seen before", "texts", pa.int64()),
         _count("texts_folded", "of these, folded into a paragraph", "texts", pa.int64()),
         _count("candidates", "pairs of texts that share a bucket", "pairs", pa.int64()),
@@ -213,6 +253,7 @@ TABLES: dict[str, pa.Schema] = {
     "overlaps": OVERLAPS,
     "documents": DOCUMENTS,
     "sources": SOURCES,
+    "containers": CONTAINERS,
     "rejects": REJECTS,
     "runs": RUNS,
     "removals": REMOVALS,
@@ -225,8 +266,8 @@ def schema_without(name: str, *columns: str) -> pa.Schema:
 
 
 REJECT_REASONS: dict[str, str] = {
-    "empty": "the file has no bytes",
-    "no-text": "the file has bytes but no visible character",
+    "empty": "it has no bytes",
+    "no-text": "it has bytes but no visible character",
     "binary": "the bytes are not text",
     "unsupported-format": "a known format that this version does not read",
     "encoding-unknown": "no encoding fits, or none well enough to be trusted",
@@ -239,11 +280,31 @@ REJECT_REASONS: dict[str, str] = {
     "not-a-file": "neither a file nor a folder, such as a pipe or a device",
     "broken-link": "a symbolic link to nothing",
     "link-loop": "a symbolic link into a folder that contains it",
+    "no-article": "a page in which no article was found",
+    "parser-timeout": "a page that took longer than the setting page_seconds",
+    "parser-memory": "a page that took more memory than its reader may have",
+    "parser-crashed": "a page that the parser failed on",
+    "not-json": "a line that is no object of JSON",
+    "no-text-field": "a line of JSON without a text in any of the fields text_fields",
+    "not-an-article": "a record of a web archive that is an error, a redirect or an image",
+    "digest-mismatch": "a record of a web archive whose bytes do not have the digest it names",
+    "revisit-unresolved": "a record that repeats one which is not in its file",
+    "damaged": "a container, or a member of it, that is cut off or broken",
+    "encrypted": "a member that takes a password",
+    "unsafe-name": "a member whose name leads out of its container",
+    "bomb": "compressed bytes that give far more than any text would",
+    "nested-too-deep": "a container in too many others",
+    "too-many-members": "a container with more members than are read",
+    "sidecar-unreadable": "the file that tells of it cannot be read",
+    "unreachable": "the network did not give it",
     "removed": "the document was taken down",
     "unreadable": "the operating system refused to read it",
 }
 
-PASSING_REASONS = ("vanished", "changed", "no-permission", "broken-link", "link-loop", "unreadable")
+PASSING_REASONS = (
+    "vanished", "changed", "no-permission", "broken-link", "link-loop", "unreadable",
+    "sidecar-unreadable", "unreachable",
+)  # fmt: skip
 """Reasons that may pass while the file stays as it is; such a source is tried again in each run."""
 
 

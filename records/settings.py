@@ -6,6 +6,7 @@ import codecs
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,11 @@ RECURRING_DOCUMENTS = 10
 BAND_HASH_BITS = 26
 """Bits of a band's hash: what the index has room for beside a window's number."""
 
+MAY_DIFFER = ("encoding", "metadata_fields", "date_from_path", "series", "page_seconds")
+"""Settings of ``read`` that are of the sources of a run, not of the archive."""
+
+_DAY, _LITERAL_PERCENT = re.compile("%[Yy]"), re.compile("%%")
+_FACTS = ("title", "author", "site", "published_at", "language", "series")
 _NO_CHARSETS = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"}
 """What Python lists as encodings of text, but no file of articles is written in."""
 
@@ -49,6 +55,56 @@ class ReadSettings(_Stage):
     max_paragraph_chars: int = Field(
         default=2000, ge=200, description="a longer block is cut at sentence ends, in characters"
     )
+    text_fields: tuple[str, ...] = Field(
+        default=("text", "body", "content"),
+        min_length=1,
+        description="where the text of a JSON line is: the first of these fields that it has",
+    )
+    metadata_fields: tuple[str, ...] = Field(
+        default=(),
+        description="which fields of JSON lines and sidecars tell what, where their names are not "
+        "the usual ones: title=headline, with title, author, site, published_at, language, series",
+    )
+    date_from_path: str | None = Field(
+        default=None,
+        description="how a date stands in the paths of sources, such as %Y%m%d; it counts where "
+        "a source tells none itself",
+    )
+    series: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the series of all sources, or @folder or @site: what each is named after",
+    )
+    page_seconds: float = Field(
+        default=30.0, gt=0.0, description="how long one page may take to be extracted"
+    )
+
+    @field_validator("text_fields", "metadata_fields", mode="before")
+    @classmethod
+    def _is_listed(cls, names: Any) -> Any:
+        return [name.strip() for name in names.split(",")] if isinstance(names, str) else names
+
+    @field_validator("metadata_fields")
+    @classmethod
+    def _names_facts(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            fact, _, told_by = name.partition("=")
+            if fact not in _FACTS or not told_by:
+                raise ValueError(
+                    f"metadata_fields: found {name!r}; expected FACT=FIELD, where FACT is one of "
+                    + ", ".join(_FACTS)
+                )
+        return names
+
+    @field_validator("date_from_path")
+    @classmethod
+    def _tells_dates(cls, pattern: str | None) -> str | None:
+        if pattern is not None and not _DAY.search(_LITERAL_PERCENT.sub("", pattern)):
+            raise ValueError(
+                f"date_from_path {pattern!r} tells no year; expected one with %Y or %y, as in "
+                "%Y%m%d or %Y/%m/%d"
+            )
+        return pattern
 
     @field_validator("encoding")
     @classmethod

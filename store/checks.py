@@ -211,6 +211,19 @@ _KEYS = [
     ),
     _unique("documents", "document_id"),
     _Rule(
+        "occurrences.stretch_start",
+        "occurrences",
+        (),
+        """
+        SELECT document_id || ' at ' || ordinal, len(stretch_start) || ' beginnings, '
+            || len(stretch_end) || ' ends'
+        FROM occurrences WHERE len(stretch_start) <> len(stretch_end)
+            OR (len(stretch_start) > 0 AND (start_byte IS NULL OR stretch_start[1] <> 0
+                OR stretch_end[-1] <> end_byte - start_byte))
+        """,
+        "as many ends, from the first byte to the last",
+    ),
+    _Rule(
         "occurrences.ordinal",
         "documents",
         ("occurrences",),

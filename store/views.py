@@ -79,8 +79,8 @@ _PIECES = """
 
 _PASSAGES = """
 WITH firsts AS (
-    SELECT document_id, published_at, min(uri) AS uri
-    FROM documents JOIN sources USING (document_id) GROUP BY ALL
+    SELECT d.document_id, d.published_at, min(s.uri) AS uri
+    FROM documents d JOIN sources s USING (document_id) GROUP BY ALL
 ),
 directed AS (
     SELECT

@@ -11,7 +11,7 @@ import pytest
 
 _HOME = Path(tempfile.mkdtemp(prefix="palimpsest-tests-"))
 for _name in [name for name in os.environ if name.startswith(("PREFECT_", "PALIMPSEST_"))]:
-    if _name != "PALIMPSEST_LONG":  # set by `make order`
+    if _name not in {"PALIMPSEST_LONG", "PALIMPSEST_SERVERS"}:  # set by `make order`, `make servers`
         del os.environ[_name]
 os.environ |= {
     "DO_NOT_TRACK": "1",

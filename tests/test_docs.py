@@ -59,6 +59,17 @@ def test_python_in_the_readme_runs_as_printed(code, desk):
     assert run.stdout.strip()
 
 
+def test_python_in_the_page_on_sources_runs_as_printed(desk):
+    palimpsest("ingest examples/web --archive web-archive --no-prefect", desk)
+    page = (ROOT / "docs/SOURCES.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=desk, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("The\nLantern Bridge\nwas closed at noon")
+
+
 def test_the_excerpt_in_the_readme_is_what_comes_out(desk):
     [code] = [block for block in blocks("python") if "places" in block]
     [shown] = blocks("text")

@@ -5,17 +5,19 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from flows.run import RunSummary, run_ingest
 from ingest import batch
+from ingest.facts import Facts
+from ingest.sources import Source
 from records.schemas import TABLES
-from records.settings import RunSettings, Settings
+from records.settings import ReadSettings, RunSettings, Settings
 from store.address import open_archive
 from store.archive import Archive, Snapshot
 
@@ -99,22 +101,23 @@ def ingest(
 
 @contextmanager
 def documents_dated(date_of: DateOf) -> Iterator[None]:
-    """Let documents have dates: no format that is read so far tells any.
+    """Let documents have dates that their text does not tell.
 
     Args:
         date_of: returns the date of the document with this SHA-256.
     """
-    real = batch._document_table
+    real = batch.facts_of
 
-    def document_table(*arguments: Any) -> pa.Table:
-        table = real(*arguments)
-        field = table.schema.field("published_at")
-        dates = [date_of(one) for one in table.column("sha256").to_pylist()]
-        place = table.schema.get_field_index("published_at")
-        return table.set_column(place, field, pa.array(dates, field.type))
+    def dated(source: Source, own: Facts, settings: ReadSettings) -> Facts:
+        date = date_of(hashlib.sha256(source.member.raw).hexdigest())
+        return replace(
+            real(source, own, settings),
+            published_at=date,
+            published_from="none" if date is None else "metadata",
+        )
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(batch, "_document_table", document_table)
+        patched.setattr(batch, "facts_of", dated)
         yield
 
 

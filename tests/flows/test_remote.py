@@ -22,6 +22,7 @@ from store.address import open_archive
 from store.digest import digest_archive
 from store.remote import RemoteArchive
 from tests.flows.corpora import contents, ingest, reuse_articles, settings_of, write_articles
+from tests.services import needs_servers
 from tests.store.s3 import on_another_machine
 
 
@@ -121,6 +122,7 @@ def test_flow_takes_an_address(
     assert digest_of(s3_archive) == at_once
 
 
+@needs_servers
 @pytest.mark.usefixtures("s3")
 def test_killed_at_its_commit_a_run_leaves_a_whole_version_and_is_completed(root: Path) -> None:
     done = subprocess.run(

@@ -22,6 +22,7 @@ from flows.ingest import ingest
 from flows.schedule import Timetable, _clear_away, _runs, watched_folders
 from store.archive import Archive
 from tests.flows.corpora import make_paragraph, write_articles
+from tests.services import needs_servers
 
 
 def test_intervals_are_counted_from_midnight_whenever_one_starts() -> None:
@@ -100,6 +101,7 @@ def _until(is_so: Callable[[], bool], seconds: float, told: Path) -> None:
         time.sleep(0.2)
 
 
+@needs_servers
 def test_watched_folder_is_read_at_once_and_again_when_it_changes(tmp_path: Path) -> None:
     corpus = write_articles(tmp_path / "in", {"a.txt": [make_paragraph(1)]})
     archive, told, port = Archive(tmp_path / "press"), tmp_path / "log", _free_port()

@@ -88,8 +88,7 @@ def _latest_flow_run(archive: Path) -> Any:
             return await client.read_flow_runs(sort="START_TIME_DESC")  # type: ignore[arg-type]
 
     mine = [run for run in asyncio.run(read()) if run.parameters["archive"] == str(archive)]
-    run = mine[0]
-    return run
+    return mine[0]
 
 
 def _events(archive: Path, expected: int) -> dict[str, list[Any]]:

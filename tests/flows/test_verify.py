@@ -403,12 +403,15 @@ def test_file_put_back_as_it_was_before_it_was_replaced_fails(own: tuple[Path, P
     assert (checks["fixity"]["passed"], checks["fixity"]["failed"]) == (3, 1)
 
 
-def test_source_that_is_no_file_is_not_checked(own: tuple[Path, Path]) -> None:
+def test_source_that_is_not_to_be_had_is_not_checked(
+    own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, archive = own
-    rewrite(archive, "sources", put("uri", "https://example.org/a.txt"))
+    monkeypatch.setattr("ingest.remote._pause", lambda _: None)
+    rewrite(archive, "sources", put("uri", "http://127.0.0.1:9/a.txt"))
     checks = verified(archive, code=1)
     reasons = checks["fixity"]["not_checked_because"]
-    assert reasons == {"the file is not to be had (unsupported-format)": 1}
+    assert reasons == {"the file is not to be had (unreachable)": 1}
 
 
 def test_name_of_any_bytes_is_read_again(tmp_path: Path) -> None:

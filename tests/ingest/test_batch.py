@@ -284,7 +284,7 @@ def test_names_that_are_not_utf8_stand_in_the_tables_as_uris(tmp_path):
 
 
 def test_rejects_may_lack_size_and_time_and_hold_odd_names():
-    table = reject_table([("/a\udcff", None, None, "broken-link", "leads to '\udcff'")])
+    table = reject_table([(uri_of("/a\udcff"), None, None, "broken-link", "leads to '\udcff'")])
     (row,) = table.to_pylist()
     assert (row["uri"], row["bytes"], row["modified_at"]) == ("file:///a%FF", None, None)
     assert row["detail"] == r"leads to '\udcff'"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ingest.decode import Decoded, decode, decode_span
+from ingest.decode import Decoded, decode, decode_span, is_html
 from records.errors import SourceError
 
 heavy = settings(max_examples=60, deadline=None, derandomize=True)
@@ -347,6 +347,11 @@ def test_a_mark_alone_is_an_empty_text(mark):
     assert decode(mark).utf8 == b""
 
 
+@pytest.mark.parametrize("encoding", ["iso2022_jp", "hz", "utf-7"])
+def test_spans_of_an_encoding_with_states_are_never_taken_for_exact(encoding):
+    assert not decode(b"as many letters as bytes", encoding).is_proved
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -356,12 +361,10 @@ def test_a_mark_alone_is_an_empty_text(mark):
         b'<?xml version="1.0"?>\n<html xmlns="x"><body>It left.</body></html>',
     ],
 )
-def test_html_is_refused_as_a_format_and_taken_as_it_is_when_the_encoding_is_named(raw):
-    with pytest.raises(SourceError, match="HTML") as refused:
-        decode(raw)
-    assert refused.value.reason == "unsupported-format"
-    assert "left" in decode(raw, "utf-8").utf8.decode()
+def test_page_is_told_by_how_it_begins(raw):
+    assert is_html(raw)
 
 
-def test_text_that_speaks_of_html_is_text():
-    assert decode(b"The <html> tag opens a page.").encoding == "utf-8"
+@pytest.mark.parametrize("raw", [b"The <html> tag opens a page.", b"<!-- a note -->\nText.", b""])
+def test_text_that_speaks_of_html_is_text(raw):
+    assert not is_html(raw)

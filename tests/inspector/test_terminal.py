@@ -88,6 +88,7 @@ def test_summary_tells_that_nothing_is_new() -> None:
             "sources_known",
             "sources_rejected",
             "crowds",
+            "paragraphs_unanchored",
             "portions",
             "batches_taken_up",
             "bytes_read",

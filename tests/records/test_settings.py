@@ -110,10 +110,19 @@ def test_decisive_settings_are_json_without_the_run():
     assert Settings.model_validate(stages).decisive() == Settings().decisive()
 
 
+_OTHERS = {
+    "encoding": "cp1252",
+    "text_fields": ("story",),
+    "metadata_fields": ("title=headline",),
+    "date_from_path": "%Y%m%d",
+    "series": "@site",
+}
+
+
 def _another(model: BaseModel, name: str) -> object:
     value = getattr(model, name)
-    if name == "encoding":
-        return "cp1252"
+    if name in _OTHERS:
+        return _OTHERS[name]
     if name in {"rows", "bands", "stride_words"}:
         return value // 2
     return value * 2 if name == "window_words" or isinstance(value, int) else value * 0.9

@@ -19,21 +19,15 @@ from flows.run import run_ingest
 from store.archive import Archive
 from store.digest import digest_archive
 from tests.flows.corpora import make_paragraph, settings_of, write_articles
-from tests.services import postgres
+from tests.services import needs_servers, postgres
 from tests.services.stack import QUICK, Stack, kill, running, wait_for, write_prefect_yaml
 
 IS_LONG = "PALIMPSEST_LONG" in os.environ
 needs_time = pytest.mark.skipif(not IS_LONG, reason="takes minutes: make services")
-needs_postgres = [
-    pytest.mark.skipif(
-        not IS_LONG and "PALIMPSEST_POSTGRESQL" not in os.environ,
-        reason="takes a minute of its own: make postgresql",
-    ),
-    pytest.mark.skipif(
-        postgres.programs() is None,
-        reason="PostgreSQL is not installed: no /usr/lib/postgresql/*/bin/initdb (apt-get install postgresql)",
-    ),
-]
+needs_postgres = pytest.mark.skipif(
+    postgres.programs() is None,
+    reason="PostgreSQL is not installed: no /usr/lib/postgresql/*/bin/initdb (apt-get install postgresql)",
+)
 DATABASES = [
     pytest.param(False, id="sqlite"),
     pytest.param(True, id="postgresql", marks=needs_postgres),
@@ -111,6 +105,7 @@ def diary(record_property):
     return note
 
 
+@needs_servers
 @pytest.mark.parametrize("on_postgres", DATABASES)
 @pytest.mark.parametrize(
     "is_later",

@@ -1,0 +1,63 @@
+"""tar archives, read in one pass; nothing of them is ever written to disk."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections import Counter
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from ingest.containers.member import Limits, Member, RefusedMember, quoted
+from ingest.containers.zip_file import path_trick
+from records.errors import SourceError
+
+_AT, _MAGIC = 257, b"ustar"
+
+
+def is_tar(head: bytes, name: str) -> bool:
+    """Tell whether a tar archive begins so; very old ones have no mark, but a name."""
+    return head[_AT : _AT + 5] == _MAGIC or (name.lower().endswith(".tar") and len(head) >= 512)
+
+
+def walk(file: BinaryIO, name: str, limits: Limits) -> Iterator[Member | RefusedMember]:  # noqa: ARG001
+    """Give the members in their order.
+
+    Raises:
+        SourceError: it is cut off or damaged; what was given before holds.
+    """
+    seen: Counter[str] = Counter()
+    given = 0
+    try:
+        with tarfile.open(fileobj=file, mode="r|", errors="surrogateescape") as archive:
+            for info in archive:
+                if info.isdir():
+                    continue
+                inside = "member=" + quoted(os.fsencode(info.name))
+                seen[inside] += 1
+                inside += f"&copy={seen[inside]}" if seen[inside] > 1 else ""
+                yield _read(archive, inside, info, limits)
+                given += 1
+                archive.members = []  # type: ignore[attr-defined]  # it would keep all of them
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, OSError) as error:
+        raise SourceError(
+            "damaged", f"after {given} members: {type(error).__name__}: {error}; fetch it again"
+        ) from error
+
+
+def _read(
+    archive: tarfile.TarFile, inside: str, info: tarfile.TarInfo, limits: Limits
+) -> Member | RefusedMember:
+    if (trick := path_trick(info.name)) is not None:
+        return RefusedMember(inside, info.size, "unsafe-name", trick)
+    if not info.isfile():
+        kind = "a link, which is not followed" if info.islnk() or info.issym() else "no file"
+        return RefusedMember(inside, None, "not-a-file", f"the member is {kind}")
+    if info.size > limits.max_document_bytes:
+        return RefusedMember(inside, info.size, "too-large", f"{info.size} bytes; {limits.told}")
+    opened = archive.extractfile(info)
+    raw = b"" if opened is None else opened.read()
+    if len(raw) != info.size:
+        raise tarfile.ReadError(f"{inside} is cut off")
+    modified = int(info.mtime) if 0 < info.mtime < 2**33 else None
+    return Member(inside, raw, modified_ns=None if modified is None else modified * 10**9)

@@ -1,0 +1,169 @@
+"""Dates as sources write them; what could mean two days means none."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+
+_MONTH_NAMES = (
+    "january february march april may june july august september october november december"
+)
+_MONTHS = {
+    written: number
+    for number, name in enumerate(_MONTH_NAMES.split(), 1)
+    for written in (name, name[:3])
+} | {"sept": 9}
+_ZONES = {
+    "utc": 0, "gmt": 0, "ut": 0, "z": 0, "wet": 0, "bst": 60, "west": 60, "cet": 60, "cest": 120,
+    "eet": 120, "eest": 180, "msk": 180, "est": -300, "edt": -240, "cst": -360, "cdt": -300,
+    "mst": -420, "mdt": -360, "pst": -480, "pdt": -420, "akst": -540, "akdt": -480, "hst": -600,
+    "jst": 540, "kst": 540, "hkt": 480, "sgt": 480, "aest": 600, "aedt": 660,
+}  # fmt: skip
+"""Minutes east of Greenwich. Of letters that mean two zones, those that mail and news use (RFC
+5322, 4.3: EST, CST, MST and PST are North American); BST is British."""
+_MONTH = r"(?P<month>[a-z]{3,9})\.?"
+_CLOCK = (
+    r"(?:,?\s+(?:at\s+)?(?P<hour>\d{1,2})[:.](?P<minute>\d\d)(?::(?P<second>\d\d))?"
+    r"\s*(?P<half>[ap]\.?m\.?)?\s*\(?(?P<zone>[a-z]{1,4}|(?:utc|gmt)?[+-]\d{1,2}:?(?:\d\d)?)?\)?)?"
+)
+_WEEKDAY = r"(?:(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?\.?,?\s+)?"
+_WRITTEN = (
+    re.compile(
+        rf"{_WEEKDAY}{_MONTH}\s+(?P<day>\d{{1,2}})(?:st|nd|rd|th)?,?\s+(?P<year>\d{{4}}){_CLOCK}"
+    ),
+    re.compile(
+        rf"{_WEEKDAY}(?P<day>\d{{1,2}})(?:st|nd|rd|th)?\.?\s+{_MONTH},?\s+(?P<year>\d{{4}}){_CLOCK}"
+    ),
+    re.compile(rf"(?P<year>\d{{4}})/(?P<month>\d{{1,2}})/(?P<day>\d{{1,2}}){_CLOCK}"),
+    re.compile(rf"(?P<day>\d{{1,2}})\.(?P<month>\d{{1,2}})\.(?P<year>\d{{4}}){_CLOCK}"),
+)
+_ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[t ]\d\d.*)?|\d{8}(?:t\d{4,6}.*)?")
+_STAMP = re.compile(r"\d{14}")
+_LETTERS = re.compile(r"[^\W\d_]{3,}")
+_YEARS = (1400, 2100)
+_MAX_CHARS = 60
+
+
+def parse_date(text: str, *, in_any_language: bool = True) -> datetime | None:
+    """Return the moment that a text names and nothing else, in UTC; None if it does not.
+
+    Args:
+        text: a date, with or without a time and a zone.
+        in_any_language: whether months may have names that are not English, which takes long.
+
+    A day without a time is its midnight; a time without a zone is taken as UTC. Day and month in
+    figures count where their order is sure: ``2006-10-21``, ``2006/10/21``, ``21.10.2006``.
+
+    Example:
+        >>> parse_date("Sat Oct 21, 2006 8:11pm EDT")
+        datetime.datetime(2006, 10, 22, 0, 11, tzinfo=datetime.timezone.utc)
+        >>> parse_date("03/04/2006")
+    """
+    text = " ".join(text.split())
+    if not 6 <= len(text) <= _MAX_CHARS or not any(char.isdigit() for char in text):
+        return None
+    return _parse(text, in_any_language)
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str, in_any_language: bool) -> datetime | None:
+    lowered = text.lower()
+    try:
+        found = _of_figures(lowered) or _written(lowered) or _of_mail(text)
+    except (ValueError, OverflowError, TypeError):
+        return None
+    if found is None and in_any_language:
+        found = _in_other_languages(text)
+    if found is None or not _YEARS[0] <= found.year < _YEARS[1]:
+        return None
+    return found
+
+
+def of_epoch(seconds: float) -> datetime | None:
+    """Return the moment so many seconds (or, if that is too many, milliseconds) after 1970."""
+    if abs(seconds) >= 1e11:
+        seconds /= 1000
+    try:
+        found = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return found if _YEARS[0] <= found.year < _YEARS[1] else None
+
+
+def _of_figures(text: str) -> datetime | None:
+    if _STAMP.fullmatch(text):  # as web archives write
+        return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    if not _ISO.fullmatch(text):
+        return None
+    try:
+        return _in_utc(datetime.fromisoformat(text.upper()))
+    except ValueError:
+        zone = text.rpartition(" ")
+        if zone[2] in _ZONES:
+            return _in_utc(datetime.fromisoformat(zone[0]).replace(tzinfo=_zone(zone[2])))
+        raise
+
+
+def _written(text: str) -> datetime | None:
+    for pattern in _WRITTEN:
+        found = pattern.fullmatch(text)
+        if found is None:
+            continue
+        month = int(found["month"]) if found["month"].isdigit() else _MONTHS.get(found["month"])
+        if month is None:
+            continue
+        day = date(int(found["year"]), month, int(found["day"]))
+        clock = time()
+        if found["hour"] is not None:
+            clock = _clock(int(found["hour"]), found["half"], found["minute"], found["second"])
+        if found["zone"] is not None and _zone(found["zone"]) is None:
+            return None
+        zone = UTC if found["zone"] is None else _zone(found["zone"])
+        return _in_utc(datetime.combine(day, clock, zone))
+    return None
+
+
+def _clock(hour: int, half: str | None, minute: str, second: str | None) -> time:
+    if half is not None:
+        if not 1 <= hour <= 12:
+            raise ValueError(hour)
+        hour = hour % 12 + (12 if half.startswith("p") else 0)
+    return time(hour, int(minute), int(second or 0))
+
+
+def _zone(name: str) -> timezone | None:
+    if name in _ZONES:
+        return timezone(timedelta(minutes=_ZONES[name]))
+    figures = re.fullmatch(r"(?:utc|gmt)?([+-])(\d{1,2}):?(\d\d)?", name)
+    if figures is None:
+        return None
+    minutes = int(figures[2]) * 60 + int(figures[3] or 0)
+    return timezone(timedelta(minutes=minutes if figures[1] == "+" else -minutes))
+
+
+def _of_mail(text: str) -> datetime | None:
+    """Read a date as mail has it (RFC 5322)."""
+    if "," not in text[:10] and text.count(":") < 1:
+        return None
+    return _in_utc(parsedate_to_datetime(text))
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def _in_other_languages(text: str) -> datetime | None:
+    """Read a date whose month is a word of another language; day, month and year must be there."""
+    words = _LETTERS.findall(text)
+    if not words or not re.search(r"(?<!\d)\d{4}(?!\d)", text) or len(text) > 40:
+        return None
+    import dateparser
+
+    told = {"STRICT_PARSING": True, "REQUIRE_PARTS": ["day", "month", "year"]}
+    try:
+        found = dateparser.parse(text, settings=told)
+    except Exception:  # it raises what its many parsers raise
+        return None
+    return None if found is None else _in_utc(found)

@@ -1,0 +1,147 @@
+"""One line of JSON: its fields, its text, and the way from the text back to the line's bytes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from records.errors import SourceError
+
+Positions = npt.NDArray[np.int64]
+
+_ESCAPE = re.compile(r'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])')
+_PAIR = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|" + _ESCAPE.pattern)
+_BLANKS = " \t\r\n"
+_decoder = json.JSONDecoder()
+
+
+@dataclass(frozen=True, slots=True)
+class JsonLine:
+    """A line of JSON.
+
+    Attributes:
+        fields: all but the text, by name.
+        text: the value of the text field; half a surrogate pair becomes U+FFFD.
+        to_bytes: takes positions in characters of ``text``, ascending; returns where in the line's
+            bytes they stand.
+    """
+
+    fields: dict[str, Any]
+    text: str
+    to_bytes: Callable[[Positions], Positions]
+
+
+def read_line(raw: bytes, text_fields: Sequence[str]) -> JsonLine:
+    """Read a line.
+
+    Args:
+        raw: in UTF-8.
+        text_fields: where the text is: the first of these that the line has, and as a string.
+
+    Raises:
+        SourceError: it is no JSON object, or has no text.
+    """
+    try:
+        line = raw.decode("utf-8")
+        fields, spans = _object(line)
+    except UnicodeDecodeError as error:
+        detail = f"byte {error.start} is not UTF-8, which JSON has to be"
+        raise SourceError("not-json", detail) from error
+    except (ValueError, IndexError, RecursionError) as error:
+        raise SourceError("not-json", f"expected an object of JSON: {error}") from error
+    for name in text_fields:
+        if name in spans:
+            start, end = spans[name]
+            written = line[start:end]
+            before = len(line[:start].encode())
+            others = {key: value for key, value in fields.items() if key != name}
+            return JsonLine(others, unescape_text(written), _way_back(written, before))
+    raise SourceError(
+        "no-text-field",
+        f"found the fields {', '.join(sorted(fields)[:20]) or 'none'}; expected a text in one of "
+        f"text_fields = {', '.join(text_fields)}",
+    )
+
+
+def unescape(raw_span: bytes) -> str:
+    """Return the text of a span of a line's bytes.
+
+    Raises:
+        UnicodeDecodeError: the span cuts a character.
+    """
+    return unescape_text(raw_span.decode("utf-8"))
+
+
+def unescape_text(written: str) -> str:
+    """Return what stands between the quotes of a string, read as JSON."""
+    return _PAIR.sub(_character, written)
+
+
+def _character(found: re.Match[str]) -> str:
+    character = json.loads(f'"{found[0]}"')
+    return "\ufffd" if "\ud800" <= character <= "\udfff" else character
+
+
+def _object(line: str) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
+    """Return the fields of an object, and where between their quotes those that are texts stand."""
+    at = _skip(line, 0)
+    if line[at : at + 1] != "{":
+        raise ValueError(f"found {line[at : at + 20]!r} at its beginning")
+    fields: dict[str, Any] = {}
+    spans: dict[str, tuple[int, int]] = {}
+    at = _skip(line, at + 1)
+    is_first = True
+    while line[at] != "}":
+        if not is_first:
+            at = _skip(line, _past(line, at, ","))
+        is_first = False
+        name, at = scanstring(line, _past(line, at, '"'), True)
+        at = _skip(line, _past(line, _skip(line, at), ":"))
+        start = at + 1
+        is_text = line[at] == '"'
+        fields[name], at = (
+            scanstring(line, start, True) if is_text else _decoder.raw_decode(line, at)
+        )
+        spans.pop(name, None)
+        if is_text:
+            spans[name] = (start, at - 1)
+        at = _skip(line, at)
+    if line[_skip(line, at + 1) :]:
+        raise ValueError(f"found {line[at + 1 : at + 21]!r} behind it")
+    return fields, spans
+
+
+def _skip(line: str, at: int) -> int:
+    while at < len(line) and line[at] in _BLANKS:
+        at += 1
+    return at
+
+
+def _past(line: str, at: int, expected: str) -> int:
+    if line[at] != expected:
+        raise ValueError(f"found {line[at : at + 20]!r} at character {at}; expected {expected}")
+    return at + 1
+
+
+def _way_back(written: str, before: int) -> Callable[[Positions], Positions]:
+    """Return the way from characters of a text to bytes, by how it is written."""
+
+    def to_bytes(chars: Positions) -> Positions:
+        points = np.frombuffer(written.encode("utf-32-le"), np.uint32)
+        sizes = 1 + (points > 0x7F) + (points > 0x7FF) + (points > 0xFFFF)
+        is_first = np.ones(len(points), np.bool_)
+        for found in _PAIR.finditer(written):
+            is_first[found.start() + 1 : found.end()] = False
+        bounds = np.concatenate(([0], np.cumsum(sizes)))
+        starts = np.append(np.flatnonzero(is_first), len(points))
+        found_at: Positions = bounds[starts[chars]] + before
+        return found_at
+
+    return to_bytes

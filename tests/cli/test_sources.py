@@ -1,0 +1,80 @@
+"""Options for sources that are not plain text, as they are typed."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import main
+from store.archive import Archive
+from tests.flows.corpora import make_paragraph
+from tests.flows.test_sources import as_page, as_zip, write
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(one) for one in arguments])
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    files = {
+        "talbote/20240304-a.txt": make_paragraph(1).encode(),
+        "umschau/20240305-b.html": as_page([make_paragraph(1), make_paragraph(2)], "none"),
+        "c.zip": as_zip({"20240306.txt": make_paragraph(3).encode(), "../d.txt": b"D"}),
+    }
+    return write(tmp_path / "in", files)
+
+
+def test_dry_run_tells_what_would_be_read_and_makes_no_archive(
+    corpus: Path, tmp_path: Path
+) -> None:
+    done = run("ingest", corpus, "--archive", tmp_path / "press", "--dry-run")
+    assert done.exit_code == 1  # something would be rejected
+    assert "3 would be read, 0 known, 1 would be rejected" in done.output
+    assert "1 text/html" in done.output
+    assert "unsafe-name" in done.output
+    assert "../d.txt" in done.output
+    assert done.output.rstrip().endswith("nothing was changed")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+def test_dry_run_tells_all_as_json(corpus: Path, tmp_path: Path) -> None:
+    done = run("ingest", corpus, "--archive", tmp_path / "press", "--dry-run", "--json")
+    told = json.loads(done.output)
+    assert {row["media_type"] for row in told["sources"]} == {"text/plain", "text/html"}
+    assert [row["reason"] for row in told["rejects"]] == ["unsafe-name"]
+
+
+def test_dates_and_series_are_taken_from_paths(corpus: Path, tmp_path: Path) -> None:
+    options = ["--date-from-path", "%Y%m%d", "--series", "@folder", "--no-prefect"]
+    assert run("ingest", corpus, "--archive", tmp_path / "press", *options).exit_code == 1
+    rows = Archive(tmp_path / "press").snapshot().read("sources").to_pylist()
+    told = {row["uri"].rpartition("/")[2]: row for row in rows}
+    assert [row["published_at"].day for _, row in sorted(told.items())] == [4, 5, 6]
+    assert told["20240304-a.txt"]["series"] == "talbote"
+    assert told["20240305-b.html"]["series"] == "umschau"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--date-from-path", "%m%d", "%Y%m%d"),
+        ("--set", "read.metadata_fields=colour=red", "title, author, site"),
+    ],
+)
+def test_wrong_option_is_told_with_what_is_right(
+    corpus: Path, tmp_path: Path, option: str, value: str, said: str
+) -> None:
+    done = run("ingest", corpus, "--archive", tmp_path / "press", option, value)
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+def test_member_is_shown_rebuilt_and_removed_by_its_address(corpus: Path, tmp_path: Path) -> None:
+    run("ingest", corpus, "--archive", tmp_path / "press", "--no-prefect")
+    member = f"{corpus}/c.zip#member=20240306.txt"
+    rebuilt = run("rebuild", tmp_path / "press", member)
+    assert rebuilt.output.strip() == make_paragraph(3)
+    assert run("remove", tmp_path / "press", member, "--reason", "asked for").exit_code == 0
+    assert run("rebuild", tmp_path / "press", member).exit_code == 2
