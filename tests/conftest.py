@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 _HOME = Path(tempfile.mkdtemp(prefix="palimpsest-tests-"))
+_KEPT = {"PALIMPSEST_LONG", "PALIMPSEST_SERVERS"}  # set by make
 for _name in [name for name in os.environ if name.startswith(("PREFECT_", "PALIMPSEST_"))]:
-    if _name not in {"PALIMPSEST_LONG", "PALIMPSEST_SERVERS"}:  # set by `make order`, `make servers`
+    if _name not in _KEPT:
         del os.environ[_name]
 os.environ |= {
     "DO_NOT_TRACK": "1",
