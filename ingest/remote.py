@@ -19,7 +19,6 @@ _HELD_BYTES = 32 * 2**20
 _CHUNK_BYTES = 2**20
 _PAUSES = (1.0, 3.0, 9.0)
 """Seconds before asking again; what a network does may pass."""
-_PASSING = (ConnectionError, TimeoutError, InterruptedError)
 _WEB = ("http", "https")
 _pause = time.sleep
 Answer = TypeVar("Answer")
@@ -114,42 +113,31 @@ def _asked(ask: Callable[[], Answer]) -> Answer:
     for pause in (*_PAUSES, None):
         try:
             return ask()
-        except FileNotFoundError as error:
-            if pause is None or not _may_pass(error.__cause__):
-                raise _missing(error) from error
-            _pause(pause)
-        except PermissionError as error:
-            raise SourceError("no-permission", f"{error}"[:300]) from error
         except Exception as error:  # each file system has errors of its own
-            if pause is None or not _may_pass(error):
-                detail = f"{type(error).__name__}: {error}"[:300]
-                raise SourceError(
-                    "unreachable", f"{detail}; it is tried again in each run"
-                ) from error
+            # What could not be asked for, fsspec calls missing, with the cause behind it.
+            cause = error.__cause__ if isinstance(error, FileNotFoundError) else None
+            fault = _fault(cause or error)
+            if pause is None or fault.reason != "unreachable" or not _may_pass(cause or error):
+                raise fault from error
             _pause(pause)
     raise AssertionError("unreachable code")
 
 
-def _missing(error: FileNotFoundError) -> SourceError:
-    """Tell what is not there from what could not be asked for, which fsspec calls the same."""
-    cause = error.__cause__
-    if cause is not None and _may_pass(cause):
-        return SourceError("unreachable", f"{type(cause).__name__}: {cause}"[:300])
-    return SourceError("vanished", f"nothing is there: {error}"[:300])
+def _fault(error: BaseException) -> SourceError:
+    status = getattr(error, "status", None)
+    said = f"{type(error).__name__}: {error}"[:300]
+    if isinstance(error, FileNotFoundError) or status in (404, 410):
+        return SourceError("vanished", f"nothing is there: {said}")
+    if isinstance(error, PermissionError) or status in (401, 403, 451):
+        return SourceError("no-permission", said)
+    return SourceError("unreachable", f"{said}; it is tried again in each run")
 
 
-def _may_pass(error: BaseException | None) -> bool:
+def _may_pass(error: BaseException) -> bool:
     status = getattr(error, "status", None)
     if isinstance(status, int):
         return status == 429 or status >= 500
-    return (
-        isinstance(error, _PASSING)
-        or "timeout" in type(error).__name__.lower()
-        or (
-            isinstance(error, OSError)
-            and not isinstance(error, IsADirectoryError | NotADirectoryError)
-        )
-    )
+    return isinstance(error, OSError) or "timeout" in type(error).__name__.lower()
 
 
 def _modified_ns(told: Any) -> int:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -293,16 +294,30 @@ def test_preview_tells_what_a_run_then_does_and_changes_nothing(tmp_path) -> Non
     assert digest_archive(snapshot_of(tmp_path / "press")) == before
 
 
+class Web(SimpleHTTPRequestHandler):
+    """Serves a folder; what is in ``answers`` comes first, by path."""
+
+    answers: ClassVar[dict[str, list[int]]] = {}
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        if self.answers.get(self.path):
+            self.send_error(self.answers[self.path].pop(0))
+        else:
+            super().do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 @pytest.fixture
-def web(tmp_path) -> Iterator[str]:
+def web(tmp_path, monkeypatch) -> Iterator[str]:
     """A web server of a folder, by its address; the folder is ``web``."""
-
-    class Silent(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
     (tmp_path / "web").mkdir()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=tmp_path / "web"))
+    Web.answers, Web.asked = {}, []
+    monkeypatch.setattr("ingest.remote._pause", lambda _: None)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Web, directory=tmp_path / "web"))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -324,6 +339,21 @@ def test_sources_on_the_web_are_read_as_files_are(tmp_path, web) -> None:
     assert reject["reason"] == "vanished"
     checks = expect_verified(tmp_path / "press")
     assert checks["spans"].passed == 6
+
+
+def test_what_may_pass_is_asked_for_again_and_what_cannot_is_not(tmp_path, web) -> None:
+    for name in ("slow", "closed", "broken"):
+        write(tmp_path / "web", {f"{name}.txt": as_text([make_paragraph(len(name))])})
+    Web.answers = {"/slow.txt": [503, 429], "/closed.txt": [403] * 9, "/broken.txt": [500] * 99}
+    addresses = [f"{web}/{name}.txt" for name in ("slow", "closed", "broken")]
+    summary = run_ingest(addresses, tmp_path / "press", Settings())
+    assert (summary.sources_new, summary.sources_rejected) == (1, 2)
+    told = {row["uri"][-10:]: row["reason"] for row in rows(tmp_path / "press", "rejects")}
+    assert told == {"closed.txt": "no-permission", "broken.txt": "unreachable"}
+    assert Web.asked.count("/closed.txt") == 1
+    Web.answers = {}
+    again = run_ingest(addresses, tmp_path / "press", Settings())
+    assert again.sources_new == 2  # both may have passed by the next run
 
 
 def test_sources_in_an_object_store_are_read_as_files_are(tmp_path, s3) -> None:
