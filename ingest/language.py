@@ -6,22 +6,30 @@ over bytes is a kernel, since the library's takes longer for a document than all
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
+import tempfile
 import unicodedata
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from records.compiled import kernel
+from records.compiled import cache_folder, kernel
 
 SAMPLE_BYTES = 1024
 """More of a text does not change what is found."""
 _MIN_BYTES = 20
 _MIN_CONFIDENCE = 0.5
 _NO_LANGUAGE = "zxx"
+_ARRAYS = ("moves", "rows", "features", "likelihood", "prior")
+_NAMES = "names.json"
 
 Scores = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -78,10 +86,37 @@ def _language_of(sample: str) -> str | None:
 
 @cache
 def _model() -> _Model:
+    """Return the model, mapped from where it was unpacked when it was used first on this machine."""
+    folder = cache_folder(_score) / f"language-{version('py3langid')}"
+    if not folder.is_dir():
+        with suppress(OSError):  # there is no place for it: it is unpacked each time
+            _unpack(folder)
+    try:
+        names = json.loads((folder / _NAMES).read_text(encoding="ascii"))
+        found = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+        return _Model(**found, names=names)
+    except (OSError, ValueError):
+        return _library_model()
+
+
+def _unpack(folder: Path) -> None:
+    model = _library_model()
+    building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}-"))
+    try:
+        for name in _ARRAYS:
+            np.save(building / f"{name}.npy", getattr(model, name))
+        (building / _NAMES).write_text(json.dumps(model.names), encoding="ascii")
+        building.chmod(0o755)
+        building.rename(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)  # another process was first
+
+
+def _library_model() -> _Model:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     found = LanguageIdentifier.from_model_file(MODEL_FILE)
-    return _Model(
+    model = _Model(
         np.asarray(found.tk_nextmove),
         np.asarray(found.tk_row, np.int64),
         np.asarray(found.tk_output, np.int32),
@@ -89,6 +124,9 @@ def _model() -> _Model:
         np.asarray(found.nb_pc).astype(np.float32),
         list(found.nb_classes),
     )
+    for name in _ARRAYS:
+        getattr(model, name).flags.writeable = False  # one type for the kernel, mapped or not
+    return model
 
 
 @kernel

@@ -38,6 +38,13 @@ def are_kernels_cached() -> bool:
     return all(_is_cached(compiled) for compiled in _kernels)
 
 
+def cache_folder(compiled: Any) -> Path:
+    """Return the folder that the compiled code of a kernel is kept in; it is there."""
+    folder = Path(compiled.stats.cache_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def _is_cached(compiled: Any) -> bool:
     folder = Path(compiled.stats.cache_path)
     return any(folder.glob(f"*.{compiled.py_func.__name__}-*.nbi"))
