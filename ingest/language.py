@@ -86,7 +86,7 @@ def _language_of(sample: str) -> str | None:
 
 @cache
 def _model() -> _Model:
-    """Return the model, mapped from where it was unpacked when it was used first on this machine."""
+    """Return the model, mapped from where it was unpacked when first used on this machine."""
     folder = cache_folder(_score) / f"language-{version('py3langid')}"
     if not folder.is_dir():
         with suppress(OSError):  # there is no place for it: it is unpacked each time
