@@ -138,9 +138,9 @@ def value_date(value: Any) -> datetime | None:
 
 
 def _one_line(value: Any) -> str | None:
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, list):
         value = ", ".join(filter(None, (_one_line(one) for one in value[:20])))
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         value = value.get("name")
     if not isinstance(value, str):
         return None

@@ -34,7 +34,7 @@ def _sweep(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def short(root: Path) -> subprocess.CompletedProcess[str]:
-    return _sweep(root, "-m", "tests.sweep", "--short", "--again-every", "3", "--faults-every", "4")
+    return _sweep(root, "-m", "tests.sweep", "--short", "--again-every", "6", "--faults-every", "8")
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
