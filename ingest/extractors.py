@@ -52,7 +52,7 @@ class _Process:
         )
         self._requests: IO[bytes] = self._process.stdin  # type: ignore[assignment]
         self._replies: IO[bytes] = self._process.stdout  # type: ignore[assignment]
-        fcntl.fcntl(self._requests, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        self._room = _widened(self._requests)
         self.pages = 0
         self._is_ready = False
 
@@ -82,7 +82,7 @@ class _Process:
 
     def _ask(self, html: bytes, url: str | None, seconds: float) -> dict[str, Any]:
         began = time.monotonic()
-        if len(html) < _PIPE_BYTES // 2:  # there is room for it
+        if len(html) < self._room // 2:  # it is written at once
             send(self._requests, url, html)
         else:  # for a process that does not read, somebody has to end the waiting
             guard = threading.Timer(seconds, self._process.kill)
@@ -115,6 +115,14 @@ class _Process:
         with suppress(OSError):  # what was not written yet has nobody to read it
             self._requests.close()
         return self._process.wait()
+
+
+def _widened(pipe: IO[bytes]) -> int:
+    """Make room in a pipe for most pages; return how many bytes there are, 0 if nobody knows."""
+    try:
+        return fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    except (AttributeError, OSError):  # not on every system, nor for every user
+        return 0
 
 
 class Extractors:

@@ -167,6 +167,14 @@ def test_page_that_takes_too_much_memory_costs_itself_only():
     assert page.text.count("\n\n") == 5
 
 
+def test_pages_are_read_where_pipes_cannot_be_widened(monkeypatch):
+    monkeypatch.setattr("ingest.extractors._widened", lambda _: 0)
+    with Extractors(1, 30.0) as pool:
+        pages = [RawPage(page_of(PARAGRAPHS * many)) for many in (1, 400)]
+        found = read_pages(pages, pool)
+    assert [page.text.count("\n\n") for page in found] == [5, 6 * 400 - 1]
+
+
 def test_process_that_was_killed_costs_no_page_that_came_after():
     with Extractors(1, 30.0) as pool:
         read_pages([RawPage(page_of(PARAGRAPHS))], pool)
