@@ -53,7 +53,7 @@ unit: $(VENV)/.dev
 services: $(VENV)/.dev ## Test server, worker and their faults at length, on SQLite and PostgreSQL (ten minutes).
 	PALIMPSEST_LONG=1 $(BIN)/pytest -s tests/services
 
-servers: $(VENV)/.dev ## Test real servers and workers that are killed, on SQLite and PostgreSQL (three minutes).
+servers: $(VENV)/.dev ## Test servers, workers and commands that are killed, on SQLite and PostgreSQL (three minutes).
 	PALIMPSEST_SERVERS=1 $(BIN)/pytest -n auto -m servers
 
 order: $(VENV)/.dev ## Test at length that no order, split into runs, crash or removal shows in the tables.

@@ -8,6 +8,6 @@ _IS_ASKED_FOR = bool({"PALIMPSEST_SERVERS", "PALIMPSEST_LONG"} & os.environ.keys
 
 
 def needs_servers(test):
-    """Mark a test that starts servers and waits for them: it takes up to a minute, mostly waiting."""
-    skipped = pytest.mark.skipif(not _IS_ASKED_FOR, reason="waits for servers: make servers")
+    """Mark a test that waits for servers, or kills one process after the other: it takes a minute."""
+    skipped = pytest.mark.skipif(not _IS_ASKED_FOR, reason="waits or kills at length: make servers")
     return pytest.mark.servers(skipped(test))

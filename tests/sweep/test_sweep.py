@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.services import needs_servers
 from tests.sweep.operations import OPERATIONS, Operation
 
 _TORN = """
@@ -34,9 +35,10 @@ def _sweep(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def short(root: Path) -> subprocess.CompletedProcess[str]:
-    return _sweep(root, "-m", "tests.sweep", "--short", "--again-every", "6", "--faults-every", "8")
+    return _sweep(root, "-m", "tests.sweep", "--short", "--again-every", "3", "--faults-every", "4")
 
 
+@needs_servers
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
 def test_operation_stopped_at_any_call_leaves_a_whole_archive(
     operation: Operation, short: subprocess.CompletedProcess[str]
@@ -50,6 +52,7 @@ def test_operation_stopped_at_any_call_leaves_a_whole_archive(
     assert short.returncode == 0, short.stdout
 
 
+@needs_servers
 def test_sweep_finds_an_archive_that_is_torn(root: Path) -> None:
     done = _sweep(
         root, "-c", _TORN, "--operations", "compact", "--kinds", "kill", "--again-every", "99"
