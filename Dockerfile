@@ -6,6 +6,7 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY cli cli
 COPY dedup dedup
+COPY evidence evidence
 COPY flows flows
 COPY ingest ingest
 COPY inspector inspector

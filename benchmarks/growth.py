@@ -21,8 +21,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from flows.run import Report, run_ingest
+from flows.run import run_ingest
 from flows.warm import warm_up
+from records.progress import Report
 from store.archive import Archive
 from store.digest import digest_archive
 from store.segments import size_bytes

@@ -101,14 +101,13 @@ def passages(
       palimpsest passages press --document 5f3a0c9be1d24477a1b2c3d4e5f60718
       palimpsest passages press --clear --without-recurring --output passages.parquet
     """
-    from flows.index import settings_of as made_with
-    from flows.passages import Wanted, top_passages, write_passages
+    from evidence.passages import Wanted, top_passages, write_passages
     from store.address import open_archive
     from store.rebuild import find_document
 
     settings_of(assignments)  # what is wrong with them, before anything is read
     snapshot = open_archive(archive).snapshot(version)
-    level = made_with(snapshot).sensitivity
+    level = snapshot.settings().sensitivity
     settings = settings_of(assignments, sensitivity=level).passages
     say_if_compiling()
     document_id = find_document(snapshot, uri_or_id(document)) if document else None
@@ -156,7 +155,7 @@ def explain(
       palimpsest explain press 5f3a0c9b 77a1b2c3 --json
       palimpsest explain press 5f3a0c9b --limit 10
     """
-    from flows.explain import explain as explain_match
+    from evidence.explain import explain as explain_match
     from inspector.terminal import render_explanation
     from store.address import open_archive
 

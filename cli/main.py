@@ -172,7 +172,7 @@ def compare(
       palimpsest compare monday.txt tuesday.txt
     """
     settings = settings_of(assignments, {"encoding": encoding}, None, sensitivity)
-    from flows.compare import compare_files
+    from evidence.compare import compare_files
 
     say_if_compiling()
     result = compare_files(left, right, settings)

@@ -151,7 +151,7 @@ def say_if_compiling() -> None:
 def progress(as_json: bool) -> AbstractContextManager[Any]:
     """Return a progress bar on a terminal, else a reporter that keeps silent."""
     if as_json or not sys.stderr.isatty():
-        from flows.run import silent
+        from records.progress import silent
 
         return nullcontext(silent)
     from cli.progress import ProgressBar

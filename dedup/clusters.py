@@ -8,10 +8,14 @@ the document. When it was ingested plays no part.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
 from dedup.alignment import Passages
+from dedup.words import Words
+from records.columns import distinct
 from records.compiled import inlined, kernel
 
 Positions = npt.NDArray[np.int64]
@@ -35,6 +39,36 @@ def relate(left_share: Shares, right_share: Shares, fold_share: float) -> npt.ND
     """
     left, right = left_share >= fold_share, right_share >= fold_share
     return np.where(left & right, NEAR, np.where(left | right, CONTAINED, PARTIAL))
+
+
+class Links(NamedTuple):
+    """Pairs of texts that share a passage.
+
+    Attributes:
+        left, right: int64, shape (pairs,), numbers of texts.
+        left_share, right_share: float64, shape (pairs,): words aligned, of those of each text.
+        relation: shape (pairs,): near, contained or partial.
+    """
+
+    left: Positions
+    right: Positions
+    left_share: Shares
+    right_share: Shares
+    relation: npt.NDArray[np.str_]
+
+
+def link_pairs(
+    words: Words, left: Positions, right: Positions, passages: Passages, fold_share: float
+) -> tuple[Links, Passages]:
+    """Return the pairs that have a passage, and the passages with their pairs numbered anew."""
+    pairs = distinct(passages.pair)
+    renumbered = passages._replace(pair=np.searchsorted(pairs, passages.pair))
+    left, right = left[pairs], right[pairs]
+    sizes = np.diff(words.offsets)
+    aligned = aligned_words(renumbered, len(pairs))
+    left_share, right_share = aligned / sizes[left], aligned / sizes[right]
+    relation = relate(left_share, right_share, fold_share)
+    return Links(left, right, left_share, right_share, relation), renumbered
 
 
 @kernel

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flows.index import joined, mend_index, settings_of
+from flows.index import joined, mend_index
 from flows.run import sealed_with
 from records.ids import run_id_of
 from records.schemas import TABLES
@@ -34,7 +34,7 @@ def compact(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str,
         before = _files(base)
         if before <= _files_needed(base) and len(base.manifest.segments) < 2:
             return {"version": base.manifest.version, "files_before": before, "files_after": before}
-        settings = settings_of(base)
+        settings = base.settings()
         sealed_with(settings, base)
         segments = mend_index(archive, base, f"{run_id}-mended", settings)
         published = writer.compact(joined(archive, segments, run_id, settings))

@@ -18,11 +18,11 @@ import pyarrow.compute as pc
 
 from dedup.alignment import align_pairs, rank_words
 from dedup.clusters import aligned_words, first_occurrences, join_clusters
+from dedup.texts import Bytes, Positions, Texts, merge_texts, numbers_of, take_texts
 from dedup.words import find_words
 from flows.match import Matched, load_texts
 from flows.news import News
 from flows.overlaps import staged_overlaps
-from flows.texts import Bytes, Positions, Texts, merge_texts, numbers_of, take_texts
 from records.columns import digests_of, distinct, places_of, sortable
 from records.errors import ContractError
 from records.ids import hex_strings

@@ -16,11 +16,11 @@ import pyarrow as pa
 import dedup
 from dedup.candidates import Buckets, sort_buckets
 from dedup.signatures import SCHEME, Hashes, Windows
-from flows.texts import Bytes, Texts, mark, texts_of
+from dedup.texts import Bytes, Texts, mark, texts_of
 from records.columns import digests_of, distinct_digests
 from records.errors import ContractError
 from records.ids import member_key, run_id_of, source_key
-from records.settings import BAND_HASH_BITS, Settings, parse_settings
+from records.settings import BAND_HASH_BITS, Settings
 from store.address import open_archive
 from store.archive import Archive, Snapshot
 from store.commit import Changes, again_if_outrun, clear_unpublished, writing
@@ -193,11 +193,6 @@ def _joined_keys(keys: Iterable[bytes]) -> Bytes:
     return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 16)
 
 
-def settings_of(base: Snapshot) -> Settings:
-    """Return the settings that an archive was made with."""
-    return parse_settings(base.manifest.sealed["settings"])
-
-
 @again_if_outrun
 def reindex(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str, Any]:
     """Make the index of an archive again from its tables, as a new version with the same rows.
@@ -210,7 +205,7 @@ def reindex(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str,
     run_id = run_id_of(datetime.now(UTC), secrets.token_hex(3))
     with writing(archive, run_id, wait_seconds) as writer:
         base = writer.require_base()
-        write_index(archive.index, run_id, base, settings_of(base))
+        write_index(archive.index, run_id, base, base.settings())
         changes = Changes({}, {}, base.manifest.sealed, [run_id], "reindex")
         published = writer.commit(changes)
         clear_unpublished(archive, published)

@@ -13,9 +13,10 @@ from prefect.runtime import flow_run
 from flows.engine import time_limit
 from flows.match import align_chunk, gather_texts, pair_bands
 from flows.read import stage_batch
-from flows.run import Report, run_ingest, silent
+from flows.run import run_ingest
 from flows.runners import Workers
 from flows.tell import telling
+from records.progress import Report, silent
 from records.settings import Settings
 
 progress: ContextVar[Report] = ContextVar("progress", default=silent)

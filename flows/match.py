@@ -25,23 +25,9 @@ from dedup.candidates import (
     pair_band,
     unpack_pairs,
 )
-from dedup.clusters import NEAR
+from dedup.clusters import NEAR, Links, link_pairs
 from dedup.signatures import Windows
-from dedup.words import Words
-from flows.index import enter, open_index, save_segment, sort_bands
-from flows.news import load_news
-from flows.overlaps import (
-    PAIRS_IN_CHUNK,
-    Links,
-    link_pairs,
-    links_path,
-    overlap_rows,
-    overlaps_path,
-    staged_chunks,
-)
-from flows.read import staged_batches
-from flows.staging import load_array, load_arrays, save_arrays, save_table
-from flows.texts import (
+from dedup.texts import (
     Bytes,
     Marked,
     Positions,
@@ -54,6 +40,18 @@ from flows.texts import (
     take_windows,
     texts_of,
 )
+from dedup.words import Words
+from flows.index import enter, open_index, save_segment, sort_bands
+from flows.news import load_news
+from flows.overlaps import (
+    PAIRS_IN_CHUNK,
+    links_path,
+    overlap_rows,
+    overlaps_path,
+    staged_chunks,
+)
+from flows.read import staged_batches
+from flows.staging import load_array, load_arrays, save_arrays, save_table
 from records.columns import distinct, halves_of, places_of
 from records.errors import ContractError
 from records.ids import hex_strings

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from dedup.alignment import Passages
-from dedup.clusters import aligned_words, relate
+from dedup.clusters import Links
+from dedup.texts import Positions, Texts
 from dedup.words import Words
 from flows.staging import load_array, load_table
-from flows.texts import Positions, Texts
 from records.columns import count_characters, distinct, string_array
 from records.ids import hex_strings
 from records.schemas import TABLES
@@ -21,36 +21,6 @@ from records.schemas import TABLES
 Shares = npt.NDArray[np.float64]
 
 PAIRS_IN_CHUNK = 100_000
-
-
-class Links(NamedTuple):
-    """Pairs of texts that share a passage.
-
-    Attributes:
-        left, right: int64, shape (pairs,), numbers of texts.
-        left_share, right_share: float64, shape (pairs,): words aligned, of those of each text.
-        relation: shape (pairs,): near, contained or partial.
-    """
-
-    left: Positions
-    right: Positions
-    left_share: Shares
-    right_share: Shares
-    relation: npt.NDArray[np.str_]
-
-
-def link_pairs(
-    words: Words, left: Positions, right: Positions, passages: Passages, fold_share: float
-) -> tuple[Links, Passages]:
-    """Return the pairs that have a passage, and the passages with their pairs numbered anew."""
-    pairs = distinct(passages.pair)
-    renumbered = passages._replace(pair=np.searchsorted(pairs, passages.pair))
-    left, right = left[pairs], right[pairs]
-    sizes = np.diff(words.offsets)
-    aligned = aligned_words(renumbered, len(pairs))
-    left_share, right_share = aligned / sizes[left], aligned / sizes[right]
-    relation = relate(left_share, right_share, fold_share)
-    return Links(left, right, left_share, right_share, relation), renumbered
 
 
 def overlap_rows(

@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from flows.index import known_keys
 from flows.plan import survey_sources
-from flows.run import Report, sealed_with, silent
+from flows.run import sealed_with
 from ingest.batch import Batch, read_parts
 from ingest.extractors import Extractors
+from records.progress import Report, silent
 from records.settings import Settings
 from store.address import open_archive
 

@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from dedup.alignment import Ranked
 from dedup.signatures import Windows
+from dedup.texts import Marked, Texts, distinct_texts, mark, numbers_of
 from dedup.words import Words
 from flows.plan import FILES, batch_folder, files_of, planned_batches, planned_files
 from flows.staging import load_array, load_arrays, load_table, save_arrays, save_table
-from flows.texts import Marked, Texts, distinct_texts, mark, numbers_of
 from ingest.batch import Batch, read_parts
 from ingest.extractors import Extractors
 from records.settings import Settings

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dedup.texts import mark
 from flows.fold import Gone, fold
-from flows.index import SOURCE_KEY, made_with, mend_index, open_index, settings_of, source_keys
+from flows.index import SOURCE_KEY, made_with, mend_index, open_index, source_keys
 from flows.match import (
     align_chunk,
     band_groups,
@@ -34,7 +35,6 @@ from flows.news import News
 from flows.overlaps import staged_chunks
 from flows.run import RunSummary, run_row, sealed_with, with_run_id
 from flows.staging import load_array
-from flows.texts import mark
 from records.columns import Bytes, digests_of, distinct_digests
 from records.errors import SettingsError
 from records.ids import run_id_of
@@ -90,7 +90,7 @@ def remove(
     run_id = run_id_of(started_at, secrets.token_hex(3))
     with preparing(archive, run_id) as folder, writing(archive, run_id, wait_seconds) as writer:
         base = writer.require_base()
-        settings = settings_of(base)
+        settings = base.settings()
         sealed = sealed_with(settings, base)
         ids = sorted(set(find_documents(base, names)))
         gone, lost_sources, paragraphs = _gone(base, ids)

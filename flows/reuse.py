@@ -1,6 +1,6 @@
 """What the documents of one run share most, at a cost that follows the run and not the archive.
 
-``flows.passages`` aligns documents as a whole, which takes seconds in a large archive. Here the
+``evidence.passages`` aligns documents as a whole, which takes seconds in a large archive. Here the
 words are counted that texts of two documents share, as the tables have them.
 """
 

@@ -44,6 +44,7 @@ from flows.staging import load_table
 from records import __version__
 from records.errors import ContractError, SettingsError
 from records.ids import run_id_of
+from records.progress import Report, silent
 from records.schemas import RUNS, SCHEMA_VERSION, TABLES
 from records.settings import MAY_DIFFER, Settings
 from records.unicode import UNICODE_TABLE_VERSION
@@ -60,9 +61,6 @@ STAGE_VERSIONS = {
     "schema": SCHEMA_VERSION,
     "unicode": UNICODE_TABLE_VERSION,
 }
-
-Report = Callable[[str, int, int], None]
-"""Called with the name of a step, how much of it is done, and of how much."""
 
 
 class Each(Protocol):
@@ -155,10 +153,6 @@ def in_threads(workers: int) -> Each:
         return [future.result() for future in futures]
 
     return carry_out
-
-
-def silent(step: str, done: int, total: int) -> None:
-    """Report nothing."""
 
 
 def run_ingest(

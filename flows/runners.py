@@ -17,8 +17,8 @@ from typing import Any, Self
 from prefect.futures import as_completed
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
-from flows.run import Report
 from records.errors import SettingsError
+from records.progress import Report
 from records.settings import CLUSTER_RUNNERS, RunSettings
 
 

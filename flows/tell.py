@@ -36,7 +36,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows.reuse import most_reused
-from flows.run import Each, Report, RunSummary, flat, silent
+from flows.run import Each, RunSummary, flat
 from flows.wording import (
     EXAMPLES,
     Told,
@@ -46,6 +46,7 @@ from flows.wording import (
     summary_markdown,
 )
 from records.errors import SettingsError
+from records.progress import Report, silent
 from store.address import open_archive
 from store.archive import Snapshot
 

@@ -19,8 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.index import made_with, settings_of
-from flows.run import Report, silent
+from flows.index import made_with
 from ingest.anchor import reproduces
 from ingest.decode import decode_span
 from ingest.document import JSON, PAGE
@@ -29,6 +28,7 @@ from ingest.normalise import SEPARATOR, normalise_paragraphs
 from ingest.sources import read_uris
 from records.columns import Bytes, bytes_of, digests_of, distinct_digests
 from records.errors import ContractError, SourceError
+from records.progress import Report, silent
 from records.settings import ReadSettings
 from records.unicode import character_tables
 from store.archive import Archive, Snapshot
@@ -125,7 +125,7 @@ def _check_index(archive: Archive, snapshot: Snapshot, sound: set[str]) -> Check
     held: dict[str, list[Bytes]] = {"texts": [], "documents": []}
     for name, folder in zip(segments, archive.segments(segments), strict=True):
         try:
-            segment = check_segment(folder, made_with(settings_of(snapshot)))
+            segment = check_segment(folder, made_with(snapshot.settings()))
         except ContractError as error:
             check.fail(Failure("index", name, str(error), "a whole segment", "palimpsest reindex"))
             continue
@@ -262,7 +262,7 @@ def _check_raw(
     rows = rows.sort_by([("uri", "ascending"), ("run_id", "ascending")])
     pending = set(kept.documents)
     done = 0
-    read = settings_of(snapshot).read
+    read = snapshot.settings().read
     for uris in _by_file(rows):
         for uri, raw, fault in _read_file(list(uris), read):
             versions = uris[uri]

@@ -9,11 +9,11 @@ import numpy as np
 
 from dedup.candidates import meeting_buckets, pack_pairs
 from dedup.signatures import sign_sets
-from flows.compare import compare_files
+from dedup.texts import mark, texts_of
+from evidence.compare import compare_files
+from evidence.passages import top_passages
 from flows.index import open_index
-from flows.passages import top_passages
 from flows.run import run_ingest
-from flows.texts import mark, texts_of
 from ingest.anchor import anchor
 from records.compiled import are_kernels_cached
 from records.settings import SENSITIVITIES, Settings

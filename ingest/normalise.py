@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from records.columns import grown
+from records.columns import grown, shift_positions
 from records.compiled import inlined, kernel
 from records.unicode import (
     CHECK_NFC,
@@ -92,16 +92,6 @@ def normalise_text(text: str) -> str:
     ends = np.array([len(buffer)], dtype=np.int64)
     texts = normalise_paragraphs(buffer, np.zeros(1, dtype=np.int64), ends, character_tables())
     return texts.buffer[: texts.ends[0]].tobytes().decode()
-
-
-def shift_positions(
-    positions: Positions, shift_at: Shifts, shift_by: Shifts, start_char: int
-) -> Positions:
-    """Return where positions of one normalised text stand in the document, in characters."""
-    if len(shift_at) == 0:
-        return positions + start_char
-    place = np.searchsorted(shift_at, positions, side="right") - 1
-    return positions + start_char + np.where(place >= 0, shift_by[place], 0)
 
 
 @kernel

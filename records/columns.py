@@ -14,6 +14,7 @@ from records.compiled import inlined, kernel
 Values = TypeVar("Values", bound=np.generic)
 Bytes = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.int64]
+Shifts = npt.NDArray[np.int32]
 
 _CHUNK_BYTES = 2**29
 
@@ -153,3 +154,13 @@ def digests_of(hex_ids: pa.Array) -> Bytes:
     nibbles = (letters & 15) + np.where(letters > 0x39, 9, 0).astype(np.uint8)
     pairs = (nibbles[0::2] << 4 | nibbles[1::2]).astype(np.uint8, copy=False)
     return pairs.reshape(-1, 16)
+
+
+def shift_positions(
+    positions: Positions, shift_at: Shifts, shift_by: Shifts, start_char: int
+) -> Positions:
+    """Return where positions of one normalised text stand in the document, in characters."""
+    if len(shift_at) == 0:
+        return positions + start_char
+    place = np.searchsorted(shift_at, positions, side="right") - 1
+    return positions + start_char + np.where(place >= 0, shift_by[place], 0)

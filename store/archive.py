@@ -35,6 +35,7 @@ import pyarrow as pa
 
 from records.errors import ContractError, SettingsError, TransientError
 from records.schemas import TABLES
+from records.settings import Settings, parse_settings
 from store.parquet import read_tables
 
 FORMAT_VERSION = 2
@@ -377,6 +378,10 @@ class Snapshot:
     def read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read a table, or some of its columns."""
         return read_tables(self.files(name), name, columns)
+
+    def settings(self) -> Settings:
+        """Return the settings that the archive was made with."""
+        return parse_settings(self.manifest.sealed["settings"])
 
     def size_bytes(self) -> int:
         """Return the bytes of all files of this version."""

@@ -5,7 +5,7 @@
 - ``recurring``: texts that stand, or share a passage with texts, in many documents.
 - ``pieces``: overlaps and identical texts, placed in each pair of documents.
 - ``passages``: what two documents share, text by text, in characters of each, neighbours merged;
-  ``flows.passages`` aligns the documents themselves.
+  ``evidence.passages`` aligns the documents themselves.
 """
 
 from __future__ import annotations

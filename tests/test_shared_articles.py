@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flows.compare import compare_files
+from evidence.compare import compare_files
 from flows.run import run_ingest
 from ingest.normalise import normalise_text
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
-from flows.passages import PASSAGES
+from evidence.passages import PASSAGES
 from records.settings import parse_settings
 from tests.flows.corpora import ingest, make_paragraph, make_words, write_articles
 

@@ -1,4 +1,4 @@
-"""Texts in columns (flows/texts.py): what matching takes from the parts of a run."""
+"""Texts in columns (dedup/texts.py): what matching takes from the parts of a run."""
 
 import hashlib
 
@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dedup.alignment import Ranked
-from dedup.words import Words
-from flows.texts import (
+from dedup.texts import (
     distinct_texts,
     mark,
     merge_texts,
@@ -20,6 +19,7 @@ from flows.texts import (
     take_windows,
     texts_of,
 )
+from dedup.words import Words
 from records.ids import text_id_of
 from records.settings import Settings
 from tests.strategies import mixed_texts, pack_texts, varied_texts

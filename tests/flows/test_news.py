@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from flows.run import RunSummary, in_order, run_ingest, silent
+from flows.run import RunSummary, in_order, run_ingest
 from records.ids import document_id_of
+from records.progress import silent
 from records.schemas import REMOVALS
 from store.archive import Archive
 from store.commit import Changes, writing

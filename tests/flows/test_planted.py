@@ -10,8 +10,8 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from flows.compare import compare_files
-from flows.passages import top_passages
+from evidence.compare import compare_files
+from evidence.passages import top_passages
 from ingest.decode import decode, decode_span
 from ingest.normalise import normalise_text
 from store.archive import Archive

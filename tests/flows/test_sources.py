@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import pytest
 
-from flows.passages import Wanted, top_passages
+from evidence.passages import Wanted, top_passages
 from flows.preview import preview
 from flows.remove import remove
 from flows.run import run_ingest

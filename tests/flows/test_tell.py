@@ -17,10 +17,11 @@ from prefect.client.schemas.objects import Artifact
 
 from flows import lineage, reuse, tell
 from flows.ingest import ingest_with
-from flows.run import RunSummary, in_order, run_ingest, silent
+from flows.run import RunSummary, in_order, run_ingest
 from flows.tell import tell_result, telling
 from flows.wording import Told, one_line, summary_markdown
 from records.errors import SettingsError
+from records.progress import silent
 from store.archive import Archive
 from tests.flows.corpora import (
     ingest,

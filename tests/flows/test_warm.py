@@ -7,7 +7,6 @@ from flows.warm import are_kernels_cached
 
 @pytest.mark.usefixtures("compiled_kernels")
 def test_no_kernel_is_left_to_compile_after_warming_up() -> None:
-    import flows.explain
     import flows.remove  # noqa: F401
 
     assert are_kernels_cached()

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from ingest.batch import Batch, read_batch, reject_table
 from ingest.decode import decode, decode_span
 from ingest.discover import discover, uri_of
-from ingest.normalise import normalise_text, shift_positions
+from ingest.normalise import normalise_text
+from records.columns import shift_positions
 from records.ids import text_id_of
 from records.schemas import REJECT_REASONS, TABLES, conform
 from records.settings import ReadSettings

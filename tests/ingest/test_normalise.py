@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ingest.normalise import normalise_paragraphs, normalise_text, shift_positions
+from ingest.normalise import normalise_paragraphs, normalise_text
+from records.columns import shift_positions
 from records.unicode import BLANK, DROPPED, LAYOUT_MASK, TABLE_SIZE, character_tables
 
 heavy = settings(max_examples=60, deadline=None, derandomize=True)

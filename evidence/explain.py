@@ -17,12 +17,10 @@ import pyarrow as pa
 
 from dedup.alignment import align_pairs
 from dedup.candidates import meeting_buckets, pack_pairs
-from dedup.clusters import EXACT
+from dedup.clusters import EXACT, link_pairs
 from dedup.signatures import estimate_resemblance, shingle_words, sign_sets
-from flows.index import settings_of
-from flows.overlaps import link_pairs
-from flows.passages import passages_of
-from flows.texts import Hashes, Marked, Texts, mark, numbers_of, texts_of
+from dedup.texts import Hashes, Marked, Texts, mark, numbers_of, texts_of
+from evidence.passages import passages_of
 from records.columns import digests_of, take_spans
 from records.errors import SettingsError
 from records.settings import MIN_EXACT_WORDS, PassageSettings, Settings
@@ -107,7 +105,7 @@ def explain(
     names = [name] if other is None else [name, other]
     named = find_named(snapshot, names)
     _expect_two(named, name)
-    settings = settings_of(snapshot)
+    settings = snapshot.settings()
     pairs = _pairs(snapshot, named)
     are_documents = [one.kind for one in named] == [DOCUMENT, DOCUMENT]
     judged = settings.passages

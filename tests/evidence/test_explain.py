@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dedup.words import hash_words
-from flows.explain import CHANGED, CROWDS, LEFT, NO_BUCKET, NO_PASSAGE, RIGHT, SAME, explain
+from evidence.explain import CHANGED, CROWDS, LEFT, NO_BUCKET, NO_PASSAGE, RIGHT, SAME, explain
 from records.errors import SettingsError
 from records.ids import text_id_of
 from records.settings import AlignSettings, SignSettings

@@ -21,13 +21,11 @@ import pyarrow.parquet as pq
 
 from dedup.clusters import EXACT, relate
 from dedup.passages import DocumentPassages, find_passages
+from dedup.texts import Positions, Texts, numbers_of, texts_of
 from dedup.words import Words, find_sentences, find_words, stem_words
-from flows.index import settings_of
-from flows.run import Report, silent
-from flows.texts import Positions, Texts, numbers_of, texts_of
-from ingest.normalise import shift_positions
-from records.columns import count_characters, digests_of, take_spans
+from records.columns import count_characters, digests_of, shift_positions, take_spans
 from records.files import new_file
+from records.progress import Report, silent
 from records.settings import PassageSettings
 from store.archive import Snapshot
 from store.rebuild import SEPARATOR
@@ -221,7 +219,7 @@ def passages_of(
         tables as in ``PASSAGES``; the left document is the earlier one, undated after dated, then
         the first by URI.
     """
-    made_with = settings_of(snapshot)
+    made_with = snapshot.settings()
     settings, align = settings or made_with.passages, made_with.align
     pairs = pairs.sort_by([("one", "ascending"), ("other", "ascending")])  # few documents at a time
     for first in range(0, pairs.num_rows, PAIRS_AT_ONCE):

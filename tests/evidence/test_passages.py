@@ -14,8 +14,8 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pytest
 
-import flows.passages
-from flows.passages import (
+import evidence.passages
+from evidence.passages import (
     PASSAGES,
     Wanted,
     document_pairs,
@@ -242,7 +242,7 @@ def test_chunks_and_workers_make_no_difference(
     assert len(whole) >= 10
     assert all_rows(reused, workers=3) == whole
     for size, workers in ((1, 1), (5, 20)):
-        monkeypatch.setattr(flows.passages, "PAIRS_AT_ONCE", size)
+        monkeypatch.setattr(evidence.passages, "PAIRS_AT_ONCE", size)
         assert all_rows(reused, workers) == whole
 
 

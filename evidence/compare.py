@@ -18,13 +18,13 @@ from dedup.candidates import (
     unpack_pairs,
 )
 from dedup.clusters import CONTAINED, EXACT, NEAR, PARTIAL, aligned_words, relate
+from dedup.texts import Positions, Texts, distinct_texts, mark, numbers_of
 from dedup.words import Words, find_words
-from flows.texts import Positions, Texts, distinct_texts, mark, numbers_of
 from ingest.batch import Batch, read_batch
 from ingest.discover import status_of
-from ingest.normalise import normalise_text, shift_positions
+from ingest.normalise import normalise_text
 from ingest.page import NOWHERE
-from records.columns import count_characters, halves_of
+from records.columns import count_characters, halves_of, shift_positions
 from records.errors import SettingsError, SourceError
 from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, Settings
 
