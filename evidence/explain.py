@@ -20,13 +20,13 @@ from dedup.candidates import meeting_buckets, pack_pairs
 from dedup.clusters import EXACT, link_pairs
 from dedup.signatures import estimate_resemblance, shingle_words, sign_sets
 from dedup.texts import Hashes, Marked, Texts, mark, numbers_of, texts_of
-from evidence.passages import passages_of
+from evidence.lookup import Lookup, Tables
+from evidence.passages import align_documents
 from records.columns import digests_of, take_spans
 from records.errors import SettingsError
-from records.settings import MIN_EXACT_WORDS, PassageSettings, Settings
+from records.settings import PassageSettings, Settings
 from store.archive import Snapshot
 from store.find import DOCUMENT, TEXT, Named, find_named, uris_of
-from store.views import connect
 
 SIDES = ("left", "right")
 
@@ -40,43 +40,6 @@ SAME, LEFT, RIGHT, CHANGED = "same", "left", "right", "changed"
 _OF_SIGN = ("min_shared_shingles", "min_shared_share")
 _OF_ALIGN = ("min_score", "min_resemblance", "fold_share")
 _OF_PASSAGES = ("clear_score", "clear_share", "clear_words", "summary_share", "summary_score")
-
-_TEXTS_OF = {
-    DOCUMENT: "SELECT DISTINCT text_id FROM occurrences WHERE document_id = ?",
-    TEXT: "SELECT ?::VARCHAR AS text_id",
-}
-_PAIRS = """
-    SELECT one, other, sum(matched) AS matched
-    FROM (
-        SELECT left_text_id AS one, right_text_id AS other, matched_words AS matched
-        FROM "overlaps"
-        UNION ALL
-        SELECT right_text_id, left_text_id, matched_words FROM "overlaps"
-    )
-    SEMI JOIN mine ON one = mine.text_id {of_other}
-    GROUP BY ALL
-"""
-_SAME = """
-    UNION ALL
-    SELECT text_id, text_id, words
-    FROM folds SEMI JOIN mine USING (text_id) SEMI JOIN theirs USING (text_id)
-    WHERE words >= {least}
-"""
-_ORDERED = """
-    SELECT one, other FROM ({pairs})
-    ORDER BY matched DESC, least(one, other), greatest(one, other), one
-"""
-_FACTS = """
-    SELECT f.text_id, f.paragraph_id, f.text, f.words,
-        count(DISTINCT w.document_id) AS documents, min(w.uri) AS uri
-    FROM folds f JOIN witnesses w USING (text_id)
-    WHERE f.text_id IN ($one, $other)
-    GROUP BY ALL
-"""
-_RECORDED = """
-    SELECT count(*) FROM "overlaps"
-    WHERE left_text_id = least($one, $other) AND right_text_id = greatest($one, $other)
-"""
 
 
 def explain(
@@ -105,18 +68,31 @@ def explain(
     names = [name] if other is None else [name, other]
     named = find_named(snapshot, names)
     _expect_two(named, name)
-    settings = snapshot.settings()
-    pairs = _pairs(snapshot, named)
+    told = explain_named(Tables(snapshot), named, limit)
+    return {**told, **dict(zip(SIDES, _told(snapshot, named, names), strict=False))}
+
+
+def explain_named(lookup: Lookup, named: Sequence[Named], limit: int = 3) -> dict[str, Any]:
+    """Return why texts or documents were matched, as ``explain`` does; the sides have no URI.
+
+    Args:
+        lookup: what tells texts and documents.
+        named: one text, or two different documents or texts, the left one first.
+        limit: at most so many pairs of texts.
+    """
+    settings = lookup.settings()
+    pairs = _pairs(lookup, named)
     are_documents = [one.kind for one in named] == [DOCUMENT, DOCUMENT]
     judged = settings.passages
     thresholds = _chosen(settings.sign, _OF_SIGN) | _chosen(settings.align, _OF_ALIGN)
+    sides = [{"kind": one.kind, "id": one.id, "uri": None} for one in named]
     return {
         **dict.fromkeys(SIDES),
-        **dict(zip(SIDES, _told(snapshot, named, names), strict=False)),
+        **dict(zip(SIDES, sides, strict=False)),
         "thresholds": thresholds | (_chosen(judged, _OF_PASSAGES) if are_documents else {}),
         "pairs_found": len(pairs),
-        "pairs": [explain_texts(snapshot, *pair, settings) for pair in pairs[:limit]],
-        "passages": _passages(snapshot, named, judged) if are_documents else None,
+        "pairs": [explain_texts(lookup, *pair, settings) for pair in pairs[:limit]],
+        "passages": _passages(lookup, named, judged) if are_documents else None,
     }
 
 
@@ -145,34 +121,25 @@ def _told(
         yield {"kind": one.kind, "id": one.id, "uri": name if name in uris else uris[0]}
 
 
-def _pairs(snapshot: Snapshot, named: list[Named]) -> list[tuple[str, str]]:
+def _pairs(lookup: Lookup, named: Sequence[Named]) -> list[tuple[str, str]]:
     """Return the pairs of texts to explain, those that share most words first.
 
     Two texts are a pair whether they share anything or not. Otherwise a pair has an overlap, or is
     one text that stands in both documents.
     """
-    if [one.kind for one in named] == [TEXT, TEXT]:
-        return [(named[0].id, named[1].id)]
-    with connect(snapshot) as connection:
-        for table, one in zip(("mine", "theirs"), named, strict=False):
-            texts = connection.sql(_TEXTS_OF[one.kind], params=[one.id]).to_arrow_table()
-            connection.register(table, texts)
-        if len(named) == 1:
-            query = _PAIRS.format(of_other="")
-        else:
-            query = _PAIRS.format(of_other="SEMI JOIN theirs ON other = theirs.text_id")
-            query += _SAME.format(least=MIN_EXACT_WORDS)
-        rows = connection.sql(_ORDERED.format(pairs=query)).fetchall()
-    return [(one, other) for one, other in rows]
+    left, right = named[0], named[1] if len(named) > 1 else None
+    if right is not None and left.kind == right.kind == TEXT:
+        return [(left.id, right.id)]
+    return lookup.text_pairs(left, right)
 
 
 def explain_texts(
-    snapshot: Snapshot, left_id: str, right_id: str, settings: Settings
+    lookup: Lookup, left_id: str, right_id: str, settings: Settings
 ) -> dict[str, Any]:
     """Return how two texts of an archive are matched.
 
     Args:
-        snapshot: the version to look at.
+        lookup: what tells the texts.
         left_id, right_id: ids of texts, the same for a text that stands on both sides.
         settings: those that the archive was made with.
 
@@ -188,10 +155,8 @@ def explain_texts(
         ``is_overlap``, ``is_folded``: whether one paragraph stands for both; and
         ``no_overlap_because``.
     """
-    with connect(snapshot) as connection:
-        told = {"one": left_id, "other": right_id}
-        rows = connection.sql(_FACTS, params=told).to_arrow_table()
-        recorded = connection.sql(_RECORDED, params=told).fetchall()[0][0]
+    rows = lookup.text_facts(left_id, right_id)
+    recorded = lookup.has_overlap(left_id, right_id)
     facts = {row["text_id"]: row for row in rows.drop_columns(["text"]).to_pylist()}
     texts = texts_of(rows.column("text_id"), rows.column("text"))
     left, right = numbers_of(texts, digests_of(pa.array([left_id, right_id]))).tolist()
@@ -204,7 +169,7 @@ def explain_texts(
     return {
         "left": facts[left_id] | pair.sizes(left),
         "right": facts[right_id] | pair.sizes(right),
-        "is_overlap": recorded > 0,
+        "is_overlap": recorded,
         "is_folded": facts[left_id]["paragraph_id"] == facts[right_id]["paragraph_id"],
         "no_overlap_because": because,
         "bands": bands,
@@ -401,12 +366,12 @@ def _resemblance(left: frozenset[int], right: frozenset[int]) -> float:
 
 
 def _passages(
-    snapshot: Snapshot, named: Sequence[Named], settings: PassageSettings
+    lookup: Lookup, named: Sequence[Named], settings: PassageSettings
 ) -> list[dict[str, Any]]:
     """Return the passages of two documents with the one that was named first on the left."""
     one, other = sorted(document.id for document in named)
     pair = pa.table({"one": [one], "other": [other]})
-    rows = [row for part in passages_of(snapshot, pair, settings) for row in part.to_pylist()]
+    rows = [row for part in align_documents(lookup, pair, settings) for row in part.to_pylist()]
     told = []
     for row in rows:
         sides = SIDES if row["left_document_id"] == named[0].id else reversed(SIDES)

@@ -23,13 +23,14 @@ from dedup.clusters import EXACT, relate
 from dedup.passages import DocumentPassages, find_passages
 from dedup.texts import Positions, Texts, numbers_of, texts_of
 from dedup.words import Words, find_sentences, find_words, stem_words
+from evidence.lookup import Lookup, Tables
 from records.columns import count_characters, digests_of, shift_positions, take_spans
 from records.files import new_file
 from records.progress import Report, silent
 from records.settings import PassageSettings
 from store.archive import Snapshot
 from store.rebuild import SEPARATOR
-from store.views import connect, recurring_query
+from store.views import connect
 
 PASSAGES = pa.schema(
     [
@@ -74,19 +75,6 @@ _ACROSS_SERIES = """
     SELECT p.* FROM ({pairs}) p
     JOIN documents a ON a.document_id = one JOIN documents b ON b.document_id = other
     WHERE coalesce(a.series <> b.series, true) ORDER BY matched DESC, one, other
-"""
-_DOCUMENTS = """
-    SELECT d.document_id, d.published_at, d.published_from, min(s.uri) AS uri
-    FROM documents d SEMI JOIN wanted USING (document_id) JOIN sources s USING (document_id)
-    GROUP BY ALL ORDER BY d.document_id
-"""
-_PLACES = """
-    SELECT o.document_id, o.text_id, o.start_char, o.shift_at, o.shift_by
-    FROM occurrences o SEMI JOIN wanted USING (document_id)
-    ORDER BY o.document_id, o.ordinal
-"""
-_TEXTS = """
-    SELECT text_id, text, paragraph_id FROM folds SEMI JOIN placed USING (text_id)
 """
 
 
@@ -207,10 +195,20 @@ def passages_of(
     settings: PassageSettings | None = None,
     workers: int = 1,
 ) -> Iterator[pa.Table]:
+    """Give the passages of pairs of documents of a version; see ``align_documents``."""
+    return align_documents(Tables(snapshot), pairs, settings, workers)
+
+
+def align_documents(
+    lookup: Lookup,
+    pairs: pa.Table,
+    settings: PassageSettings | None = None,
+    workers: int = 1,
+) -> Iterator[pa.Table]:
     """Give the passages of pairs of documents, some thousand pairs at a time.
 
     Args:
-        snapshot: the version to look at.
+        lookup: what tells the documents.
         pairs: ids in the columns ``one`` and ``other``.
         settings: how passages are found; by the level of the archive unless given.
         workers: threads that align.
@@ -219,12 +217,12 @@ def passages_of(
         tables as in ``PASSAGES``; the left document is the earlier one, undated after dated, then
         the first by URI.
     """
-    made_with = snapshot.settings()
+    made_with = lookup.settings()
     settings, align = settings or made_with.passages, made_with.align
     pairs = pairs.sort_by([("one", "ascending"), ("other", "ascending")])  # few documents at a time
     for first in range(0, pairs.num_rows, PAIRS_AT_ONCE):
         part = pairs.slice(first, PAIRS_AT_ONCE)
-        held = _load(snapshot, part, settings)
+        held = _load(lookup, part, settings)
         left, right = held.sides(part)
         bounds = np.linspace(0, len(left), workers + 1).astype(np.int64)
 
@@ -363,21 +361,14 @@ class _Documents:
         return int(shift_positions(characters, at, by, row["start_char"].as_py())[0])
 
 
-def _load(snapshot: Snapshot, pairs: pa.Table, settings: PassageSettings) -> _Documents:
+def _load(lookup: Lookup, pairs: pa.Table, settings: PassageSettings) -> _Documents:
     """Return the documents of pairs with their words."""
     ids = pc.unique(
         pa.chunked_array([*pairs.column("one").chunks, *pairs.column("other").chunks], pa.string())
     )
-    with connect(snapshot) as connection:
-        connection.register("wanted", pa.table({"document_id": ids}))
-        facts = connection.sql(_DOCUMENTS).to_arrow_table().combine_chunks()
-        rows = connection.sql(_PLACES).to_arrow_table().combine_chunks()
-        connection.register("placed", rows.select(["text_id"]))
-        held = connection.sql(_TEXTS).to_arrow_table()
-        connection.register("held", held.select(["text_id", "paragraph_id"]))
-        query = recurring_query(settings.recurring_documents, among="held")
-        recurring = connection.sql(query).to_arrow_table()
-    texts = texts_of(held.column("text_id"), held.column("text"))
+    held = lookup.documents(ids, settings.recurring_documents)
+    facts, rows = held.facts.combine_chunks(), held.places.combine_chunks()
+    texts = texts_of(held.texts.column("text_id"), held.texts.column("text"))
     words = find_words(texts.buffer, texts.offsets[:-1], texts.offsets[1:])
     if settings.stem_letters:
         words = stem_words(words, texts.buffer, texts.offsets[:-1], settings.stem_letters)
@@ -389,7 +380,7 @@ def _load(snapshot: Snapshot, pairs: pa.Table, settings: PassageSettings) -> _Do
     ).to_numpy()
     bounds = np.searchsorted(owner, np.arange(facts.num_rows + 1))
     is_recurring = np.zeros(len(texts.digests), dtype=np.bool_)
-    is_recurring[numbers_of(texts, digests_of(recurring.column("text_id")))] = True
+    is_recurring[numbers_of(texts, digests_of(held.recurring))] = True
     return _Documents(
         facts,
         Words(
