@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from cli.inspect import inspect
 from cli.keep import clean, compact, reindex, remove
 from cli.look import digest, explain, files, passages, rebuild, show, verify, versions
 from cli.options import (
@@ -265,6 +266,7 @@ for _command in (
     explain,
     versions,
     files,
+    inspect,
     digest,
     rebuild,
     verify,

@@ -1,0 +1,111 @@
+"""The command that shows an archive in a browser."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import Any
+
+import click
+
+from cli.options import archive_argument, progress, say_if_compiling, version_option
+from records.errors import SettingsError
+
+DEFAULT_PORT = 8470
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@click.command()
+@archive_argument
+@click.option("--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option(
+    "--token",
+    metavar="WORDS",
+    envvar="PALIMPSEST_TOKEN",
+    help="What a browser must show once; made up if others than this machine may come.",
+)
+@click.option(
+    "--prefect",
+    metavar="URL",
+    help="Prefect's page, to which runs are linked; default: that of PREFECT_API_URL.",
+)
+@click.option("--wait", is_flag=True, help="Do not mind that there is no archive yet.")
+@version_option
+def inspect(
+    archive: str,
+    port: int,
+    host: str,
+    token: str | None,
+    prefect: str | None,
+    wait: bool,
+    version: int | None,
+) -> None:
+    """Show an archive in a browser: documents, passages side by side, paragraphs, why they match.
+
+    Pages are read only, and for this machine only unless --host says otherwise; then a token is
+    asked for. The first time a version is shown, a catalogue of it is made in the state folder,
+    which takes some seconds for each thousand articles and as much disk as twice their text.
+
+    \b
+    Example:
+      palimpsest inspect press
+      palimpsest inspect press --port 8080 --version 20
+      palimpsest inspect press --host 0.0.0.0 --token 'to be told by telephone'
+    """
+    import logging
+    import socket
+
+    import uvicorn
+
+    from inspector.pages.app import Options, create_app
+    from inspector.pages.shelf import Shelf
+    from store.address import open_archive
+
+    is_ours = host in _LOOPBACK
+    if token is not None and not token.strip():
+        raise SettingsError(["--token: expected some words; leave it out to have one made up"])
+    token = token or (None if is_ours else secrets.token_urlsafe(24))
+    place = open_archive(archive)
+    if not wait:
+        place.manifest(version)  # what is wrong with it, before anything is served
+    say_if_compiling()
+    listener = _listen(socket, host, port)
+    port = listener.getsockname()[1]
+    shown_at = f"[{host}]" if ":" in host else "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
+    address = f"http://{shown_at}:{port}/" + (f"?token={token}" if token else "")
+    logging.getLogger("palimpsest.inspector").addHandler(logging.StreamHandler())
+    with progress(as_json=False) as report:
+        shelf = Shelf(place, version, report)
+        if not wait:
+            shelf.wait()
+    options = Options(
+        name=place.name.rstrip("/").rpartition("/")[2],
+        hosts=("127.0.0.1", "localhost", "[::1]") if is_ours else ("*",),
+        token=token,
+        prefect=prefect or _prefect_page(),
+    )
+    click.echo(f"{place.name} is shown at {address}\nCtrl-C ends it")
+    config = uvicorn.Config(
+        create_app(shelf, options), log_level="warning", access_log=False, server_header=False
+    )
+    uvicorn.Server(config).run([listener])
+
+
+def _listen(socket: Any, host: str, port: int) -> Any:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        told = f"--host {host} --port {port}: {error.strerror}"
+        raise SettingsError([f"{told}; choose another port, or 0 for any that is free"]) from error
+    return listener
+
+
+def _prefect_page() -> str | None:
+    """Return the page of the server that runs are told to, or None."""
+    told = os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL")
+    return told.rstrip("/").removesuffix("/api") if told else None

@@ -1,0 +1,234 @@
+"""Make the catalogue of a version from its tables.
+
+DuckDB numbers and joins, SQLite keeps: what a page looks up is then found by an index. Texts that
+stand in more than ``CROWD_DOCUMENTS`` documents make no pairs of documents, or a notice in ten
+thousand articles would make fifty million.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inspector.catalogue.overview import tell_overview
+from inspector.catalogue.words import TOKENIZER, part_characters
+from records.errors import ArchiveError
+from records.progress import Report, silent
+from records.settings import MIN_EXACT_WORDS
+from store.archive import Snapshot
+from store.views import connect, recurring_query
+
+if TYPE_CHECKING:
+    import duckdb
+
+FORMAT = 1
+"""Raised when what a catalogue holds, or where, changes."""
+CROWD_DOCUMENTS = 200
+_ROWS_AT_ONCE = 20_000
+_MEMORY = "1GB"
+_WORDS_IN_MEMORY = 64 * 2**20
+"""Bytes of the index of words that are gathered before they are written; SQLite takes 1 MiB."""
+
+_NUMBERED = f"""
+    CREATE TABLE d AS
+        SELECT row_number() OVER (ORDER BY published_at NULLS LAST, uri, document_id) AS number, *
+        FROM documents JOIN (
+            SELECT document_id, min(uri) AS uri FROM sources GROUP BY document_id
+        ) USING (document_id);
+    CREATE TABLE t AS
+        SELECT row_number() OVER (ORDER BY text_id) AS number, text_id, paragraph_id, words
+        FROM folds;
+    CREATE TABLE o AS
+        SELECT d.number AS document, o.ordinal, t.number AS text
+        FROM occurrences o JOIN d USING (document_id) JOIN t USING (text_id);
+    CREATE TABLE v AS
+        SELECT l.number AS one, r.number AS other, sum(v.matched_words)::INTEGER AS matched,
+            any_value(v.relation) AS relation, max(v.left_share) AS one_share,
+            max(v.right_share) AS other_share
+        FROM "overlaps" v
+        JOIN t l ON l.text_id = v.left_text_id JOIN t r ON r.text_id = v.right_text_id
+        GROUP BY ALL;
+    CREATE TABLE spread AS
+        SELECT text, count(DISTINCT document) AS documents FROM o GROUP BY text;
+    CREATE TABLE alike AS
+        SELECT t.number AS text, a.documents
+        FROM ({recurring_query(least=2)}) a JOIN t USING (text_id);
+"""
+_PAIRS = f"""
+    CREATE TABLE few AS SELECT text FROM spread WHERE documents <= {CROWD_DOCUMENTS};
+    CREATE TABLE common AS SELECT text FROM alike WHERE documents >= $recurring;
+    CREATE TABLE meetings AS
+        SELECT a.document AS one, b.document AS other, v.matched,
+            v.one NOT IN (FROM common) AND v.other NOT IN (FROM common) AS is_own
+        FROM v JOIN o a ON a.text = v.one JOIN o b ON b.text = v.other
+        SEMI JOIN few l ON l.text = v.one SEMI JOIN few r ON r.text = v.other
+        WHERE a.document <> b.document
+        UNION ALL
+        SELECT a.document, b.document, t.words, a.text NOT IN (FROM common)
+        FROM o a JOIN o b ON a.text = b.text AND a.document < b.document
+        JOIN t ON t.number = a.text SEMI JOIN few ON few.text = a.text
+        WHERE t.words >= {MIN_EXACT_WORDS};
+    CREATE TABLE p AS
+        SELECT least(one, other) AS one, greatest(one, other) AS other,
+            sum(matched)::INTEGER AS matched, sum(if(is_own, matched, 0))::INTEGER AS own
+        FROM meetings GROUP BY ALL;
+"""
+# Of a text that stands in one document only, the words aligned with its closest text.
+_REUSED = """
+    CREATE TABLE shares AS
+        SELECT text, max(share) AS share FROM (
+            SELECT one AS text, one_share AS share FROM v
+            UNION ALL SELECT other, other_share FROM v
+            UNION ALL SELECT text, 1.0 FROM spread WHERE documents > 1
+        ) GROUP BY text;
+    CREATE TABLE reused AS
+        SELECT o.document, round(sum(t.words * s.share))::INTEGER AS words
+        FROM o JOIN shares s USING (text) JOIN t ON t.number = o.text GROUP BY o.document;
+    CREATE TABLE partners AS
+        SELECT document, count(*) AS documents FROM (
+            SELECT one AS document FROM p UNION ALL SELECT other FROM p
+        ) GROUP BY document;
+"""
+_INSTANT = "strftime(d.published_at AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%SZ')"
+_COPIED = {
+    "documents": f"""
+        SELECT d.number, d.document_id, d.uri, d.title, d.author, d.site, d.series, d.language,
+            {_INSTANT}, d.published_from, NULL, d.paragraphs, d.words,
+            least(d.words, coalesce(r.words, 0)), coalesce(p.documents, 0)
+        FROM d LEFT JOIN reused r ON r.document = d.number
+        LEFT JOIN partners p ON p.document = d.number
+    """,
+    "texts": """
+        SELECT t.number, t.text_id, q.number, t.words, s.documents,
+            greatest(s.documents, coalesce(a.documents, 0)), f.text
+        FROM folds f JOIN t USING (text_id) JOIN t q ON q.text_id = t.paragraph_id
+        JOIN spread s ON s.text = t.number LEFT JOIN alike a ON a.text = t.number
+    """,
+    "occurrences": """
+        SELECT d.number, o.ordinal, t.number, o.start_char, o.end_char, o.start_byte, o.end_byte,
+            CASE WHEN len(o.shift_at) > 0 THEN to_json(o.shift_at)::VARCHAR END,
+            CASE WHEN len(o.shift_at) > 0 THEN to_json(o.shift_by)::VARCHAR END
+        FROM occurrences o JOIN d USING (document_id) JOIN t USING (text_id)
+        ORDER BY 1, 2
+    """,
+    "overlaps": """
+        SELECT one, other, matched, relation FROM v
+        UNION ALL SELECT other, one, matched, relation FROM v ORDER BY 1, 2
+    """,
+    "pairs": """
+        SELECT one, other, matched, own FROM p
+        UNION ALL SELECT other, one, matched, own FROM p ORDER BY 1, 2
+    """,
+    "rejects": """
+        SELECT row_number() OVER (ORDER BY uri, reason), uri, bytes, reason, detail, run_id
+        FROM rejects
+    """,
+}
+_INDEXES = """
+    CREATE UNIQUE INDEX documents_by_id ON documents (document_id);
+    CREATE INDEX documents_by_date ON documents (published_at);
+    CREATE INDEX documents_by_reuse ON documents (reused_words);
+    CREATE UNIQUE INDEX texts_by_id ON texts (text_id);
+    CREATE INDEX texts_by_paragraph ON texts (paragraph);
+    CREATE INDEX occurrences_by_text ON occurrences (text, document);
+    CREATE INDEX rejects_by_reason ON rejects (reason, uri);
+"""
+_WORDS = f"CREATE VIRTUAL TABLE bodies USING fts5 (text, content='', tokenize=\"{TOKENIZER}\")"
+_BODIES = """
+    SELECT d.number, concat_ws(' ', d.title, d.author, string_agg(f.text, ' ' ORDER BY o.ordinal))
+    FROM occurrences o JOIN d USING (document_id) JOIN folds f USING (text_id)
+    GROUP BY d.number, d.title, d.author
+"""
+
+
+class CatalogueError(ArchiveError):
+    """A catalogue could not be made; the archive is as it was."""
+
+
+def build_catalogue(snapshot: Snapshot, path: Path, report: Report = silent) -> None:
+    """Write the catalogue of a version.
+
+    Args:
+        snapshot: the version.
+        path: of the file; it appears when it is whole, and takes the place of an older one.
+        report: told of steps, as of all.
+
+    Raises:
+        CatalogueError: it cannot be written.
+    """
+    steps = iter(range(1, len(_COPIED) + 5))
+    step = _counted(report, len(_COPIED) + 4)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new-") as folder:
+            made = Path(folder, "catalogue")
+            with connect(snapshot) as tables, closing(sqlite3.connect(made)) as catalogue:
+                tables.execute(f"SET memory_limit = '{_MEMORY}'")
+                tables.execute(f"SET temp_directory = '{folder.replace(chr(39), chr(39) * 2)}'")
+                _fill(snapshot, tables, catalogue, lambda: step(next(steps)))
+            os.replace(made, path)  # noqa: PTH105 - over what is there
+    except (OSError, sqlite3.Error) as error:
+        told = f"catalogue {path}: cannot be written: {error}"
+        raise CatalogueError(f"{told}; name another folder with PALIMPSEST_STATE") from error
+
+
+def _counted(report: Report, total: int) -> Callable[[int], None]:
+    return lambda done: report("catalogue", done, total)
+
+
+def _fill(
+    snapshot: Snapshot,
+    tables: duckdb.DuckDBPyConnection,
+    catalogue: sqlite3.Connection,
+    step: Callable[[], None],
+) -> None:
+    recurring = {"recurring": snapshot.settings().passages.recurring_documents}
+    catalogue.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
+    catalogue.executescript(files("inspector.catalogue").joinpath("schema.sql").read_text("utf-8"))
+    for query in (_NUMBERED, _PAIRS, _REUSED):
+        for one in filter(str.strip, query.split(";")):
+            tables.execute(one, recurring if "$recurring" in one else None)
+    step()
+    for table, query in _COPIED.items():
+        _insert(catalogue, table, _rows(tables, query))
+        step()
+    catalogue.executescript(_INDEXES)
+    step()
+    catalogue.execute(_WORDS)
+    catalogue.execute(f"INSERT INTO bodies (bodies, rank) VALUES ('hashsize', {_WORDS_IN_MEMORY})")
+    parted = ((number, part_characters(body)) for number, body in _rows(tables, _BODIES))
+    catalogue.executemany("INSERT INTO bodies (rowid, text) VALUES (?, ?)", parted)
+    step()
+    overview = tell_overview(tables, catalogue)
+    facts = {"format": FORMAT, "run_id": snapshot.manifest.run_id, "overview": overview}
+    told = ((name, json.dumps(value, ensure_ascii=False)) for name, value in facts.items())
+    catalogue.executemany("INSERT INTO told VALUES (?, ?)", told)
+    catalogue.commit()
+    catalogue.execute("ANALYZE")
+    catalogue.commit()
+    step()
+
+
+def _rows(tables: duckdb.DuckDBPyConnection, query: str) -> Iterator[tuple[Any, ...]]:
+    """Give rows, some thousand at a time; of a cursor of its own, since others are asked too."""
+    with tables.cursor() as cursor:
+        cursor.execute(query)
+        while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+            yield from rows
+
+
+def _insert(catalogue: sqlite3.Connection, table: str, rows: Iterator[tuple[Any, ...]]) -> None:
+    first = next(rows, None)
+    if first is None:
+        return
+    places = ", ".join("?" * len(first))
+    insert = f'INSERT INTO "{table}" VALUES ({places})'
+    catalogue.execute(insert, first)
+    catalogue.executemany(insert, rows)

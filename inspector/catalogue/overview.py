@@ -1,0 +1,182 @@
+"""What the first page tells of an archive, made with the catalogue since it looks at all of it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from records.settings import RECURRING_DOCUMENTS
+
+if TYPE_CHECKING:
+    import duckdb
+
+ORIGINS = 16
+"""So many origins are told apart on the map of reuse, those with most documents."""
+MAX_BARS = 60
+_LISTED = 12
+_RUNS = 200
+PASSAGE_WORDS = 20
+"""Paragraphs of fewer words are formulas, such as credits, if they recur."""
+
+_COUNTS = """
+    SELECT (SELECT count(*) FROM sources) AS sources, (SELECT count(*) FROM d) AS documents,
+        (SELECT count(*) FROM o) AS occurrences,
+        (SELECT count(*) FROM paragraphs) AS paragraphs,
+        (SELECT count(*) FROM variants) AS variants,
+        (SELECT count(*) FROM "overlaps") AS overlaps,
+        (SELECT count(*) FROM rejects) AS rejects,
+        (SELECT count(*) FROM removals) AS removals,
+        (SELECT count(*) FROM p) AS pairs,
+        (SELECT coalesce(sum(words), 0) FROM d)::BIGINT AS words,
+        (SELECT coalesce(sum(words), 0) FROM t)::BIGINT AS distinct_words,
+        (SELECT coalesce(sum(words), 0) FROM paragraphs)::BIGINT AS kept_words,
+        (SELECT coalesce(sum(bytes), 0) FROM d)::BIGINT AS bytes
+"""
+_RUNS_TOLD = f"""
+    SELECT run_id, strftime(started_at AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%SZ') AS started_at,
+        epoch(finished_at - started_at) AS seconds, flow_run_id, sources_found, sources_new,
+        sources_rejected, documents_new, paragraphs_seen, texts_new, overlaps_found
+    FROM runs ORDER BY run_id DESC LIMIT {_RUNS}
+"""
+_REUSED = f"""
+    SELECT p.text_id, p.words, sum(t.documents) AS documents, p.text
+    FROM texts t JOIN texts p ON p.number = t.paragraph
+    WHERE p.words >= {PASSAGE_WORDS}
+    GROUP BY p.number HAVING sum(t.documents) > 1
+    ORDER BY 3 DESC, p.words DESC, p.text_id LIMIT {_LISTED}
+"""
+_FORMULAS = f"""
+    SELECT p.text_id, p.words, sum(t.documents) AS documents, p.text
+    FROM texts t JOIN texts p ON p.number = t.paragraph
+    WHERE p.words < {PASSAGE_WORDS}
+    GROUP BY p.number HAVING sum(t.documents) >= {RECURRING_DOCUMENTS}
+    ORDER BY 3 DESC, p.words DESC, p.text_id LIMIT {_LISTED}
+"""
+_REJECTS = "SELECT reason, count(*) AS sources, min(uri) AS uri FROM rejects GROUP BY 1 ORDER BY 1"
+_LANGUAGES = """
+    SELECT language, count(*) AS documents FROM documents GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 12
+"""
+_DATES = """
+    SELECT substr(published_at, 1, {letters}) AS period, count(*) AS documents,
+        sum(words) AS words, sum(reused_words) AS reused_words
+    FROM documents WHERE published_at IS NOT NULL GROUP BY 1 ORDER BY 1
+"""
+_TOP_PAIRS = f"""
+    SELECT a.document_id, a.title, a.uri, a.published_at,
+        b.document_id, b.title, b.uri, b.published_at, p.own
+    FROM pairs p JOIN documents a ON a.number = p.one JOIN documents b ON b.number = p.other
+    WHERE p.own > 0 AND p.one < p.other
+    ORDER BY p.own DESC, p.one, p.other LIMIT {_LISTED}
+"""
+_MAP = """
+    SELECT a.origin, b.origin, count(*), sum(p.own)
+    FROM pairs p JOIN documents a ON a.number = p.one JOIN documents b ON b.number = p.other
+    WHERE p.own > 0 AND p.one < p.other GROUP BY 1, 2
+"""
+
+
+def tell_overview(
+    tables: duckdb.DuckDBPyConnection, catalogue: sqlite3.Connection
+) -> dict[str, Any]:
+    """Return what the first page tells; on the way each document is told its origin.
+
+    Args:
+        tables: the archive, with its rows numbered as ``build`` does.
+        catalogue: filled and indexed, but for origins.
+    """
+    [counts] = _told(tables.execute(_COUNTS))
+    by, origins = _tell_origins(catalogue)
+    cells = catalogue.execute(_MAP).fetchall()
+    return {
+        "counts": counts,
+        "runs": _told(tables.execute(_RUNS_TOLD)),
+        "dates": _dates(catalogue),
+        "languages": _told(catalogue.execute(_LANGUAGES)),
+        "origins": {"by": by, "names": origins, "cells": _cells(cells, origins)},
+        "reused": _told(catalogue.execute(_REUSED)),
+        "formulas": _told(catalogue.execute(_FORMULAS)),
+        "pairs": [_pair(row) for row in catalogue.execute(_TOP_PAIRS)],
+        "rejects": _told(catalogue.execute(_REJECTS)),
+    }
+
+
+def _told(cursor: Any) -> list[dict[str, Any]]:
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _pair(row: Sequence[Any]) -> dict[str, Any]:
+    names = ("document_id", "title", "uri", "published_at")
+    left, right = dict(zip(names, row[:4], strict=True)), dict(zip(names, row[4:8], strict=True))
+    return {"left": left, "right": right, "words": row[8]}
+
+
+def _dates(catalogue: sqlite3.Connection) -> dict[str, Any]:
+    """Return documents by day, month, year or decade, in not too many bars."""
+    for by, letters in (("day", 10), ("month", 7), ("year", 4), ("decade", 3)):
+        bars = _told(catalogue.execute(_DATES.format(letters=letters)))
+        if len(bars) <= MAX_BARS or by == "decade":
+            break
+    if by == "decade":
+        bars = [bar | {"period": bar["period"] + "0s"} for bar in bars]
+    undated = "SELECT count(*) FROM documents WHERE published_at IS NULL"
+    return {"by": by, "bars": bars, "undated": catalogue.execute(undated).fetchone()[0]}
+
+
+def _tell_origins(catalogue: sqlite3.Connection) -> tuple[str, list[str]]:
+    """Write where each document comes from; return by what that is told, and the largest origins.
+
+    Sites are told apart if there are several, else series, else folders; folders of a day each
+    tell nothing, so then it is the month or year of publication.
+    """
+    query = "SELECT number, site, series, uri, published_at FROM documents ORDER BY number"
+    rows = catalogue.execute(query).fetchall()
+    folders = _folders([row[3] for row in rows])
+    choices = {
+        "site": [row[1] for row in rows],
+        "series": [row[2] for row in rows],
+        "folder": folders,
+        "month": [row[4] and row[4][:7] for row in rows],
+        "year": [row[4] and row[4][:4] for row in rows],
+    }
+    by = next((by for by, labels in choices.items() if _tells(labels)), "folder")
+    labels = choices[by]
+    numbered = ((label, row[0]) for label, row in zip(labels, rows, strict=True))
+    catalogue.executemany("UPDATE documents SET origin = ? WHERE number = ?", numbered)
+    largest = Counter(label for label in labels if label is not None).most_common(ORIGINS)
+    return by, sorted(label for label, _ in largest)
+
+
+def _tells(labels: Sequence[str | None]) -> bool:
+    """Tell whether there are at least two origins, and the largest have half of the documents."""
+    counts = Counter(label for label in labels if label is not None).most_common(ORIGINS)
+    return len(counts) > 1 and 2 * sum(count for _, count in counts) >= len(labels)
+
+
+def _folders(uris: Iterable[str]) -> list[str]:
+    """Return the folder of each URI below the one that all are in.
+
+    Example:
+        >>> _folders(["file:///a/x/1.txt", "file:///a/y/z/2.txt"])
+        ['x', 'y']
+    """
+    parents = [PurePosixPath(unquote(urlsplit(uri).path)).parent.parts for uri in uris]
+    shared = 0
+    for parts in zip(*parents, strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared += 1
+    return [parts[shared] if len(parts) > shared else "." for parts in parents]
+
+
+def _cells(rows: Iterable[Sequence[Any]], origins: Sequence[str]) -> list[dict[str, Any]]:
+    known = set(origins)
+    return [
+        {"earlier": earlier, "later": later, "pairs": pairs, "words": words}
+        for earlier, later, pairs, words in rows
+        if earlier in known and later in known
+    ]

@@ -1,0 +1,335 @@
+"""Look things up in a catalogue: for pages, and for what aligns documents or explains a match."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from evidence.lookup import Held
+from inspector.catalogue.words import match_expression, search_terms
+from records.settings import MIN_EXACT_WORDS, Settings
+from store.archive import Snapshot
+from store.find import DOCUMENT, Named
+
+_FACTS = pa.schema(
+    [
+        pa.field("document_id", pa.string()),
+        pa.field("published_at", pa.timestamp("us", tz="UTC")),
+        pa.field("published_from", pa.string()),
+        pa.field("uri", pa.string()),
+    ]
+)
+_PLACES = pa.schema(
+    [
+        pa.field("document_id", pa.string()),
+        pa.field("text_id", pa.string()),
+        pa.field("start_char", pa.int64()),
+        pa.field("shift_at", pa.list_(pa.int32())),
+        pa.field("shift_by", pa.list_(pa.int32())),
+    ]
+)
+_DOCUMENT_COLUMNS = """
+    d.number, d.document_id, d.uri, d.title, d.author, d.site, d.series, d.language,
+    d.published_at, d.published_from, d.origin, d.paragraphs, d.words, d.reused_words, d.partners
+"""
+_ORDERS = {
+    "date": "d.number",
+    "latest": "d.published_at IS NULL, d.published_at DESC, d.number",
+    "reuse": "d.reused_words * 1.0 / max(d.words, 1) DESC, d.number",
+    "words": "d.words DESC, d.number",
+    "relevance": "bodies.rank, d.number",
+}
+ORDERS = tuple(_ORDERS)
+"""How documents may be listed; by relevance only if words are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which documents somebody wants to see.
+
+    Attributes:
+        words: words and "phrases", all of which they have.
+        origin: where they come from.
+        since, until: published on these days or between, as YYYY-MM-DD or the beginning of one.
+        least_reuse: share of their words that stand elsewhere too, at least, in [0, 1].
+        order: one of ``ORDERS``.
+    """
+
+    words: str = ""
+    origin: str = ""
+    since: str = ""
+    until: str = ""
+    least_reuse: float = 0.0
+    order: str = "date"
+
+
+class Catalogue:
+    """A catalogue that is read. May be used by many threads; each has a connection of its own."""
+
+    def __init__(self, path: Path, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self._settings = snapshot.settings()
+        self._path = path
+        self._local = threading.local()
+
+    def _rows(self, query: str, given: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            address = f"{self._path.as_uri()}?mode=ro&immutable=1"
+            connection = sqlite3.connect(address, uri=True, check_same_thread=False)
+            connection.row_factory = sqlite3.Row
+            self._local.connection = connection
+        rows: list[sqlite3.Row] = connection.execute(query, given).fetchall()
+        return rows
+
+    def _dicts(self, query: str, given: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        return [dict(row) for row in self._rows(query, given)]
+
+    def overview(self) -> dict[str, Any]:
+        """Return what ``overview.tell_overview`` told."""
+        [row] = self._rows("SELECT value FROM told WHERE name = 'overview'")
+        told: dict[str, Any] = json.loads(row["value"])
+        return told
+
+    def search(self, asked: Asked, limit: int, offset: int = 0) -> tuple[int, list[dict[str, Any]]]:
+        """Return how many documents are asked for, and some of them."""
+        joined, wanted, given = "documents d", ["true"], []
+        terms = search_terms(asked.words)
+        if terms:
+            joined += " JOIN bodies ON bodies.rowid = d.number"
+            wanted.append("bodies MATCH ?")
+            given.append(match_expression(terms))
+        bounds: list[tuple[str, Any]] = [
+            ("d.origin = ?", asked.origin),
+            ("d.published_at >= ?", asked.since),
+            ("d.published_at < ?", asked.until and asked.until + "~"),
+            ("d.reused_words >= ? * d.words AND d.words > 0", asked.least_reuse),
+        ]
+        for condition, value in bounds:
+            if value:
+                wanted.append(condition)
+                given.append(value)
+        found = f"FROM {joined} WHERE {' AND '.join(wanted)}"
+        [total] = self._rows(f"SELECT count(*) AS documents {found}", given)
+        order = _ORDERS[asked.order if terms or asked.order != "relevance" else "date"]
+        query = f"SELECT {_DOCUMENT_COLUMNS} {found} ORDER BY {order} LIMIT ? OFFSET ?"
+        return total["documents"], self._dicts(query, [*given, limit, offset])
+
+    def origins(self) -> list[str]:
+        """Return where documents come from, in order."""
+        query = "SELECT DISTINCT origin FROM documents WHERE origin IS NOT NULL ORDER BY 1"
+        return [row["origin"] for row in self._rows(query)]
+
+    def document(self, document_id: str) -> dict[str, Any] | None:
+        """Return the facts of a document, or None."""
+        query = f"SELECT {_DOCUMENT_COLUMNS} FROM documents d WHERE document_id = ?"
+        return next(iter(self._dicts(query, [document_id])), None)
+
+    def paragraphs_of(self, number: int) -> list[dict[str, Any]]:
+        """Return the paragraphs of a document in order, each with its text and what it is part of.
+
+        ``shift_at`` and ``shift_by`` lead from its text to the document; ``documents`` is how many
+        have the text or a passage of it, ``paragraph_id`` the paragraph that stands for it.
+        """
+        query = """
+            SELECT o.ordinal, t.text_id, p.text_id AS paragraph_id, t.words, t.alike AS documents,
+                o.start_char, o.end_char, o.start_byte, o.end_byte, o.shift_at, o.shift_by, t.text
+            FROM occurrences o JOIN texts t ON t.number = o.text
+            JOIN texts p ON p.number = t.paragraph
+            WHERE o.document = ? ORDER BY o.ordinal
+        """
+        return [_with_shifts(row) for row in self._dicts(query, [number])]
+
+    def partners_of(self, number: int, limit: int, offset: int = 0) -> list[dict[str, Any]]:
+        """Return the documents that share passages with one, those that share most first.
+
+        ``own`` are the words shared in texts that do not recur, ``matched`` those in all.
+        """
+        query = f"""
+            SELECT {_DOCUMENT_COLUMNS}, p.matched, p.own
+            FROM pairs p JOIN documents d ON d.number = p.other
+            WHERE p.one = ? ORDER BY p.own DESC, p.matched DESC, p.other LIMIT ? OFFSET ?
+        """
+        return self._dicts(query, [number, limit, offset])
+
+    def cluster(self, text_id: str) -> list[dict[str, Any]]:
+        """Return the texts of the paragraph that a text is in, the representative first."""
+        query = """
+            SELECT c.number, c.text_id, c.words, c.documents, c.alike, c.text,
+                c.number = c.paragraph AS is_representative
+            FROM texts t JOIN texts c ON c.paragraph = t.paragraph
+            WHERE t.text_id = ? ORDER BY is_representative DESC, c.documents DESC, c.text_id
+        """
+        return self._dicts(query, [text_id])
+
+    def witnesses(self, numbers: Sequence[int], limit: int) -> list[dict[str, Any]]:
+        """Return where texts stand, the earliest document first."""
+        places = ", ".join("?" * len(numbers))
+        query = f"""
+            SELECT o.ordinal, o.start_char, o.end_char, o.start_byte, o.end_byte,
+                t.text_id, {_DOCUMENT_COLUMNS}
+            FROM occurrences o JOIN documents d ON d.number = o.document
+            JOIN texts t ON t.number = o.text
+            WHERE o.text IN ({places}) ORDER BY o.document, o.ordinal LIMIT ?
+        """
+        return self._dicts(query, [*numbers, limit])
+
+    def witness_count(self, numbers: Sequence[int]) -> int:
+        """Return in how many places texts stand."""
+        places = ", ".join("?" * len(numbers))
+        query = f"SELECT count(*) AS places FROM occurrences WHERE text IN ({places})"
+        [row] = self._rows(query, numbers)
+        return int(row["places"])
+
+    def neighbours(self, text_id: str, limit: int) -> list[dict[str, Any]]:
+        """Return texts of other paragraphs that share a passage with a text, most words first."""
+        query = """
+            SELECT n.text_id, q.text_id AS paragraph_id, n.words, n.documents, n.text,
+                v.matched, v.relation
+            FROM texts t JOIN "overlaps" v ON v.one = t.number
+            JOIN texts n ON n.number = v.other JOIN texts q ON q.number = n.paragraph
+            WHERE t.text_id = ? AND n.paragraph <> t.paragraph
+            ORDER BY v.matched DESC, n.text_id LIMIT ?
+        """
+        return self._dicts(query, [text_id, limit])
+
+    def rejects(self, reason: str, limit: int, offset: int = 0) -> tuple[int, list[dict[str, Any]]]:
+        """Return how many sources were rejected for a reason, or for any, and some of them."""
+        wanted, given = ("WHERE reason = ?", [reason]) if reason else ("", [])
+        [total] = self._rows(f"SELECT count(*) AS rejects FROM rejects {wanted}", given)
+        query = f"""
+            SELECT uri, bytes, reason, detail, run_id FROM rejects {wanted}
+            ORDER BY reason, uri LIMIT ? OFFSET ?
+        """
+        return total["rejects"], self._dicts(query, [*given, limit, offset])
+
+    def find(self, prefix: str) -> list[tuple[str, str]]:
+        """Return ids of documents and texts that begin so, or have this URI: kind and id."""
+        query = """
+            SELECT 'document' AS kind, document_id AS id FROM documents
+            WHERE document_id >= ?1 AND document_id < ?1 || 'g' OR uri = ?1
+            UNION ALL
+            SELECT 'text', text_id FROM texts WHERE text_id >= ?1 AND text_id < ?1 || 'g' LIMIT 20
+        """
+        return [(row["kind"], row["id"]) for row in self._rows(query, [prefix])]
+
+    # What alignment and explanation ask: evidence.lookup.Lookup.
+
+    def settings(self) -> Settings:
+        """Return the settings that the archive was made with."""
+        return self._settings
+
+    def documents(self, ids: pa.Array, recurring_documents: int) -> Held:
+        """Return documents with their texts; see ``evidence.lookup.Lookup``."""
+        wanted = sorted(set(ids.to_pylist()))
+        facts = self._many(
+            "SELECT number, document_id, published_at, published_from, uri FROM documents "
+            "WHERE document_id IN ({}) ORDER BY document_id",
+            wanted,
+        )
+        by_number = {row["number"]: row["document_id"] for row in facts}
+        places = self._many(
+            "SELECT o.document, o.ordinal, o.text, o.start_char, o.shift_at, o.shift_by "
+            "FROM occurrences o WHERE o.document IN ({})",
+            list(by_number),
+        )
+        texts = self._many(
+            "SELECT number, text_id, text, alike FROM texts WHERE number IN ({})",
+            sorted({row["text"] for row in places}),
+        )
+        text_ids = {row["number"]: row["text_id"] for row in texts}
+        for row in places:
+            row["document_id"] = by_number[row["document"]]
+            row["text_id"] = text_ids[row["text"]]
+        places.sort(key=lambda row: (row["document_id"], row["ordinal"]))
+        recurring = [row["text_id"] for row in texts if row["alike"] >= recurring_documents]
+        return Held(
+            _table([_with_instant(row) for row in facts], _FACTS),
+            _table([_with_shifts(row) for row in places], _PLACES),
+            pa.table({name: pa.array([row[name] for row in texts], pa.string()) for name in _TEXT}),
+            pa.chunked_array([pa.array(recurring, pa.string())]),
+        )
+
+    def _many(self, query: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+        """Return the rows of a query over many values, of which SQLite takes some at a time."""
+        rows: list[dict[str, Any]] = []
+        for first in range(0, len(values), _VALUES_AT_ONCE):
+            part = values[first : first + _VALUES_AT_ONCE]
+            rows += self._dicts(query.format(", ".join("?" * len(part))), part)
+        return rows
+
+    def text_facts(self, one: str, other: str) -> pa.Table:
+        """Return what is known of two texts; see ``evidence.lookup.Lookup``."""
+        query = """
+            SELECT t.text_id, p.text_id AS paragraph_id, t.text, t.words, t.documents,
+                (SELECT min(d.uri) FROM occurrences o JOIN documents d ON d.number = o.document
+                WHERE o.text = t.number) AS uri
+            FROM texts t JOIN texts p ON p.number = t.paragraph WHERE t.text_id IN (?, ?)
+        """
+        return pa.Table.from_pylist(self._dicts(query, [one, other]))
+
+    def has_overlap(self, one: str, other: str) -> bool:
+        """Tell whether an overlap of two texts is recorded."""
+        query = """
+            SELECT 1 FROM texts l JOIN texts r JOIN "overlaps" v
+            ON v.one = l.number AND v.other = r.number WHERE l.text_id = ? AND r.text_id = ?
+        """
+        return bool(self._rows(query, [one, other]))
+
+    def text_pairs(self, left: Named, right: Named | None) -> list[tuple[str, str]]:
+        """Return pairs of texts; see ``evidence.lookup.Lookup``."""
+        mine = self._texts_of(left)
+        theirs = None if right is None else self._texts_of(right)
+        found = [
+            (row["matched"], mine[row["one"]][0], row["text_id"])
+            for row in self._many(
+                'SELECT v.one, v.other, v.matched, t.text_id FROM "overlaps" v '
+                "JOIN texts t ON t.number = v.other WHERE v.one IN ({})",
+                list(mine),
+            )
+            if theirs is None or row["other"] in theirs
+        ]
+        if theirs is not None:
+            same = (mine[number] for number in mine.keys() & theirs.keys())
+            found += [(words, one, one) for one, words in same if words >= MIN_EXACT_WORDS]
+        found.sort(key=lambda row: (-row[0], min(row[1:]), max(row[1:]), row[1]))
+        return [(one, other) for _, one, other in found]
+
+    def _texts_of(self, named: Named) -> dict[int, tuple[str, int]]:
+        """Return the texts of a document, or the one that is named: id and words by number."""
+        query = "SELECT t.number, t.text_id, t.words FROM texts t WHERE t.text_id = ?"
+        if named.kind == DOCUMENT:
+            query = """
+                SELECT t.number, t.text_id, t.words FROM documents d
+                JOIN occurrences o ON o.document = d.number JOIN texts t ON t.number = o.text
+                WHERE d.document_id = ?
+            """
+        rows = self._rows(query, [named.id])
+        return {row["number"]: (row["text_id"], row["words"]) for row in rows}
+
+
+_TEXT = ("text_id", "text")
+_VALUES_AT_ONCE = 500
+
+
+def _with_instant(row: dict[str, Any]) -> dict[str, Any]:
+    told = row["published_at"]
+    return row | {"published_at": None if told is None else datetime.fromisoformat(told)}
+
+
+def _with_shifts(row: dict[str, Any]) -> dict[str, Any]:
+    shifts = {name: json.loads(row[name]) if row[name] else [] for name in ("shift_at", "shift_by")}
+    return row | shifts
+
+
+def _table(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    chosen = [{name: row[name] for name in schema.names} for row in rows]
+    return pa.Table.from_pylist(chosen, schema)

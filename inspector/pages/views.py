@@ -1,0 +1,452 @@
+"""What each page tells, as values that can be JSON: the twin of the page is just this."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+
+from evidence.explain import explain_named
+from evidence.passages import align_documents
+from evidence.raw import read_raw
+from inspector.catalogue.read import ORDERS, Asked, Catalogue
+from inspector.catalogue.words import search_terms
+from inspector.marking import MarkedDocument, Segment
+from inspector.terminal import name_of
+from records.errors import SettingsError, SourceError
+from store.find import DOCUMENT, Named
+
+PARTNERS = 40
+"""Documents that a document's passages are looked for in: those that share most with it."""
+WITNESSES = 300
+VARIANTS = 30
+NEIGHBOURS = 20
+ROWS = 25
+EXPLAINED = 5
+MAX_EXCERPT_BYTES = 20_000
+CONTEXT_BYTES = 160
+SNIPPET_CHARS = 240
+
+SIDES = ("left", "right")
+
+_PROVENANCE = (
+    *("sha256", "text_sha256", "media_type", "encoding", "encoding_from", "decode_errors"),
+    *("extractor", "extractor_version", "bytes", "characters", "unanchored", "run_id"),
+)
+_PLACE = (
+    *("ordinal", "text_id", "paragraph_id", "words", "documents"),
+    *("start_char", "end_char", "start_byte", "end_byte"),
+)
+
+
+class NotThereError(Exception):
+    """There is no such page: the archive does not name what was asked for."""
+
+
+def warm_up(catalogue: Catalogue) -> None:
+    """Load the kernels and tables that pages need, so that nobody's first page waits for them."""
+    for pair in catalogue.overview()["pairs"][:1]:
+        left, right = (pair[side]["document_id"] for side in SIDES)
+        document(catalogue, left)
+        explain(catalogue, DOCUMENT, left, right, limit=1)
+
+
+def overview(catalogue: Catalogue) -> dict[str, Any]:
+    """Return what the archive holds."""
+    manifest = catalogue.snapshot.manifest
+    told = catalogue.overview()
+    for name in ("reused", "formulas"):
+        told[name] = [row | {"text": _shortened(row["text"])} for row in told[name]]
+    for pair in told["pairs"]:
+        for side in SIDES:
+            pair[side]["name"] = display_name(pair[side])
+    return {
+        "version": manifest.version,
+        "published_at": manifest.published_at,
+        "operation": manifest.operation,
+        "size_bytes": catalogue.snapshot.size_bytes(),
+        **told,
+    }
+
+
+def documents(catalogue: Catalogue, asked: Asked, page: int = 1) -> dict[str, Any]:
+    """Return the documents that somebody asks for, a page of them.
+
+    Raises:
+        SettingsError: they cannot be listed so.
+    """
+    if asked.order not in ORDERS:
+        told = f"order {asked.order!r}: expected one of {', '.join(ORDERS)}"
+        raise SettingsError([told])
+    found, rows = catalogue.search(asked, ROWS, (page - 1) * ROWS)
+    terms = search_terms(asked.words)
+    for row in rows:
+        row["snippet"] = _snippet(catalogue.paragraphs_of(row["number"]), terms)
+    return {
+        "asked": asdict(asked),
+        "found": found,
+        "page": page,
+        "pages": max(1, -(-found // ROWS)),
+        "documents": [_told(row) for row in rows],
+    }
+
+
+def document(catalogue: Catalogue, document_id: str) -> dict[str, Any]:
+    """Return a document: its text with passages marked, the documents it shares them with.
+
+    Raises:
+        NotThereError: there is no such document.
+    """
+    facts = _document(catalogue, document_id)
+    rows = catalogue.paragraphs_of(facts["number"])
+    partners = catalogue.partners_of(facts["number"], PARTNERS)
+    passages = _passages_with(catalogue, document_id, [one["document_id"] for one in partners])
+    marked = MarkedDocument(rows, [(one["start_char"], one["end_char"]) for one in passages])
+    return {
+        "document": _told(facts),
+        "sources": _sources(catalogue, document_id),
+        "provenance": _provenance(catalogue, document_id),
+        "paragraphs": _paragraphs(rows, marked.segments()),
+        "passages": passages,
+        "partners": [_partner(one, facts, passages) for one in partners],
+    }
+
+
+def compare(catalogue: Catalogue, left_id: str, right_id: str) -> dict[str, Any]:
+    """Return two documents side by side, with the passages that they share.
+
+    Raises:
+        NotThereError: there is no such document.
+        SettingsError: both are the same.
+    """
+    if left_id == right_id:
+        raise SettingsError(["both sides are the same document; name two that differ"])
+    sides = [_document(catalogue, one) for one in (left_id, right_id)]
+    pair = pa.table({"one": [min(left_id, right_id)], "other": [max(left_id, right_id)]})
+    found = [row for part in align_documents(catalogue, pair) for row in part.to_pylist()]
+    is_turned = bool(found) and found[0]["left_document_id"] != left_id
+    known_as = dict(zip(SIDES, reversed(SIDES) if is_turned else SIDES, strict=True))
+    passages = [_passage(row, known_as) for row in found]
+    passages.sort(key=lambda row: (row["left"]["start_char"], row["right"]["start_char"]))
+    rows = [catalogue.paragraphs_of(one["number"]) for one in sides]
+    return side_by_side([_told(one) for one in sides], rows, passages)
+
+
+def side_by_side(
+    facts: Sequence[Mapping[str, Any]],
+    rows: Sequence[Sequence[Mapping[str, Any]]],
+    passages: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    """Return two documents with the passages that they share marked, and words that differ.
+
+    Args:
+        facts: of the left and the right document.
+        rows: the paragraphs of each, as ``MarkedDocument`` takes them.
+        passages: for each side a span, ``start_char`` and ``end_char``; and what is known of it.
+    """
+    marked = [
+        MarkedDocument(mine, [(one[side]["start_char"], one[side]["end_char"]) for one in passages])
+        for side, mine in zip(SIDES, rows, strict=True)
+    ]
+    marked[0].compare_with(marked[1])
+    return {
+        side: {"document": told, "paragraphs": _paragraphs(mine, one.segments())}
+        for side, told, mine, one in zip(SIDES, facts, rows, marked, strict=True)
+    } | {"passages": [{"number": at, **one} for at, one in enumerate(passages, start=1)]}
+
+
+def paragraph(catalogue: Catalogue, text_id: str) -> dict[str, Any]:
+    """Return a paragraph: its representative, variants with what differs, and where it stands.
+
+    Raises:
+        NotThereError: there is no such text.
+    """
+    texts = catalogue.cluster(text_id)
+    if not texts:
+        raise NotThereError(f"paragraph {text_id}: not in the archive")
+    numbers = [one["number"] for one in texts]
+    first, variants = texts[0], texts[1:]
+    witnesses = catalogue.witnesses(numbers, WITNESSES)
+    return {
+        "paragraph": _text(first),
+        "asked": text_id,
+        "variants_found": len(variants),
+        "variants": [_variant(first, one) for one in variants[:VARIANTS]],
+        "places": catalogue.witness_count(numbers),
+        "witnesses": [_told(one) for one in witnesses],
+        "neighbours": [
+            one | {"text": _shortened(one["text"])}
+            for one in catalogue.neighbours(first["text_id"], NEIGHBOURS)
+        ],
+    }
+
+
+def explain(
+    catalogue: Catalogue, kind: str, left_id: str, right_id: str, limit: int = EXPLAINED
+) -> dict[str, Any]:
+    """Return why two texts or two documents were matched; see ``evidence.explain``.
+
+    Raises:
+        NotThereError: there is no such text or document.
+        SettingsError: both are the same.
+    """
+    if left_id == right_id:
+        raise SettingsError([f"both sides are the same {kind}; name two that differ"])
+    told: dict[str, Any] = {}
+    for side, one in zip(SIDES, (left_id, right_id), strict=True):
+        if kind == DOCUMENT:
+            told[side] = _told(_document(catalogue, one))
+        elif not catalogue.cluster(one):
+            raise NotThereError(f"text {one}: not in the archive")
+    named = [Named(kind, left_id), Named(kind, right_id)]
+    return {"kind": kind, "documents": told, **explain_named(catalogue, named, limit)}
+
+
+def rejects(catalogue: Catalogue, reason: str = "", page: int = 1) -> dict[str, Any]:
+    """Return the sources that were rejected, for a reason or for any, a page of them."""
+    found, rows = catalogue.rejects(reason, ROWS, (page - 1) * ROWS)
+    return {
+        "reason": reason,
+        "reasons": catalogue.overview()["rejects"],
+        "found": found,
+        "page": page,
+        "pages": max(1, -(-found // ROWS)),
+        "rejects": [row | {"name": name_of(row["uri"])} for row in rows],
+    }
+
+
+def raw(catalogue: Catalogue, document_id: str) -> bytes:
+    """Return the raw bytes of a document.
+
+    Raises:
+        NotThereError: there is no such document, or its bytes are not to be had any more.
+    """
+    _document(catalogue, document_id)
+    uris = [row["uri"] for row in _sources(catalogue, document_id)]
+    sha256 = _provenance(catalogue, document_id)["sha256"]
+    try:
+        return read_raw(uris, sha256, catalogue.settings().read).content
+    except SourceError as error:
+        raise NotThereError(f"raw bytes of document {document_id}: {error}") from error
+
+
+def excerpt(catalogue: Catalogue, document_id: str, ordinal: int) -> dict[str, Any]:
+    """Return the raw bytes around a paragraph of a document, the paragraph's own told apart.
+
+    Raises:
+        NotThereError: there is no such paragraph, or its bytes are not to be had any more.
+    """
+    facts = _document(catalogue, document_id)
+    kept = catalogue.snapshot.read_where("occurrences", document_id=document_id, ordinal=ordinal)
+    if kept.num_rows != 1:
+        raise NotThereError(f"document {document_id}: has no paragraph {ordinal}")
+    [row] = kept.to_pylist()
+    content, start, end = raw(catalogue, document_id), row["start_byte"], row["end_byte"]
+    told = {"document": _told(facts), "ordinal": ordinal, "bytes": len(content)}
+    if start is None:
+        return told | {"start_byte": None, "end_byte": None, "pieces": []}
+    stretches = list(zip(row["stretch_start"], row["stretch_end"], strict=True))
+    stretches = [(start + one, start + other) for one, other in stretches] or [(start, end)]
+    pieces, at = [], max(0, start - CONTEXT_BYTES)
+    for first, last in stretches:
+        pieces += [_piece(content, at, first, False), _piece(content, first, last, True)]
+        at = last
+    pieces.append(_piece(content, at, min(len(content), end + CONTEXT_BYTES), False))
+    return told | {
+        "start_byte": start,
+        "end_byte": end,
+        "pieces": [one for one in pieces if one["text"]],
+    }
+
+
+def display_name(row: Mapping[str, Any]) -> str:
+    """Return what a document is called: its title, or the last part of its address."""
+    return row["title"] or name_of(row["uri"]).rstrip("/").rpartition("/")[2] or row["document_id"]
+
+
+def _piece(content: bytes, start: int, end: int, is_paragraph: bool) -> dict[str, Any]:
+    shown = content[start : min(end, start + MAX_EXCERPT_BYTES)]
+    return {"start_byte": start, "is_paragraph": is_paragraph, "text": _escaped(shown)}
+
+
+def _escaped(content: bytes) -> str:
+    r"""Return bytes as text: what is ASCII as it is, all else as ``\x..``."""
+    return content.decode("latin-1").translate(_ESCAPES)
+
+
+_ESCAPES = {
+    code: f"\\x{code:02x}" for code in range(256) if not (0x20 <= code < 0x7F or code in (9, 10))
+}
+
+
+def _document(catalogue: Catalogue, document_id: str) -> dict[str, Any]:
+    facts = catalogue.document(document_id)
+    if facts is None:
+        raise NotThereError(f"document {document_id}: not in the archive")
+    return facts
+
+
+def _told(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document's row as it is told, without the number of the catalogue."""
+    told = {name: value for name, value in row.items() if name != "number"}
+    share = row["reused_words"] / row["words"] if row["words"] else 0.0
+    return told | {"name": display_name(row), "reused_share": round(share, 4)}
+
+
+def _text(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("text_id", "words", "documents", "alike", "text")}
+
+
+def _sources(catalogue: Catalogue, document_id: str) -> list[dict[str, Any]]:
+    rows = catalogue.snapshot.read_where("sources", document_id=document_id)
+    kept = ("uri", "bytes", "modified_at", "target_uri", "captured_at", "run_id")
+    return [
+        {name: row[name] for name in kept} | {"name": name_of(row["uri"])}
+        for row in rows.sort_by("uri").to_pylist()
+    ]
+
+
+def _provenance(catalogue: Catalogue, document_id: str) -> dict[str, Any]:
+    [row] = catalogue.snapshot.read_where("documents", document_id=document_id).to_pylist()
+    return {name: row[name] for name in _PROVENANCE}
+
+
+def _passages_with(
+    catalogue: Catalogue, document_id: str, others: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return the clear passages of a document with others, from the document's side."""
+    pairs = pa.table(
+        {
+            "one": pa.array([min(document_id, one) for one in others], pa.string()),
+            "other": pa.array([max(document_id, one) for one in others], pa.string()),
+        }
+    )
+    rows = [row for part in align_documents(catalogue, pairs) for row in part.to_pylist()]
+    told = [_from_side(row, document_id) for row in rows]
+    told.sort(key=lambda row: (row["start_char"], row["other"]["start_char"]))
+    numbers: Counter[str] = Counter()
+    for row in told:  # as the comparison of the two documents numbers them
+        numbers[row["document_id"]] += 1
+        row["number_in_pair"] = numbers[row["document_id"]]
+    return [row for row in told if row["is_clear"]]
+
+
+def _from_side(row: Mapping[str, Any], document_id: str) -> dict[str, Any]:
+    """Return a passage as one of its two documents has it."""
+    is_left = row["left_document_id"] == document_id
+    mine, theirs = SIDES if is_left else reversed(SIDES)
+    span = ("start_char", "end_char")
+    return {
+        "document_id": row[f"{theirs}_document_id"],
+        "is_later": is_left,
+        **{name: row[f"{mine}_{name}"] for name in span},
+        "other": {name: row[f"{theirs}_{name}"] for name in span},
+        **_judged(row),
+    }
+
+
+def _passage(row: Mapping[str, Any], known_as: Mapping[str, str]) -> dict[str, Any]:
+    kept = ("start_char", "end_char", "words", "passage")
+    return {
+        side: {name: row[f"{known_as[side]}_{name}"] for name in kept} for side in SIDES
+    } | _judged(row)
+
+
+def _judged(row: Mapping[str, Any]) -> dict[str, Any]:
+    kept = ("matched_words", "relation", "is_clear", "is_recurring", "direction")
+    rounded = {name: round(row[name], 4) for name in ("resemblance", "score")}
+    return {name: row[name] for name in kept} | rounded
+
+
+def _partner(
+    row: Mapping[str, Any], facts: Mapping[str, Any], passages: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    mine = [one for one in passages if one["document_id"] == row["document_id"]]
+    return _told(row) | {
+        "is_later": row["number"] > facts["number"],
+        "passages": len(mine),
+        "passage_words": sum(one["matched_words"] for one in mine),
+    }
+
+
+def _paragraphs(
+    rows: Sequence[Mapping[str, Any]], segments: Sequence[Sequence[Segment]]
+) -> list[dict[str, Any]]:
+    """Return paragraphs with their segments; passages are numbered from 1."""
+    return [
+        {name: row.get(name) for name in _PLACE}
+        | {
+            "segments": [
+                {
+                    "text": one.text,
+                    "passages": [number + 1 for number in one.passages],
+                    "begins": [number + 1 for number in one.begins],
+                    "is_changed": one.is_changed,
+                }
+                for one in cut
+            ]
+        }
+        for row, cut in zip(rows, segments, strict=True)
+    ]
+
+
+def _variant(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a variant with the words in which it and the representative differ."""
+    whole = [
+        MarkedDocument([_alone(one["text"])], [(0, len(one["text"]))]) for one in (first, other)
+    ]
+    whole[0].compare_with(whole[1])
+    left, right = (
+        [{"text": one.text, "is_changed": one.is_changed} for one in marked.segments()[0]]
+        for marked in whole
+    )
+    return _text(other) | {"of_paragraph": left, "of_variant": right}
+
+
+def _alone(text: str) -> dict[str, Any]:
+    return {"text": text, "start_char": 0, "shift_at": [], "shift_by": []}
+
+
+def _snippet(paragraphs: Sequence[Mapping[str, Any]], terms: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the beginning of a document, or the first place of a word that is looked for."""
+    for term in terms:
+        for row in paragraphs:
+            at = row["text"].casefold().find(term.casefold())
+            if at >= 0:
+                start = max(0, at - SNIPPET_CHARS // 3)
+                return _around(row["text"], start, at, at + len(term))
+    first = next((row["text"] for row in paragraphs), "")
+    return [{"text": _shortened(first, SNIPPET_CHARS), "is_found": False}]
+
+
+def _around(text: str, start: int, first: int, last: int) -> list[dict[str, Any]]:
+    before = ("… " if start else "") + text[start:first]
+    stop = start + SNIPPET_CHARS
+    after = text[last:stop] + (" …" if stop < len(text) else "")
+    pieces = ((before, False), (text[first:last], True), (after, False))
+    return [{"text": piece, "is_found": found} for piece, found in pieces if piece]
+
+
+def _shortened(text: str, letters: int = SNIPPET_CHARS) -> str:
+    return text if len(text) <= letters else text[:letters].rstrip() + " …"
+
+
+__all__ = [
+    "SIDES",
+    "NotThereError",
+    "compare",
+    "display_name",
+    "document",
+    "documents",
+    "excerpt",
+    "explain",
+    "overview",
+    "paragraph",
+    "raw",
+    "rejects",
+    "side_by_side",
+    "warm_up",
+]
