@@ -21,14 +21,14 @@ help: ## Show what can be made.
 
 demo: $(VENV)/.runtime ## Install, ingest the examples, show what was found and where to look.
 	@rm -rf $(DEMO_ARCHIVE) .$(DEMO_ARCHIVE).store
-	@echo; echo '$$ palimpsest ingest examples/articles --archive $(DEMO_ARCHIVE)'
-	@$(BIN)/palimpsest ingest examples/articles --archive $(DEMO_ARCHIVE); code=$$?; \
+	@echo; echo "$$ palimpsest ingest examples/articles --archive $(DEMO_ARCHIVE) --date-from-path '%Y-%m-%d'"
+	@$(BIN)/palimpsest ingest examples/articles --archive $(DEMO_ARCHIVE) --date-from-path '%Y-%m-%d'; code=$$?; \
 	  test $$code -le 1 # 1: the examples hold an empty file, which is rejected
 	@echo; echo '$$ palimpsest passages $(DEMO_ARCHIVE) --limit 3'
 	@$(BIN)/palimpsest passages $(DEMO_ARCHIVE) --limit 3
 	@echo; echo 'Where to look:'
 	@echo '  $(DEMO_ARCHIVE)/paragraphs/*.parquet   each paragraph once, with its provenance'
-	@echo '  $(BIN)/palimpsest show $(DEMO_ARCHIVE)'
+	@echo '  $(BIN)/palimpsest inspect $(DEMO_ARCHIVE)         in a browser: two articles side by side, and all else'
 	@echo '  $(BIN)/palimpsest compare examples/articles/wieselbacher-umschau/*.txt examples/articles/der-talbote/*.txt'
 
 test: $(VENV)/.dev lint types contracts unit ## Install, check format, lint, types, import contracts; run the tests.

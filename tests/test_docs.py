@@ -26,9 +26,8 @@ def desk(tmp_path_factory):
     """A folder with the examples and the demo archive, as the README has them."""
     folder = tmp_path_factory.mktemp("desk")
     shutil.copytree(ROOT / "examples", folder / "examples")
-    run = palimpsest(
-        "ingest examples/articles --archive demo-archive --no-prefect", folder, expected=1
-    )
+    [line] = re.findall(r"^\$ palimpsest (ingest .* demo-archive .*)$", README, re.MULTILINE)
+    run = palimpsest(f"{line} --no-prefect", folder, expected=1)
     (folder / "summary.txt").write_text(run.stdout, encoding="utf-8")
     return folder
 

@@ -94,7 +94,11 @@ def test_each_variable_is_a_setting_of_this_prefect(service: str) -> None:
 
 
 def test_each_variable_of_ours_is_read_somewhere() -> None:
-    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "flows").glob("*.py"))
+    code = "".join(
+        path.read_text(encoding="utf-8")
+        for room in ("flows", "cli", "records")
+        for path in (ROOT / room).glob("*.py")
+    )
     told = {name for one in SERVICES.values() for name in one.get("environment", {})}
     told |= {name for one in DEPLOYMENTS for name in one["work_pool"]["job_variables"]["env"]}
     mine = {name for name in told if name.startswith("PALIMPSEST_")}
@@ -114,7 +118,7 @@ def test_service_is_pinned_watched_and_closed(name: str) -> None:
         assert waited["condition"] in {"service_healthy", "service_completed_successfully"}
     for port in service.get("ports", []):
         assert port.startswith("127.0.0.1:"), port
-    assert "ports" not in service or name == "server"
+    assert "ports" not in service or name in {"server", "inspector"}
     assert not service.get("privileged")
 
 
@@ -142,14 +146,16 @@ def test_no_secret_stands_in_the_files() -> None:
         assert not re.search(r"://[^/\s]*:[^/\s]*@", str(service)), name
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     for line in example.splitlines():
-        assert not re.search(r"(PASSWORD|SECRET|KEY\w*)=.", line), line
+        assert not re.search(r"(PASSWORD|SECRET|TOKEN|KEY\w*)=.", line), line
     assert ".env\n" in (ROOT / ".gitignore").read_text(encoding="utf-8")
 
 
 def test_what_the_user_must_give_is_asked_for_and_explained() -> None:
     with pytest.raises(compose.UnsetVariableError, match=r"POSTGRES_PASSWORD.*\.env"):
         compose.as_run({})
-    compose.as_run({"POSTGRES_PASSWORD": "x"})  # nothing else is needed
+    with pytest.raises(compose.UnsetVariableError, match=r"PALIMPSEST_TOKEN.*\.env"):
+        compose.as_run({"POSTGRES_PASSWORD": "x"})
+    compose.as_run({"POSTGRES_PASSWORD": "x", "PALIMPSEST_TOKEN": "y"})  # nothing else is needed
     asked = set(re.findall(r"\$\{(\w+)", compose.PATH.read_text(encoding="utf-8")))
     asked -= {"MINIO_ROOT_PASSWORD"}  # of the container's shell
     asked |= {
@@ -202,7 +208,7 @@ def test_image_has_all_that_it_needs_and_no_rights() -> None:
 def test_folders_that_services_write_to_belong_to_the_image_s_user() -> None:
     made = " ".join(rest for word, rest in dockerfile() if word == "RUN")
     owned = set(re.search(r"chown archivist ([^&]*)", made).group(1).split())
-    for name in ("server", "worker"):
+    for name in ("server", "worker", "inspector"):
         mounted = [mount.split(":") for mount in compose.as_run()["services"][name]["volumes"]]
         assert {parts[1] for parts in mounted if parts[-1] != "ro"} <= owned
 
