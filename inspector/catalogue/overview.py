@@ -14,7 +14,7 @@ from records.settings import RECURRING_DOCUMENTS
 if TYPE_CHECKING:
     import duckdb
 
-ORIGINS = 16
+ORIGINS = 24
 """So many origins are told apart on the map of reuse, those with most documents."""
 MAX_BARS = 60
 _LISTED = 12
@@ -52,7 +52,7 @@ _REUSED = f"""
 _FORMULAS = f"""
     SELECT p.text_id, p.words, sum(t.documents) AS documents, p.text
     FROM texts t JOIN texts p ON p.number = t.paragraph
-    WHERE p.words < {PASSAGE_WORDS}
+    WHERE p.words BETWEEN 2 AND {PASSAGE_WORDS - 1}
     GROUP BY p.number HAVING sum(t.documents) >= {RECURRING_DOCUMENTS}
     ORDER BY 3 DESC, p.words DESC, p.text_id LIMIT {_LISTED}
 """

@@ -42,8 +42,7 @@ def bars(given: Sequence[Bar], named: str) -> Markup:
             parts.append(_rectangle(left, _HEIGHT - _FOOT - high, wide, high, name))
         parts.append(Markup("</g>"))
         if number % every == 0:
-            middle = number * step + step / 2
-            parts.append(_label(middle, _HEIGHT - 6, bar.label))
+            parts.append(_label(left, _HEIGHT - 6, bar.label, "start"))
     return _drawing(_HEIGHT, named, parts)
 
 
