@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from markupsafe import Markup
 SHADES = 6
 _WIDTH, _HEIGHT, _FOOT = 720, 150, 22
 _LABELS = 8
+_STACKED = 9
 
 
 class Bar(NamedTuple):
@@ -84,25 +86,27 @@ def time_line(rows: Sequence[Mapping[str, Any]], named: str) -> Markup:
     if not dated:
         return Markup("")
     first, last = min(at for at, _ in dated), max(at for at, _ in dated)
-    stacked: dict[int, int] = {}
-    parts = []
+    placed, stacked = [], Counter[int]()
     for at, row in dated:
-        place = round(20 + (_WIDTH - 40) * ((at - first) / (last - first) if last > first else 0.5))
-        column = place // 9
-        level = stacked[column] = stacked.get(column, -1) + 1
-        told = f"{row['published_at'][:10]}: {row['name']}"
-        parts.append(
-            Markup(
-                '<a href="/documents/{}" aria-label="{}"><title>{}</title>'
-                '<circle class="dot" cx="{}" cy="{}" r="4"/></a>'
-            ).format(row["document_id"], told, told, place, max(6, 92 - 9 * min(level, 9)))
-        )
-    parts.append(Markup('<path class="axis" d="M12 100H{}"/>').format(_WIDTH - 12))
+        x = round(20 + (_WIDTH - 40) * ((at - first) / (last - first) if last > first else 0.5))
+        placed.append((x, min(stacked[x // 9], _STACKED), row))
+        stacked[x // 9] += 1
+    base = 14 + 9 * max(level for _, level, _ in placed)
+    parts = [_dot(x, base - 9 * level, row) for x, level, row in placed]
+    parts.append(Markup('<path class="axis" d="M12 {}H{}"/>').format(base + 8, _WIDTH - 12))
     ends = [(20, first, "start"), (_WIDTH - 20, last, "end")] if last > first else []
-    for place, at, anchor in ends or [(_WIDTH // 2, first, "middle")]:
+    for x, at, anchor in ends or [(_WIDTH // 2, first, "middle")]:
         day = datetime.fromtimestamp(at, tz=UTC)
-        parts.append(_label(place, 116, f"{day:%Y-%m-%d}", anchor))
-    return _drawing(122, named, parts, role="group")
+        parts.append(_label(x, base + 24, f"{day:%Y-%m-%d}", anchor))
+    return _drawing(base + 30, named, parts, role="group")
+
+
+def _dot(x: int, y: int, row: Mapping[str, Any]) -> Markup:
+    told = f"{row['published_at'][:10]}: {row['name']}"
+    return Markup(
+        '<a href="/documents/{}" aria-label="{}"><title>{}</title>'
+        '<circle class="dot" cx="{}" cy="{}" r="4"/></a>'
+    ).format(row["document_id"], told, told, x, y)
 
 
 def heat_map(names: Sequence[str], cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
