@@ -26,37 +26,11 @@ from dedup.words import Words, find_sentences, find_words, stem_words
 from records.columns import count_characters, digests_of, shift_positions, take_spans
 from records.files import new_file
 from records.progress import Report, silent
+from records.schemas import AROUND, PASSAGES
 from records.settings import PassageSettings
 from store.archive import Snapshot
 from store.rebuild import SEPARATOR
 from store.views import connect, recurring_query
-
-PASSAGES = pa.schema(
-    [
-        *(
-            field
-            for side in ("left", "right")
-            for field in (
-                pa.field(f"{side}_document_id", pa.string()),
-                pa.field(f"{side}_uri", pa.string()),
-                pa.field(f"{side}_published_at", pa.timestamp("us", tz="UTC")),
-                pa.field(f"{side}_published_from", pa.string()),
-                pa.field(f"{side}_start_char", pa.int64()),
-                pa.field(f"{side}_end_char", pa.int64()),
-                pa.field(f"{side}_words", pa.int64()),
-                pa.field(f"{side}_passage", pa.string()),
-            )
-        ),
-        pa.field("matched_words", pa.int64()),
-        pa.field("resemblance", pa.float32()),
-        pa.field("score", pa.float32()),
-        pa.field("relation", pa.string()),
-        pa.field("is_clear", pa.bool_()),
-        pa.field("is_recurring", pa.bool_()),
-        pa.field("direction", pa.string()),
-    ]
-)
-"""Passages as they are told: see docs/PASSAGES.md for what each column means."""
 
 SUMMARY = "summary"
 BY_DATE, SAME_DATE, UNDATED = "by-date", "same-date", "undated"
@@ -185,20 +159,44 @@ def write_passages(
     Raises:
         SettingsError: something is there already, or nothing can be written there.
     """
+    count = 0
+    parts = wanted_passages(snapshot, wanted, settings, workers=workers, report=report)
+    with new_file(path) as sink, pq.ParquetWriter(sink, PASSAGES, compression="zstd") as writer:
+        for rows in parts:
+            count += rows.num_rows
+            writer.write_table(rows)
+    return count
+
+
+def wanted_passages(
+    snapshot: Snapshot,
+    wanted: Wanted | None = None,
+    settings: PassageSettings | None = None,
+    *,
+    workers: int | None = None,
+    around_chars: int = 0,
+    report: Report = silent,
+) -> Iterator[pa.Table]:
+    """Give all passages of an archive that are wanted, some thousand pairs of documents at a time.
+
+    Args:
+        snapshot: the version to look at.
+        wanted: which; all unless given.
+        settings: how passages are found; by the level of the archive unless given.
+        workers: threads that align; as many as cores unless given.
+        around_chars: if not 0, so many characters of the documents on both sides of each passage
+            are told too, in the columns ``AROUND``.
+        report: told how far it is.
+    """
     wanted = wanted or Wanted()
     pairs = wanted.pairs(snapshot)
-    total, done, count = -(-pairs.num_rows // PAIRS_AT_ONCE), 0, 0
+    total = -(-pairs.num_rows // PAIRS_AT_ONCE)
     workers = workers or os.cpu_count() or 1
-    parts = passages_of(snapshot, pairs, settings, workers)
-    with new_file(path) as sink, pq.ParquetWriter(sink, PASSAGES, compression="zstd") as writer:
-        for number, rows in enumerate(parts, start=1):
-            kept = wanted.of(rows)
-            count += kept.num_rows
-            writer.write_table(kept)
-            if number % workers == 0:
-                done += 1
-                report("passages", done, total)
-    return count
+    parts = passages_of(snapshot, pairs, settings, workers, around_chars)
+    for number, rows in enumerate(parts, start=1):
+        yield wanted.of(rows)
+        if number % workers == 0:
+            report("passages", number // workers, total)
 
 
 def passages_of(
@@ -206,6 +204,7 @@ def passages_of(
     pairs: pa.Table,
     settings: PassageSettings | None = None,
     workers: int = 1,
+    around_chars: int = 0,
 ) -> Iterator[pa.Table]:
     """Give the passages of pairs of documents, some thousand pairs at a time.
 
@@ -214,6 +213,7 @@ def passages_of(
         pairs: ids in the columns ``one`` and ``other``.
         settings: how passages are found; by the level of the archive unless given.
         workers: threads that align.
+        around_chars: how much around each passage is told too, in the columns ``AROUND``.
 
     Yields:
         tables as in ``PASSAGES``; the left document is the earlier one, undated after dated, then
@@ -237,7 +237,7 @@ def passages_of(
             mine = slice(bounds[number], bounds[number + 1])
             left, right = sides[0][mine], sides[1][mine]
             found = find_passages(held.words, left, right, align, settings, held.is_first)
-            return held.rows(found, left, right, align.fold_share)
+            return held.rows(found, left, right, align.fold_share, around_chars)
 
         with ThreadPoolExecutor(workers) as pool:
             yield from pool.map(find, range(workers))
@@ -252,6 +252,7 @@ class _Documents:
         words: of the documents, in that order.
         is_first: bool, by word: a sentence begins with it; None if nobody asks.
         places: occurrences, in the order of documents and ordinals: start_char, shift_at, shift_by.
+        first_place: int64, shape (documents + 1,): which of ``places`` are whose.
         texts: their distinct texts, with ``text_words`` the words of each.
         number: int64, the text of each occurrence.
         first_word: int64, shape (occurrences + 1,): which of ``words`` are whose.
@@ -262,6 +263,7 @@ class _Documents:
     words: Words
     is_first: npt.NDArray[np.bool_] | None
     places: pa.Table
+    first_place: Positions
     texts: Texts
     text_words: Words
     number: Positions
@@ -290,7 +292,12 @@ class _Documents:
         return numbers
 
     def rows(
-        self, found: DocumentPassages, left: Positions, right: Positions, fold_share: float
+        self,
+        found: DocumentPassages,
+        left: Positions,
+        right: Positions,
+        fold_share: float,
+        around_chars: int,
     ) -> pa.Table:
         """Return passages as rows, those of a pair in the order of the left document."""
         columns: dict[str, Any] = {}
@@ -310,6 +317,11 @@ class _Documents:
             for at, name in enumerate(("start_char", "end_char", "passage")):
                 columns[f"{side}_{name}"] = [span[at] for span in spans]
             recurring[number] = [span[3] for span in spans]
+            if around_chars:
+                where = zip(documents, begin + first, begin + last, strict=True)
+                around = [self._around(*one, around_chars) for one in where]
+                for at, name in enumerate(("before", "after")):
+                    columns[f"{side}_{name}"] = [one[at] for one in around]
         sizes = columns["left_words"], columns["right_words"]
         columns |= {
             "matched_words": found.matched,
@@ -320,12 +332,12 @@ class _Documents:
             "is_recurring": recurring.sum(axis=0) >= 0.5 * sum(sizes),
             "direction": _directions(columns["left_published_at"], columns["right_published_at"]),
         }
-        return pa.table({name: columns[name] for name in PASSAGES.names}).cast(PASSAGES)
+        schema = pa.schema([*PASSAGES, *AROUND]) if around_chars else PASSAGES
+        return pa.table({name: columns[name] for name in schema.names}).cast(schema)
 
     def _span(self, first: int, last: int) -> tuple[int, int, str, int]:
         """Return where words begin and end in their document, their text, and recurring words."""
-        here = int(np.searchsorted(self.first_word, first, side="right")) - 1
-        there = int(np.searchsorted(self.first_word, last - 1, side="right")) - 1
+        here, there = self._place(first), self._place(last - 1)
         start, end = self._byte(here, first, is_end=False), self._byte(there, last - 1, is_end=True)
         pieces, recurring = [], 0
         for place in range(here, there + 1):
@@ -341,6 +353,23 @@ class _Documents:
             SEPARATOR.join(pieces),
             recurring,
         )
+
+    def _around(self, document: int, first: int, last: int, chars: int) -> tuple[str, str]:
+        """Return what stands before and after words in their document, so many characters each."""
+        here, there = self._place(first), self._place(last - 1)
+        before = self._text(here)[: self._byte(here, first, is_end=False)].decode()
+        while len(before) < chars and here > self.first_place[document]:
+            here -= 1
+            before = self._text(here).decode() + SEPARATOR + before
+        after = self._text(there)[self._byte(there, last - 1, is_end=True) :].decode()
+        while len(after) < chars and there + 1 < self.first_place[document + 1]:
+            there += 1
+            after += SEPARATOR + self._text(there).decode()
+        return before[-chars:], after[:chars]
+
+    def _place(self, word: int) -> int:
+        """Return the occurrence that a word is in."""
+        return int(np.searchsorted(self.first_word, word, side="right")) - 1
 
     def _text(self, place: int) -> bytes:
         number = self.number[place]
@@ -403,6 +432,7 @@ def _load(snapshot: Snapshot, pairs: pa.Table, settings: PassageSettings) -> _Do
         if settings.sentence_words
         else None,
         rows.select(["start_char", "shift_at", "shift_by"]),
+        bounds,
         texts,
         words,
         number,
