@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from cli.export import export
 from cli.keep import clean, compact, reindex, remove
 from cli.look import digest, explain, files, passages, rebuild, show, verify, versions
 from cli.options import (
@@ -267,6 +268,7 @@ for _command in (
     files,
     digest,
     rebuild,
+    export,
     verify,
     remove,
     compact,

@@ -26,7 +26,7 @@ from dedup.words import Words, find_sentences, find_words, stem_words
 from records.columns import count_characters, digests_of, shift_positions, take_spans
 from records.files import new_file
 from records.progress import Report, silent
-from records.schemas import AROUND, PASSAGES
+from records.schemas import PASSAGES, QUOTED
 from records.settings import PassageSettings
 from store.archive import Snapshot
 from store.rebuild import SEPARATOR
@@ -184,8 +184,8 @@ def wanted_passages(
         wanted: which; all unless given.
         settings: how passages are found; by the level of the archive unless given.
         workers: threads that align; as many as cores unless given.
-        around_chars: if not 0, so many characters of the documents on both sides of each passage
-            are told too, in the columns ``AROUND``.
+        around_chars: if not 0, the columns ``QUOTED`` are told too, with so many characters before
+            and after each passage.
         report: told how far it is.
     """
     wanted = wanted or Wanted()
@@ -213,7 +213,7 @@ def passages_of(
         pairs: ids in the columns ``one`` and ``other``.
         settings: how passages are found; by the level of the archive unless given.
         workers: threads that align.
-        around_chars: how much around each passage is told too, in the columns ``AROUND``.
+        around_chars: how many characters around each passage are told; see ``wanted_passages``.
 
     Yields:
         tables as in ``PASSAGES``; the left document is the earlier one, undated after dated, then
@@ -253,6 +253,8 @@ class _Documents:
         is_first: bool, by word: a sentence begins with it; None if nobody asks.
         places: occurrences, in the order of documents and ordinals: start_char, shift_at, shift_by.
         first_place: int64, shape (documents + 1,): which of ``places`` are whose.
+        text_start: int64, where the text of each begins in what is rebuilt of its document, in
+            characters.
         texts: their distinct texts, with ``text_words`` the words of each.
         number: int64, the text of each occurrence.
         first_word: int64, shape (occurrences + 1,): which of ``words`` are whose.
@@ -264,6 +266,7 @@ class _Documents:
     is_first: npt.NDArray[np.bool_] | None
     places: pa.Table
     first_place: Positions
+    text_start: Positions
     texts: Texts
     text_words: Words
     number: Positions
@@ -319,9 +322,9 @@ class _Documents:
             recurring[number] = [span[3] for span in spans]
             if around_chars:
                 where = zip(documents, begin + first, begin + last, strict=True)
-                around = [self._around(*one, around_chars) for one in where]
-                for at, name in enumerate(("before", "after")):
-                    columns[f"{side}_{name}"] = [one[at] for one in around]
+                quoted = [self._quoted(*one, around_chars) for one in where]
+                for at, name in enumerate(("text_start", "before", "after")):
+                    columns[f"{side}_{name}"] = [one[at] for one in quoted]
         sizes = columns["left_words"], columns["right_words"]
         columns |= {
             "matched_words": found.matched,
@@ -332,7 +335,7 @@ class _Documents:
             "is_recurring": recurring.sum(axis=0) >= 0.5 * sum(sizes),
             "direction": _directions(columns["left_published_at"], columns["right_published_at"]),
         }
-        schema = pa.schema([*PASSAGES, *AROUND]) if around_chars else PASSAGES
+        schema = pa.schema([*PASSAGES, *QUOTED]) if around_chars else PASSAGES
         return pa.table({name: columns[name] for name in schema.names}).cast(schema)
 
     def _span(self, first: int, last: int) -> tuple[int, int, str, int]:
@@ -354,10 +357,11 @@ class _Documents:
             recurring,
         )
 
-    def _around(self, document: int, first: int, last: int, chars: int) -> tuple[str, str]:
-        """Return what stands before and after words in their document, so many characters each."""
+    def _quoted(self, document: int, first: int, last: int, chars: int) -> tuple[int, str, str]:
+        """Return where words begin in the text of their document, and what is around them there."""
         here, there = self._place(first), self._place(last - 1)
         before = self._text(here)[: self._byte(here, first, is_end=False)].decode()
+        start = int(self.text_start[here]) + len(before)
         while len(before) < chars and here > self.first_place[document]:
             here -= 1
             before = self._text(here).decode() + SEPARATOR + before
@@ -365,7 +369,7 @@ class _Documents:
         while len(after) < chars and there + 1 < self.first_place[document + 1]:
             there += 1
             after += SEPARATOR + self._text(there).decode()
-        return before[-chars:], after[:chars]
+        return start, before[-chars:], after[:chars]
 
     def _place(self, word: int) -> int:
         """Return the occurrence that a word is in."""
@@ -433,12 +437,22 @@ def _load(snapshot: Snapshot, pairs: pa.Table, settings: PassageSettings) -> _Do
         else None,
         rows.select(["start_char", "shift_at", "shift_by"]),
         bounds,
+        _text_starts(texts, number, bounds),
         texts,
         words,
         number,
         first_word,
         is_recurring,
     )
+
+
+def _text_starts(texts: Texts, number: Positions, bounds: Positions) -> Positions:
+    """Return where the text of each place begins in its document's texts, joined, in characters."""
+    sizes = count_characters(texts.buffer, texts.offsets[:-1], texts.offsets[1:])[number]
+    ends = np.cumsum(sizes + len(SEPARATOR))
+    starts = ends - sizes - len(SEPARATOR)
+    starts -= np.repeat(np.append(starts, 0)[bounds[:-1]], np.diff(bounds))
+    return starts.astype(np.int64)
 
 
 def _relations(

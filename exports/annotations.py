@@ -1,9 +1,9 @@
 """Passages as W3C Web Annotations: the later document is the target, the earlier one the body.
 
 A passage is an annotation whose motivation is linking. Both sides are specific resources: the
-source and, in it, a stretch of text, told by quoting it and, where the source is plain text, by its
-position. Positions count the characters of the decoded source; quotes are normalised, as the model
-has it, like every text of an archive.
+source and, in it, a stretch of text, told by quoting it and by its position. The model demands that
+both are of one normalised text (4.2.4, 4.2.5). It is the document's text as an archive keeps it and
+rebuilds it, since that can be had when the raw file is gone, and of pages too.
 
 Written as one ``AnnotationCollection``, or an annotation a line.
 """
@@ -50,11 +50,9 @@ _PLAIN = "text/plain"
 _SIDES = ("left", "right")
 _IDENTITY = ("document_id", "start_char", "end_char")
 _SOURCES = """
-    SELECT d.document_id, d.media_type,
-        arg_min(s.target_uri, s.uri) AS target_uri,
-        arg_min(coalesce(s.captured_at, s.modified_at), s.uri) AS as_of
-    FROM documents d SEMI JOIN wanted USING (document_id) JOIN sources s USING (document_id)
-    GROUP BY ALL
+    SELECT document_id, first(target_uri ORDER BY uri, modified_at) AS target_uri,
+        first(coalesce(captured_at, modified_at) ORDER BY uri, modified_at) AS as_of
+    FROM sources SEMI JOIN wanted USING (document_id) GROUP BY document_id
 """
 
 _Row = dict[str, Any]
@@ -168,8 +166,8 @@ def annotation_of(row: _Row, sources: dict[str, _Row], made: _Row) -> _Row:
     """Return a passage as an annotation, without its context.
 
     Args:
-        row: of ``PASSAGES`` and ``AROUND``.
-        sources: by document: media_type, target_uri, as_of.
+        row: of ``PASSAGES`` and ``QUOTED``.
+        sources: by document: document_id, target_uri, as_of.
         made: who made it and when.
     """
     key = [str(row[f"{side}_{name}"]) for side in _SIDES for name in _IDENTITY]
@@ -201,29 +199,26 @@ def annotation_of(row: _Row, sources: dict[str, _Row], made: _Row) -> _Row:
 def _resource(row: _Row, side: str, source: _Row) -> _Row:
     """Return a side of a passage: where it stands in what.
 
-    Its id names the document by its content, and the characters as RFC 5147 does.
-    A page that a web archive has is told by the address that it was captured at, with the archive
-    as its cached copy.
+    Its id is that of the document, by its content, and the span. A page that a web archive has is
+    told by the address that it was captured at, with the archive as its cached copy.
     """
-    quote = {
-        "type": "TextQuoteSelector",
-        "exact": row[f"{side}_passage"],
-        "prefix": row[f"{side}_before"],
-        "suffix": row[f"{side}_after"],
-    }
-    position = {
-        "type": "TextPositionSelector",
-        "start": row[f"{side}_start_char"],
-        "end": row[f"{side}_end_char"],
-    }
+    exact, start = row[f"{side}_passage"], row[f"{side}_text_start"]
+    end = start + len(exact)
     state = {"type": "TimeState", "sourceDate": iso_time(source["as_of"])}
     if source["target_uri"]:
         state["cached"] = row[f"{side}_uri"]
-    at = ",".join(str(row[f"{side}_{name}_char"]) for name in ("start", "end"))
     return {
-        "id": f"{DOCUMENT}{source['document_id']}#char={at}",
+        "id": f"{DOCUMENT}{source['document_id']}#char={start},{end}",
         "type": "SpecificResource",
         "source": source["target_uri"] or row[f"{side}_uri"],
-        "selector": [quote, position] if source["media_type"] == _PLAIN else [quote],
+        "selector": [
+            {
+                "type": "TextQuoteSelector",
+                "exact": exact,
+                "prefix": row[f"{side}_before"],
+                "suffix": row[f"{side}_after"],
+            },
+            {"type": "TextPositionSelector", "start": start, "end": end},
+        ],
         "state": state,
     }

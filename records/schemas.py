@@ -287,14 +287,23 @@ PASSAGES = pa.schema(
 )
 """Passages of documents; no table of an archive, but made of one. See docs/PASSAGES.md."""
 
-AROUND = pa.schema(
+QUOTED = pa.schema(
     [
-        _string(f"{side}_{where}", f"what stands {where} the passage, normalised like it")
+        field
         for side in ("left", "right")
-        for where in ("before", "after")
+        for field in (
+            _count(
+                f"{side}_text_start",
+                "where the passage begins in the text that is rebuilt of the document",
+                "characters",
+                pa.int64(),
+            ),
+            _string(f"{side}_before", "what stands before it there"),
+            _string(f"{side}_after", "what stands after it there"),
+        )
     ]
 )
-"""What stands around passages, for those who ask for it."""
+"""Where passages stand in the texts of documents as an archive keeps them, for who asks for it."""
 
 
 def schema_without(name: str, *columns: str) -> pa.Schema:

@@ -1,0 +1,75 @@
+"""Raw files again: what sources were read from, and whether it is still there as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import BinaryIO, TypeVar
+
+from ingest.discover import path_of, status_of, uri_of
+from ingest.read import open_source
+from ingest.sources import read_uris
+from records.errors import SourceError
+from records.settings import ReadSettings
+
+_Told = TypeVar("_Told")
+
+
+def by_file(sources: Iterable[tuple[str, _Told]]) -> Iterator[dict[str, list[_Told]]]:
+    """Yield for each file the URIs in it, each with what is told of it, in the order given.
+
+    Args:
+        sources: a URI, and something about what stood under it; sorted by URI.
+    """
+    for _, in_file in groupby(sources, key=lambda row: file_of(row[0])):
+        by_uri = groupby(in_file, key=lambda row: row[0])
+        yield {uri: [told for _, told in versions] for uri, versions in by_uri}
+
+
+def file_of(uri: str) -> str:
+    """Return the URI of the file that a source is, or is in.
+
+    Example:
+        >>> file_of("file:///press/2006.zip#member=march/a.txt")
+        'file:///press/2006.zip'
+    """
+    return uri.partition("#")[0]
+
+
+def read_again(
+    uris: Sequence[str], settings: ReadSettings
+) -> Iterator[tuple[str, bytes, SourceError | None]]:
+    """Yield the bytes of the document at each URI of a file; for those not to be had, why."""
+    left = dict.fromkeys(uris)
+    fault = SourceError("vanished", "the file does not hold it any more")
+    try:
+        for uri, raw in read_uris(uris, settings):
+            if uri in left:
+                del left[uri]
+                yield uri, raw, None
+    except SourceError as error:
+        fault = error
+    for uri in left:
+        yield uri, b"", fault
+
+
+@contextmanager
+def open_again(uri: str) -> Iterator[BinaryIO]:
+    """Open the file at a ``file:`` URI; it must not change while it is open.
+
+    Raises:
+        SourceError: gone, not readable, or changed meanwhile, which shows at the end.
+    """
+    with open_source(status_of(path_of(uri))) as (file, _):
+        yield file
+
+
+def uri_of_copy(uri: str, path: str) -> str:
+    """Return the URI of the same source in a copy of its file.
+
+    Args:
+        uri: of the source.
+        path: of the copy, absolute.
+    """
+    return uri_of(path) + uri[len(file_of(uri)) :]
