@@ -7,6 +7,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY cli cli
 COPY dedup dedup
 COPY evidence evidence
+COPY exports exports
 COPY flows flows
 COPY ingest ingest
 COPY inspector inspector

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from cli.export import export
 from cli.inspect import inspect
 from cli.keep import clean, compact, reindex, remove
 from cli.look import digest, explain, files, passages, rebuild, show, verify, versions
@@ -269,6 +270,7 @@ for _command in (
     inspect,
     digest,
     rebuild,
+    export,
     verify,
     remove,
     compact,

@@ -18,8 +18,11 @@ _TITLES = {
     "fold": "folding",
     "commit": "committing",
     "portion": "portions",
-    "tables": "checking tables",
+    "tables": "going through tables",
     "raw": "reading raw files",
+    "passages": "aligning documents",
+    "documents": "writing documents",
+    "records": "writing records",
 }
 
 

@@ -27,37 +27,11 @@ from evidence.lookup import Lookup, Tables
 from records.columns import count_characters, digests_of, shift_positions, take_spans
 from records.files import new_file
 from records.progress import Report, silent
+from records.schemas import PASSAGES, QUOTED
 from records.settings import PassageSettings
 from store.archive import Snapshot
 from store.rebuild import SEPARATOR
 from store.views import connect
-
-PASSAGES = pa.schema(
-    [
-        *(
-            field
-            for side in ("left", "right")
-            for field in (
-                pa.field(f"{side}_document_id", pa.string()),
-                pa.field(f"{side}_uri", pa.string()),
-                pa.field(f"{side}_published_at", pa.timestamp("us", tz="UTC")),
-                pa.field(f"{side}_published_from", pa.string()),
-                pa.field(f"{side}_start_char", pa.int64()),
-                pa.field(f"{side}_end_char", pa.int64()),
-                pa.field(f"{side}_words", pa.int64()),
-                pa.field(f"{side}_passage", pa.string()),
-            )
-        ),
-        pa.field("matched_words", pa.int64()),
-        pa.field("resemblance", pa.float32()),
-        pa.field("score", pa.float32()),
-        pa.field("relation", pa.string()),
-        pa.field("is_clear", pa.bool_()),
-        pa.field("is_recurring", pa.bool_()),
-        pa.field("direction", pa.string()),
-    ]
-)
-"""Passages as they are told: see docs/PASSAGES.md for what each column means."""
 
 SUMMARY = "summary"
 BY_DATE, SAME_DATE, UNDATED = "by-date", "same-date", "undated"
@@ -173,20 +147,44 @@ def write_passages(
     Raises:
         SettingsError: something is there already, or nothing can be written there.
     """
+    count = 0
+    parts = wanted_passages(snapshot, wanted, settings, workers=workers, report=report)
+    with new_file(path) as sink, pq.ParquetWriter(sink, PASSAGES, compression="zstd") as writer:
+        for rows in parts:
+            count += rows.num_rows
+            writer.write_table(rows)
+    return count
+
+
+def wanted_passages(
+    snapshot: Snapshot,
+    wanted: Wanted | None = None,
+    settings: PassageSettings | None = None,
+    *,
+    workers: int | None = None,
+    around_chars: int = 0,
+    report: Report = silent,
+) -> Iterator[pa.Table]:
+    """Give all passages of an archive that are wanted, some thousand pairs of documents at a time.
+
+    Args:
+        snapshot: the version to look at.
+        wanted: which; all unless given.
+        settings: how passages are found; by the level of the archive unless given.
+        workers: threads that align; as many as cores unless given.
+        around_chars: if not 0, the columns ``QUOTED`` are told too, with so many characters before
+            and after each passage.
+        report: told how far it is.
+    """
     wanted = wanted or Wanted()
     pairs = wanted.pairs(snapshot)
-    total, done, count = -(-pairs.num_rows // PAIRS_AT_ONCE), 0, 0
+    total = -(-pairs.num_rows // PAIRS_AT_ONCE)
     workers = workers or os.cpu_count() or 1
-    parts = passages_of(snapshot, pairs, settings, workers)
-    with new_file(path) as sink, pq.ParquetWriter(sink, PASSAGES, compression="zstd") as writer:
-        for number, rows in enumerate(parts, start=1):
-            kept = wanted.of(rows)
-            count += kept.num_rows
-            writer.write_table(kept)
-            if number % workers == 0:
-                done += 1
-                report("passages", done, total)
-    return count
+    parts = passages_of(snapshot, pairs, settings, workers, around_chars)
+    for number, rows in enumerate(parts, start=1):
+        yield wanted.of(rows)
+        if number % workers == 0:
+            report("passages", number // workers, total)
 
 
 def passages_of(
@@ -194,9 +192,10 @@ def passages_of(
     pairs: pa.Table,
     settings: PassageSettings | None = None,
     workers: int = 1,
+    around_chars: int = 0,
 ) -> Iterator[pa.Table]:
     """Give the passages of pairs of documents of a version; see ``align_documents``."""
-    return align_documents(Tables(snapshot), pairs, settings, workers)
+    return align_documents(Tables(snapshot), pairs, settings, workers, around_chars)
 
 
 def align_documents(
@@ -204,6 +203,7 @@ def align_documents(
     pairs: pa.Table,
     settings: PassageSettings | None = None,
     workers: int = 1,
+    around_chars: int = 0,
 ) -> Iterator[pa.Table]:
     """Give the passages of pairs of documents, some thousand pairs at a time.
 
@@ -212,6 +212,7 @@ def align_documents(
         pairs: ids in the columns ``one`` and ``other``.
         settings: how passages are found; by the level of the archive unless given.
         workers: threads that align.
+        around_chars: how many characters around each passage are told; see ``wanted_passages``.
 
     Yields:
         tables as in ``PASSAGES``; the left document is the earlier one, undated after dated, then
@@ -235,7 +236,7 @@ def align_documents(
             mine = slice(bounds[number], bounds[number + 1])
             left, right = sides[0][mine], sides[1][mine]
             found = find_passages(held.words, left, right, align, settings, held.is_first)
-            return held.rows(found, left, right, align.fold_share)
+            return held.rows(found, left, right, align.fold_share, around_chars)
 
         with ThreadPoolExecutor(workers) as pool:
             yield from pool.map(find, range(workers))
@@ -250,6 +251,9 @@ class _Documents:
         words: of the documents, in that order.
         is_first: bool, by word: a sentence begins with it; None if nobody asks.
         places: occurrences, in the order of documents and ordinals: start_char, shift_at, shift_by.
+        first_place: int64, shape (documents + 1,): which of ``places`` are whose.
+        text_start: int64, where the text of each begins in what is rebuilt of its document, in
+            characters.
         texts: their distinct texts, with ``text_words`` the words of each.
         number: int64, the text of each occurrence.
         first_word: int64, shape (occurrences + 1,): which of ``words`` are whose.
@@ -260,6 +264,8 @@ class _Documents:
     words: Words
     is_first: npt.NDArray[np.bool_] | None
     places: pa.Table
+    first_place: Positions
+    text_start: Positions
     texts: Texts
     text_words: Words
     number: Positions
@@ -288,7 +294,12 @@ class _Documents:
         return numbers
 
     def rows(
-        self, found: DocumentPassages, left: Positions, right: Positions, fold_share: float
+        self,
+        found: DocumentPassages,
+        left: Positions,
+        right: Positions,
+        fold_share: float,
+        around_chars: int,
     ) -> pa.Table:
         """Return passages as rows, those of a pair in the order of the left document."""
         columns: dict[str, Any] = {}
@@ -308,6 +319,11 @@ class _Documents:
             for at, name in enumerate(("start_char", "end_char", "passage")):
                 columns[f"{side}_{name}"] = [span[at] for span in spans]
             recurring[number] = [span[3] for span in spans]
+            if around_chars:
+                where = zip(documents, begin + first, begin + last, strict=True)
+                quoted = [self._quoted(*one, around_chars) for one in where]
+                for at, name in enumerate(("text_start", "before", "after")):
+                    columns[f"{side}_{name}"] = [one[at] for one in quoted]
         sizes = columns["left_words"], columns["right_words"]
         columns |= {
             "matched_words": found.matched,
@@ -318,12 +334,12 @@ class _Documents:
             "is_recurring": recurring.sum(axis=0) >= 0.5 * sum(sizes),
             "direction": _directions(columns["left_published_at"], columns["right_published_at"]),
         }
-        return pa.table({name: columns[name] for name in PASSAGES.names}).cast(PASSAGES)
+        schema = pa.schema([*PASSAGES, *QUOTED]) if around_chars else PASSAGES
+        return pa.table({name: columns[name] for name in schema.names}).cast(schema)
 
     def _span(self, first: int, last: int) -> tuple[int, int, str, int]:
         """Return where words begin and end in their document, their text, and recurring words."""
-        here = int(np.searchsorted(self.first_word, first, side="right")) - 1
-        there = int(np.searchsorted(self.first_word, last - 1, side="right")) - 1
+        here, there = self._place(first), self._place(last - 1)
         start, end = self._byte(here, first, is_end=False), self._byte(there, last - 1, is_end=True)
         pieces, recurring = [], 0
         for place in range(here, there + 1):
@@ -339,6 +355,24 @@ class _Documents:
             SEPARATOR.join(pieces),
             recurring,
         )
+
+    def _quoted(self, document: int, first: int, last: int, chars: int) -> tuple[int, str, str]:
+        """Return where words begin in the text of their document, and what is around them there."""
+        here, there = self._place(first), self._place(last - 1)
+        before = self._text(here)[: self._byte(here, first, is_end=False)].decode()
+        start = int(self.text_start[here]) + len(before)
+        while len(before) < chars and here > self.first_place[document]:
+            here -= 1
+            before = self._text(here).decode() + SEPARATOR + before
+        after = self._text(there)[self._byte(there, last - 1, is_end=True) :].decode()
+        while len(after) < chars and there + 1 < self.first_place[document + 1]:
+            there += 1
+            after += SEPARATOR + self._text(there).decode()
+        return start, before[-chars:], after[:chars]
+
+    def _place(self, word: int) -> int:
+        """Return the occurrence that a word is in."""
+        return int(np.searchsorted(self.first_word, word, side="right")) - 1
 
     def _text(self, place: int) -> bytes:
         number = self.number[place]
@@ -394,12 +428,23 @@ def _load(lookup: Lookup, pairs: pa.Table, settings: PassageSettings) -> _Docume
         if settings.sentence_words
         else None,
         rows.select(["start_char", "shift_at", "shift_by"]),
+        bounds,
+        _text_starts(texts, number, bounds),
         texts,
         words,
         number,
         first_word,
         is_recurring,
     )
+
+
+def _text_starts(texts: Texts, number: Positions, bounds: Positions) -> Positions:
+    """Return where the text of each place begins in its document's texts, joined, in characters."""
+    sizes = count_characters(texts.buffer, texts.offsets[:-1], texts.offsets[1:])[number]
+    ends = np.cumsum(sizes + len(SEPARATOR))
+    starts = ends - sizes - len(SEPARATOR)
+    starts -= np.repeat(np.append(starts, 0)[bounds[:-1]], np.diff(bounds))
+    return starts.astype(np.int64)
 
 
 def _relations(

@@ -1,14 +1,79 @@
-"""The raw bytes of a document, read again from the source that an archive names, and checked."""
+"""Raw files again: what sources were read from, and whether it is still there as it was."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import BinaryIO, NamedTuple, TypeVar
 
+from ingest.discover import path_of, status_of, uri_of
+from ingest.read import open_source
 from ingest.sources import read_uris
 from records.errors import SourceError
 from records.settings import ReadSettings
+
+_Told = TypeVar("_Told")
+
+
+def by_file(sources: Iterable[tuple[str, _Told]]) -> Iterator[dict[str, list[_Told]]]:
+    """Yield for each file the URIs in it, each with what is told of it, in the order given.
+
+    Args:
+        sources: a URI, and something about what stood under it; sorted by URI.
+    """
+    for _, in_file in groupby(sources, key=lambda row: file_of(row[0])):
+        by_uri = groupby(in_file, key=lambda row: row[0])
+        yield {uri: [told for _, told in versions] for uri, versions in by_uri}
+
+
+def file_of(uri: str) -> str:
+    """Return the URI of the file that a source is, or is in.
+
+    Example:
+        >>> file_of("file:///press/2006.zip#member=march/a.txt")
+        'file:///press/2006.zip'
+    """
+    return uri.partition("#")[0]
+
+
+def read_again(
+    uris: Sequence[str], settings: ReadSettings
+) -> Iterator[tuple[str, bytes, SourceError | None]]:
+    """Yield the bytes of the document at each URI of a file; for those not to be had, why."""
+    left = dict.fromkeys(uris)
+    fault = SourceError("vanished", "the file does not hold it any more")
+    try:
+        for uri, raw in read_uris(uris, settings):
+            if uri in left:
+                del left[uri]
+                yield uri, raw, None
+    except SourceError as error:
+        fault = error
+    for uri in left:
+        yield uri, b"", fault
+
+
+@contextmanager
+def open_again(uri: str) -> Iterator[BinaryIO]:
+    """Open the file at a ``file:`` URI; it must not change while it is open.
+
+    Raises:
+        SourceError: gone, not readable, or changed meanwhile, which shows at the end.
+    """
+    with open_source(status_of(path_of(uri))) as (file, _):
+        yield file
+
+
+def uri_of_copy(uri: str, path: str) -> str:
+    """Return the URI of the same source in a copy of its file.
+
+    Args:
+        uri: of the source.
+        path: of the copy, absolute.
+    """
+    return uri_of(path) + uri[len(file_of(uri)) :]
 
 
 class Raw(NamedTuple):
@@ -21,6 +86,9 @@ class Raw(NamedTuple):
 def read_raw(uris: Sequence[str], sha256: str, settings: ReadSettings) -> Raw:
     """Return the bytes of a document, unchanged since they were first read.
 
+    They are those that ``start_byte`` and ``end_byte`` count in: of a member of a container the
+    member, decompressed; of a record of a web archive its payload.
+
     Args:
         uris: of its sources, the first that still has it is taken.
         sha256: of its bytes, in hex.
@@ -30,16 +98,11 @@ def read_raw(uris: Sequence[str], sha256: str, settings: ReadSettings) -> Raw:
         SourceError: no source has these bytes any more; ``detail`` tells of each why.
     """
     faults = []
-    for uri in uris:
-        try:
-            found = dict(read_uris([uri], settings))
-        except SourceError as error:
-            faults.append(f"{uri}: {error.reason}: {error.detail}")
-            continue
-        if uri not in found:
-            faults.append(f"{uri}: vanished: the file does not hold it any more")
-        elif hashlib.sha256(found[uri]).hexdigest() != sha256:
-            faults.append(f"{uri}: changed: its bytes are not those that were read")
-        else:
-            return Raw(uri, found[uri])
-    raise SourceError("vanished", "; ".join(faults) or "no source is known")
+    for one in uris:
+        for uri, content, fault in read_again([one], settings):
+            found = hashlib.sha256(content).hexdigest()
+            if fault is None and found == sha256:
+                return Raw(uri, content)
+            faults.append(f"{uri}: {fault or f'its bytes are others now, with SHA-256 {found}'}")
+    advice = "bring the file back to where it was; palimpsest rebuild gives the text without it"
+    raise SourceError("vanished", "; ".join([*faults, advice]))

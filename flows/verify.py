@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evidence.raw import by_file, read_again
 from flows.index import made_with
 from ingest.anchor import reproduces
 from ingest.decode import decode_span
 from ingest.document import JSON, PAGE
 from ingest.json_line import read_line, unescape
 from ingest.normalise import SEPARATOR, normalise_paragraphs
-from ingest.sources import read_uris
 from records.columns import Bytes, bytes_of, digests_of, distinct_digests
 from records.errors import ContractError, SourceError
 from records.progress import Report, silent
@@ -263,8 +262,9 @@ def _check_raw(
     pending = set(kept.documents)
     done = 0
     read = snapshot.settings().read
-    for uris in _by_file(rows):
-        for uri, raw, fault in _read_file(list(uris), read):
+    columns = (rows.column(name).to_pylist() for name in ("uri", "document_id"))
+    for uris in by_file(zip(*columns, strict=True)):
+        for uri, raw, fault in read_again(list(uris), read):
             versions = uris[uri]
             sha256 = _check_fixity(uri, raw, fault, versions, kept, fixity)
             for document_id in versions:
@@ -280,32 +280,6 @@ def _check_raw(
     told_of = spans.passed + spans.failed + spans.not_checked
     spans.leave(snapshot.rows("occurrences") - told_of, _NO_DOCUMENT)
     return [fixity, spans]
-
-
-def _by_file(sources: pa.Table) -> Iterator[dict[str, list[str]]]:
-    """Yield for each file the URIs in it, each with its documents, the earliest first."""
-    columns = (sources.column(name).to_pylist() for name in ("uri", "document_id"))
-    rows = zip(*columns, strict=True)
-    for _, in_file in groupby(rows, key=lambda row: row[0].partition("#")[0]):
-        by_uri = groupby(in_file, key=lambda row: row[0])
-        yield {uri: [document_id for _, document_id in versions] for uri, versions in by_uri}
-
-
-def _read_file(
-    uris: list[str], settings: ReadSettings
-) -> Iterator[tuple[str, bytes, SourceError | None]]:
-    """Yield the bytes at each URI of a file; for those that are not to be had, why."""
-    left = dict.fromkeys(uris)
-    fault = SourceError("vanished", "the file does not hold it any more")
-    try:
-        for uri, raw in read_uris(uris, settings):
-            if uri in left:
-                del left[uri]
-                yield uri, raw, None
-    except SourceError as error:
-        fault = error
-    for uri in left:
-        yield uri, b"", fault
 
 
 def _check_fixity(

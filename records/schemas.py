@@ -260,6 +260,52 @@ TABLES: dict[str, pa.Schema] = {
 }
 
 
+def _passage_side(side: str, which: str) -> list[pa.Field]:
+    return [
+        _string(f"{side}_document_id", f"the {which} document"),
+        _string(f"{side}_uri", "a source of it, the first by name"),
+        _field(f"{side}_published_at", TIMESTAMP, "when it was published, if known", nullable=True),
+        _string(f"{side}_published_from", "metadata, header, sidecar, path or none"),
+        *_span("the passage in its decoded text", f"{side}_"),
+        _count(f"{side}_words", "words in the passage", "words", pa.int64()),
+        _string(f"{side}_passage", "the passage as it stands there, normalised"),
+    ]
+
+
+PASSAGES = pa.schema(
+    [
+        *_passage_side("left", "earlier"),
+        *_passage_side("right", "later"),
+        _count("matched_words", "words aligned with an equal word", "words", pa.int64()),
+        _field("resemblance", pa.float32(), "matched / (words of both - matched)", "share"),
+        _field("score", pa.float32(), "of the content words on both sides; of a summary in nats"),
+        _string("relation", "of the two passages: exact, near, contained, partial or summary"),
+        _field("is_clear", pa.bool_(), "whether it is more than chance gives"),
+        _field("is_recurring", pa.bool_(), "whether most of it is text that many documents have"),
+        _string("direction", "why the left is left: by-date, same-date or undated"),
+    ]
+)
+"""Passages of documents; no table of an archive, but made of one. See docs/PASSAGES.md."""
+
+QUOTED = pa.schema(
+    [
+        field
+        for side in ("left", "right")
+        for field in (
+            _count(
+                f"{side}_text_start",
+                "where the passage begins in the text that is rebuilt of the document",
+                "characters",
+                pa.int64(),
+            ),
+            _string(f"{side}_before", "what stands before it there"),
+            _string(f"{side}_after", "what stands after it there"),
+        )
+    ]
+)
+"""Where passages stand in the texts of documents as an archive keeps them, for who asks for it."""
+
+
 def schema_without(name: str, *columns: str) -> pa.Schema:
     """Return the schema of table ``name`` without some of its columns."""
     return pa.schema([field for field in TABLES[name] if field.name not in columns])

@@ -10,7 +10,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +23,11 @@ from store.archive import Snapshot
 
 if TYPE_CHECKING:
     import duckdb
+
+BOUND = "1GiB"
+"""What a bounded connection may hold."""
+_BOUNDED_THREADS = 4
+"""Each takes its part of what a bounded connection may hold."""
 
 _WITNESSES = """
     SELECT o.*, d.title, d.published_at, s.uri
@@ -156,6 +164,28 @@ def connect(snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
     passages = _PASSAGES.format(merge_gap=MERGE_GAP_CHARS)
     connection.execute(f"CREATE VIEW passages AS {passages}")
     return connection
+
+
+@contextmanager
+def connect_bounded(snapshot: Snapshot, beside: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give a connection as ``connect`` does, for queries that go through a whole archive in order.
+
+    It holds no more than ``BOUND``; what it sorts beyond that is in a folder of its own, for as
+    long as it is open.
+
+    Args:
+        snapshot: the version to read.
+        beside: where that folder is made.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix=".palimpsest-", dir=beside) as spill,
+        connect(snapshot) as connection,
+    ):
+        told = spill.replace("'", "''")
+        connection.execute(f"SET temp_directory = '{told}'")
+        connection.execute(f"SET memory_limit = '{BOUND}'")
+        connection.execute(f"SET threads = {min(os.cpu_count() or 1, _BOUNDED_THREADS)}")
+        yield connection
 
 
 def recurring_query(least: int = RECURRING_DOCUMENTS, among: str = "folds") -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ["records", "ingest", "dedup", "store", "evidence", "flows", "inspector", "cli"]
+ROOMS = ["records", "ingest", "dedup", "store", "evidence", "exports", "flows", "inspector", "cli"]
 
 
 def test_import_contracts_are_kept():

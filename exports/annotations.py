@@ -1,0 +1,224 @@
+"""Passages as W3C Web Annotations: the later document is the target, the earlier one the body.
+
+A passage is an annotation whose motivation is linking. Both sides are specific resources: the
+source and, in it, a stretch of text, told by quoting it and by its position. The model demands that
+both are of one normalised text (4.2.4, 4.2.5). It is the document's text as an archive keeps it and
+rebuilds it, since that can be had when the raw file is gone, and of pages too.
+
+Written as one ``AnnotationCollection``, or an annotation a line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid5
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evidence.passages import Wanted, wanted_passages
+from exports.streams import (
+    DOCUMENT,
+    SOFTWARE,
+    bare_suffix,
+    compressed,
+    iso_time,
+    to_json,
+    write_members,
+)
+from records.errors import SettingsError
+from records.files import new_file
+from records.progress import Report, silent
+from records.settings import PassageSettings
+from store.archive import Snapshot
+from store.views import connect
+
+CONTEXT = "http://www.w3.org/ns/anno.jsonld"
+AROUND_CHARS = 32
+"""How much of the text before and after a quote is told with it; what others take too."""
+ENDINGS = {".jsonl": "an annotation a line", ".json": "a collection", ".jsonld": "a collection"}
+
+_NAMESPACE = UUID("6f3f1a52-0d0c-5c0e-9a0b-6b1f5d0c7e11")
+"""Of the names that ids are made of."""
+_PLAIN = "text/plain"
+_SIDES = ("left", "right")
+_IDENTITY = ("document_id", "start_char", "end_char")
+_SOURCES = """
+    SELECT document_id, first(target_uri ORDER BY uri, modified_at) AS target_uri,
+        first(coalesce(captured_at, modified_at) ORDER BY uri, modified_at) AS as_of
+    FROM sources SEMI JOIN wanted USING (document_id) GROUP BY document_id
+"""
+
+_Row = dict[str, Any]
+
+
+def write_annotations(
+    snapshot: Snapshot,
+    path: Path,
+    wanted: Wanted | None = None,
+    settings: PassageSettings | None = None,
+    *,
+    report: Report = silent,
+) -> dict[str, Any]:
+    """Write an annotation for each passage to a new file, compressed as its name says.
+
+    Args:
+        snapshot: the version to write.
+        path: of the new file: ``.jsonl`` for an annotation a line, ``.json`` or ``.jsonld`` for a
+            collection; with ``.gz`` or ``.zst`` behind it if it is to be compressed.
+        wanted: which passages; all unless given.
+        settings: how passages are found; by the level of the archive unless given.
+        report: told how far it is.
+
+    Returns:
+        ``annotations`` written.
+
+    Raises:
+        SettingsError: something is there already, or nothing can be written there, or the name has
+            another ending.
+    """
+    if bare_suffix(path) not in ENDINGS:
+        told = ", ".join(f"{ending} for {what}" for ending, what in ENDINGS.items())
+        raise SettingsError([f"--output {path}: expected a name that ends in {told}"])
+    wanted = wanted or Wanted()
+    settings = settings or snapshot.settings().passages
+    generated = iso_time(datetime.now(UTC))
+    with new_file(path) as sink, compressed(sink, path) as file:
+        each = _annotations(snapshot, wanted, settings, generated, report)
+        if bare_suffix(path) == ".jsonl":
+            count = 0
+            for annotation in each:
+                file.write(to_json({"@context": CONTEXT, **annotation}) + b"\n")
+                count += 1
+            return {"annotations": count}
+        key = f"{snapshot.manifest.run_id} {asdict(wanted)} {settings.model_dump_json()}"
+        with _collection(file, snapshot, key, generated) as counted:
+            for annotation in each:
+                file.write((b",\n" if counted[0] else b"\n") + to_json(annotation))
+                counted[0] += 1
+        return {"annotations": counted[0]}
+
+
+@contextmanager
+def _collection(file: Any, snapshot: Snapshot, key: str, generated: str) -> Iterator[list[int]]:
+    """Write a collection around annotations, on one page; what is given counts them."""
+    collection, page = _urn(f"collection {key}"), _urn(f"page {key}")
+    head = {
+        "@context": CONTEXT,
+        "id": collection,
+        "type": "AnnotationCollection",
+        "label": f"Passages that documents share, version {snapshot.manifest.version}",
+        **_made(snapshot, generated),
+        "last": page,
+    }
+    counted = [0]
+    file.write(b"{")
+    write_members(file, head.items(), b",\n")
+    embedded = {"id": page, "type": "AnnotationPage", "partOf": collection, "startIndex": 0}
+    file.write(b',\n"first":{')
+    write_members(file, embedded.items(), b",")
+    file.write(b',"items":[')
+    yield counted
+    file.write(b']},\n"total":' + json.dumps(counted[0]).encode() + b"}\n")
+
+
+def _urn(name: str) -> str:
+    """Return an id that the same name always gives."""
+    return uuid5(_NAMESPACE, name).urn
+
+
+def _made(snapshot: Snapshot, generated: str) -> _Row:
+    """Return who made an annotation and when, and who wrote it down and when."""
+    published = datetime.fromisoformat(snapshot.manifest.published_at)
+    agent = {"id": SOFTWARE, "type": "Software", "name": "Palimpsest"}
+    return {
+        "creator": agent,
+        "created": iso_time(published),
+        "generator": agent,
+        "generated": generated,
+    }
+
+
+def _annotations(
+    snapshot: Snapshot, wanted: Wanted, settings: PassageSettings, generated: str, report: Report
+) -> Iterator[_Row]:
+    made = _made(snapshot, generated)
+    parts = wanted_passages(snapshot, wanted, settings, around_chars=AROUND_CHARS, report=report)
+    with connect(snapshot) as connection:
+        for rows in parts:
+            ids = [rows.column(f"{side}_document_id") for side in _SIDES]
+            chunks = [chunk for column in ids for chunk in column.chunks]
+            each = pc.unique(pa.chunked_array(chunks, pa.string()))
+            connection.register("wanted", pa.table({"document_id": each}))
+            found = connection.sql(_SOURCES).to_arrow_table().to_pylist()
+            sources = {row["document_id"]: row for row in found}
+            for row in rows.to_pylist():
+                yield annotation_of(row, sources, made)
+
+
+def annotation_of(row: _Row, sources: dict[str, _Row], made: _Row) -> _Row:
+    """Return a passage as an annotation, without its context.
+
+    Args:
+        row: of ``PASSAGES`` and ``QUOTED``.
+        sources: by document: document_id, target_uri, as_of.
+        made: who made it and when.
+    """
+    key = [str(row[f"{side}_{name}"]) for side in _SIDES for name in _IDENTITY]
+    tags = [row["relation"]]
+    tags += [tag for tag in ("clear", "recurring") if row[f"is_{tag}"]]
+    matched, resemblance = row["matched_words"], row["resemblance"]
+    told = f"{matched} words matched, resemblance {resemblance:.2f}, score {row['score']:.1f}"
+    left, right = (_resource(row, side, sources[row[f"{side}_document_id"]]) for side in _SIDES)
+    return {
+        "id": _urn(" ".join([*key, row["relation"]])),
+        "type": "Annotation",
+        "motivation": "linking",
+        **made,
+        "body": [
+            {**left, "purpose": "linking"},
+            *({"type": "TextualBody", "value": tag, "purpose": "tagging"} for tag in tags),
+            {
+                "type": "TextualBody",
+                "value": told,
+                "format": _PLAIN,
+                "language": "en",
+                "purpose": "describing",
+            },
+        ],
+        "target": right,
+    }
+
+
+def _resource(row: _Row, side: str, source: _Row) -> _Row:
+    """Return a side of a passage: where it stands in what.
+
+    Its id is that of the document, by its content, and the span. A page that a web archive has is
+    told by the address that it was captured at, with the archive as its cached copy.
+    """
+    exact, start = row[f"{side}_passage"], row[f"{side}_text_start"]
+    end = start + len(exact)
+    state = {"type": "TimeState", "sourceDate": iso_time(source["as_of"])}
+    if source["target_uri"]:
+        state["cached"] = row[f"{side}_uri"]
+    return {
+        "id": f"{DOCUMENT}{source['document_id']}#char={start},{end}",
+        "type": "SpecificResource",
+        "source": source["target_uri"] or row[f"{side}_uri"],
+        "selector": [
+            {
+                "type": "TextQuoteSelector",
+                "exact": exact,
+                "prefix": row[f"{side}_before"],
+                "suffix": row[f"{side}_after"],
+            },
+            {"type": "TextPositionSelector", "start": start, "end": end},
+        ],
+        "state": state,
+    }

@@ -1,0 +1,155 @@
+"""Documents as JSON Lines, in the shape that corpus builders read: id, text, source, metadata.
+
+It is the document format of the Dolma toolkit, whose names datatrove and others take too. What is
+known of a document is in ``metadata``, and ``paragraphs`` tells for each stretch of ``text`` where
+it stands in the document and which paragraph of the archive it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exports.streams import compressed, iso_or_none, rows_of, to_json
+from records.errors import ContractError
+from records.files import new_file
+from records.progress import Report, silent
+from store.archive import Snapshot
+from store.rebuild import SEPARATOR
+from store.views import connect_bounded
+
+if TYPE_CHECKING:
+    import duckdb
+
+_FACTS = ("title", "author", "site", "series", "language", "published_from")
+_BYTES = ("media_type", "encoding", "sha256", "run_id")
+_PLACE = ("ordinal", "text_id", "paragraph_id", "is_representative")
+_SPANS = ("start_char", "end_char", "start_byte", "end_byte")
+_REPORT_EVERY = 1_000
+
+# Documents by date, those without one last, then by URI: so that of equal texts, the one that
+# stands for all comes first.
+_RANKED = """
+    CREATE TABLE ranked AS
+    SELECT document_id, row_number() OVER (
+        ORDER BY published_at NULLS LAST, uris[1], document_id
+    ) AS rank, uris
+    FROM documents JOIN (
+        SELECT document_id, list(DISTINCT uri ORDER BY uri) AS uris FROM sources GROUP BY ALL
+    ) USING (document_id)
+    WHERE document_id = coalesce($document, document_id)
+"""
+_DOCUMENTS = "SELECT * FROM ranked JOIN documents USING (document_id) ORDER BY rank"
+_PARAGRAPHS = """
+    SELECT rank, o.*, f.text, f.paragraph_id, p.paragraph_id IS NOT NULL AS is_representative
+    FROM ranked JOIN occurrences o USING (document_id)
+    JOIN folds f USING (text_id)
+    LEFT JOIN paragraphs p
+        ON p.paragraph_id = o.text_id AND p.document_id = o.document_id AND p.ordinal = o.ordinal
+    {where} ORDER BY rank, o.ordinal
+"""
+_REPRESENTATIVE = "WHERE p.paragraph_id IS NOT NULL"
+
+
+def write_jsonl(
+    snapshot: Snapshot,
+    path: Path,
+    source: str,
+    document_id: str | None = None,
+    *,
+    deduplicated: bool = False,
+    report: Report = silent,
+) -> dict[str, Any]:
+    """Write a document a line to a new file, compressed as its name says.
+
+    Args:
+        snapshot: the version to write.
+        path: of the new file; ``.gz`` or ``.zst`` at its end means that it is compressed.
+        source: what the corpus is called, in each line.
+        document_id: only this document.
+        deduplicated: of each document only the paragraphs that stand for all that are like them;
+            a document that has none of these is left out.
+        report: told how far it is.
+
+    Returns:
+        ``documents`` and ``paragraphs`` written.
+
+    Raises:
+        ContractError: a text is not what was read: the archive is damaged.
+        SettingsError: something is there already, or nothing can be written there.
+    """
+    documents = paragraphs = 0
+    total = 1 if document_id else snapshot.rows("documents")
+    with (
+        new_file(path) as sink,
+        compressed(sink, path) as file,
+        connect_bounded(snapshot, path.absolute().parent) as connection,
+    ):
+        read = _documents(connection, document_id, deduplicated=deduplicated)
+        for number, (document, mine) in enumerate(read, start=1):
+            if mine or not deduplicated:
+                file.write(to_json(_line(document, mine, source)) + b"\n")
+                documents += 1
+                paragraphs += len(mine)
+            if number % _REPORT_EVERY == 0 or number == total:
+                report("documents", number, total)
+    return {"documents": documents, "paragraphs": paragraphs}
+
+
+def _documents(
+    connection: duckdb.DuckDBPyConnection, document_id: str | None, *, deduplicated: bool
+) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Give each document with its paragraphs, or those that stand for others, in order."""
+    connection.execute(_RANKED, {"document": document_id})
+    query = _PARAGRAPHS.format(where=_REPRESENTATIVE if deduplicated else "")
+    grouped = groupby(rows_of(connection, query), key=itemgetter("rank"))
+    rank, mine = next(grouped, (0, iter(())))
+    for document in rows_of(connection, _DOCUMENTS):
+        found = []
+        if rank == document["rank"]:
+            found = list(mine)
+            rank, mine = next(grouped, (0, iter(())))
+        if not deduplicated:
+            _expect_whole(document, found)
+        yield document, found
+
+
+def _expect_whole(document: dict[str, Any], paragraphs: list[dict[str, Any]]) -> None:
+    """Refuse a text that is not the one that was read."""
+    text = SEPARATOR.join(one["text"] for one in paragraphs)
+    found = hashlib.sha256(text.encode()).hexdigest()
+    if found != document["text_sha256"]:
+        told = f"document {document['document_id']}: its text has the SHA-256 {found}"
+        advice = "the archive is damaged; palimpsest verify tells all that is wrong"
+        raise ContractError(f"{told}; expected {document['text_sha256']}; {advice}")
+
+
+def _line(
+    document: dict[str, Any], paragraphs: list[dict[str, Any]], source: str
+) -> dict[str, Any]:
+    """Return a document as a line tells it. Spans in ``paragraphs`` are half-open.
+
+    ``start`` and ``end`` are characters of the line's text, the others those of the occurrence.
+    """
+    told, start = [], 0
+    for one in paragraphs:
+        end = start + len(one["text"])
+        names = {name: one[name] for name in (*_PLACE, *_SPANS)}
+        told.append({"start": start, "end": end, **names})
+        start = end + len(SEPARATOR)
+    return {
+        "id": document["document_id"],
+        "text": SEPARATOR.join(one["text"] for one in paragraphs),
+        "source": source,
+        "created": iso_or_none(document["published_at"]),
+        "metadata": {
+            "uri": document["uris"][0],
+            "uris": document["uris"],
+            **{name: document[name] for name in (*_FACTS, *_BYTES)},
+        },
+        "paragraphs": told,
+    }

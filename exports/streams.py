@@ -1,0 +1,100 @@
+"""What the formats share: rows of queries a batch at a time, and how JSON and lines are written."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from zstandard import ZstdCompressor
+
+from records import __version__
+
+if TYPE_CHECKING:
+    import duckdb
+
+BATCH_ROWS = 5_000
+"""How many rows are Python objects at a time."""
+
+SOFTWARE = f"urn:palimpsest:{__version__}"
+"""What has made an export, as an IRI."""
+DOCUMENT = "urn:palimpsest:document:"
+"""What the IRI of a document begins with; its id follows."""
+
+
+def rows_of(
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Give the rows of a query, of which no more than a batch is held.
+
+    Args:
+        connection: gives other rows meanwhile.
+        query: with ``$name`` for each of the parameters.
+        parameters: their values.
+    """
+    found = connection.cursor().sql(query, params=dict(parameters or {}))
+    for batch in found.to_arrow_reader(BATCH_ROWS):
+        yield from batch.to_pylist()
+
+
+@contextmanager
+def compressed(file: BinaryIO, path: Path) -> Iterator[BinaryIO]:
+    """Give what compresses into a file as the ending of its name says: ``.gz``, ``.zst`` or not."""
+    if path.suffix == ".gz":
+        # No name and no time in it: the same rows give the same bytes.
+        with gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
+            yield packed  # type: ignore[misc]
+    elif path.suffix == ".zst":
+        with ZstdCompressor().stream_writer(file, closefd=False) as packed:
+            yield packed
+    else:
+        yield file
+
+
+def bare_suffix(path: Path) -> str:
+    """Return the ending of a name, without that of the compression.
+
+    Example:
+        >>> bare_suffix(Path("press.jsonl.gz"))
+        '.jsonl'
+    """
+    return path.with_suffix("").suffix if path.suffix in {".gz", ".zst"} else path.suffix
+
+
+def to_json(value: Any) -> bytes:
+    """Return a value as JSON on one line, in UTF-8."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def write_members(file: BinaryIO, members: Iterable[tuple[str, Any]], joined: bytes) -> int:
+    """Write members of a JSON object, a line each, without its braces; return how many.
+
+    Args:
+        file: to write to.
+        members: names and values.
+        joined: what parts them.
+    """
+    count = 0
+    for name, value in members:
+        file.write((joined if count else b"") + to_json(name) + b":" + to_json(value))
+        count += 1
+    return count
+
+
+def iso_time(value: datetime) -> str:
+    """Return a moment as XML Schema writes it, in UTC.
+
+    Example:
+        >>> iso_time(datetime(2024, 11, 12, 6, 30, tzinfo=UTC))
+        '2024-11-12T06:30:00Z'
+    """
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def iso_or_none(value: datetime | None) -> str | None:
+    """Return a moment as ``iso_time`` does, if there is one."""
+    return None if value is None else iso_time(value)

@@ -1,0 +1,166 @@
+"""The export command: what it writes, prints and refuses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import bagit
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import main
+from store.archive import Archive
+from tests.flows.corpora import ingest, listing, make_paragraph, make_words, write_articles
+
+
+def run(archive: Path, form: str, output: Path, *more: object) -> Result:
+    arguments = ["export", archive, "--as", form, "--output", output, *more]
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+def told(archive: Path, form: str, output: Path, *more: object) -> dict[str, Any]:
+    result = run(archive, form, output, *more, "--json")
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of two versions; in the second, two documents share a paragraph."""
+    place = tmp_path_factory.mktemp("export")
+    sources = write_articles(place / "in", {"a.txt": [make_paragraph(1), make_paragraph(2)]})
+    ingest(sources, place / "press")
+    few = " ".join(make_words(60, 9))
+    articles = {
+        "b.txt": [make_paragraph(1, edit=2), make_paragraph(3)],
+        "c.txt": [" ".join([*make_words(70, 40), few])],
+        "d.txt": [" ".join([*make_words(80, 40), few])],
+    }
+    ingest(write_articles(sources, articles), place / "press")
+    return place / "press"
+
+
+FORMS = {
+    "jsonl": ("press.jsonl.gz", "4 documents, 6 paragraphs"),
+    "csv": ("tables", "11 tables, "),
+    "annotations": ("shared.jsonl", "2 annotations"),
+    "prov": ("press.json", " records"),
+    "bagit": ("bag", " files, "),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_written_is_told_and_never_written_over(
+    form: str, archive: Path, tmp_path: Path
+) -> None:
+    name, counted = FORMS[form]
+    path = tmp_path / name
+    before = listing(archive)
+    result = run(archive, form, path)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert counted in result.stdout
+    assert result.stdout.endswith(f"written to {path}\n")
+    assert list(tmp_path.iterdir()) == [path]
+    again = run(archive, form, path)
+    assert again.exit_code == 2
+    assert f"--output {path}: is there already; name a new" in again.stderr
+    assert list(tmp_path.iterdir()) == [path]
+    assert listing(archive) == before
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_json_tells_where_and_what(form: str, archive: Path, tmp_path: Path) -> None:
+    path = tmp_path / FORMS[form][0]
+    found = told(archive, form, path)
+    assert list(found)[:3] == ["output", "format", "version"]
+    assert (found["output"], found["format"], found["version"]) == (str(path), form, 2)
+    assert len(found) > 3
+
+
+def test_earlier_version_can_be_exported(archive: Path, tmp_path: Path) -> None:
+    found = told(archive, "jsonl", tmp_path / "a.jsonl", "--version", 1)
+    assert (found["version"], found["documents"]) == (1, 1)
+    assert run(archive, "jsonl", tmp_path / "b.jsonl", "--version", 3).exit_code == 2
+
+
+def test_lines_bear_the_name_of_the_archive(archive: Path, tmp_path: Path) -> None:
+    told(archive, "jsonl", tmp_path / "a.jsonl", "--deduplicated")
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert {line["source"] for line in lines} == {"press"}
+    assert sum(len(line["paragraphs"]) for line in lines) == 5
+
+
+def test_document_limits_what_is_written(archive: Path, tmp_path: Path) -> None:
+    path = archive.parent / "in" / "b.txt"
+    assert told(archive, "jsonl", tmp_path / "b.jsonl", "--document", path)["documents"] == 1
+    few = told(archive, "annotations", tmp_path / "b.json", "--document", path)
+    assert few["annotations"] == 1
+    records = told(archive, "prov", tmp_path / "prov.json", "--document", path)["records"]
+    assert (records["alternateOf"], records["specializationOf"]) == (1, 3)
+    unknown = run(archive, "jsonl", tmp_path / "none.jsonl", "--document", "f" * 32)
+    assert unknown.exit_code == 2
+    assert "not in the archive" in unknown.stderr
+
+
+def test_passages_are_filtered_as_by_the_passages_command(archive: Path, tmp_path: Path) -> None:
+    count = told(archive, "annotations", tmp_path / "clear.jsonl", "--clear")["annotations"]
+    assert count == 1
+    strict = ("--clear", "--set", "passages.clear_score=1000")
+    found = told(archive, "annotations", tmp_path / "strict.jsonl", *strict)
+    assert found["annotations"] == 0
+    rows = told(archive, "csv", tmp_path / "tables", "--min-words", 20)["rows"]
+    assert (rows["passages"], rows["documents"]) == (1, 4)
+    assert "passages" not in told(archive, "csv", tmp_path / "few", "--without-passages")["rows"]
+
+
+def test_options_without_a_use_are_refused_all_at_once(archive: Path, tmp_path: Path) -> None:
+    more = ("--document", "x", "--with-raw", "--clear", "--set", "passages.clear_score=1")
+    result = run(archive, "csv", tmp_path / "tables", *more, "--without-passages")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        "error: --document: is for jsonl, annotations, prov, not for csv; leave it out",
+        "error: --with-raw: is for bagit, not for csv; leave it out",
+        "error: --clear: --without-passages leaves nothing for it; leave one of them out",
+        "error: --set: --without-passages leaves nothing for it; leave one of them out",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_raw_files_that_are_not_in_the_bag_show_in_the_exit_code(tmp_path: Path) -> None:
+    sources = write_articles(tmp_path / "in", {"a.txt": ["One."], "b.txt": ["Two."]})
+    ingest(sources, tmp_path / "press")
+    whole = run(tmp_path / "press", "bagit", tmp_path / "whole", "--with-raw")
+    assert whole.exit_code == 0
+    (sources / "a.txt").unlink()
+    info = ("--bag-info", "Source-Organization=A = B")
+    result = run(tmp_path / "press", "bagit", tmp_path / "bag", "--with-raw", *info)
+    assert result.exit_code == 1
+    assert (
+        "raw files of sources: 1 as-read, 1 vanished; data/raw.csv tells of each" in result.stdout
+    )
+    bag = bagit.Bag(str(tmp_path / "bag"))
+    bag.validate()
+    assert bag.info["Source-Organization"] == "A = B"
+    wrong = run(tmp_path / "press", "bagit", tmp_path / "other", "--bag-info", "nothing")
+    assert wrong.exit_code == 2
+    assert "expected LABEL=VALUE" in wrong.stderr
+
+
+def test_archive_without_documents_can_be_exported(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "empty.txt").touch()
+    ingest(tmp_path / "in", tmp_path / "press")
+    assert Archive(tmp_path / "press").snapshot().rows("documents") == 0
+    assert told(tmp_path / "press", "jsonl", tmp_path / "a.jsonl")["documents"] == 0
+    assert told(tmp_path / "press", "csv", tmp_path / "tables")["rows"]["rejects"] == 1
+    assert told(tmp_path / "press", "annotations", tmp_path / "a.json")["annotations"] == 0
+    assert told(tmp_path / "press", "prov", tmp_path / "p.json")["records"]["entity"] == 0
+    assert told(tmp_path / "press", "bagit", tmp_path / "bag", "--with-raw")["raw"] == {}
+    bagit.Bag(str(tmp_path / "bag")).validate()
+
+
+def test_there_has_to_be_an_archive(tmp_path: Path) -> None:
+    result = run(tmp_path / "none", "jsonl", tmp_path / "a.jsonl")
+    assert result.exit_code == 2
+    assert "there is none" in result.stderr

@@ -1,0 +1,48 @@
+"""An archive with all that may trouble readers of exports."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from store.archive import Archive, Snapshot
+from tests.flows.corpora import ingest, make_paragraph, make_words
+from tests.flows.test_sources import as_warc
+
+QUOTES = f'He said "no", she said ""yes""; {make_paragraph(1)} \\"quoted\\" \'twice\''
+FORMULA = f'=HYPERLINK("https://example.org"), {" ".join(make_words(2))}'
+ASTRAL = f"😀 𝒜𠀀 e\u0301\u0323 {make_paragraph(3)} 👩‍👩‍👧 end"
+RIGHT_TO_LEFT = f"\u202bשלום עולם\u202c مرحبا \u200f{make_paragraph(4)} سلام"
+BROKEN = f"one\x01 two\x1b[31m\ufffd <b>&amp;</b> {make_paragraph(5)} \x7f end"
+SHARED = [QUOTES, FORMULA, ASTRAL, RIGHT_TO_LEFT, BROKEN]
+TITLE = 'A "title", with\r\na break, \x00 nothing, and a \u2028 line'
+SEPARATORS = f"-1+1 tab\tand\x0b form feed\x0c file\x1c next\x85 {make_paragraph(6)}"
+
+
+def make_hostile(place: Path) -> Path:
+    """Return an archive of articles that share paragraphs, in several formats and layouts."""
+    sources = place / "in"
+    (sources / "a b").mkdir(parents=True)
+    whole = "\n\n".join(["=cmd|' /C calc'!A0", *SHARED, SEPARATORS])
+    (sources / "a b" / "first 100%.txt").write_bytes(b"2024-01-02\n\n" + whole.encode())
+    wrapped = "\r\n\r\n".join(one.replace(" ", "\r\n", 3) for one in SHARED[1:])
+    (sources / "second, \"quoted\" 'é'.txt").write_bytes(wrapped.encode("utf-16"))
+    edited = [one.replace(" ", "  ", 9) + f" edited {' '.join(make_words(9, 4))}" for one in SHARED]
+    lines: list[dict[str, Any]] = [
+        {"text": "\n\n".join(edited), "title": TITLE, "author": "@SUM(1+1)", "date": "2024-01-03"},
+        {"text": f"Alone. {make_paragraph(7)}\n\n{make_paragraph(8)}", "title": "null"},
+    ]
+    written = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    (sources / "lines.jsonl").write_bytes(written.encode())
+    body = "".join(f"<p>{make_paragraph(seed)}</p>" for seed in (1, 3, 20, 21))
+    page = (
+        f"<!doctype html><html><head><title>P</title></head><body><article>{body}</article></body>"
+    )
+    (sources / "pages.warc.gz").write_bytes(as_warc(f"{page}</html>".encode()))
+    (sources / "empty.txt").write_bytes(b"")
+    ingest(sources, place / "press")
+    return place / "press"
+
+
+def snapshot_of(archive: Path) -> Snapshot:
+    """Return the version that readers see."""
+    return Archive(archive).snapshot()
