@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inspector.catalogue.overview import tell_overview
-from inspector.catalogue.words import TOKENIZER, part_characters
+from inspector.catalogue.words import TOKENIZER, as_indexed
 from records.errors import ArchiveError
 from records.progress import Report, silent
 from records.settings import MIN_EXACT_WORDS
@@ -28,8 +28,10 @@ from store.views import connect, recurring_query
 if TYPE_CHECKING:
     import duckdb
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what a catalogue holds, or where, changes."""
+UNFINISHED = ".new-"
+"""How names of folders begin in which a catalogue is made."""
 CROWD_DOCUMENTS = 200
 _ROWS_AT_ONCE = 20_000
 _MEMORY = "1GB"
@@ -57,6 +59,9 @@ _NUMBERED = f"""
         GROUP BY ALL;
     CREATE TABLE spread AS
         SELECT text, count(DISTINCT document) AS documents FROM o GROUP BY text;
+    CREATE TABLE reach AS
+        SELECT t.paragraph_id, count(DISTINCT o.document) AS documents
+        FROM o JOIN t ON t.number = o.text GROUP BY t.paragraph_id;
     CREATE TABLE alike AS
         SELECT t.number AS text, a.documents
         FROM ({recurring_query(least=2)}) a JOIN t USING (text_id);
@@ -96,14 +101,34 @@ _REUSED = """
             SELECT one AS document FROM p UNION ALL SELECT other FROM p
         ) GROUP BY document;
 """
-_INSTANT = "strftime(d.published_at AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%SZ')"
+
+
+def _instant(column: str) -> str:
+    return f"strftime({column} AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%SZ')"
+
+
+def _as_json(column: str) -> str:
+    return f"CASE WHEN len({column}) > 0 THEN to_json({column})::VARCHAR END"
+
+
 _COPIED = {
     "documents": f"""
         SELECT d.number, d.document_id, d.uri, d.title, d.author, d.site, d.series, d.language,
-            {_INSTANT}, d.published_from, NULL, d.paragraphs, d.words,
+            {_instant("d.published_at")}, epoch_us(d.published_at), d.published_from,
+            NULL, d.paragraphs, d.words,
             least(d.words, coalesce(r.words, 0)), coalesce(p.documents, 0)
         FROM d LEFT JOIN reused r ON r.document = d.number
         LEFT JOIN partners p ON p.document = d.number
+    """,
+    "provenance": """
+        SELECT number, sha256, text_sha256, media_type, encoding, encoding_from, decode_errors,
+            extractor, extractor_version, bytes, characters, unanchored, run_id
+        FROM d
+    """,
+    "sources": f"""
+        SELECT row_number() OVER (ORDER BY d.number, s.uri, s.run_id), d.number, s.uri, s.bytes,
+            {_instant("s.modified_at")}, s.target_uri, {_instant("s.captured_at")}, s.run_id
+        FROM sources s JOIN d USING (document_id)
     """,
     "texts": """
         SELECT t.number, t.text_id, q.number, t.words, s.documents,
@@ -111,10 +136,10 @@ _COPIED = {
         FROM folds f JOIN t USING (text_id) JOIN t q ON q.text_id = t.paragraph_id
         JOIN spread s ON s.text = t.number LEFT JOIN alike a ON a.text = t.number
     """,
-    "occurrences": """
+    "occurrences": f"""
         SELECT d.number, o.ordinal, t.number, o.start_char, o.end_char, o.start_byte, o.end_byte,
-            CASE WHEN len(o.shift_at) > 0 THEN to_json(o.shift_at)::VARCHAR END,
-            CASE WHEN len(o.shift_at) > 0 THEN to_json(o.shift_by)::VARCHAR END
+            {_as_json("o.shift_at")}, {_as_json("o.shift_by")},
+            {_as_json("o.stretch_start")}, {_as_json("o.stretch_end")}
         FROM occurrences o JOIN d USING (document_id) JOIN t USING (text_id)
         ORDER BY 1, 2
     """,
@@ -135,6 +160,7 @@ _INDEXES = """
     CREATE UNIQUE INDEX documents_by_id ON documents (document_id);
     CREATE INDEX documents_by_date ON documents (published_at);
     CREATE INDEX documents_by_reuse ON documents (reused_words);
+    CREATE INDEX sources_by_document ON sources (document);
     CREATE UNIQUE INDEX texts_by_id ON texts (text_id);
     CREATE INDEX texts_by_paragraph ON texts (paragraph);
     CREATE INDEX occurrences_by_text ON occurrences (text, document);
@@ -167,7 +193,7 @@ def build_catalogue(snapshot: Snapshot, path: Path, report: Report = silent) -> 
     step = _counted(report, len(_COPIED) + 4)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new-") as folder:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=UNFINISHED) as folder:
             made = Path(folder, "catalogue")
             with connect(snapshot) as tables, closing(sqlite3.connect(made)) as catalogue:
                 tables.execute(f"SET memory_limit = '{_MEMORY}'")
@@ -203,7 +229,7 @@ def _fill(
     step()
     catalogue.execute(_WORDS)
     catalogue.execute(f"INSERT INTO bodies (bodies, rank) VALUES ('hashsize', {_WORDS_IN_MEMORY})")
-    parted = ((number, part_characters(body)) for number, body in _rows(tables, _BODIES))
+    parted = ((number, as_indexed(body)) for number, body in _rows(tables, _BODIES))
     catalogue.executemany("INSERT INTO bodies (rowid, text) VALUES (?, ?)", parted)
     step()
     overview = tell_overview(tables, catalogue)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import multiprocessing
+import shutil
+import signal
 import sqlite3
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from inspector.catalogue.build import FORMAT, CatalogueError, build_catalogue
+from inspector.catalogue.build import FORMAT, UNFINISHED, CatalogueError, build_catalogue
+from inspector.catalogue.read import open_catalogue
 from records.files import state_folder
 from records.progress import Report, silent
 from store.address import open_archive
 from store.archive import Archive, Manifest
 
 _SUFFIX = ".sqlite"
+_LOCK = "lock"
 
 
 def catalogue_path(archive: Archive, manifest: Manifest) -> Path:
@@ -51,7 +57,7 @@ def find_catalogue(archive: Archive, version: int | None = None, report: Report 
 
 
 def _is_whole(path: Path, manifest: Manifest) -> bool:
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as one:
+    with suppress(sqlite3.Error, ValueError), closing(open_catalogue(path)) as one:
         told = {name: json.loads(value) for name, value in one.execute(_TOLD)}
         return told == {"format": FORMAT, "run_id": manifest.run_id}
     return False
@@ -63,11 +69,11 @@ _TOLD = "SELECT name, value FROM told WHERE name IN ('format', 'run_id')"
 def _build_apart(archive: Archive, manifest: Manifest, path: Path, report: Report) -> None:
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    given = (archive.name, manifest.version, path, sender)
+    given = (archive.name, manifest, path, sender)
     process = context.Process(target=_build, args=given, daemon=True)
     process.start()
     sender.close()
-    fault = "its process ended"
+    fault = "its process was ended"
     with suppress(EOFError):
         while True:
             told = receiver.recv()
@@ -77,13 +83,33 @@ def _build_apart(archive: Archive, manifest: Manifest, path: Path, report: Repor
                 report(*told)
     process.join()
     if process.exitcode != 0:
-        raise CatalogueError(fault)
+        raise CatalogueError(f"catalogue {path}: could not be made: {fault}")
 
 
-def _build(name: str, version: int, path: Path, sender: Connection) -> None:
+def _build(name: str, manifest: Manifest, path: Path, sender: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
     try:
-        snapshot = open_archive(name).snapshot(version)
-        build_catalogue(snapshot, path, lambda *told: sender.send(told))
+        snapshot = open_archive(name).snapshot(manifest.version)
+        with _alone(path.parent):
+            if not _is_whole(path, manifest):  # another process may have made it meanwhile
+                build_catalogue(snapshot, path, lambda *told: sender.send(told))
     except Exception as error:
         sender.send(str(error) or repr(error))
         raise SystemExit(1) from error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time make catalogues in a folder; what killed ones left is removed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / _LOCK).open("wb")
+    except OSError as error:
+        told = f"catalogue in {folder}: cannot be written: {error}"
+        raise CatalogueError(f"{told}; name another folder with PALIMPSEST_STATE") from error
+    with lock:
+        with suppress(OSError):  # where there are no locks, two may make one at a time
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for left in folder.glob(f"{UNFINISHED}*"):
+                shutil.rmtree(left, ignore_errors=True)
+        yield

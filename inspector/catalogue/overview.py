@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import date
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -42,26 +43,22 @@ _RUNS_TOLD = f"""
         sources_rejected, documents_new, paragraphs_seen, texts_new, overlaps_found
     FROM runs ORDER BY run_id DESC LIMIT {_RUNS}
 """
-_REUSED = f"""
-    SELECT p.text_id, p.words, sum(t.documents) AS documents, p.text
-    FROM texts t JOIN texts p ON p.number = t.paragraph
-    WHERE p.words >= {PASSAGE_WORDS}
-    GROUP BY p.number HAVING sum(t.documents) > 1
-    ORDER BY 3 DESC, p.words DESC, p.text_id LIMIT {_LISTED}
+_REACHING = """
+    SELECT p.paragraph_id AS text_id, p.words, r.documents, p.text
+    FROM reach r JOIN paragraphs p USING (paragraph_id)
+    WHERE p.words BETWEEN {words} AND r.documents >= {documents}
+    ORDER BY r.documents DESC, p.words DESC, text_id LIMIT {listed}
 """
-_FORMULAS = f"""
-    SELECT p.text_id, p.words, sum(t.documents) AS documents, p.text
-    FROM texts t JOIN texts p ON p.number = t.paragraph
-    WHERE p.words BETWEEN 2 AND {PASSAGE_WORDS - 1}
-    GROUP BY p.number HAVING sum(t.documents) >= {RECURRING_DOCUMENTS}
-    ORDER BY 3 DESC, p.words DESC, p.text_id LIMIT {_LISTED}
-"""
+_REUSED = _REACHING.format(words=f"{PASSAGE_WORDS} AND 2147483647", documents=2, listed=_LISTED)
+_FORMULAS = _REACHING.format(
+    words=f"2 AND {PASSAGE_WORDS - 1}", documents=RECURRING_DOCUMENTS, listed=_LISTED
+)
 _REJECTS = "SELECT reason, count(*) AS sources, min(uri) AS uri FROM rejects GROUP BY 1 ORDER BY 1"
 _LANGUAGES = """
     SELECT language, count(*) AS documents FROM documents GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 12
 """
 _DATES = """
-    SELECT substr(published_at, 1, {letters}) AS period, count(*) AS documents,
+    SELECT substr(published_at, 1, ?) AS period, count(*) AS documents,
         sum(words) AS words, sum(reused_words) AS reused_words
     FROM documents WHERE published_at IS NOT NULL GROUP BY 1 ORDER BY 1
 """
@@ -97,8 +94,8 @@ def tell_overview(
         "dates": _dates(catalogue),
         "languages": _told(catalogue.execute(_LANGUAGES)),
         "origins": {"by": by, "names": origins, "cells": _cells(cells, origins)},
-        "reused": _told(catalogue.execute(_REUSED)),
-        "formulas": _told(catalogue.execute(_FORMULAS)),
+        "reused": _told(tables.execute(_REUSED)),
+        "formulas": _told(tables.execute(_FORMULAS)),
         "pairs": [_pair(row) for row in catalogue.execute(_TOP_PAIRS)],
         "rejects": _told(catalogue.execute(_REJECTS)),
     }
@@ -116,15 +113,53 @@ def _pair(row: Sequence[Any]) -> dict[str, Any]:
 
 
 def _dates(catalogue: sqlite3.Connection) -> dict[str, Any]:
-    """Return documents by day, month, year or decade, in not too many bars."""
-    for by, letters in (("day", 10), ("month", 7), ("year", 4), ("decade", 3)):
-        bars = _told(catalogue.execute(_DATES.format(letters=letters)))
-        if len(bars) <= MAX_BARS or by == "decade":
-            break
-    if by == "decade":
-        bars = [bar | {"period": bar["period"] + "0s"} for bar in bars]
-    undated = "SELECT count(*) FROM documents WHERE published_at IS NULL"
-    return {"by": by, "bars": bars, "undated": catalogue.execute(undated).fetchone()[0]}
+    """Return documents by day, month, year or decade, in not too many bars; none is left out."""
+    query = "SELECT min(published_at), max(published_at), sum(published_at IS NULL) FROM documents"
+    first, last, undated = catalogue.execute(query).fetchone()
+    if first is None:
+        return {"by": "day", "bars": [], "undated": undated or 0}
+    by, periods = next(
+        (by, periods)
+        for by in _LETTERS
+        if len(periods := _periods(by, first, last)) <= MAX_BARS or by == "decade"
+    )
+    found = {row["period"]: row for row in _told(catalogue.execute(_DATES, [_LETTERS[by]]))}
+    nothing = {"documents": 0, "words": 0, "reused_words": 0}
+    bars = [{"period": one, **nothing, **found.get(one, {})} for one in periods]
+    return {"by": by, "bars": [_between(bar, by) for bar in bars], "undated": undated}
+
+
+_LETTERS = {"day": 10, "month": 7, "year": 4, "decade": 3}
+"""How many letters of a date tell its period."""
+
+
+def _periods(by: str, first: str, last: str) -> list[str]:
+    """Return all periods from that of one date to that of another, as their dates begin.
+
+    Example:
+        >>> _periods("month", "2023-12-31T23:59:59Z", "2024-02-01T00:00:00Z")
+        ['2023-12', '2024-01', '2024-02']
+        >>> _periods("decade", "1987", "2004")
+        ['198', '199', '200']
+    """
+    if by == "day":
+        days = [date.fromisoformat(one[:10]).toordinal() for one in (first, last)]
+        return [date.fromordinal(one).isoformat() for one in range(days[0], days[1] + 1)]
+    if by == "month":
+        months = [12 * int(one[:4]) + int(one[5:7]) - 1 for one in (first, last)]
+        counted = range(months[0], months[1] + 1)
+        return [f"{one // 12:04}-{one % 12 + 1:02}" for one in counted]
+    letters = _LETTERS[by]
+    years = range(int(first[:letters]), int(last[:letters]) + 1)
+    return [f"{one:0{letters}}" for one in years]
+
+
+def _between(bar: dict[str, Any], by: str) -> dict[str, Any]:
+    """Return a bar with the dates between which its documents were published."""
+    period = bar["period"]
+    if by != "decade":
+        return bar | {"since": period, "until": period}
+    return bar | {"period": f"{period}0s", "since": f"{period}0", "until": f"{period}9"}
 
 
 def _tell_origins(catalogue: sqlite3.Connection) -> tuple[str, list[str]]:

@@ -7,7 +7,6 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +39,15 @@ _DOCUMENT_COLUMNS = """
     d.number, d.document_id, d.uri, d.title, d.author, d.site, d.series, d.language,
     d.published_at, d.published_from, d.origin, d.paragraphs, d.words, d.reused_words, d.partners
 """
+_OF_CLUSTER = """
+    WHERE w.text IN (
+        SELECT number FROM texts
+        WHERE paragraph = (SELECT paragraph FROM texts WHERE text_id = ?)
+    )
+"""
 _ORDERS = {
     "date": "d.number",
-    "latest": "d.published_at IS NULL, d.published_at DESC, d.number",
+    "latest": "d.published_us IS NULL, d.published_us DESC, d.number",
     "reuse": "d.reused_words * 1.0 / max(d.words, 1) DESC, d.number",
     "words": "d.words DESC, d.number",
     "relevance": "bodies.rank, d.number",
@@ -71,6 +76,18 @@ class Asked:
     order: str = "date"
 
 
+def open_catalogue(path: Path) -> sqlite3.Connection:
+    """Return a connection to a catalogue, which nobody changes once it is there.
+
+    Raises:
+        sqlite3.Error: there is none.
+    """
+    address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    connection = sqlite3.connect(address, uri=True, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
 class Catalogue:
     """A catalogue that is read. May be used by many threads; each has a connection of its own."""
 
@@ -80,15 +97,15 @@ class Catalogue:
         self._path = path
         self._local = threading.local()
 
-    def _rows(self, query: str, given: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        connection = getattr(self._local, "connection", None)
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            address = f"{self._path.as_uri()}?mode=ro&immutable=1"
-            connection = sqlite3.connect(address, uri=True, check_same_thread=False)
-            connection.row_factory = sqlite3.Row
+            connection = open_catalogue(self._path)
             self._local.connection = connection
-        rows: list[sqlite3.Row] = connection.execute(query, given).fetchall()
-        return rows
+        return connection
+
+    def _rows(self, query: str, given: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        return self._connection().execute(query, given).fetchall()
 
     def _dicts(self, query: str, given: Sequence[Any] = ()) -> list[dict[str, Any]]:
         return [dict(row) for row in self._rows(query, given)]
@@ -133,20 +150,24 @@ class Catalogue:
         query = f"SELECT {_DOCUMENT_COLUMNS} FROM documents d WHERE document_id = ?"
         return next(iter(self._dicts(query, [document_id])), None)
 
-    def paragraphs_of(self, number: int) -> list[dict[str, Any]]:
+    def paragraphs_of(self, number: int, limit: int = -1) -> list[dict[str, Any]]:
         """Return the paragraphs of a document in order, each with its text and what it is part of.
 
         ``shift_at`` and ``shift_by`` lead from its text to the document; ``documents`` is how many
         have the text or a passage of it, ``paragraph_id`` the paragraph that stands for it.
+
+        Args:
+            number: of the document.
+            limit: only so many; all unless given.
         """
         query = """
             SELECT o.ordinal, t.text_id, p.text_id AS paragraph_id, t.words, t.alike AS documents,
                 o.start_char, o.end_char, o.start_byte, o.end_byte, o.shift_at, o.shift_by, t.text
             FROM occurrences o JOIN texts t ON t.number = o.text
             JOIN texts p ON p.number = t.paragraph
-            WHERE o.document = ? ORDER BY o.ordinal
+            WHERE o.document = ? ORDER BY o.ordinal LIMIT ?
         """
-        return [_with_shifts(row) for row in self._dicts(query, [number])]
+        return [_parsed(row, *_SHIFTS) for row in self._dicts(query, [number, limit])]
 
     def partners_of(self, number: int, limit: int, offset: int = 0) -> list[dict[str, Any]]:
         """Return the documents that share passages with one, those that share most first.
@@ -155,39 +176,71 @@ class Catalogue:
         """
         query = f"""
             SELECT {_DOCUMENT_COLUMNS}, p.matched, p.own
-            FROM pairs p JOIN documents d ON d.number = p.other
-            WHERE p.one = ? ORDER BY p.own DESC, p.matched DESC, p.other LIMIT ? OFFSET ?
+            FROM (
+                SELECT other, matched, own FROM pairs WHERE one = ?
+                ORDER BY own DESC, matched DESC, other LIMIT ? OFFSET ?
+            ) p
+            JOIN documents d ON d.number = p.other
+            ORDER BY p.own DESC, p.matched DESC, p.other
         """
         return self._dicts(query, [number, limit, offset])
 
-    def cluster(self, text_id: str) -> list[dict[str, Any]]:
-        """Return the texts of the paragraph that a text is in, the representative first."""
-        query = """
-            SELECT c.number, c.text_id, c.words, c.documents, c.alike, c.text,
-                c.number = c.paragraph AS is_representative
-            FROM texts t JOIN texts c ON c.paragraph = t.paragraph
-            WHERE t.text_id = ? ORDER BY is_representative DESC, c.documents DESC, c.text_id
-        """
-        return self._dicts(query, [text_id])
+    def provenance_of(self, number: int) -> dict[str, Any]:
+        """Return what is known of how a document was read."""
+        [row] = self._dicts("SELECT * FROM provenance WHERE document = ?", [number])
+        return row
 
-    def witnesses(self, numbers: Sequence[int], limit: int) -> list[dict[str, Any]]:
-        """Return where texts stand, the earliest document first."""
-        places = ", ".join("?" * len(numbers))
+    def sources_of(self, number: int) -> list[dict[str, Any]]:
+        """Return the sources of a document, in the order of URIs."""
+        query = """
+            SELECT uri, bytes, modified_at, target_uri, captured_at, run_id
+            FROM sources WHERE document = ? ORDER BY number
+        """
+        return self._dicts(query, [number])
+
+    def place_of(self, number: int, ordinal: int) -> dict[str, Any] | None:
+        """Return where a paragraph of a document stands in its raw bytes, or None."""
+        query = """
+            SELECT start_byte, end_byte, stretch_start, stretch_end
+            FROM occurrences WHERE document = ? AND ordinal = ?
+        """
+        rows = self._dicts(query, [number, ordinal])
+        return next((_parsed(row, "stretch_start", "stretch_end") for row in rows), None)
+
+    def cluster(self, text_id: str, limit: int) -> list[dict[str, Any]]:
+        """Return texts of the paragraph that a text is in, the representative first."""
+        query = """
+            SELECT c.text_id, c.words, c.documents, c.alike, c.text
+            FROM texts t JOIN texts c ON c.paragraph = t.paragraph
+            WHERE t.text_id = ?
+            ORDER BY c.number = c.paragraph DESC, c.documents DESC, c.text_id LIMIT ?
+        """
+        return self._dicts(query, [text_id, limit])
+
+    def witnesses(self, text_id: str, limit: int) -> list[dict[str, Any]]:
+        """Return where the texts of a text's paragraph stand, the earliest document first."""
         query = f"""
             SELECT o.ordinal, o.start_char, o.end_char, o.start_byte, o.end_byte,
                 t.text_id, {_DOCUMENT_COLUMNS}
-            FROM occurrences o JOIN documents d ON d.number = o.document
+            FROM (
+                SELECT w.document, w.ordinal FROM occurrences w {_OF_CLUSTER}
+                ORDER BY w.document, w.ordinal LIMIT ?
+            ) w
+            JOIN occurrences o ON o.document = w.document AND o.ordinal = w.ordinal
+            JOIN documents d ON d.number = o.document
             JOIN texts t ON t.number = o.text
-            WHERE o.text IN ({places}) ORDER BY o.document, o.ordinal LIMIT ?
+            ORDER BY o.document, o.ordinal
         """
-        return self._dicts(query, [*numbers, limit])
+        return self._dicts(query, [text_id, limit])
 
-    def witness_count(self, numbers: Sequence[int]) -> int:
-        """Return in how many places texts stand."""
-        places = ", ".join("?" * len(numbers))
-        query = f"SELECT count(*) AS places FROM occurrences WHERE text IN ({places})"
-        [row] = self._rows(query, numbers)
-        return int(row["places"])
+    def sizes(self, text_id: str) -> dict[str, int]:
+        """Return how many texts the paragraph of a text has, and in how many places they stand."""
+        query = f"""
+            SELECT count(DISTINCT w.text) AS texts, count(*) AS places
+            FROM occurrences w {_OF_CLUSTER}
+        """
+        [row] = self._dicts(query, [text_id])
+        return row
 
     def neighbours(self, text_id: str, limit: int) -> list[dict[str, Any]]:
         """Return texts of other paragraphs that share a passage with a text, most words first."""
@@ -231,7 +284,8 @@ class Catalogue:
         """Return documents with their texts; see ``evidence.lookup.Lookup``."""
         wanted = sorted(set(ids.to_pylist()))
         facts = self._many(
-            "SELECT number, document_id, published_at, published_from, uri FROM documents "
+            "SELECT number, document_id, published_us AS published_at, published_from, uri "
+            "FROM documents "
             "WHERE document_id IN ({}) ORDER BY document_id",
             wanted,
         )
@@ -252,8 +306,8 @@ class Catalogue:
         places.sort(key=lambda row: (row["document_id"], row["ordinal"]))
         recurring = [row["text_id"] for row in texts if row["alike"] >= recurring_documents]
         return Held(
-            _table([_with_instant(row) for row in facts], _FACTS),
-            _table([_with_shifts(row) for row in places], _PLACES),
+            _table(facts, _FACTS),
+            _table([_parsed(row, *_SHIFTS) for row in places], _PLACES),
             pa.table({name: pa.array([row[name] for row in texts], pa.string()) for name in _TEXT}),
             pa.chunked_array([pa.array(recurring, pa.string())]),
         )
@@ -317,17 +371,13 @@ class Catalogue:
 
 
 _TEXT = ("text_id", "text")
+_SHIFTS = ("shift_at", "shift_by")
 _VALUES_AT_ONCE = 500
 
 
-def _with_instant(row: dict[str, Any]) -> dict[str, Any]:
-    told = row["published_at"]
-    return row | {"published_at": None if told is None else datetime.fromisoformat(told)}
-
-
-def _with_shifts(row: dict[str, Any]) -> dict[str, Any]:
-    shifts = {name: json.loads(row[name]) if row[name] else [] for name in ("shift_at", "shift_by")}
-    return row | shifts
+def _parsed(row: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return a row with these columns, lists as JSON, as lists; null is the empty one."""
+    return row | {name: json.loads(row[name]) if row[name] else [] for name in names}
 
 
 def _table(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,11 +14,11 @@ from evidence.explain import explain_named
 from evidence.passages import align_documents
 from evidence.raw import read_raw
 from inspector.catalogue.read import ORDERS, Asked, Catalogue
-from inspector.catalogue.words import search_terms
+from inspector.catalogue.words import find_term, search_terms
 from inspector.marking import MarkedDocument, Segment
 from inspector.terminal import name_of
 from records.errors import SettingsError, SourceError
-from store.find import DOCUMENT, Named
+from store.find import DOCUMENT, MIN_PREFIX_LETTERS, Named
 
 PARTNERS = 40
 """Documents that a document's passages are looked for in: those that share most with it."""
@@ -29,13 +30,11 @@ EXPLAINED = 5
 MAX_EXCERPT_BYTES = 20_000
 CONTEXT_BYTES = 160
 SNIPPET_CHARS = 240
+MAX_ORDINAL = 2**31 - 1
 
 SIDES = ("left", "right")
 
-_PROVENANCE = (
-    *("sha256", "text_sha256", "media_type", "encoding", "encoding_from", "decode_errors"),
-    *("extractor", "extractor_version", "bytes", "characters", "unanchored", "run_id"),
-)
+_ID = re.compile(f"[0-9a-fA-F]{{{MIN_PREFIX_LETTERS},32}}")
 _PLACE = (
     *("ordinal", "text_id", "paragraph_id", "words", "documents"),
     *("start_char", "end_char", "start_byte", "end_byte"),
@@ -84,14 +83,22 @@ def documents(catalogue: Catalogue, asked: Asked, page: int = 1) -> dict[str, An
     found, rows = catalogue.search(asked, ROWS, (page - 1) * ROWS)
     terms = search_terms(asked.words)
     for row in rows:
-        row["snippet"] = _snippet(catalogue.paragraphs_of(row["number"]), terms)
+        limit = -1 if terms else 1
+        row["snippet"] = _snippet(catalogue.paragraphs_of(row["number"], limit), terms)
     return {
         "asked": asdict(asked),
+        "named": _named(catalogue, asked.words.strip()),
         "found": found,
         "page": page,
         "pages": max(1, -(-found // ROWS)),
         "documents": [_told(row) for row in rows],
     }
+
+
+def _named(catalogue: Catalogue, words: str) -> list[dict[str, str]]:
+    """Return the documents and texts whose id, its beginning or URI somebody typed as words."""
+    typed = words.lower() if _ID.fullmatch(words) else words if "://" in words else None
+    return [] if typed is None else [{"kind": k, "id": one} for k, one in catalogue.find(typed)]
 
 
 def document(catalogue: Catalogue, document_id: str) -> dict[str, Any]:
@@ -107,8 +114,10 @@ def document(catalogue: Catalogue, document_id: str) -> dict[str, Any]:
     marked = MarkedDocument(rows, [(one["start_char"], one["end_char"]) for one in passages])
     return {
         "document": _told(facts),
-        "sources": _sources(catalogue, document_id),
-        "provenance": _provenance(catalogue, document_id),
+        "sources": [
+            row | {"name": name_of(row["uri"])} for row in catalogue.sources_of(facts["number"])
+        ],
+        "provenance": _without(catalogue.provenance_of(facts["number"]), "document"),
         "paragraphs": _paragraphs(rows, marked.segments()),
         "passages": passages,
         "partners": [_partner(one, facts, passages) for one in partners],
@@ -164,19 +173,18 @@ def paragraph(catalogue: Catalogue, text_id: str) -> dict[str, Any]:
     Raises:
         NotThereError: there is no such text.
     """
-    texts = catalogue.cluster(text_id)
+    texts = catalogue.cluster(text_id, VARIANTS + 1)
     if not texts:
         raise NotThereError(f"paragraph {text_id}: not in the archive")
-    numbers = [one["number"] for one in texts]
     first, variants = texts[0], texts[1:]
-    witnesses = catalogue.witnesses(numbers, WITNESSES)
+    sizes = catalogue.sizes(text_id)
     return {
-        "paragraph": _text(first),
+        "paragraph": first,
         "asked": text_id,
-        "variants_found": len(variants),
-        "variants": [_variant(first, one) for one in variants[:VARIANTS]],
-        "places": catalogue.witness_count(numbers),
-        "witnesses": [_told(one) for one in witnesses],
+        "variants_found": sizes["texts"] - 1,
+        "variants": [_variant(first, one) for one in variants],
+        "places": sizes["places"],
+        "witnesses": [_told(one) for one in catalogue.witnesses(text_id, WITNESSES)],
         "neighbours": [
             one | {"text": _shortened(one["text"])}
             for one in catalogue.neighbours(first["text_id"], NEIGHBOURS)
@@ -199,7 +207,7 @@ def explain(
     for side, one in zip(SIDES, (left_id, right_id), strict=True):
         if kind == DOCUMENT:
             told[side] = _told(_document(catalogue, one))
-        elif not catalogue.cluster(one):
+        elif not catalogue.cluster(one, 1):
             raise NotThereError(f"text {one}: not in the archive")
     named = [Named(kind, left_id), Named(kind, right_id)]
     return {"kind": kind, "documents": told, **explain_named(catalogue, named, limit)}
@@ -224,9 +232,9 @@ def raw(catalogue: Catalogue, document_id: str) -> bytes:
     Raises:
         NotThereError: there is no such document, or its bytes are not to be had any more.
     """
-    _document(catalogue, document_id)
-    uris = [row["uri"] for row in _sources(catalogue, document_id)]
-    sha256 = _provenance(catalogue, document_id)["sha256"]
+    number = _document(catalogue, document_id)["number"]
+    uris = [row["uri"] for row in catalogue.sources_of(number)]
+    sha256 = catalogue.provenance_of(number)["sha256"]
     try:
         return read_raw(uris, sha256, catalogue.settings().read).content
     except SourceError as error:
@@ -240,10 +248,9 @@ def excerpt(catalogue: Catalogue, document_id: str, ordinal: int) -> dict[str, A
         NotThereError: there is no such paragraph, or its bytes are not to be had any more.
     """
     facts = _document(catalogue, document_id)
-    kept = catalogue.snapshot.read_where("occurrences", document_id=document_id, ordinal=ordinal)
-    if kept.num_rows != 1:
+    row = catalogue.place_of(facts["number"], ordinal)
+    if row is None:
         raise NotThereError(f"document {document_id}: has no paragraph {ordinal}")
-    [row] = kept.to_pylist()
     content, start, end = raw(catalogue, document_id), row["start_byte"], row["end_byte"]
     told = {"document": _told(facts), "ordinal": ordinal, "bytes": len(content)}
     if start is None:
@@ -289,29 +296,15 @@ def _document(catalogue: Catalogue, document_id: str) -> dict[str, Any]:
     return facts
 
 
+def _without(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != name}
+
+
 def _told(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a document's row as it is told, without the number of the catalogue."""
-    told = {name: value for name, value in row.items() if name != "number"}
+    told = _without(row, "number")
     share = row["reused_words"] / row["words"] if row["words"] else 0.0
     return told | {"name": display_name(row), "reused_share": round(share, 4)}
-
-
-def _text(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("text_id", "words", "documents", "alike", "text")}
-
-
-def _sources(catalogue: Catalogue, document_id: str) -> list[dict[str, Any]]:
-    rows = catalogue.snapshot.read_where("sources", document_id=document_id)
-    kept = ("uri", "bytes", "modified_at", "target_uri", "captured_at", "run_id")
-    return [
-        {name: row[name] for name in kept} | {"name": name_of(row["uri"])}
-        for row in rows.sort_by("uri").to_pylist()
-    ]
-
-
-def _provenance(catalogue: Catalogue, document_id: str) -> dict[str, Any]:
-    [row] = catalogue.snapshot.read_where("documents", document_id=document_id).to_pylist()
-    return {name: row[name] for name in _PROVENANCE}
 
 
 def _passages_with(
@@ -403,7 +396,7 @@ def _variant(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, An
         [{"text": one.text, "is_changed": one.is_changed} for one in marked.segments()[0]]
         for marked in whole
     )
-    return _text(other) | {"of_paragraph": left, "of_variant": right}
+    return {**other, "of_paragraph": left, "of_variant": right}
 
 
 def _alone(text: str) -> dict[str, Any]:
@@ -414,10 +407,9 @@ def _snippet(paragraphs: Sequence[Mapping[str, Any]], terms: Sequence[str]) -> l
     """Return the beginning of a document, or the first place of a word that is looked for."""
     for term in terms:
         for row in paragraphs:
-            at = row["text"].casefold().find(term.casefold())
-            if at >= 0:
-                start = max(0, at - SNIPPET_CHARS // 3)
-                return _around(row["text"], start, at, at + len(term))
+            found = find_term(row["text"], term)
+            if found:
+                return _around(row["text"], max(0, found[0] - SNIPPET_CHARS // 3), *found)
     first = next((row["text"] for row in paragraphs), "")
     return [{"text": _shortened(first, SNIPPET_CHARS), "is_found": False}]
 

@@ -1,0 +1,34 @@
+"""Archives and catalogues that tests of the inspector share; only to be read."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.run import run_ingest
+from inspector.catalogue import Catalogue
+from records.settings import ReadSettings, Settings
+from tests.inspector.made import catalogue_of, make_mixed
+
+
+@pytest.fixture(scope="session")
+def dated_examples(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Path:
+    """An archive of the examples with the dates that their paths tell."""
+    path = tmp_path_factory.mktemp("dated") / "press"
+    run_ingest([str(examples)], path, Settings(read=ReadSettings(date_from_path="%Y-%m-%d")))
+    return path
+
+
+@pytest.fixture(scope="session")
+def mixed(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
+    """An archive with all that there can be; ``made.make_mixed``."""
+    return make_mixed(tmp_path_factory.mktemp("mixed"), root)
+
+
+@pytest.fixture(scope="session")
+def examples_catalogue(dated_examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
+    return catalogue_of(dated_examples, tmp_path_factory.mktemp("catalogue"))
+
+
+@pytest.fixture(scope="session")
+def mixed_catalogue(mixed: Path, tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
+    return catalogue_of(mixed, tmp_path_factory.mktemp("catalogue"))
