@@ -28,7 +28,7 @@ from store.views import connect, recurring_query
 if TYPE_CHECKING:
     import duckdb
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what a catalogue holds, or where, changes."""
 CROWD_DOCUMENTS = 200
 _ROWS_AT_ONCE = 20_000
