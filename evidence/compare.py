@@ -46,9 +46,15 @@ class Side:
     path: str
     batch: Batch
 
+    def document(self) -> dict[str, Any]:
+        """Return the document's row of ``documents``, as far as it is known without an archive."""
+        [row] = self.batch.documents.to_pylist()
+        told: dict[str, Any] = row
+        return told
+
     def facts(self) -> dict[str, Any]:
         """Return what is known of the file and of the document in it."""
-        document = self.batch.documents.to_pylist()[0]
+        document = self.document()
         names = ("document_id", "sha256", "encoding", "encoding_from", "title", "characters")
         source = self.batch.sources.column("uri")[0].as_py()
         facts = {name: document[name] for name in (*names, "bytes", "paragraphs")}

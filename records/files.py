@@ -21,8 +21,12 @@ def state_folder() -> Path:
 
 
 @contextmanager
-def new_file(path: Path) -> Iterator[BinaryIO]:
+def new_file(path: Path, option: str = "--output") -> Iterator[BinaryIO]:
     """Give a file that was not there, to be written; it is removed if writing fails.
+
+    Args:
+        path: of the file.
+        option: how it was named, for the message.
 
     Raises:
         SettingsError: something is there already, or nothing can be written there.
@@ -30,9 +34,9 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     try:
         file = path.open("xb")
     except FileExistsError as error:
-        raise SettingsError([f"--output {path}: is there already; name a new file"]) from error
+        raise SettingsError([f"{option} {path}: is there already; name a new file"]) from error
     except OSError as error:
-        raise SettingsError([f"--output {path}: {error.strerror}; name another file"]) from error
+        raise SettingsError([f"{option} {path}: {error.strerror}; name another file"]) from error
     try:
         with file:
             yield file
