@@ -28,6 +28,7 @@ from cli.options import (
     encoding_option,
     json_option,
     print_json,
+    print_written,
     progress,
     runner_option,
     say_if_compiling,
@@ -38,9 +39,11 @@ from cli.options import (
     state_option,
     workers_option,
 )
+from cli.report import report
 from cli.schedule import schedule
 from records import __version__
 from records.errors import ArchiveError, SettingsError, UnsureError
+from records.files import new_file
 
 if TYPE_CHECKING:
     from records.settings import Settings
@@ -156,6 +159,12 @@ def ingest(
 @click.argument("left")
 @click.argument("right")
 @click.option("--encoding", metavar="NAME", help="Encoding of both files; else found for each.")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write both side by side, with all their text, to this new file for a browser.",
+)
 @sensitivity_option
 @set_option
 @json_option
@@ -163,6 +172,7 @@ def compare(
     left: str,
     right: str,
     encoding: str | None,
+    html: Path | None,
     sensitivity: str | None,
     assignments: tuple[str, ...],
     as_json: bool,
@@ -172,11 +182,20 @@ def compare(
     \b
     Example:
       palimpsest compare monday.txt tuesday.txt
+      palimpsest compare monday.txt tuesday.txt --html side-by-side.html
     """
     settings = settings_of(assignments, {"encoding": encoding}, None, sensitivity)
-    from evidence.compare import compare_files
+    from evidence.compare import compare_files, read_and_compare
 
     say_if_compiling()
+    if html is not None:
+        from inspector.comparison import comparison_file, tell_files
+
+        with new_file(html, "--html") as file:
+            told = tell_files(read_and_compare(left, right, settings))
+            file.write(comparison_file(told).encode())
+        print_written(html, as_json=as_json, passages=len(told["passages"]))
+        return
     result = compare_files(left, right, settings)
     if as_json:
         print_json(result)
@@ -268,6 +287,7 @@ for _command in (
     versions,
     files,
     inspect,
+    report,
     digest,
     rebuild,
     export,

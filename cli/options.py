@@ -87,6 +87,18 @@ def print_json(value: Any) -> None:
     click.echo(text.encode("utf-8", "backslashreplace").decode())  # a file name need not be UTF-8
 
 
+def print_written(path: Path, *, as_json: bool, **counts: int) -> None:
+    """Print that a file was written, and what is in it."""
+    size = path.stat().st_size
+    if as_json:
+        print_json({"output": str(path.absolute()), "bytes": size, **counts})
+        return
+    from inspector.terminal import printable
+
+    told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    click.echo(printable(f"{path} written: {size / 1e3:,.1f} kB; {told}"))
+
+
 def settings_of(
     assignments: tuple[str, ...],
     read: Mapping[str, Any] | None = None,

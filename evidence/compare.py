@@ -24,7 +24,7 @@ from ingest.batch import Batch, read_batch
 from ingest.discover import status_of
 from ingest.normalise import normalise_text
 from ingest.page import NOWHERE
-from records.columns import count_characters, halves_of, shift_positions
+from records.columns import count_characters, halves_of, shift_positions, string_array
 from records.errors import SettingsError, SourceError
 from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, Settings
 
@@ -35,18 +35,37 @@ _ORDER = (EXACT, NEAR, CONTAINED, PARTIAL)
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
-    """One of the two files."""
+class Side:
+    """One of the two files.
+
+    Attributes:
+        path: as it was named.
+        batch: what was read of it: one document.
+    """
 
     path: str
     batch: Batch
 
+    def document(self) -> dict[str, Any]:
+        """Return the document's row of ``documents``, as far as it is known without an archive."""
+        [row] = self.batch.documents.to_pylist()
+        told: dict[str, Any] = row
+        return told
+
     def facts(self) -> dict[str, Any]:
-        document = self.batch.documents.to_pylist()[0]
+        """Return what is known of the file and of the document in it."""
+        document = self.document()
         names = ("document_id", "sha256", "encoding", "encoding_from", "title", "characters")
         source = self.batch.sources.column("uri")[0].as_py()
         facts = {name: document[name] for name in (*names, "bytes", "paragraphs")}
         return {"path": self.path, "uri": source, **facts}
+
+    def paragraphs(self) -> list[dict[str, Any]]:
+        """Return the paragraphs in order: their row of ``occurrences``, and ``text``."""
+        texts = self.batch.texts
+        strings = string_array(texts.buffer, texts.starts, texts.ends).to_pylist()
+        rows = self.batch.occurrences.to_pylist()
+        return [row | {"text": text} for row, text in zip(rows, strings, strict=True)]
 
     def in_document(self, paragraph: int, position: int) -> int:
         """Return where a position of a paragraph's text stands in the document, in characters."""
@@ -73,8 +92,15 @@ class _Side:
 
 
 @dataclass(slots=True)
-class _Found:
-    """A passage, in characters of both documents."""
+class Shared:
+    """A passage that the two files share, in characters of both documents.
+
+    Attributes:
+        left_start, left_end, right_start, right_end: half-open, in characters.
+        matched: words that agree.
+        union: words of both sides less those that agree.
+        relation: of the texts that it is made of, the least close one.
+    """
 
     left_start: int
     left_end: int
@@ -83,6 +109,33 @@ class _Found:
     matched: int
     union: int
     relation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two files, and the passages that they share in the order of the left one."""
+
+    left: Side
+    right: Side
+    found: list[Shared]
+
+    def passages(self) -> list[dict[str, Any]]:
+        """Return the passages as ``compare_files`` tells them."""
+        return [
+            {
+                "left": self.left.span(one.left_start, one.left_end),
+                "right": self.right.span(one.right_start, one.right_end),
+                "matched_words": one.matched,
+                "resemblance": round(one.matched / one.union, 4),
+                "relation": one.relation,
+            }
+            for one in self.found
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the comparison as plain values: see ``compare_files``."""
+        left, right = self.left.facts(), self.right.facts()
+        return {"left": left, "right": right, "passages": self.passages()}
 
 
 def compare_files(left: str, right: str, settings: Settings | None = None) -> dict[str, Any]:
@@ -96,23 +149,18 @@ def compare_files(left: str, right: str, settings: Settings | None = None) -> di
     Raises:
         SettingsError: a file cannot be read.
     """
+    return read_and_compare(left, right, settings).to_dict()
+
+
+def read_and_compare(left: str, right: str, settings: Settings | None = None) -> Comparison:
+    """Return two files with what they share.
+
+    Raises:
+        SettingsError: a file cannot be read.
+    """
     settings = settings or Settings()
-    sides = _Side(left, _read(left, settings)), _Side(right, _read(right, settings))
-    found = _merged(_shared(*sides, settings))
-    return {
-        "left": sides[0].facts(),
-        "right": sides[1].facts(),
-        "passages": [
-            {
-                "left": sides[0].span(one.left_start, one.left_end),
-                "right": sides[1].span(one.right_start, one.right_end),
-                "matched_words": one.matched,
-                "resemblance": round(one.matched / one.union, 4),
-                "relation": one.relation,
-            }
-            for one in found
-        ],
-    }
+    sides = Side(left, _read(left, settings)), Side(right, _read(right, settings))
+    return Comparison(*sides, _merged(_shared(*sides, settings)))
 
 
 def _read(path: str, settings: Settings) -> Batch:
@@ -132,7 +180,7 @@ def _read(path: str, settings: Settings) -> Batch:
     return batch
 
 
-def _shared(left: _Side, right: _Side, settings: Settings) -> list[_Found]:
+def _shared(left: Side, right: Side, settings: Settings) -> list[Shared]:
     """Return the passages of all pairs of paragraphs, whole paragraphs among them."""
     texts = distinct_texts(
         np.concatenate((left.batch.digests, right.batch.digests)),
@@ -164,7 +212,7 @@ def _shared(left: _Side, right: _Side, settings: Settings) -> list[_Found]:
                 start, end = (left.in_document(int(here), position) for position in spans[0])
                 bounds = [right.in_document(int(there), position) for position in spans[1]]
                 kind = str(relation[pair])
-                found.append(_Found(start, end, bounds[0], bounds[1], agree, union, kind))
+                found.append(Shared(start, end, bounds[0], bounds[1], agree, union, kind))
     return found
 
 
@@ -175,8 +223,8 @@ def _both_spans(left: Batch, right: Batch) -> tuple[Positions, Positions]:
 
 
 def _exact(
-    left: _Side, right: _Side, numbers: tuple[Positions, Positions], sizes: Positions
-) -> list[_Found]:
+    left: Side, right: Side, numbers: tuple[Positions, Positions], sizes: Positions
+) -> list[Shared]:
     found = []
     mine, theirs = left.batch.occurrences.to_pylist(), right.batch.occurrences.to_pylist()
     for here, there in zip(*np.nonzero(numbers[0][:, None] == numbers[1][None, :]), strict=True):
@@ -184,7 +232,7 @@ def _exact(
         if count >= MIN_EXACT_WORDS:
             one, other = mine[here], theirs[there]
             bounds = (one["start_char"], one["end_char"], other["start_char"], other["end_char"])
-            found.append(_Found(*bounds, count, count, EXACT))
+            found.append(Shared(*bounds, count, count, EXACT))
     return found
 
 
@@ -221,9 +269,9 @@ def _char_span(texts: Texts, words: Words, number: int, first: int, last: int) -
     return int(start), int(end)
 
 
-def _merged(found: list[_Found]) -> list[_Found]:
+def _merged(found: list[Shared]) -> list[Shared]:
     """Return the passages in order, with neighbours on both sides joined."""
-    merged: list[_Found] = []
+    merged: list[Shared] = []
     for one in sorted(found, key=lambda f: (f.left_start, f.right_start, f.left_end, f.right_end)):
         last = merged[-1] if merged else None
         if last and all(

@@ -20,7 +20,8 @@ import store.versions
 from flows.engine import time_limit
 from flows.tell import tell_result
 from flows.wording import Told
-from inspector.report import render_report
+from inspector.catalogue import lend_catalogue
+from inspector.report import format_of, render_report, tell_report
 from records.errors import ContractError
 from store.address import open_archive
 
@@ -90,17 +91,25 @@ def report(archive: str, output: str | None = None) -> dict[str, Any]:
 
     Args:
         archive: the archive's path or address.
-        output: a file to write the page to as well; one that is there is replaced.
+        output: a file to write the report to as well; one that is there is replaced. Its ending
+            tells as what: .html is a page of its own with plots and passages, .md the Markdown.
 
     Returns:
         The version told of, the page, and the file's path or null.
+
+    Raises:
+        SettingsError: there is no archive, or the file's ending is another.
     """
+    shown_as = "markdown" if output is None else format_of(output, "output")
     place = open_archive(archive).require()
     snapshot = place.snapshot()
-    page = render_report(place.name.rpartition("/")[2], snapshot)
-    create_markdown_artifact(page, Told.of(archive).key("report"))
+    with lend_catalogue(place, snapshot) as catalogue:
+        told = tell_report(place.name.rpartition("/")[2], catalogue)
+    page = render_report(told, "markdown")
     if output is not None:
-        _replace(Path(output), page)
+        _replace(Path(output), page if shown_as == "markdown" else render_report(told, shown_as))
+    written = None if output is None else f"Also written to {output}"
+    create_markdown_artifact(page, Told.of(archive).key("report"), written)
     return {"version": snapshot.manifest.version, "page": page, "output": output}
 
 

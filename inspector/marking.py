@@ -86,6 +86,11 @@ class MarkedDocument:
         begun: set[int] = set()
         return [list(_cut(paragraph, begun)) for paragraph in self._paragraphs]
 
+    def passage(self, number: int) -> list[list[Segment]]:
+        """Return the segments of a passage, those of each paragraph that it is in together."""
+        within = ([one for one in cut if number in one.passages] for cut in self.segments())
+        return [cut for cut in within if cut]
+
     def compare_with(self, other: MarkedDocument) -> None:
         """Mark in both documents the words of each passage that the other side does not have."""
         for number in range(len(self._spans)):

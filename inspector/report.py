@@ -1,101 +1,70 @@
-"""What an archive holds and what its last runs did, as one page of Markdown."""
+"""What a report tells of an archive: the overview, with passages and places in it.
+
+Whoever gets a report has no server to look further, so some of what pages lead to is in it. The
+values are told once; a file for a browser and Markdown for Prefect's page show the same ones.
+"""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from inspector.terminal import name_of, printable
-from store.archive import Snapshot
-from store.views import connect
+from inspector.catalogue.read import Catalogue
+from inspector.markdown import render_markdown
+from inspector.pages import views
+from inspector.pages.rendering import render_file
+from records.errors import SettingsError
 
-_ROWS = 10
-_LONGEST_TEXT = 120
+PASSAGES = 3
+"""So many passages of each pair of documents are shown, the longest."""
+PLACES = 5
+"""So many places of each reused paragraph are told, the earliest."""
 
-_COUNTS = """
-    SELECT (SELECT count(*) FROM sources), (SELECT count(*) FROM documents),
-        (SELECT count(*) FROM occurrences), (SELECT count(*) FROM paragraphs),
-        (SELECT count(*) FROM variants), (SELECT count(*) FROM "overlaps"),
-        (SELECT count(*) FROM rejects)
-"""
-_RUNS = f"""
-    SELECT run_id, finished_at, sources_found, sources_new, sources_rejected, paragraphs_seen,
-        texts_new
-    FROM runs ORDER BY run_id DESC LIMIT {_ROWS}
-"""
-_REUSED = f"""
-    SELECT p.text, count(DISTINCT o.document_id) AS documents, min(p.uri) AS uri
-    FROM paragraphs p
-    JOIN folds f USING (paragraph_id)
-    JOIN occurrences o ON o.text_id = f.text_id
-    WHERE p.words >= 20
-    GROUP BY p.paragraph_id, p.text HAVING documents > 1
-    ORDER BY documents DESC, p.text LIMIT {_ROWS}
-"""
-_REJECTS = """
-    SELECT reason, count(*) AS sources, min(uri) AS uri FROM rejects GROUP BY reason ORDER BY ALL
-"""
+Format = Literal["html", "markdown"]
+_ENDINGS: dict[str, Format] = {".html": "html", ".htm": "html", ".md": "markdown"}
 
 
-def render_report(name: str, snapshot: Snapshot) -> str:
-    """Return what an archive holds: counts, last runs, most reused paragraphs, rejects by reason.
+def format_of(path: str, option: str) -> Format:
+    """Return as what a file is written, by the ending of its name.
 
     Args:
-        name: how the archive is called on the page.
-        snapshot: the version to tell of.
+        path: of the file.
+        option: how the path was given, for the message.
+
+    Raises:
+        SettingsError: the ending tells nothing.
     """
-    manifest = snapshot.manifest
-    with connect(snapshot) as connection:
-        [counts] = connection.sql(_COUNTS).fetchall()
-        runs, reused, rejects = (
-            connection.sql(query).fetchall() for query in (_RUNS, _REUSED, _REJECTS)
-        )
-    sources, documents, places, paragraphs, variants, overlaps, rejected = counts
-    share = (paragraphs + variants) / max(1, places)
-    parts = [
-        f"# {_cell(name)}, version {manifest.version}",
-        f"Published {manifest.published_at[:19]} UTC by {_cell(manifest.operation)}.",
-        (
-            f"{sources:,} sources, {documents:,} documents, {rejected:,} sources rejected.\n"
-            f"{places:,} paragraphs seen = {paragraphs:,} kept + {variants:,} folded + "
-            f"{places - paragraphs - variants:,} repeated word for word; {share:.0%} differ.\n"
-            f"{overlaps:,} overlaps between texts."
-        ),
-        "## Last runs",
-        _table(
-            ["run", "finished", "sources found", "new", "rejected", "paragraphs seen", "new texts"],
-            runs,
-        ),
-        "## Most reused paragraphs",
-        _table(
-            ["documents", "paragraph", "first in"],
-            [(count, text, name_of(uri)) for text, count, uri in reused],
-        ),
-        "## Rejected sources",
-        _table(
-            ["reason", "sources", "for example"],
-            [(reason, count, name_of(uri)) for reason, count, uri in rejects],
-        ),
-    ]
-    return "\n\n".join(parts) + "\n"
+    for ending, known in _ENDINGS.items():
+        if path.lower().endswith(ending):
+            return known
+    told = f"{option} {path}: ends in none of {', '.join(_ENDINGS)}"
+    raise SettingsError([f"{told}; its ending tells whether HTML or Markdown is written"])
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = [" | ".join(map(_cell, row)) for row in rows]
-    if not lines:
-        return "None."
-    ruler = " | ".join("---" for _ in head)
-    return "\n".join(f"| {line} |" for line in (" | ".join(head), ruler, *lines))
+def tell_report(archive: str, catalogue: Catalogue) -> dict[str, Any]:
+    """Return what a report tells.
+
+    Args:
+        archive: what the archive is called.
+        catalogue: of the version.
+
+    Returns:
+        As ``views.overview`` does, with ``archive``; each of ``pairs`` has ``passages`` as
+        ``views.passages_beside`` gives them, and ``passages_found``; each of ``reused`` has
+        ``places``, how many, and ``witnesses``, some of them.
+    """
+    told = views.overview(catalogue)
+    for pair in told["pairs"]:
+        left, right = (pair[side]["document_id"] for side in views.SIDES)
+        found, longest = views.passages_beside(catalogue, left, right, PASSAGES)
+        pair |= {"passages_found": found, "passages": longest}
+    for row in told["reused"]:
+        row["places"], row["witnesses"] = views.places_of(catalogue, row["text_id"], PLACES)
+    return {"archive": archive, **told}
 
 
-def _cell(value: Any) -> str:
-    """Return a value as one cell, in which nothing is markup."""
-    if isinstance(value, datetime):
-        return value.isoformat(" ", "seconds")
-    if isinstance(value, int):
-        return f"{value:,}"
-    text = printable(" ".join(str(value).split()))
-    text = text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + " …"
-    return "".join(f"\\{one}" if one in "\\|`*_[]#~" else one for one in html.escape(text, False))
+def render_report(told: Mapping[str, Any], shown_as: Format) -> str:
+    """Return a report as one file, HTML or Markdown."""
+    if shown_as == "markdown":
+        return render_markdown(told)
+    return render_file("report.html", told, with_script=False)

@@ -30,25 +30,29 @@ def state_folder() -> Path:
 
 
 @contextmanager
-def new_file(path: Path) -> Iterator[BinaryIO]:
+def new_file(path: Path, option: str = "--output") -> Iterator[BinaryIO]:
     """Give a file to be written that stands at a path once it is whole, and was not there before.
 
     Until then it is beside it, under another name, and is removed if writing fails.
 
+    Args:
+        path: of the file.
+        option: how it was named, for the message.
+
     Raises:
         SettingsError: something is there already, or nothing can be written there.
     """
-    beside = _beside(path, "file")
+    beside = _beside(path, "file", option)
     try:
         file = beside.open("xb")
     except OSError as error:
-        raise SettingsError([f"--output {path}: {error.strerror}; name another file"]) from error
+        raise SettingsError([f"{option} {path}: {error.strerror}; name another file"]) from error
     try:
         with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        _show_file(beside, path)
+        _show_file(beside, path, option)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -86,28 +90,28 @@ def _all_in(folder: Path) -> Iterator[Path]:
         yield from (Path(inside, name) for name in (*names, "."))
 
 
-def _beside(path: Path, kind: str) -> Path:
+def _beside(path: Path, kind: str, option: str = "--output") -> Path:
     """Return a name of nothing yet, in the folder of a path at which there is nothing yet."""
-    _refuse_existing(path, kind)
+    _refuse_existing(path, kind, option)
     return path.with_name(f".palimpsest-{secrets.token_hex(8)}")
 
 
-def _refuse_existing(path: Path, kind: str) -> None:
+def _refuse_existing(path: Path, kind: str, option: str = "--output") -> None:
     if not path.name or os.path.lexists(path):
-        raise SettingsError([f"--output {path}: is there already; name a new {kind}"])
+        raise SettingsError([f"{option} {path}: is there already; name a new {kind}"])
 
 
-def _show_file(beside: Path, path: Path) -> None:
+def _show_file(beside: Path, path: Path, option: str) -> None:
     """Let a file stand at a path, if nothing does."""
     try:
         os.link(beside, path)  # unlike a rename, never in the place of what has come meanwhile
     except FileExistsError:
-        _refuse_existing(path, "file")
+        _refuse_existing(path, "file", option)
         raise
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        _refuse_existing(path, "file")
+        _refuse_existing(path, "file", option)
         beside.rename(path)
     _sync(path.absolute().parent)
 

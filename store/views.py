@@ -24,6 +24,8 @@ from store.archive import Snapshot
 if TYPE_CHECKING:
     import duckdb
 
+    Connection = duckdb.DuckDBPyConnection
+
 BOUND = "1GiB"
 """What a bounded connection may hold."""
 _BOUNDED_THREADS = 4

@@ -26,7 +26,7 @@ from store.archive import Snapshot
 from store.views import connect, recurring_query
 
 if TYPE_CHECKING:
-    import duckdb
+    from store.views import Connection
 
 FORMAT = 2
 """Raised when what a catalogue holds, or where, changes."""
@@ -211,7 +211,7 @@ def _counted(report: Report, total: int) -> Callable[[int], None]:
 
 def _fill(
     snapshot: Snapshot,
-    tables: duckdb.DuckDBPyConnection,
+    tables: Connection,
     catalogue: sqlite3.Connection,
     step: Callable[[], None],
 ) -> None:
@@ -242,7 +242,7 @@ def _fill(
     step()
 
 
-def _rows(tables: duckdb.DuckDBPyConnection, query: str) -> Iterator[tuple[Any, ...]]:
+def _rows(tables: Connection, query: str) -> Iterator[tuple[Any, ...]]:
     """Give rows, some thousand at a time; of a cursor of its own, since others are asked too."""
     with tables.cursor() as cursor:
         cursor.execute(query)

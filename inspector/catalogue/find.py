@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import multiprocessing
+import secrets
 import shutil
 import signal
 import sqlite3
@@ -15,11 +16,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from inspector.catalogue.build import FORMAT, UNFINISHED, CatalogueError, build_catalogue
-from inspector.catalogue.read import open_catalogue
+from inspector.catalogue.read import Catalogue, open_catalogue
 from records.files import state_folder
 from records.progress import Report, silent
 from store.address import open_archive
-from store.archive import Archive, Manifest
+from store.archive import Archive, Manifest, Snapshot
 
 _SUFFIX = ".sqlite"
 _LOCK = "lock"
@@ -54,6 +55,35 @@ def find_catalogue(archive: Archive, version: int | None = None, report: Report 
         if other.name not in kept:
             other.unlink(missing_ok=True)
     return path
+
+
+@contextmanager
+def lend_catalogue(
+    archive: Archive, snapshot: Snapshot, report: Report = silent
+) -> Iterator[Catalogue]:
+    """Give the catalogue of a version to somebody who looks once.
+
+    One that is kept is given as it is. Else it is made for this time and removed afterwards, so
+    that a report a day does not leave a catalogue a day behind.
+
+    Args:
+        archive: the archive.
+        snapshot: the version.
+        report: told how far the making is.
+
+    Raises:
+        CatalogueError: it cannot be made.
+    """
+    kept = catalogue_path(archive, snapshot.manifest)
+    if _is_whole(kept, snapshot.manifest):
+        yield Catalogue(kept, snapshot)
+        return
+    lent = kept.with_name(f".lent-{secrets.token_hex(4)}")  # not as those that are cleared
+    try:
+        _build_apart(archive, snapshot.manifest, lent, report)
+        yield Catalogue(lent, snapshot)
+    finally:
+        lent.unlink(missing_ok=True)
 
 
 def _is_whole(path: Path, manifest: Manifest) -> bool:

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from records.settings import RECURRING_DOCUMENTS
 
 if TYPE_CHECKING:
-    import duckdb
+    from store.views import Connection
 
 ORIGINS = 24
 """So many origins are told apart on the map of reuse, those with most documents."""
@@ -35,7 +35,16 @@ _COUNTS = """
         (SELECT coalesce(sum(words), 0) FROM d)::BIGINT AS words,
         (SELECT coalesce(sum(words), 0) FROM t)::BIGINT AS distinct_words,
         (SELECT coalesce(sum(words), 0) FROM paragraphs)::BIGINT AS kept_words,
-        (SELECT coalesce(sum(bytes), 0) FROM d)::BIGINT AS bytes
+        (SELECT coalesce(sum(bytes), 0) FROM d)::BIGINT AS bytes,
+        (SELECT coalesce(sum(paragraphs), 0) FROM d)::BIGINT AS paragraphs_seen,
+        (SELECT count(DISTINCT text) FROM o) AS texts
+"""
+_OF_RUNS = """
+    SELECT count(*) AS runs, coalesce(sum(sources_found), 0)::BIGINT AS found,
+        coalesce(sum(sources_new), 0)::BIGINT AS new,
+        coalesce(sum(sources_known), 0)::BIGINT AS known,
+        coalesce(sum(sources_rejected), 0)::BIGINT AS rejected
+    FROM runs
 """
 _RUNS_TOLD = f"""
     SELECT run_id, strftime(started_at AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%SZ') AS started_at,
@@ -76,9 +85,7 @@ _MAP = """
 """
 
 
-def tell_overview(
-    tables: duckdb.DuckDBPyConnection, catalogue: sqlite3.Connection
-) -> dict[str, Any]:
+def tell_overview(tables: Connection, catalogue: sqlite3.Connection) -> dict[str, Any]:
     """Return what the first page tells; on the way each document is told its origin.
 
     Args:
@@ -86,19 +93,50 @@ def tell_overview(
         catalogue: filled and indexed, but for origins.
     """
     [counts] = _told(tables.execute(_COUNTS))
-    by, origins = _tell_origins(catalogue)
+    [of_runs] = _told(tables.execute(_OF_RUNS))
+    by, origins, found = _tell_origins(catalogue)
     cells = catalogue.execute(_MAP).fetchall()
     return {
         "counts": counts,
+        "balances": _balances(counts, of_runs),
         "runs": _told(tables.execute(_RUNS_TOLD)),
         "dates": _dates(catalogue),
         "languages": _told(catalogue.execute(_LANGUAGES)),
-        "origins": {"by": by, "names": origins, "cells": _cells(cells, origins)},
+        "origins": {
+            "by": by,
+            "names": origins,
+            "found": found,
+            "cells": _cells(cells, origins),
+        },
         "reused": _told(tables.execute(_REUSED)),
         "formulas": _told(tables.execute(_FORMULAS)),
         "pairs": [_pair(row) for row in catalogue.execute(_TOP_PAIRS)],
         "rejects": _told(catalogue.execute(_REJECTS)),
     }
+
+
+def _balances(counts: dict[str, int], of_runs: dict[str, int]) -> list[dict[str, Any]]:
+    """Return what came in, and what became of it; ``missing`` is 0 unless something was lost."""
+    paragraphs = {
+        "kept": counts["paragraphs"],
+        "folded": counts["variants"],
+        "repeated word for word": counts["occurrences"] - counts["texts"],
+    }
+    sources = {name: of_runs[name] for name in ("new", "known", "rejected")}
+    told = (
+        ("sources", "found", of_runs["found"], sources),
+        ("paragraphs", "seen", counts["paragraphs_seen"], paragraphs),
+    )
+    return [
+        {
+            "what": what,
+            "verb": verb,
+            "total": total,
+            "parts": [{"name": name, "count": count} for name, count in parts.items()],
+            "missing": total - sum(parts.values()),
+        }
+        for what, verb, total, parts in told
+    ]
 
 
 def _told(cursor: Any) -> list[dict[str, Any]]:
@@ -162,11 +200,14 @@ def _between(bar: dict[str, Any], by: str) -> dict[str, Any]:
     return bar | {"period": f"{period}0s", "since": f"{period}0", "until": f"{period}9"}
 
 
-def _tell_origins(catalogue: sqlite3.Connection) -> tuple[str, list[str]]:
-    """Write where each document comes from; return by what that is told, and the largest origins.
+def _tell_origins(catalogue: sqlite3.Connection) -> tuple[str, list[str], int]:
+    """Write where each document comes from.
 
     Sites are told apart if there are several, else series, else folders; folders of a day each
     tell nothing, so then it is the month or year of publication.
+
+    Returns:
+        by what that is told, the largest origins, and how many there are.
     """
     query = "SELECT number, site, series, uri, published_at FROM documents ORDER BY number"
     rows = catalogue.execute(query).fetchall()
@@ -182,8 +223,8 @@ def _tell_origins(catalogue: sqlite3.Connection) -> tuple[str, list[str]]:
     labels = choices[by]
     numbered = ((label, row[0]) for label, row in zip(labels, rows, strict=True))
     catalogue.executemany("UPDATE documents SET origin = ? WHERE number = ?", numbered)
-    largest = Counter(label for label in labels if label is not None).most_common(ORIGINS)
-    return by, sorted(label for label, _ in largest)
+    counts = Counter(label for label in labels if label is not None)
+    return by, sorted(label for label, _ in counts.most_common(ORIGINS)), len(counts)
 
 
 def _tells(labels: Sequence[str | None]) -> bool:

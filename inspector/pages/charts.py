@@ -13,6 +13,8 @@ SHADES = 6
 _WIDTH, _HEIGHT, _FOOT = 720, 150, 22
 _LABELS = 8
 _STACKED = 9
+_LABEL_WIDTH = 110
+"""Of a day, in the larger letters of small screens."""
 
 
 class Bar(NamedTuple):
@@ -44,7 +46,13 @@ def bars(given: Sequence[Bar], named: str) -> Markup:
             parts.append(_rectangle(left, _HEIGHT - _FOOT - high, wide, high, name))
         parts.append(Markup("</g>"))
         if number % every == 0:
-            parts.append(_label(left, _HEIGHT - 6, bar.label, "start"))
+            place = number * step + step / 2
+            anchor = "middle"
+            if place < _LABEL_WIDTH / 2:  # or it would be cut off
+                place, anchor = 0, "start"
+            elif place > _WIDTH - _LABEL_WIDTH / 2:
+                place, anchor = _WIDTH, "end"
+            parts.append(_label(place, _HEIGHT - 6, bar.label, anchor))
     return _drawing(_HEIGHT, named, parts)
 
 

@@ -1,26 +1,80 @@
-"""Templates, and what they may call; all that is not markup of ours is escaped."""
+"""Templates, and what they may call; all that is not markup of ours is escaped.
+
+A template is shown as a page of the server, or as a file that is sent to somebody. The file has its
+style and script in it, links to nothing outside of itself, and says so to the browser: its policy
+lets nothing be loaded, and only the script run that we wrote, by its digest.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from collections.abc import Mapping
 from functools import cache
+from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from inspector.pages import charts
 from inspector.terminal import name_of
+from records import __version__
+
+# What HTML cannot hold, or UTF-8: controls, and halves of characters in names of files.
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
-    """Return a page."""
-    return environment().get_template(template).render(values)
+    """Return a page of the server."""
+    return _UNSEEN.sub("\ufffd", environment().get_template(template).render(values))
+
+
+def render_file(template: str, values: Mapping[str, Any], *, with_script: bool) -> str:
+    """Return a page as one file, which needs no server.
+
+    Args:
+        template: one that extends ``base_file.html``.
+        values: what it shows.
+        with_script: let keys and clicks do what they do on pages.
+    """
+    style, script = _ours("palimpsest.css"), _ours("palimpsest.js") if with_script else ""
+    told = {"style": style, "script": script, "policy": policy_of(style, script)}
+    made = environment(is_file=True).get_template(template)
+    return _UNSEEN.sub("\ufffd", made.render(values, palimpsest=__version__, **told))
+
+
+def policy_of(style: str, script: str) -> str:
+    """Return the policy of a file: nothing is loaded, and of code in it only this is taken.
+
+    Args:
+        style: what stands in the one element of style.
+        script: what stands in the one element of script; empty if there is none.
+    """
+    allowed = [("style-src", style), *([("script-src", script)] if script else [])]
+    parts = [f"{name} '{_digest(content)}'" for name, content in allowed]
+    return "; ".join(["default-src 'none'", *parts, "base-uri 'none'", "form-action 'none'"])
+
+
+def _digest(content: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
 
 
 @cache
-def environment() -> Environment:
-    """Return the environment of all templates."""
+def _ours(name: str) -> Markup:
+    """Return a file of style or script as it is: it is written by us, not by an article."""
+    return Markup(files("inspector.pages").joinpath("static", name).read_text("utf-8"))  # noqa: S704
+
+
+@cache
+def environment(*, is_file: bool = False) -> Environment:
+    """Return the environment of all templates.
+
+    Args:
+        is_file: there is no server that links can lead to.
+    """
     made = Environment(
         loader=PackageLoader("inspector.pages", "templates"),
         autoescape=True,
@@ -39,7 +93,7 @@ def environment() -> Environment:
         "address": lambda value: quote(str(value), safe=""),
     }
     names = ("bars", "run_bars", "date_bars", "heat_map", "time_line")
-    made.globals |= {name: getattr(charts, name) for name in names}
+    made.globals |= {name: getattr(charts, name) for name in names} | {"is_file": is_file}
     return made
 
 

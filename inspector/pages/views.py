@@ -6,11 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import takewhile
 from typing import Any
 
 import pyarrow as pa
 
 from evidence.explain import explain_named
+from evidence.lookup import Lookup
 from evidence.passages import align_documents
 from evidence.raw import read_raw
 from inspector.catalogue.read import ORDERS, Asked, Catalogue
@@ -19,6 +21,7 @@ from inspector.marking import MarkedDocument, Segment
 from inspector.terminal import name_of
 from records.errors import SettingsError, SourceError
 from store.find import DOCUMENT, MIN_PREFIX_LETTERS, Named
+from store.rebuild import SEPARATOR
 
 PARTNERS = 40
 """Documents that a document's passages are looked for in: those that share most with it."""
@@ -31,6 +34,9 @@ MAX_EXCERPT_BYTES = 20_000
 CONTEXT_BYTES = 160
 SNIPPET_CHARS = 240
 MAX_ORDINAL = 2**31 - 1
+PASSAGE_CHARS = 900
+"""Of a passage that stands in a report, so much is shown of each side."""
+_WORD_CHARS = 40
 
 SIDES = ("left", "right")
 
@@ -134,14 +140,30 @@ def compare(catalogue: Catalogue, left_id: str, right_id: str) -> dict[str, Any]
     if left_id == right_id:
         raise SettingsError(["both sides are the same document; name two that differ"])
     sides = [_document(catalogue, one) for one in (left_id, right_id)]
+    rows = [catalogue.paragraphs_of(one["number"]) for one in sides]
+    passages = shared_passages(catalogue, left_id, right_id)
+    return side_by_side([_told(one) for one in sides], rows, passages)
+
+
+def shared_passages(lookup: Lookup, left_id: str, right_id: str) -> list[dict[str, Any]]:
+    """Return the passages that two documents share, in the order of the left one.
+
+    Args:
+        lookup: what tells the documents.
+        left_id, right_id: two different ones, whichever is the earlier.
+
+    Returns:
+        for each passage ``left`` and ``right`` with ``start_char``, ``end_char``, ``words`` and
+        ``passage``; ``matched_words``, ``relation``, ``resemblance``, ``score``, ``is_clear``,
+        ``is_recurring`` and ``direction``.
+    """
     pair = pa.table({"one": [min(left_id, right_id)], "other": [max(left_id, right_id)]})
-    found = [row for part in align_documents(catalogue, pair) for row in part.to_pylist()]
+    found = [row for part in align_documents(lookup, pair) for row in part.to_pylist()]
     is_turned = bool(found) and found[0]["left_document_id"] != left_id
     known_as = dict(zip(SIDES, reversed(SIDES) if is_turned else SIDES, strict=True))
     passages = [_passage(row, known_as) for row in found]
     passages.sort(key=lambda row: (row["left"]["start_char"], row["right"]["start_char"]))
-    rows = [catalogue.paragraphs_of(one["number"]) for one in sides]
-    return side_by_side([_told(one) for one in sides], rows, passages)
+    return passages
 
 
 def side_by_side(
@@ -165,6 +187,28 @@ def side_by_side(
         side: {"document": told, "paragraphs": _paragraphs(mine, one.segments())}
         for side, told, mine, one in zip(SIDES, facts, rows, marked, strict=True)
     } | {"passages": [{"number": at, **one} for at, one in enumerate(passages, start=1)]}
+
+
+def passages_beside(
+    catalogue: Catalogue, left_id: str, right_id: str, limit: int
+) -> tuple[int, list[dict[str, Any]]]:
+    """Return how many clear passages two documents share, and the longest with what differs.
+
+    Those that recur come last. Each has ``left`` and ``right``, pieces of text with ``is_changed``,
+    ``PASSAGE_CHARS`` at most, and ``differs``, whether anything does in all of it.
+    """
+    rows = [
+        catalogue.paragraphs_of(_document(catalogue, one)["number"]) for one in (left_id, right_id)
+    ]
+    clear = [one for one in shared_passages(catalogue, left_id, right_id) if one["is_clear"]]
+    clear.sort(key=lambda one: (one["is_recurring"], -one["matched_words"]))
+    return len(clear), [_beside(rows, one) for one in clear[:limit]]
+
+
+def places_of(catalogue: Catalogue, text_id: str, limit: int) -> tuple[int, list[dict[str, Any]]]:
+    """Return in how many places a paragraph stands, as it is or varied, and the earliest."""
+    witnesses = [_told(one) for one in catalogue.witnesses(text_id, limit)]
+    return catalogue.sizes(text_id)["places"], witnesses
 
 
 def paragraph(catalogue: Catalogue, text_id: str) -> dict[str, Any]:
@@ -354,6 +398,57 @@ def _judged(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in kept} | rounded
 
 
+def _beside(
+    rows: Sequence[Sequence[Mapping[str, Any]]], passage: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a passage as what it is on each side, with the words that differ."""
+    marked = [
+        MarkedDocument(mine, [(passage[side]["start_char"], passage[side]["end_char"])])
+        for side, mine in zip(SIDES, rows, strict=True)
+    ]
+    marked[0].compare_with(marked[1])
+    pieces = [_pieces(one.passage(0)) for one in marked]
+    differs = any(one["is_changed"] for mine in pieces for one in mine)
+    start = min(map(_first_change, pieces)) if differs else 0
+    start = start - PASSAGE_CHARS // 4 if start > PASSAGE_CHARS // 2 else 0
+    shown = {side: _cut_pieces(mine, start) for side, mine in zip(SIDES, pieces, strict=True)}
+    return {**passage, **shown, "differs": differs}
+
+
+def _pieces(paragraphs: Sequence[Sequence[Segment]]) -> list[dict[str, Any]]:
+    """Return the segments of paragraphs one behind the other."""
+    pieces: list[dict[str, Any]] = []
+    for cut in paragraphs:
+        if pieces:
+            pieces.append({"text": SEPARATOR, "is_changed": False})
+        pieces += [{"text": one.text, "is_changed": one.is_changed} for one in cut]
+    return pieces
+
+
+def _first_change(pieces: Sequence[dict[str, Any]]) -> int:
+    """Return how many characters stand before the first change; of a side without one, all."""
+    return sum(len(one["text"]) for one in takewhile(lambda one: not one["is_changed"], pieces))
+
+
+def _cut_pieces(pieces: Sequence[dict[str, Any]], start: int) -> list[dict[str, Any]]:
+    """Return ``PASSAGE_CHARS`` of a passage from a position on, in whole words if it has blanks."""
+    whole = "".join(one["text"] for one in pieces)
+    end = start + PASSAGE_CHARS
+    if start:
+        start = max(start, whole.find(" ", start, start + _WORD_CHARS) + 1)
+    if end < len(whole):
+        last = whole.rfind(" ", end - _WORD_CHARS, end)
+        end = last if last > 0 else end
+    shown = [{"text": "… ", "is_changed": False}] if start else []
+    at = 0
+    for one in pieces:
+        text = one["text"][max(0, start - at) : max(0, end - at)]
+        at += len(one["text"])
+        if text:
+            shown.append({"text": text, "is_changed": one["is_changed"]})
+    return [*shown, {"text": " …", "is_changed": False}] if end < len(whole) else shown
+
+
 def _partner(
     row: Mapping[str, Any], facts: Mapping[str, Any], passages: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
@@ -437,8 +532,11 @@ __all__ = [
     "explain",
     "overview",
     "paragraph",
+    "passages_beside",
+    "places_of",
     "raw",
     "rejects",
+    "shared_passages",
     "side_by_side",
     "warm_up",
 ]

@@ -1,35 +1,32 @@
 // What the keyboard and a click add to passages side by side; without it, links do the same.
 "use strict";
 
-const passages = () => [...document.querySelectorAll(".sides article")].map(
-  (side) => new Map([...side.querySelectorAll("a.passage")].reverse().map((one) => [Number(one.dataset.passage), one])),
-);
+const numbers = () => [...document.querySelectorAll(".chips a.passage")].map((one) => Number(one.dataset.passage));
+const stretches = (number) => document.querySelectorAll(`.sides a.passage[data-passage~="${number}"]`);
+let shown = null;
 
 function show(number, focus) {
   for (const one of document.querySelectorAll(".passage.lit")) one.classList.remove("lit");
-  for (const one of document.querySelectorAll(`.sides a.passage[data-passage="${number}"]`)) one.classList.add("lit");
-  for (const side of passages()) {
-    const first = side.get(number);
-    if (!first) continue;
-    const pane = first.closest("article");
-    if (pane.scrollHeight > pane.clientHeight) {
+  const lit = [...stretches(number)];
+  for (const one of lit) one.classList.add("lit");
+  for (const pane of document.querySelectorAll(".sides article")) {
+    const first = document.getElementById(`${pane.dataset.side}${number}`) || lit.find((one) => pane.contains(one));
+    if (first && pane.scrollHeight > pane.clientHeight) {
       const middle = first.getBoundingClientRect().top - pane.getBoundingClientRect().top;
       pane.scrollTop += middle - pane.clientHeight / 3;
     }
   }
-  const [left, right] = passages();
-  const chosen = focus || left.get(number) || right.get(number);
+  const chosen = focus || lit[0];
   if (chosen) chosen.focus({ preventScroll: true });
+  shown = number;
   history.replaceState(null, "", `#L${number}`);
 }
 
 function step(by) {
-  const [left] = passages();
-  const numbers = [...left.keys()].sort((one, other) => one - other);
-  if (!numbers.length) return;
-  const lit = document.querySelector(".sides .passage.lit");
-  const at = lit ? numbers.indexOf(Number(lit.dataset.passage)) : by > 0 ? -1 : 0;
-  show(numbers[(at + by + numbers.length) % numbers.length]);
+  const all = numbers();
+  if (!all.length) return;
+  const at = shown === null ? (by > 0 ? -1 : 0) : all.indexOf(shown);
+  show(all[(at + by + all.length) % all.length]);
 }
 
 if (document.querySelector(".sides")) {
@@ -37,7 +34,7 @@ if (document.querySelector(".sides")) {
     const link = event.target.closest("a.passage[data-passage]");
     if (!link || event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
-    show(Number(link.dataset.passage), link.closest(".sides") && link);
+    show(Number(link.dataset.passage.split(" ")[0]), link.closest(".sides") && link);
   });
   document.addEventListener("keydown", (event) => {
     if (event.target.closest("input, select, textarea") || event.metaKey || event.ctrlKey || event.altKey) return;

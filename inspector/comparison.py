@@ -1,0 +1,79 @@
+"""Two documents side by side as one file: of two files, or of an archive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from evidence.compare import Comparison, Side
+from evidence.lookup import Tables
+from inspector.pages import views
+from inspector.pages.rendering import render_file
+from inspector.terminal import name_of
+from records.errors import SettingsError
+from store.archive import Snapshot
+from store.find import uris_of
+
+_FACTS = (
+    *("document_id", "sha256", "media_type", "encoding", "bytes"),
+    *("title", "author", "site", "series", "published_at"),
+)
+
+
+def tell_files(compared: Comparison) -> dict[str, Any]:
+    """Return two files with the passages that they share; see ``views.side_by_side``."""
+    sides = (compared.left, compared.right)
+    facts = [_of_file(side) for side in sides]
+    told = views.side_by_side(facts, [side.paragraphs() for side in sides], compared.passages())
+    return {"archive": None, **told}
+
+
+def tell_documents(archive: str, snapshot: Snapshot, left_id: str, right_id: str) -> dict[str, Any]:
+    """Return two documents of an archive with the passages that they share.
+
+    The tables are asked: for one comparison no catalogue need be made.
+
+    Args:
+        archive: what the archive is called.
+        snapshot: the version.
+        left_id, right_id: the documents, which must be there.
+
+    Raises:
+        SettingsError: both are the same.
+    """
+    if left_id == right_id:
+        told = f"both sides are document {left_id}; name two documents that differ"
+        raise SettingsError([told])
+    ids = (left_id, right_id)
+    lookup = Tables(snapshot)
+    held = lookup.documents(pa.array(ids), lookup.settings().passages.recurring_documents)
+    texts = dict(zip(*(held.texts.column(name).to_pylist() for name in _TEXT), strict=True))
+    places = [row | {"text": texts[row["text_id"]]} for row in held.places.to_pylist()]
+    rows = [[row for row in places if row["document_id"] == one] for one in ids]
+    passages = views.shared_passages(lookup, left_id, right_id)
+    side_by_side = views.side_by_side([_of_archive(snapshot, one) for one in ids], rows, passages)
+    return {"archive": archive, "version": snapshot.manifest.version, **side_by_side}
+
+
+_TEXT = ("text_id", "text")
+
+
+def comparison_file(told: Mapping[str, Any]) -> str:
+    """Return two documents side by side as one HTML file."""
+    return render_file("comparison.html", told, with_script=True)
+
+
+def _of_file(side: Side) -> dict[str, Any]:
+    return _facts(side.document(), side.facts()["uri"])
+
+
+def _of_archive(snapshot: Snapshot, document_id: str) -> dict[str, Any]:
+    [row] = snapshot.read_where("documents", document_id=document_id).to_pylist()
+    return _facts(row, uris_of(snapshot, document_id)[0])
+
+
+def _facts(row: Mapping[str, Any], uri: str) -> dict[str, Any]:
+    facts = {name: row[name] for name in _FACTS} | {"uri": uri, "path": name_of(uri)}
+    return facts | {"name": views.display_name(facts)}
