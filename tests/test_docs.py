@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from cli.main import main
 from records.schemas import TABLES
@@ -67,6 +68,26 @@ def test_python_in_the_page_on_sources_runs_as_printed(desk):
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith("The\nLantern Bridge\nwas closed at noon")
+
+
+def test_what_the_page_on_exports_shows_runs_as_printed(desk, monkeypatch, capsys):
+    page = (ROOT / "docs/EXPORTS.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(desk)
+    for line in re.findall(r"^\$ palimpsest (export .+)$", page, re.MULTILINE):
+        result = CliRunner().invoke(main, shlex.split(line))
+        assert result.exit_code == 0, result.output
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(code, "EXPORTS.md", "exec"), {})
+        assert capsys.readouterr().out.strip()
+    [shell] = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    for line in shell.splitlines():
+        name, *arguments = shlex.split(line)
+        if name == "palimpsest":
+            result = CliRunner().invoke(main, arguments)
+            assert result.exit_code == 0, result.output
+        else:
+            subprocess.run([name, *arguments], check=True)
+    assert "nothing failed" in result.output
 
 
 def test_the_excerpt_in_the_readme_is_what_comes_out(desk):

@@ -21,6 +21,7 @@ from evidence.passages import (
     document_pairs,
     passages_of,
     top_passages,
+    wanted_passages,
     write_passages,
 )
 from ingest.decode import decode
@@ -32,6 +33,7 @@ from tests.flows.corpora import (
     ingest,
     make_paragraph,
     make_words,
+    rebuilt_documents,
     reuse_articles,
     write_articles,
 )
@@ -396,3 +398,27 @@ def test_file_is_not_left_if_writing_fails(
     with pytest.raises(OSError, match="no more room"):
         write_passages(reused, tmp_path / "passages.parquet")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_quoted_passages_stand_in_the_rebuilt_text(
+    layout: Callable[[str], str], tmp_path: Path
+) -> None:
+    shared = [make_prose(seed, CAFE) for seed in (1, 2, 3)]
+    begun, ended = make_sentence(901), make_sentence(902)
+    articles = {
+        "a.txt": ["Short.", f"{make_sentence(903)} {begun}", *shared, make_prose(5)],
+        "b.txt": [begun, *shared, f"{ended} {make_sentence(904)}", "End."],
+    }
+    set_out = {name: [layout(one) for one in paragraphs] for name, paragraphs in articles.items()}
+    snapshot = archive_of(tmp_path, set_out)
+    texts = rebuilt_documents(snapshot)
+    [rows] = [part.to_pylist() for part in wanted_passages(snapshot, around_chars=50, workers=1)]
+    assert rows
+    for row in rows:
+        for side in SIDES:
+            text, start = texts[row[f"{side}_document_id"]], row[f"{side}_text_start"]
+            end = start + len(row[f"{side}_passage"])
+            assert text[start:end] == row[f"{side}_passage"]
+            assert text[max(0, start - 50) : start] == row[f"{side}_before"]
+            assert text[end : end + 50] == row[f"{side}_after"]
