@@ -103,6 +103,33 @@ def find_named(snapshot: Snapshot, names: Sequence[str]) -> list[Named]:
     return found
 
 
+def find_text(snapshot: Snapshot, name: str) -> str:
+    """Return the id of the one text that a name stands for.
+
+    Args:
+        snapshot: the version to look in.
+        name: a text_id or paragraph_id, or the first 8 letters of one or more.
+
+    Raises:
+        SettingsError: the name is unknown, or begins several ids.
+    """
+    name = _typed(name)
+    keys = (("paragraphs", "paragraph_id"), ("variants", "text_id"))
+    columns = [snapshot.read(table, [key]).column(key) for table, key in keys]
+    matched = sorted({one for column in columns for one in _beginning(column, name)})
+    if len(matched) > 1:
+        told = ", ".join(matched[:_MAX_TOLD]) + _and_more(len(matched))
+        fault = f"text {name!r}: stands for {len(matched)} texts; name one by its id: {told}"
+        raise SettingsError([fault])
+    if not matched:
+        fault = (
+            f"text {name!r}: not in the archive; expected a text_id or paragraph_id, or its first "
+            f"{MIN_PREFIX_LETTERS} letters or more; palimpsest show DIR paragraphs tells the ids"
+        )
+        raise SettingsError([fault])
+    return matched[0]
+
+
 def _typed(name: str) -> str:
     """Return a name as it was typed, which may be any bytes."""
     return name.encode("utf-8", "backslashreplace").decode()
