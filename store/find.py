@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from records.errors import SettingsError
+from records.schemas import TABLES
 from store.archive import Snapshot
 
 MIN_PREFIX_LETTERS = 8
@@ -39,7 +40,7 @@ def find_documents(snapshot: Snapshot, names: Sequence[str]) -> list[str]:
     Raises:
         SettingsError: a name is unknown, or begins several ids; every such name is told at once.
     """
-    sources = snapshot.read("sources", ["uri", "document_id", "run_id"])
+    sources = _sources(snapshot, names)
     ids = snapshot.read("documents", ["document_id"]).column("document_id")
     found: dict[str, None] = {}
     faults = []
@@ -72,7 +73,7 @@ def find_named(snapshot: Snapshot, names: Sequence[str]) -> list[Named]:
     Raises:
         SettingsError: a name is unknown, or stands for several; every such name is told at once.
     """
-    sources = snapshot.read("sources", ["uri", "document_id", "run_id"])
+    sources = _sources(snapshot, names)
     ids = {
         DOCUMENT: [snapshot.read("documents", ["document_id"]).column("document_id")],
         TEXT: [
@@ -133,6 +134,14 @@ def find_text(snapshot: Snapshot, name: str) -> str:
 def _typed(name: str) -> str:
     """Return a name as it was typed, which may be any bytes."""
     return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _sources(snapshot: Snapshot, names: Sequence[str]) -> pa.Table:
+    """Return all sources, or none of them if no name can be a URI: what may be an id is none."""
+    columns = ["uri", "document_id", "run_id"]
+    if all(_HEX.fullmatch(name.lower()) for name in names):
+        return TABLES["sources"].empty_table().select(columns)
+    return snapshot.read("sources", columns)
 
 
 def _found_at(sources: pa.Table, uri: str) -> list[str]:
