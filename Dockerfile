@@ -10,6 +10,7 @@ COPY evidence evidence
 COPY flows flows
 COPY ingest ingest
 COPY inspector inspector
+COPY palimpsest_archive palimpsest_archive
 COPY records records
 COPY store store
 # pip stays here: the environment is made without it. Images keep times of files in whole seconds,
