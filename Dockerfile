@@ -11,6 +11,7 @@ COPY exports exports
 COPY flows flows
 COPY ingest ingest
 COPY inspector inspector
+COPY palimpsest_archive palimpsest_archive
 COPY records records
 COPY store store
 # pip stays here: the environment is made without it. Images keep times of files in whole seconds,

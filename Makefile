@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_ARCHIVE := demo-archive
-ROOMS := records ingest dedup store evidence exports flows inspector cli
+ROOMS := records ingest dedup store evidence exports palimpsest_archive flows inspector cli
 CORPUS ?= ../shared/data/newswire.tar.xz
 PAGES ?= ../shared/data/newspages.tar.xz
 GOLD ?= ../shared/data/pan13-train.tar.xz
@@ -59,8 +59,9 @@ servers: $(VENV)/.dev ## Test servers, workers and commands that are killed, on 
 order: $(VENV)/.dev ## Test at length that no order, split into runs, crash or removal shows in the tables.
 	PALIMPSEST_LONG=1 $(BIN)/pytest tests/flows/test_order.py tests/flows/test_runners.py
 
-docs: $(VENV)/.dev ## Write the table and command reference again.
+docs: $(VENV)/.dev ## Write the table and command reference again, and what the notebook shows.
 	$(BIN)/python docs/reference.py
+	$(BIN)/python docs/notebook.py
 
 bench: $(VENV)/.dev ## Measure the main job on a corpus of raw text (CORPUS=FOLDER or .tar.xz).
 	$(BIN)/python benchmarks/main_job.py $(CORPUS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -139,17 +138,10 @@ def settings_of(
 
 
 def uri_or_id(name: str) -> str:
-    """Return a document's name as the store knows it: the path of a file becomes its URI.
+    """Return a document's name as the store knows it: the path of a file becomes its URI."""
+    from evidence import names
 
-    What stands behind ``#`` tells where in the file, unless the file's name has it.
-    """
-    from ingest.discover import uri_of
-
-    path, _, inside = name.partition("#")
-    if inside and Path(path).is_file() and not Path(name).exists():
-        return f"{uri_or_id(path)}#{inside}"
-    is_path = "://" not in name and (os.sep in name or Path(name).is_file())
-    return uri_of(os.path.normpath(Path(name).absolute())) if is_path else name
+    return names.uri_or_id(name)
 
 
 def say_if_compiling() -> None:

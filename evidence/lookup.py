@@ -135,31 +135,32 @@ class Tables:
 
     def documents(self, ids: pa.Array, recurring_documents: int) -> Held:
         """Return documents with their texts; see ``Lookup``."""
-        with connect(self._snapshot) as connection:
+        common = recurring_query(recurring_documents, among="held")
+        with connect(self._snapshot, _DOCUMENTS + _PLACES + _TEXTS + common) as connection:
             connection.register("wanted", pa.table({"document_id": ids}))
             facts = connection.sql(_DOCUMENTS).to_arrow_table()
             places = connection.sql(_PLACES).to_arrow_table()
             connection.register("placed", places.select(["text_id"]))
             held = connection.sql(_TEXTS).to_arrow_table()
             connection.register("held", held.select(["text_id", "paragraph_id"]))
-            query = recurring_query(recurring_documents, among="held")
-            recurring = connection.sql(query).to_arrow_table().column("text_id")
+            recurring = connection.sql(common).to_arrow_table().column("text_id")
         return Held(facts, places, held.select(["text_id", "text"]), recurring)
 
     def text_facts(self, one: str, other: str) -> pa.Table:
         """Return what is known of two texts; see ``Lookup``."""
-        with connect(self._snapshot) as connection:
+        with connect(self._snapshot, _FACTS) as connection:
             return connection.sql(_FACTS, params={"one": one, "other": other}).to_arrow_table()
 
     def has_overlap(self, one: str, other: str) -> bool:
         """Tell whether an overlap of two texts is recorded."""
-        with connect(self._snapshot) as connection:
+        with connect(self._snapshot, _RECORDED) as connection:
             told = {"one": one, "other": other}
             return bool(connection.sql(_RECORDED, params=told).fetchall()[0][0])
 
     def text_pairs(self, left: Named, right: Named | None) -> list[tuple[str, str]]:
         """Return pairs of texts, those that share most words first; see ``Lookup``."""
-        with connect(self._snapshot) as connection:
+        asked = _PAIRS + _SAME + "".join(_TEXTS_OF.values())
+        with connect(self._snapshot, asked) as connection:
             for table, one in (("mine", left), ("theirs", right)):
                 if one is not None:
                     texts = connection.sql(_TEXTS_OF[one.kind], params=[one.id]).to_arrow_table()

@@ -45,6 +45,10 @@ _PAIRS = """
         sum(matched_words)::BIGINT AS matched
     FROM pieces {wanted} GROUP BY ALL ORDER BY matched DESC, one, other
 """
+_PAIR = """
+    SELECT least($document, $other) AS one, greatest($document, $other) AS other,
+        0::BIGINT AS matched
+"""
 _ACROSS_SERIES = """
     SELECT p.* FROM ({pairs}) p
     JOIN documents a ON a.document_id = one JOIN documents b ON b.document_id = other
@@ -53,24 +57,32 @@ _ACROSS_SERIES = """
 
 
 def document_pairs(
-    snapshot: Snapshot, document_id: str | None = None, *, across_series: bool = False
+    snapshot: Snapshot,
+    document_id: str | None = None,
+    other_id: str | None = None,
+    *,
+    across_series: bool = False,
 ) -> pa.Table:
     """Return the pairs of documents that overlaps tell, those that share most first.
 
     Args:
         snapshot: the version to look at.
         document_id: only pairs with this document.
+        other_id: only the pair of the two, whether overlaps tell it or not.
         across_series: without pairs of documents of the same series.
 
     Returns:
-        ``one`` and ``other``, ids, and ``matched``, the words that their texts share.
+        ``one`` and ``other``, ids, and ``matched``, the words that their texts share; 0 for a pair
+        that was named.
     """
-    query = _PAIRS.format(wanted="WHERE $document IN (left_id, right_id)" if document_id else "")
+    named = {"document": document_id, "other": other_id}
+    named = {name: one for name, one in named.items() if one is not None}
+    query = _PAIRS.format(wanted="WHERE $document IN (left_id, right_id)" if named else "")
+    query = _PAIR if other_id else query
     if across_series:
         query = _ACROSS_SERIES.format(pairs=query)
-    with connect(snapshot) as connection:
-        parameters = {"document": document_id} if document_id else {}
-        return connection.sql(query, params=parameters).to_arrow_table()
+    with connect(snapshot, query) as connection:
+        return connection.sql(query, params=named).to_arrow_table()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +95,7 @@ class Wanted:
         without_recurring: without text that stands in many documents.
         min_words: only those of at least so many matched words.
         across_series: without passages that documents of the same series share.
+        other_id: only those that it shares with this one.
     """
 
     document_id: str | None = None
@@ -90,10 +103,12 @@ class Wanted:
     without_recurring: bool = False
     min_words: int = 0
     across_series: bool = False
+    other_id: str | None = None
 
     def pairs(self, snapshot: Snapshot) -> pa.Table:
         """Return the pairs of documents that are wanted; see ``document_pairs``."""
-        return document_pairs(snapshot, self.document_id, across_series=self.across_series)
+        ids = self.document_id, self.other_id
+        return document_pairs(snapshot, *ids, across_series=self.across_series)
 
     def of(self, rows: pa.Table) -> pa.Table:
         """Return the rows that are wanted."""
@@ -128,9 +143,33 @@ def top_passages(
         found = pa.concat_tables([found, *map(wanted.of, parts)])
         if found.num_rows >= limit:
             break
+    return _ordered(found).slice(0, limit)
+
+
+def all_passages(
+    snapshot: Snapshot,
+    wanted: Wanted | None = None,
+    settings: PassageSettings | None = None,
+    *,
+    workers: int | None = None,
+) -> pa.Table:
+    """Return passages, those with most matching words first; all of them are held.
+
+    Args:
+        snapshot: the version to look at.
+        wanted: which; all unless given.
+        settings: how passages are found; by the level of the archive unless given.
+        workers: threads that align; as many as cores unless given.
+    """
+    wanted = wanted or Wanted()
+    parts = passages_of(snapshot, wanted.pairs(snapshot), settings, workers or os.cpu_count() or 1)
+    return _ordered(pa.concat_tables([PASSAGES.empty_table(), *map(wanted.of, parts)]))
+
+
+def _ordered(found: pa.Table) -> pa.Table:
     order = [("matched_words", "descending"), ("left_document_id", "ascending")]
     order += [("right_document_id", "ascending"), ("left_start_char", "ascending")]
-    return found.sort_by(order).slice(0, limit)
+    return found.sort_by(order)
 
 
 def write_passages(

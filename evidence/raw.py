@@ -12,6 +12,7 @@ from ingest.discover import path_of, status_of, uri_of
 from ingest.read import open_source
 from ingest.sources import read_uris
 from records.errors import SourceError
+from records.ids import document_id_of
 from records.settings import ReadSettings
 
 _Told = TypeVar("_Told")
@@ -83,15 +84,15 @@ class Raw(NamedTuple):
     content: bytes
 
 
-def read_raw(uris: Sequence[str], sha256: str, settings: ReadSettings) -> Raw:
+def read_raw(document_id: str, uris: Sequence[str], settings: ReadSettings) -> Raw:
     """Return the bytes of a document, unchanged since they were first read.
 
     They are those that ``start_byte`` and ``end_byte`` count in: of a member of a container the
     member, decompressed; of a record of a web archive its payload.
 
     Args:
-        uris: of its sources, the first that still has it is taken.
-        sha256: of its bytes, in hex.
+        document_id: its whole id, which is of its bytes.
+        uris: of its sources; the first that still has it is taken.
         settings: how containers are read.
 
     Raises:
@@ -101,7 +102,7 @@ def read_raw(uris: Sequence[str], sha256: str, settings: ReadSettings) -> Raw:
     for one in uris:
         for uri, content, fault in read_again([one], settings):
             found = hashlib.sha256(content).hexdigest()
-            if fault is None and found == sha256:
+            if fault is None and document_id_of(found) == document_id:
                 return Raw(uri, content)
             faults.append(f"{uri}: {fault or f'its bytes are others now, with SHA-256 {found}'}")
     advice = "bring the file back to where it was; palimpsest rebuild gives the text without it"

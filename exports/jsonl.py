@@ -23,7 +23,7 @@ from store.rebuild import SEPARATOR
 from store.views import connect_bounded
 
 if TYPE_CHECKING:
-    import duckdb
+    from store.views import Connection
 
 _FACTS = ("title", "author", "site", "series", "language", "published_from")
 _BYTES = ("media_type", "encoding", "sha256", "run_id")
@@ -101,7 +101,7 @@ def write_jsonl(
 
 
 def _documents(
-    connection: duckdb.DuckDBPyConnection, document_id: str | None, *, deduplicated: bool
+    connection: Connection, document_id: str | None, *, deduplicated: bool
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """Give each document with its paragraphs, or those that stand for others, in order."""
     connection.execute(_RANKED, {"document": document_id})

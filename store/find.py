@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from records.errors import SettingsError
+from records.schemas import TABLES
 from store.archive import Snapshot
 
 MIN_PREFIX_LETTERS = 8
@@ -39,7 +40,7 @@ def find_documents(snapshot: Snapshot, names: Sequence[str]) -> list[str]:
     Raises:
         SettingsError: a name is unknown, or begins several ids; every such name is told at once.
     """
-    sources = snapshot.read("sources", ["uri", "document_id", "run_id"])
+    sources = _sources(snapshot, names)
     ids = snapshot.read("documents", ["document_id"]).column("document_id")
     found: dict[str, None] = {}
     faults = []
@@ -72,7 +73,7 @@ def find_named(snapshot: Snapshot, names: Sequence[str]) -> list[Named]:
     Raises:
         SettingsError: a name is unknown, or stands for several; every such name is told at once.
     """
-    sources = snapshot.read("sources", ["uri", "document_id", "run_id"])
+    sources = _sources(snapshot, names)
     ids = {
         DOCUMENT: [snapshot.read("documents", ["document_id"]).column("document_id")],
         TEXT: [
@@ -103,9 +104,44 @@ def find_named(snapshot: Snapshot, names: Sequence[str]) -> list[Named]:
     return found
 
 
+def find_text(snapshot: Snapshot, name: str) -> str:
+    """Return the id of the one text that a name stands for.
+
+    Args:
+        snapshot: the version to look in.
+        name: a text_id or paragraph_id, or the first 8 letters of one or more.
+
+    Raises:
+        SettingsError: the name is unknown, or begins several ids.
+    """
+    name = _typed(name)
+    keys = (("paragraphs", "paragraph_id"), ("variants", "text_id"))
+    columns = [snapshot.read(table, [key]).column(key) for table, key in keys]
+    matched = sorted({one for column in columns for one in _beginning(column, name)})
+    if len(matched) > 1:
+        told = ", ".join(matched[:_MAX_TOLD]) + _and_more(len(matched))
+        fault = f"text {name!r}: stands for {len(matched)} texts; name one by its id: {told}"
+        raise SettingsError([fault])
+    if not matched:
+        fault = (
+            f"text {name!r}: not in the archive; expected a text_id or paragraph_id, or its first "
+            f"{MIN_PREFIX_LETTERS} letters or more; palimpsest show DIR paragraphs tells the ids"
+        )
+        raise SettingsError([fault])
+    return matched[0]
+
+
 def _typed(name: str) -> str:
     """Return a name as it was typed, which may be any bytes."""
     return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _sources(snapshot: Snapshot, names: Sequence[str]) -> pa.Table:
+    """Return all sources, or none of them if no name can be a URI: what may be an id is none."""
+    columns = ["uri", "document_id", "run_id"]
+    if all(_HEX.fullmatch(name.lower()) for name in names):
+        return TABLES["sources"].empty_table().select(columns)
+    return snapshot.read("sources", columns)
 
 
 def _found_at(sources: pa.Table, uri: str) -> list[str]:

@@ -44,7 +44,7 @@ def rebuild_document(snapshot: Snapshot, document: str) -> str:
         ContractError: what is rebuilt is not what was read: the archive is damaged.
     """
     document_id = find_document(snapshot, document)
-    with connect(snapshot) as connection:
+    with connect(snapshot, _DOCUMENT + _PLACES) as connection:
         told = connection.execute(_DOCUMENT, [document_id]).fetchall()
         places = connection.execute(_PLACES, [document_id]).fetchall()
     advice = "the archive is damaged; palimpsest verify tells all that is wrong"

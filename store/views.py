@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -155,21 +156,48 @@ GROUP BY left_document_id, right_document_id, passage
 """
 
 
-def connect(snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
-    """Return a DuckDB connection in memory, with a view for each table and each view above."""
-    connection = connect_tables(snapshot, TABLES)
-    connection.execute(f"CREATE VIEW witnesses AS {_WITNESSES}")
-    connection.execute(f"CREATE VIEW folds AS {_FOLDS}")
+def recurring_query(least: int = RECURRING_DOCUMENTS, among: str = "folds") -> str:
+    """Return a query for texts that recur: ``text_id`` and ``documents``.
+
+    A text recurs if it stands, or shares a passage with texts that stand, in many documents.
+
+    Args:
+        least: in so many documents.
+        among: a relation with ``text_id`` and ``paragraph_id``: only these texts are looked at.
+    """
+    return _RECURRING.format(least=int(least), among=among)
+
+
+VIEWS = {
+    "witnesses": _WITNESSES,
+    "folds": _FOLDS,
+    "recurring": recurring_query(),
+    "pieces": _PIECES.format(least=MIN_EXACT_WORDS),
+    "passages": _PASSAGES.format(merge_gap=MERGE_GAP_CHARS),
+}
+"""The views by name, each behind those that it is made of."""
+
+
+def connect(snapshot: Snapshot, query: str | None = None) -> Connection:
+    """Return a DuckDB connection in memory, with a view for each table and each view above.
+
+    Args:
+        snapshot: the version to look at.
+        query: what will be asked: tables that no word of it leads to are left out, and their files
+            not touched. All are there without it, and for a query that names none.
+    """
+    wanted = _named_in(query) if query else set()
+    wanted = wanted or {*TABLES, *VIEWS}
+    connection = connect_tables(snapshot, [name for name in TABLES if name in wanted])
     connection.execute(_IN_DOCUMENT)
-    connection.execute(f"CREATE VIEW recurring AS {recurring_query()}")
-    connection.execute(f"CREATE VIEW pieces AS {_PIECES.format(least=MIN_EXACT_WORDS)}")
-    passages = _PASSAGES.format(merge_gap=MERGE_GAP_CHARS)
-    connection.execute(f"CREATE VIEW passages AS {passages}")
+    for name, made_of in VIEWS.items():
+        if name in wanted:
+            connection.execute(f"CREATE VIEW {name} AS {made_of}")
     return connection
 
 
 @contextmanager
-def connect_bounded(snapshot: Snapshot, beside: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def connect_bounded(snapshot: Snapshot, beside: Path) -> Iterator[Connection]:
     """Give a connection as ``connect`` does, for queries that go through a whole archive in order.
 
     It holds no more than ``BOUND``; what it sorts beyond that is in a folder of its own, for as
@@ -190,19 +218,20 @@ def connect_bounded(snapshot: Snapshot, beside: Path) -> Iterator[duckdb.DuckDBP
         yield connection
 
 
-def recurring_query(least: int = RECURRING_DOCUMENTS, among: str = "folds") -> str:
-    """Return a query for texts that recur: ``text_id`` and ``documents``.
-
-    A text recurs if it stands, or shares a passage with texts that stand, in many documents.
-
-    Args:
-        least: in so many documents.
-        among: a relation with ``text_id`` and ``paragraph_id``: only these texts are looked at.
-    """
-    return _RECURRING.format(least=int(least), among=among)
+def _named_in(query: str) -> set[str]:
+    """Return the tables and views that words of a query may name, and what those are made of."""
+    words = _words_of(query)
+    for name in reversed(VIEWS):
+        if name in words:
+            words |= _words_of(VIEWS[name])
+    return words & {*TABLES, *VIEWS}
 
 
-def connect_tables(snapshot: Snapshot, names: Iterable[str]) -> duckdb.DuckDBPyConnection:
+def _words_of(query: str) -> set[str]:
+    return set(re.findall(r"\w+", query.lower()))
+
+
+def connect_tables(snapshot: Snapshot, names: Iterable[str]) -> Connection:
     """Return a DuckDB connection in memory, with a view for each of these tables and no other."""
     import duckdb  # takes a tenth of a second, which commands without a query need not wait for
 

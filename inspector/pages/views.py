@@ -278,9 +278,8 @@ def raw(catalogue: Catalogue, document_id: str) -> bytes:
     """
     number = _document(catalogue, document_id)["number"]
     uris = [row["uri"] for row in catalogue.sources_of(number)]
-    sha256 = catalogue.provenance_of(number)["sha256"]
     try:
-        return read_raw(uris, sha256, catalogue.settings().read).content
+        return read_raw(document_id, uris, catalogue.settings().read).content
     except SourceError as error:
         raise NotThereError(f"raw bytes of document {document_id}: {error}") from error
 

@@ -10,7 +10,7 @@ import pytest
 from records.schemas import TABLES
 from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, RECURRING_DOCUMENTS
 from store.archive import Archive, Snapshot
-from store.views import connect, connect_tables, recurring_query, refused
+from store.views import VIEWS, connect, connect_tables, recurring_query, refused
 from tests.store.damage import copy_archive
 from tests.store.rows import make_row, publish, view_passages
 
@@ -211,6 +211,33 @@ def test_position_is_shifted_into_the_document(
         assert connection.execute(query, [position]).fetchall() == [(place,)]
         query = "SELECT in_document(?, 500, []::INTEGER[], []::INTEGER[])"
         assert connection.execute(query, [position]).fetchall() == [(500 + position,)]
+
+
+@pytest.mark.parametrize(
+    ("query", "there"),
+    [
+        ("FROM documents", {"documents"}),
+        ('SELECT count(*) FROM "overlaps" o, Sources', {"overlaps", "sources"}),
+        ("FROM folds", {"folds", "paragraphs", "variants"}),
+        ("FROM witnesses", {"witnesses", "occurrences", "documents", "sources"}),
+        (
+            "FROM passages",
+            {
+                *("passages", "pieces", "folds", "overlaps", "occurrences", "paragraphs"),
+                *("variants", "documents", "sources"),
+            },
+        ),
+        ("SHOW TABLES", {*TABLES, *VIEWS}),
+        (None, {*TABLES, *VIEWS}),
+    ],
+)
+def test_only_what_a_query_leads_to_is_connected(
+    examples_archive: Path, query: str | None, there: set[str]
+) -> None:
+    with connect(Archive(examples_archive).snapshot(), query) as connection:
+        assert {row[0] for row in connection.sql("SHOW TABLES").fetchall()} == there
+        if query:
+            connection.sql(query).fetchall()
 
 
 def test_tables_can_be_queried_although_the_file_of_another_is_gone(
