@@ -38,7 +38,7 @@ from store.commit import link_file
 from store.views import connect_bounded
 
 if TYPE_CHECKING:
-    import duckdb
+    from store.views import Connection
 
 ALGORITHMS = ("sha256", "sha512")
 TABLES_FOLDER, RAW_FOLDER, RAW_LIST = "data/archive", "data/raw", "data/raw.csv"
@@ -229,7 +229,7 @@ def _folder_of(first: str | None, last: str | None) -> str:
 
 
 def _sources(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
 ) -> Iterator[tuple[str, tuple[str, str]]]:
     """Yield each URI with id and SHA-256 of a document that stood there, the earliest first."""
     for row in rows_of(connection, _SOURCES):

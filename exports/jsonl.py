@@ -23,7 +23,7 @@ from store.rebuild import SEPARATOR
 from store.views import connect_bounded
 
 if TYPE_CHECKING:
-    import duckdb
+    from store.views import Connection
 
 _FACTS = ("title", "author", "site", "series", "language", "published_from")
 _BYTES = ("media_type", "encoding", "sha256", "run_id")
@@ -106,7 +106,7 @@ def write_jsonl(
 
 
 def _documents(
-    connection: duckdb.DuckDBPyConnection, document_id: str | None, *, deduplicated: bool
+    connection: Connection, document_id: str | None, *, deduplicated: bool
 ) -> Iterator[tuple[_Row, list[str], list[_Row]]]:
     """Give each document with its URIs and its paragraphs, or those that stand for others."""
     connection.execute(_RANKED, {"document": document_id})

@@ -23,7 +23,7 @@ from store.archive import Snapshot
 from store.views import connect_bounded
 
 if TYPE_CHECKING:
-    import duckdb
+    from store.views import Connection
 
 PREFIXES = {
     "palimpsest": "urn:palimpsest:term:",
@@ -151,9 +151,7 @@ def write_prov(
     return {"records": records}
 
 
-def _sections(
-    connection: duckdb.DuckDBPyConnection, *, with_places: bool
-) -> dict[str, Iterator[_Member]]:
+def _sections(connection: Connection, *, with_places: bool) -> dict[str, Iterator[_Member]]:
     """Return the records of each kind, made when they are asked for."""
 
     def rows(query: str) -> Iterator[_Row]:

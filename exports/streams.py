@@ -15,7 +15,7 @@ from zstandard import ZstdCompressor
 from records import __version__
 
 if TYPE_CHECKING:
-    import duckdb
+    from store.views import Connection
 
 BATCH_ROWS = 5_000
 """How many rows are Python objects at a time."""
@@ -27,7 +27,7 @@ DOCUMENT = "urn:palimpsest:document:"
 
 
 def rows_of(
-    connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any] | None = None
+    connection: Connection, query: str, parameters: Mapping[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
     """Give the rows of a query, of which no more than a batch is held.
 

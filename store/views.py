@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from records.schemas import TABLES
 from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, RECURRING_DOCUMENTS
@@ -23,6 +23,8 @@ from store.archive import Snapshot
 
 if TYPE_CHECKING:
     import duckdb
+
+    Connection: TypeAlias = duckdb.DuckDBPyConnection
 
 BOUND = "1GiB"
 """What a bounded connection may hold."""
@@ -153,7 +155,7 @@ GROUP BY left_document_id, right_document_id, passage
 """
 
 
-def connect(snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
+def connect(snapshot: Snapshot) -> Connection:
     """Return a DuckDB connection in memory, with a view for each table and each view above."""
     connection = connect_tables(snapshot, TABLES)
     connection.execute(f"CREATE VIEW witnesses AS {_WITNESSES}")
@@ -167,7 +169,7 @@ def connect(snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
 
 
 @contextmanager
-def connect_bounded(snapshot: Snapshot, beside: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def connect_bounded(snapshot: Snapshot, beside: Path) -> Iterator[Connection]:
     """Give a connection as ``connect`` does, for queries that go through a whole archive in order.
 
     It holds no more than ``BOUND``; what it sorts beyond that is in a folder of its own, for as
@@ -200,7 +202,7 @@ def recurring_query(least: int = RECURRING_DOCUMENTS, among: str = "folds") -> s
     return _RECURRING.format(least=int(least), among=among)
 
 
-def connect_tables(snapshot: Snapshot, names: Iterable[str]) -> duckdb.DuckDBPyConnection:
+def connect_tables(snapshot: Snapshot, names: Iterable[str]) -> Connection:
     """Return a DuckDB connection in memory, with a view for each of these tables and no other."""
     import duckdb  # takes a tenth of a second, which commands without a query need not wait for
 
