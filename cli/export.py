@@ -132,7 +132,11 @@ def export(
     from store.address import absolute, open_archive
     from store.rebuild import find_document
 
-    snapshot = open_archive(archive).snapshot(version)
+    place = open_archive(archive)
+    snapshot = place.snapshot(version)
+    if place.home.resolve() in output.absolute().parent.resolve().parents:
+        fault = "is inside the archive, which nothing else writes to; name another place"
+        raise SettingsError([f"--output {output}: {fault}"])
     level = snapshot.settings().sensitivity
     settings = settings_of(options["assignments"], sensitivity=level).passages
     named = options["document"]

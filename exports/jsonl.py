@@ -8,7 +8,7 @@ it stands in the document and which paragraph of the archive it is.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -31,19 +31,24 @@ _PLACE = ("ordinal", "text_id", "paragraph_id", "is_representative")
 _SPANS = ("start_char", "end_char", "start_byte", "end_byte")
 _REPORT_EVERY = 1_000
 
+_Row = dict[str, Any]
+
 # Documents by date, those without one last, then by URI: so that of equal texts, the one that
 # stands for all comes first.
 _RANKED = """
     CREATE TABLE ranked AS
     SELECT document_id, row_number() OVER (
-        ORDER BY published_at NULLS LAST, uris[1], document_id
-    ) AS rank, uris
+        ORDER BY published_at NULLS LAST, uri, document_id
+    ) AS rank
     FROM documents JOIN (
-        SELECT document_id, list(DISTINCT uri ORDER BY uri) AS uris FROM sources GROUP BY ALL
+        SELECT document_id, min(uri) AS uri FROM sources GROUP BY ALL
     ) USING (document_id)
     WHERE document_id = coalesce($document, document_id)
 """
 _DOCUMENTS = "SELECT * FROM ranked JOIN documents USING (document_id) ORDER BY rank"
+_URIS = """
+    SELECT DISTINCT rank, uri FROM ranked JOIN sources USING (document_id) ORDER BY rank, uri
+"""
 _PARAGRAPHS = """
     SELECT rank, o.*, f.text, f.paragraph_id, p.paragraph_id IS NOT NULL AS is_representative
     FROM ranked JOIN occurrences o USING (document_id)
@@ -90,9 +95,9 @@ def write_jsonl(
         connect_bounded(snapshot, path.absolute().parent) as connection,
     ):
         read = _documents(connection, document_id, deduplicated=deduplicated)
-        for number, (document, mine) in enumerate(read, start=1):
+        for number, (document, uris, mine) in enumerate(read, start=1):
             if mine or not deduplicated:
-                file.write(to_json(_line(document, mine, source)) + b"\n")
+                file.write(to_json(_line(document, uris, mine, source)) + b"\n")
                 documents += 1
                 paragraphs += len(mine)
             if number % _REPORT_EVERY == 0 or number == total:
@@ -102,23 +107,35 @@ def write_jsonl(
 
 def _documents(
     connection: Connection, document_id: str | None, *, deduplicated: bool
-) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Give each document with its paragraphs, or those that stand for others, in order."""
+) -> Iterator[tuple[_Row, list[str], list[_Row]]]:
+    """Give each document with its URIs and its paragraphs, or those that stand for others."""
     connection.execute(_RANKED, {"document": document_id})
     query = _PARAGRAPHS.format(where=_REPRESENTATIVE if deduplicated else "")
-    grouped = groupby(rows_of(connection, query), key=itemgetter("rank"))
-    rank, mine = next(grouped, (0, iter(())))
+    uris, paragraphs = (_by_rank(rows_of(connection, one)) for one in (_URIS, query))
     for document in rows_of(connection, _DOCUMENTS):
-        found = []
-        if rank == document["rank"]:
-            found = list(mine)
-            rank, mine = next(grouped, (0, iter(())))
+        mine = paragraphs(document["rank"])
         if not deduplicated:
-            _expect_whole(document, found)
-        yield document, found
+            _expect_whole(document, mine)
+        yield document, [row["uri"] for row in uris(document["rank"])], mine
 
 
-def _expect_whole(document: dict[str, Any], paragraphs: list[dict[str, Any]]) -> None:
+def _by_rank(rows: Iterator[_Row]) -> Callable[[int], list[_Row]]:
+    """Return what gives the rows of a rank, if it is asked for ranks in order."""
+    grouped = groupby(rows, key=itemgetter("rank"))
+    ahead = next(grouped, None)
+
+    def of(rank: int) -> list[_Row]:
+        nonlocal ahead
+        if ahead is None or ahead[0] != rank:
+            return []
+        found = list(ahead[1])
+        ahead = next(grouped, None)
+        return found
+
+    return of
+
+
+def _expect_whole(document: _Row, paragraphs: list[_Row]) -> None:
     """Refuse a text that is not the one that was read."""
     text = SEPARATOR.join(one["text"] for one in paragraphs)
     found = hashlib.sha256(text.encode()).hexdigest()
@@ -128,9 +145,7 @@ def _expect_whole(document: dict[str, Any], paragraphs: list[dict[str, Any]]) ->
         raise ContractError(f"{told}; expected {document['text_sha256']}; {advice}")
 
 
-def _line(
-    document: dict[str, Any], paragraphs: list[dict[str, Any]], source: str
-) -> dict[str, Any]:
+def _line(document: _Row, uris: list[str], paragraphs: list[_Row], source: str) -> _Row:
     """Return a document as a line tells it. Spans in ``paragraphs`` are half-open.
 
     ``start`` and ``end`` are characters of the line's text, the others those of the occurrence.
@@ -147,8 +162,8 @@ def _line(
         "source": source,
         "created": iso_or_none(document["published_at"]),
         "metadata": {
-            "uri": document["uris"][0],
-            "uris": document["uris"],
+            "uri": uris[0],
+            "uris": uris,
             **{name: document[name] for name in (*_FACTS, *_BYTES)},
         },
         "paragraphs": told,

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from records.schemas import TABLES
 from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, RECURRING_DOCUMENTS
@@ -25,7 +25,7 @@ from store.archive import Snapshot
 if TYPE_CHECKING:
     import duckdb
 
-    Connection = duckdb.DuckDBPyConnection
+    Connection: TypeAlias = duckdb.DuckDBPyConnection
 
 BOUND = "1GiB"
 """What a bounded connection may hold."""

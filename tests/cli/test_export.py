@@ -164,3 +164,11 @@ def test_there_has_to_be_an_archive(tmp_path: Path) -> None:
     result = run(tmp_path / "none", "jsonl", tmp_path / "a.jsonl")
     assert result.exit_code == 2
     assert "there is none" in result.stderr
+
+
+def test_nothing_is_written_into_the_archive(archive: Path) -> None:
+    before = listing(archive)
+    result = run(archive, "jsonl", archive / "documents" / "a.jsonl")
+    assert result.exit_code == 2
+    assert "is inside the archive" in result.stderr
+    assert listing(archive) == before

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import bagit
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
@@ -53,6 +54,25 @@ def test_commands_take_an_address(made: str, examples: Path, tmp_path: Path) -> 
     [first, *_] = told("versions", made)
     assert first["path"] == f"{made}/versions/00000001/manifest.json"
     assert told("clean", made)["dropped"][0] == 1
+
+
+def test_exports_are_those_of_the_same_archive_in_a_folder(
+    made: str, examples: Path, tmp_path: Path
+) -> None:
+    local = str(tmp_path / "press")
+    run("ingest", str(examples / "tarn-wire"), "--archive", local, "--no-prefect")
+    lines = []
+    for archive in (made, local):
+        target = tmp_path / f"{len(lines)}.jsonl"
+        run("export", archive, "--as", "jsonl", "--output", str(target))
+        found = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
+        for one in found:
+            assert one.pop("source") == "press"
+            one["metadata"].pop("run_id")
+        lines.append(found)
+    assert lines[0] == lines[1] != []
+    run("export", made, "--as", "bagit", "--output", str(tmp_path / "bag"), "--with-raw")
+    bagit.Bag(str(tmp_path / "bag")).validate()
 
 
 def test_files_are_those_of_the_version(made: str, tmp_path: Path) -> None:
