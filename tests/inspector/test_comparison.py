@@ -1,0 +1,155 @@
+"""Two documents side by side as one file: all of their text, all passages, and nothing else."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from lxml.html import HtmlElement
+
+from evidence.compare import compare_files, read_and_compare
+from evidence.passages import passages_of
+from ingest.normalise import normalise_text
+from inspector.comparison import comparison_file, tell_documents, tell_files
+from records.errors import SettingsError
+from store.archive import Archive, Snapshot
+from store.rebuild import rebuild_document
+from tests.flows.corpora import make_paragraph, write_articles
+from tests.inspector.sent import HOSTILE, hostile_archive, letters, parsed, snapshot_of, words_of
+
+PAIRS = [
+    ("tarn-wire/2024-11-12-lantern-bridge-closed.txt", "marrowick-tidings/2024-11-13-two-shores-one-queue.txt"),
+    ("barid-al-buhayra/2024-05-14-safinat-al-kutub.txt", "sada-al-nawaris/2024-05-12-maktaba-aima.txt"),
+    ("shiqiao-zhenbao/2024-04-09-shiqiao-chating.txt", "shanlu-wanbao/2024-04-12-chating-chongkai.txt"),
+]  # fmt: skip
+
+
+def sides_of(root: HtmlElement) -> list[HtmlElement]:
+    sides = root.xpath("//article")
+    assert [one.get("data-side") for one in sides] == ["L", "R"]
+    return list(sides)
+
+
+def passage_in(side: HtmlElement, number: int) -> str:
+    """Return the text of a passage on a side, put together from its stretches."""
+    stretches = [
+        one for one in side.iter("a") if str(number) in one.get("data-passage", "").split()
+    ]
+    return "".join(words_of(one) for one in stretches)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair[0].split("/")[0])
+def test_file_of_two_files_has_all_passages_and_all_text(
+    pair: tuple[str, str], examples: Path
+) -> None:
+    left, right = (str(examples / name) for name in pair)
+    told = compare_files(left, right)
+    assert told["passages"]
+    root = parsed(comparison_file(tell_files(read_and_compare(left, right))))
+    for side, name, article in zip(("left", "right"), "LR", sides_of(root), strict=True):
+        for number, one in enumerate(told["passages"], start=1):
+            assert passage_in(article, number) == letters(one[side]["text"])
+            assert root.xpath(f"//*[@id='{name}{number}']")
+        paragraphs = "".join(words_of(one) for one in article.xpath("p[@class='paragraph']"))
+        text = Path(told[side]["path"]).read_bytes().decode(told[side]["encoding"])
+        assert paragraphs == letters(normalise_text(text))
+        assert told[side]["sha256"] in article.text_content()
+    chips = root.xpath("//ol[@class='chips']/li/a")
+    assert [one.text for one in chips] == [str(n + 1) for n in range(len(told["passages"]))]
+
+
+def test_words_that_differ_are_marked_on_both_sides(tmp_path: Path) -> None:
+    articles = {"a.txt": [make_paragraph(1)], "b.txt": [make_paragraph(1, edit=2)]}
+    folder = write_articles(tmp_path, articles)
+    compared = read_and_compare(str(folder / "a.txt"), str(folder / "b.txt"))
+    left, right = sides_of(parsed(comparison_file(tell_files(compared))))
+    plain = make_paragraph(1).split()
+    edited = make_paragraph(1, edit=2).split()
+    expected = [(one, other) for one, other in zip(plain, edited, strict=True) if one != other]
+    for article, words in ((left, [one for one, _ in expected]), (right, [o for _, o in expected])):
+        changed = article.xpath(".//a[contains(@class, 'changed')]")
+        assert [words_of(one) for one in changed] == [word.strip(".") for word in words]
+
+
+def test_file_compared_with_itself_is_one_passage_without_changes(examples: Path) -> None:
+    path = str(examples / PAIRS[0][0])
+    root = parsed(comparison_file(tell_files(read_and_compare(path, path))))
+    assert len(root.xpath("//ol[@class='chips']/li")) == 1
+    assert not root.xpath("//*[contains(@class, 'changed')]")
+
+
+def test_files_that_share_nothing_are_shown_and_said_to(tmp_path: Path) -> None:
+    folder = write_articles(tmp_path, {"a.txt": [make_paragraph(1)], "b.txt": [make_paragraph(2)]})
+    compared = read_and_compare(str(folder / "a.txt"), str(folder / "b.txt"))
+    root = parsed(comparison_file(tell_files(compared)))
+    assert root.xpath("//h2[@id='found']")[0].text == "0 shared passages"
+    assert letters(make_paragraph(2)) in words_of(sides_of(root)[1])
+
+
+def document_ids(snapshot: Snapshot, *names: str) -> list[str]:
+    rows = snapshot.read("sources", ["uri", "document_id"]).to_pylist()
+    return [next(r["document_id"] for r in rows if r["uri"].endswith(name)) for name in names]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair[0].split("/")[0])
+@pytest.mark.parametrize("turned", [False, True])
+def test_file_of_two_documents_has_the_passages_of_the_archive(
+    pair: tuple[str, str], turned: bool, examples_archive: Path
+) -> None:
+    snapshot = Archive(examples_archive).snapshot()
+    ids = document_ids(snapshot, *(reversed(pair) if turned else pair))
+    told = tell_documents("press", snapshot, *ids)
+    root = parsed(comparison_file(told))
+    pairs = pa.table({"one": [ids[0]], "other": [ids[1]]})
+    [rows] = [part.to_pylist() for part in passages_of(snapshot, pairs)]
+    known_as = {row[f"{side}_document_id"]: side for row in rows for side in ("left", "right")}
+    assert len(told["passages"]) == len(rows) > 0
+    articles = sides_of(root)
+    for document_id, article in zip(ids, articles, strict=True):
+        side = known_as[document_id]
+        mine = [passage_in(article, n + 1) for n in range(len(rows))]
+        assert sorted(mine) == sorted(letters(row[f"{side}_passage"]) for row in rows)
+        text = letters(rebuild_document(snapshot, document_id))
+        assert "".join(words_of(one) for one in article.xpath("p")).endswith(text)
+    starts = [one["left"]["start_char"] for one in told["passages"]]
+    assert starts == sorted(starts)
+    assert "From version 1 of press" in " ".join(root.text_content().split())
+
+
+def test_document_is_not_compared_with_itself(examples_archive: Path) -> None:
+    snapshot = Archive(examples_archive).snapshot()
+    [one] = document_ids(snapshot, PAIRS[0][0])
+    with pytest.raises(SettingsError, match="both sides are document"):
+        tell_documents("press", snapshot, one, one)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return hostile_archive(tmp_path_factory.mktemp("hostile"))
+
+
+def _of_files(archive: Path) -> dict[str, Any]:
+    left, right, *_ = sorted(one for one in (archive.parent / "in").iterdir() if "2024" in one.name)
+    return tell_files(read_and_compare(str(left), str(right)))
+
+
+def _of_archive(archive: Path) -> dict[str, Any]:
+    snapshot = snapshot_of(archive)
+    ids = document_ids(snapshot, "5%3Cscript%3E.txt", "6%3E.txt")
+    return tell_documents(SCRIPT_NAME, snapshot, *ids)
+
+
+SCRIPT_NAME = "</title><script>window.ran=8</script>"
+
+
+@pytest.mark.parametrize("tell", [_of_files, _of_archive])
+def test_markup_in_articles_and_names_is_text(
+    tell: Callable[[Path], dict[str, Any]], hostile: Path
+) -> None:
+    root = parsed(comparison_file(tell(hostile)))
+    text = words_of(root)
+    for one in HOSTILE:
+        assert text.count(letters(normalise_text(one))) >= 3
+    for name in ("<script>window.ran=5<script>.txt", '"><img src=x onerror=window.ran=6>.txt'):
+        assert letters(name) in text
