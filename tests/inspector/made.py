@@ -53,6 +53,17 @@ def files_dated(folder: Path, dates: dict[str, datetime | None]) -> Iterator[Non
         yield
 
 
+def nested_articles() -> dict[str, list[str]]:
+    """Return two articles with a passage that goes on across another one, on the left."""
+    around, within = make_words(30, 40), make_words(31, 16)
+    left = [*around[:20], *within, *around[20:]]
+    right = [*around[:20], *make_words(32, 14), *around[20:]]
+    return {
+        "left.txt": ["Left of the two", " ".join(left)],
+        "right.txt": [" ".join(right), make_paragraph(33, 90), " ".join(within)],
+    }
+
+
 def mixed_articles() -> dict[str, list[str]]:
     """Return articles in two folders, with soft hyphens, double blanks, notices and formulas."""
     told = reuse_articles()
@@ -60,6 +71,7 @@ def mixed_articles() -> dict[str, list[str]]:
     broken = make_paragraph(1).replace("a", "a\u00ad", 9).replace(" ", "  \u200b", 9)
     articles["wire/g.txt"] = ["Cafe\u0301  \u00ad society", broken, make_paragraph(12, edit=1)]
     articles["paper/h.txt"] = [broken + " " + make_paragraph(20), ADS]
+    articles |= {f"nested/{name}": told for name, told in nested_articles().items()}
     for number in range(12):
         articles[f"wire/ads/{number:02}.txt"] = [make_paragraph(50 + number, 25), ADS]
     return articles
