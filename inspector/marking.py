@@ -8,22 +8,28 @@ file shows one behind the other.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from functools import cache
 from itertools import pairwise
 from typing import Any
+from unicodedata import category
 
 import numpy as np
 import numpy.typing as npt
 
+from inspector.catalogue.words import WITHOUT_BLANKS
 from records.columns import shift_positions
 
-MAX_COMPARED_WORDS = 6_000
-"""Of longer passages the differing words are not told: comparing takes the square of it."""
+MAX_CELLS = 250_000
+"""Passages are compared word by word if the words of one times those of the other are no more.
 
-# A word, or a character of a script without blanks.
-_WORD = re.compile("[\u0e00-\u0eff\u2e80-\u31ff\u3400-\u9fff\uf900-\ufaff]|[^\\W_]+")
+Larger ones are first parted at the words that stand once on both sides, in the same order; what
+has no such word and is too large still is not compared.
+"""
 
 Span = tuple[int, int]
 """Half-open, in characters of a document."""
@@ -72,10 +78,14 @@ class MarkedDocument:
     Args:
         rows: of paragraphs in order: ``text``, ``start_char``, ``shift_at`` and ``shift_by``.
         spans: of passages, in characters of the document; their numbers are their places here.
+
+    Paragraphs follow one another in the document.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, Any]], spans: Sequence[Span]) -> None:
         self._paragraphs = [_Paragraph(row["text"], _places(row)) for row in rows]
+        self._starts = [int(one.places[0]) for one in self._paragraphs]
+        self._ends = [int(one.places[-1]) for one in self._paragraphs]
         self._spans = spans
         for number, (start, end) in enumerate(spans):
             for paragraph, first, last in self._within(start, end):
@@ -94,16 +104,13 @@ class MarkedDocument:
     def compare_with(self, other: MarkedDocument) -> None:
         """Mark in both documents the words of each passage that the other side does not have."""
         for number in range(len(self._spans)):
-            mine, theirs = list(self._words(number)), list(other._words(number))
-            if not mine or not theirs or max(len(mine), len(theirs)) > MAX_COMPARED_WORDS:
-                continue
-            matcher = SequenceMatcher(
-                None, [one.folded for one in mine], [one.folded for one in theirs], autojunk=False
-            )
-            for tag, first, last, other_first, other_last in matcher.get_opcodes():
-                if tag != "equal":
-                    self._change(number, mine[first:last])
-                    other._change(number, theirs[other_first:other_last])
+            words = list(self._words(number)), list(other._words(number))
+            folded = [[one.folded for one in side] for side in words]
+            is_turned = folded[1] < folded[0]  # so that it does not matter who is compared
+            for spans in differences(*(reversed(folded) if is_turned else folded)):
+                mine, theirs = reversed(spans) if is_turned else spans
+                self._change(number, words[0][slice(*mine)])
+                other._change(number, words[1][slice(*theirs)])
 
     def coverage(self) -> list[int]:
         """Return how many characters of each paragraph are in a passage."""
@@ -111,17 +118,17 @@ class MarkedDocument:
 
     def _within(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
         """Give the paragraphs of a span, and where in their texts it begins and ends."""
-        for number, paragraph in enumerate(self._paragraphs):
-            if paragraph.places[-1] > start and paragraph.places[0] < end:
-                bounds = np.searchsorted(paragraph.places, [start, end])
-                first, last = (int(min(bound, len(paragraph.text))) for bound in bounds)
-                if first < last:
-                    yield number, first, last
+        for number in range(bisect_right(self._ends, start), bisect_left(self._starts, end)):
+            paragraph = self._paragraphs[number]
+            bounds = np.searchsorted(paragraph.places, [start, end])
+            first, last = (int(min(bound, len(paragraph.text))) for bound in bounds)
+            if first < last:
+                yield number, first, last
 
     def _words(self, number: int) -> Iterator[_Word]:
         for paragraph, first, last in self._within(*self._spans[number]):
             text = self._paragraphs[paragraph].text
-            for word in _WORD.finditer(text, first, last):
+            for word in _words_pattern().finditer(text, first, last):
                 yield _Word(paragraph, word.start(), word.end(), word.group().casefold())
 
     def _change(self, number: int, words: Sequence[_Word]) -> None:
@@ -129,6 +136,65 @@ class MarkedDocument:
         for paragraph in sorted({word.paragraph for word in words}):
             here = [word for word in words if word.paragraph == paragraph]
             self._paragraphs[paragraph].changed.append((here[0].start, here[-1].end, number))
+
+
+@cache
+def _words_pattern() -> re.Pattern[str]:
+    """Return what a word is: letters, digits and the signs on them, or a character by itself."""
+    signs = "".join(
+        f"\\U{code:08x}" for code in range(0x300, 0x20000) if category(chr(code))[0] == "M"
+    )
+    letter = f"[^\\W_{WITHOUT_BLANKS}]"
+    return re.compile(f"[{WITHOUT_BLANKS}]|{letter}+(?:[{signs}]+{letter}*)*")
+
+
+def differences(mine: Sequence[str], theirs: Sequence[str]) -> Iterator[tuple[Span, Span]]:
+    """Give where two passages differ: the words of each that stand for one another.
+
+    Args:
+        mine, theirs: their words.
+
+    Yields:
+        spans in words of both, of which one may be empty; in order.
+
+    Example:
+        >>> list(differences("a red cat sat".split(), "a cat sat down".split()))
+        [((1, 2), (1, 1)), ((4, 4), (3, 4))]
+    """
+    anchors = [(0, 0)]
+    if len(mine) * len(theirs) > MAX_CELLS:
+        anchors += _anchors(mine, theirs)
+    for (first, other_first), (last, other_last) in pairwise([*anchors, (len(mine), len(theirs))]):
+        if (last - first) * (other_last - other_first) > MAX_CELLS:
+            continue
+        matcher = SequenceMatcher(
+            None, mine[first:last], theirs[other_first:other_last], autojunk=False
+        )
+        for tag, begin, end, other_begin, other_end in matcher.get_opcodes():
+            if tag != "equal":
+                here = first + begin, first + end
+                yield here, (other_first + other_begin, other_first + other_end)
+
+
+def _anchors(mine: Sequence[str], theirs: Sequence[str]) -> list[Span]:
+    """Return where words stand that both sides have once: as many as follow in the same order."""
+    once = [{word for word, n in Counter(side).items() if n == 1} for side in (mine, theirs)]
+    shared = once[0] & once[1]
+    places = {word: at for at, word in enumerate(theirs) if word in shared}
+    pairs = [(at, places[word]) for at, word in enumerate(mine) if word in shared]
+    lasts: list[int] = []  # of the best sequence of each length, the last place on the other side
+    ends: list[int] = []  # which pair that is
+    before: list[int] = []
+    for number, (_, other) in enumerate(pairs):
+        length = bisect_left(lasts, other)
+        before.append(ends[length - 1] if length else -1)
+        lasts[length : length + 1] = [other]
+        ends[length : length + 1] = [number]
+    chain, at = [], ends[-1] if ends else -1
+    while at >= 0:
+        chain.append(pairs[at])
+        at = before[at]
+    return chain[::-1]
 
 
 def _places(row: Mapping[str, Any]) -> npt.NDArray[np.int64]:

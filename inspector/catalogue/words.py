@@ -7,10 +7,12 @@ import unicodedata
 from itertools import pairwise
 
 # Thai, Lao, Burmese, Khmer; then all scripts of China and Japan.
-_WITHOUT_BLANKS = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u31ff\u3400-\u9fff\uf900-\ufaff"
-    "\U00020000-\U0003ffff]"
+WITHOUT_BLANKS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u31ff\u3400-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff"
 )
+"""Characters of scripts without blanks, each of which is a word, as a pattern has them."""
+_WITHOUT_BLANKS = re.compile(f"[{WITHOUT_BLANKS}]")
 # Signs over and under letters that most writers leave out, which SQLite takes as letters: points of
 # Hebrew, and vowel signs and the stretched line of Arabic. Those of Latin it leaves out by itself.
 _LEFT_OUT = dict.fromkeys(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,13 +19,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from inspector.catalogue.read import Asked, Catalogue
 from inspector.pages import views
 from inspector.pages.guard import Guard
 from inspector.pages.rendering import render
-from inspector.pages.shelf import Shelf
-from records.errors import ArchiveError, SettingsError
+from inspector.pages.shelf import UNREADABLE, Shelf
+from records.errors import SettingsError
 
 View = Callable[[Catalogue, Request], dict[str, Any]]
 
@@ -45,7 +48,7 @@ class Options:
     prefect: str | None = None
 
 
-def create_app(shelf: Shelf, options: Options) -> Starlette:
+def create_app(shelf: Shelf, options: Options) -> ASGIApp:
     """Return the application that shows an archive.
 
     Args:
@@ -56,7 +59,7 @@ def create_app(shelf: Shelf, options: Options) -> Starlette:
         ("/", "overview", lambda catalogue, _: views.overview(catalogue)),
         ("/documents", "documents", _documents),
         ("/documents/{id}", "document", _document),
-        ("/documents/{id}/bytes/{ordinal:int}", "bytes", _excerpt),
+        ("/documents/{id}/bytes/{ordinal}", "bytes", _excerpt),
         ("/compare/{left}/{right}", "compare", _compare),
         ("/paragraphs/{id}", "paragraph", _paragraph),
         ("/explain/{kind}/{left}/{right}", "explain", _explain),
@@ -69,14 +72,13 @@ def create_app(shelf: Shelf, options: Options) -> Starlette:
         routes.append(Route(twin, show.twin(view)))
         routes.append(Route(path, show.page(template, view), name=template))
     static = StaticFiles(directory=str(files("inspector.pages").joinpath("static")))
-    return Starlette(
+    app = Starlette(
         routes=[*routes, Mount("/static", static, name="static")],
-        middleware=[
-            Middleware(TrustedHostMiddleware, allowed_hosts=list(options.hosts)),
-            Middleware(Guard, token=options.token),
-        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(options.hosts))],
         exception_handlers={HTTPException: show.refusal, Exception: show.failure},
     )
+    app.router.redirect_slashes = False  # would lead to whatever host the request names
+    return Guard(app, options.token)  # around all else, or errors would come without its headers
 
 
 class _Shown:
@@ -93,7 +95,7 @@ class _Shown:
             catalogue = self._shelf.catalogue()
             if catalogue is None:
                 return self._preparing(request)
-            told = _viewed(view, catalogue, request)
+            told = self._viewed(view, catalogue, request)
             return self._html(request, template, told, version=catalogue.snapshot.manifest.version)
 
         return answer
@@ -106,7 +108,7 @@ class _Shown:
             if catalogue is None:
                 return JSONResponse({"error": self._shelf.state()}, 503, _RETRY)
             try:
-                told = _viewed(view, catalogue, request)
+                told = self._viewed(view, catalogue, request)
             except HTTPException as error:
                 return JSONResponse({"error": error.detail}, error.status_code)
             text = json.dumps(told, ensure_ascii=False, default=str)
@@ -120,18 +122,15 @@ class _Shown:
         catalogue = self._shelf.catalogue()
         if catalogue is None:
             return self._preparing(request)
-        document_id = request.path_params["id"]
-        try:
-            content = views.raw(catalogue, document_id)
-        except views.NotThereError as error:
-            raise HTTPException(404, str(error)) from error
-        name = f'attachment; filename="{document_id}.bin"'
+        content = self._viewed(_raw, catalogue, request)
+        name = f'attachment; filename="{request.path_params["id"]}.bin"'
         headers = {"Content-Disposition": name}
         return Response(content, media_type="application/octet-stream", headers=headers)
 
     def health(self, _: Request) -> Response:
-        """Answer that the server is up, and what it shows."""
-        return PlainTextResponse(self._shelf.state())
+        """Answer that the server is up, and whether it shows anything: who asks has no token."""
+        is_ready = self._shelf.catalogue() is not None
+        return PlainTextResponse("ready" if is_ready else "nothing is shown yet")
 
     def refusal(self, request: Request, error: Exception) -> Response:
         """Answer with a page that says what is wrong with a request."""
@@ -143,6 +142,23 @@ class _Shown:
         """Answer that the server failed, without what it knows of itself."""
         told = f"unexpected {type(error).__name__}; the server's log tells more"
         return self._html(request, "message", {"status": 500, "detail": told}, status=500)
+
+    def _viewed(
+        self, view: Callable[[Catalogue, Request], Any], catalogue: Catalogue, request: Request
+    ) -> Any:
+        try:
+            return view(catalogue, request)
+        except views.NotThereError as error:
+            raise HTTPException(404, str(error)) from error
+        except SettingsError as error:
+            raise HTTPException(400, "; ".join(error.faults)) from error
+        except sqlite3.DatabaseError as error:
+            self._shelf.give_up(catalogue)
+            raise HTTPException(
+                503, f"the catalogue is damaged ({error}); it is made again"
+            ) from error
+        except UNREADABLE as error:
+            raise HTTPException(503, f"the archive cannot be read just now: {error}") from error
 
     def _preparing(self, request: Request) -> Response:
         told = {"status": 503, "detail": self._shelf.state(), "is_waiting": True}
@@ -158,33 +174,25 @@ class _Shown:
         status: int = 200,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        path = request.url.path
-        query = f"?{request.url.query}" if request.url.query else ""
+        path = quote(request.scope["path"])
+        query = request.scope["query_string"].decode("latin-1")
         around = {
             "archive": self._options.name,
             "prefect": self._options.prefect,
             "version": version,
             "template": template,
             "newer": self._shelf.newer(),
-            "twin": ("/index.json" if path == "/" else f"{path}.json") + query,
+            "twin": ("/index.json" if path == "/" else f"{path}.json") + (query and f"?{query}"),
             "with_page": lambda page: f"{path}?{urlencode({**request.query_params, 'page': page})}",
         }
-        text = render(f"{template}.html", {**around, **told})
+        text = render(f"{template}.html", {**around, **told}).translate(_NO_CHARACTERS)
         return HTMLResponse(text.encode("utf-8", "backslashreplace"), status, headers)
 
 
 _RETRY = {"Retry-After": "2"}
-
-
-def _viewed(view: View, catalogue: Catalogue, request: Request) -> dict[str, Any]:
-    try:
-        return view(catalogue, request)
-    except views.NotThereError as error:
-        raise HTTPException(404, str(error)) from error
-    except SettingsError as error:
-        raise HTTPException(400, "; ".join(error.faults)) from error
-    except ArchiveError as error:
-        raise HTTPException(503, str(error)) from error
+# Code points that no page may have, nor any reader would see.
+_NO_CHARACTERS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), *range(0x7F, 0xA0)], "\ufffd")
+_DAY = re.compile(r"(\d{4}(-\d{2}(-\d{2})?)?)?")
 
 
 def _documents(catalogue: Catalogue, request: Request) -> dict[str, Any]:
@@ -193,8 +201,8 @@ def _documents(catalogue: Catalogue, request: Request) -> dict[str, Any]:
     asked = Asked(
         words=given.get("words", "")[:400],
         origin=given.get("origin", ""),
-        since=given.get("since", "")[:10],
-        until=given.get("until", "")[:10],
+        since=_day(given.get("since", ""), "since"),
+        until=_day(given.get("until", ""), "until"),
         least_reuse=percent / 100,
         order=given.get("order") or ("relevance" if given.get("words") else "date"),
     )
@@ -209,7 +217,12 @@ def _document(catalogue: Catalogue, request: Request) -> dict[str, Any]:
 
 def _excerpt(catalogue: Catalogue, request: Request) -> dict[str, Any]:
     given = request.path_params
-    return views.excerpt(catalogue, given["id"], given["ordinal"])
+    ordinal = _number(given["ordinal"], "paragraph", 0, views.MAX_ORDINAL)
+    return views.excerpt(catalogue, given["id"], ordinal)
+
+
+def _raw(catalogue: Catalogue, request: Request) -> bytes:
+    return views.raw(catalogue, request.path_params["id"])
 
 
 def _compare(catalogue: Catalogue, request: Request) -> dict[str, Any]:
@@ -240,6 +253,14 @@ def _page(request: Request) -> int:
 def _number(told: str | None, name: str, least: int, most: int) -> int:
     if not told:
         return least
-    if not told.isascii() or not told.isdigit() or not least <= int(told) <= most:
+    is_number = told.isascii() and told.isdigit() and len(told) <= len(str(most))
+    if not is_number or not least <= int(told) <= most:
         raise SettingsError([f"{name} {told!r}: expected a whole number from {least} to {most}"])
     return int(told)
+
+
+def _day(told: str, name: str) -> str:
+    told = told.strip()
+    if not _DAY.fullmatch(told) or not told.isascii():
+        raise SettingsError([f"{name} {told!r}: expected a day, month or year, as in 2024-11-12"])
+    return told

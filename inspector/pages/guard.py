@@ -6,11 +6,11 @@ lets no script run that did not come as a file of ours.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
-from http.cookies import SimpleCookie
-from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,7 +26,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-COOKIE = "palimpsest_token"
+COOKIE = "palimpsest"
 _OPEN = {"/health"}
 _METHODS = {"GET", "HEAD"}
 
@@ -41,6 +41,9 @@ class Guard:
     def __init__(self, app: ASGIApp, token: str | None) -> None:
         self._app = app
         self._token = token
+        # Cookies are shared by all ports of a host, and are of few letters.
+        self._kept = _digest(f"kept {token}")
+        self._cookie = f"{COOKIE}-{_digest(self._kept)[:8]}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -69,21 +72,36 @@ class Guard:
         given = dict(query).get("token")
         if given is not None and self._is_right(given):
             return self._remembered(scope, query)
-        headers = dict(scope["headers"])
-        cookie = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1")).get(COOKIE)
-        bearer = headers.get(b"authorization", b"").decode("latin-1").removeprefix("Bearer ")
-        if self._is_right(cookie.value if cookie else bearer):
+        headers = {name: value.decode("utf-8", "replace") for name, value in scope["headers"]}
+        scheme, _, bearer = headers.get(b"authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self._is_right(bearer.strip()):
+            return None
+        kept = cookie_parser(headers.get(b"cookie", "")).get(self._cookie, "")
+        if _is_same(kept, self._kept):
             return None
         told = "a token is needed: open the address that palimpsest inspect printed"
         return PlainTextResponse(told, 401)
 
     def _remembered(self, scope: Scope, query: list[tuple[str, str]]) -> Response:
         rest = urlencode([one for one in query if one[0] != "token"])
-        path = "/" + scope["path"].lstrip("/")  # never //host, which leads elsewhere
+        path = "/" + quote(scope["path"].lstrip("/"))  # never //host, which leads elsewhere
         answer = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
-        told: dict[str, Any] = {"httponly": True, "samesite": "strict", "path": "/"}
-        answer.set_cookie(COOKIE, str(self._token), secure=scope["scheme"] == "https", **told)
+        answer.set_cookie(
+            self._cookie,
+            self._kept,
+            httponly=True,
+            samesite="lax",  # strict would forget it where somebody follows a link from elsewhere
+            secure=scope["scheme"] == "https",
+        )
         return answer
 
     def _is_right(self, given: str) -> bool:
-        return secrets.compare_digest(given.encode(), str(self._token).encode())
+        return self._token is not None and _is_same(given, self._token)
+
+
+def _digest(told: str) -> str:
+    return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _is_same(given: str, expected: str) -> bool:
+    return secrets.compare_digest(_digest(given), _digest(expected))

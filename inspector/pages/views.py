@@ -93,7 +93,7 @@ def documents(catalogue: Catalogue, asked: Asked, page: int = 1) -> dict[str, An
         row["snippet"] = _snippet(catalogue.paragraphs_of(row["number"], limit), terms)
     return {
         "asked": asdict(asked),
-        "named": _named(catalogue, asked.words.strip()),
+        "ids": _ids(catalogue, asked.words.strip()),
         "found": found,
         "page": page,
         "pages": max(1, -(-found // ROWS)),
@@ -101,7 +101,7 @@ def documents(catalogue: Catalogue, asked: Asked, page: int = 1) -> dict[str, An
     }
 
 
-def _named(catalogue: Catalogue, words: str) -> list[dict[str, str]]:
+def _ids(catalogue: Catalogue, words: str) -> list[dict[str, str]]:
     """Return the documents and texts whose id, its beginning or URI somebody typed as words."""
     typed = words.lower() if _ID.fullmatch(words) else words if "://" in words else None
     return [] if typed is None else [{"kind": k, "id": one} for k, one in catalogue.find(typed)]
@@ -118,13 +118,17 @@ def document(catalogue: Catalogue, document_id: str) -> dict[str, Any]:
     partners = catalogue.partners_of(facts["number"], PARTNERS)
     passages = _passages_with(catalogue, document_id, [one["document_id"] for one in partners])
     marked = MarkedDocument(rows, [(one["start_char"], one["end_char"]) for one in passages])
+    paragraphs = _paragraphs(rows, marked.segments())
+    for segment in (one for paragraph in paragraphs for one in paragraph["segments"]):
+        others = {passages[number - 1]["document_id"] for number in segment["passages"]}
+        segment["documents"] = len(others)
     return {
         "document": _told(facts),
         "sources": [
             row | {"name": name_of(row["uri"])} for row in catalogue.sources_of(facts["number"])
         ],
         "provenance": _without(catalogue.provenance_of(facts["number"]), "document"),
-        "paragraphs": _paragraphs(rows, marked.segments()),
+        "paragraphs": paragraphs,
         "passages": passages,
         "partners": [_partner(one, facts, passages) for one in partners],
     }

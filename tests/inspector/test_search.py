@@ -266,7 +266,7 @@ def test_ids_and_uris_are_found_by_how_they_begin(mixed_catalogue: Catalogue) ->
     assert ("text", text) in mixed_catalogue.find(text)
     assert mixed_catalogue.find("zzzzzzzz") == []
     for typed in (text, row["document_id"][:9].upper(), f" {row['uri']} "):
-        named = documents(mixed_catalogue, Asked(words=typed))["named"]
+        named = documents(mixed_catalogue, Asked(words=typed))["ids"]
         assert [one["id"] for one in named] in ([text], [row["document_id"]])
-    assert documents(mixed_catalogue, Asked(words="a"))["named"] == []
-    assert documents(mixed_catalogue, Asked(words="abcdef"))["named"] == []
+    assert documents(mixed_catalogue, Asked(words="a"))["ids"] == []
+    assert documents(mixed_catalogue, Asked(words="abcdef"))["ids"] == []
