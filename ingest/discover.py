@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from ingest.facts import sidecars_among
 from ingest.remote import find_remote, is_url
 from records.errors import SettingsError, SourceError
 
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9_.~/:@!$&'()*+,;=-]*")
+"""A path that is as it is quoted."""
 _AS_IT_IS = ("http://", "https://")
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFile:
+class FoundFile(NamedTuple):
     """A file as it was found, by its path or its URL."""
 
     path: str
@@ -54,6 +57,8 @@ def uri_of(path: str) -> str:
         >>> uri_of("s3://bucket/a b.txt")
         's3://bucket/a%20b.txt'
     """
+    if _PLAIN_PATH.fullmatch(path):
+        return "file://" + path
     if path.startswith(_AS_IT_IS):
         return path
     scheme, separator, rest = path.partition("://")

@@ -61,16 +61,16 @@ class _Model(NamedTuple):
     names: list[str]
 
 
-def languages_of(samples: Sequence[str]) -> list[str | None]:
+def languages_of(samples: Sequence[bytes]) -> list[str | None]:
     """Return the language of each text, as ISO 639 codes; None if it cannot be told.
 
     Args:
-        samples: texts, or beginnings of them.
+        samples: texts in UTF-8, or beginnings of them, which may end within a character.
     """
     if not samples:
         return []
     model = _model()
-    encoded = [_folded(sample).encode("utf-8", "replace")[:SAMPLE_BYTES] for sample in samples]
+    encoded = [_folded(sample)[:SAMPLE_BYTES] for sample in samples]
     offsets = np.concatenate(([0], np.cumsum([len(one) for one in encoded], dtype=np.int64)))
     text = np.frombuffer(b"".join(encoded), np.uint8)
     best, confidence = _score(
@@ -96,9 +96,11 @@ def languages_of(samples: Sequence[str]) -> list[str | None]:
     ]
 
 
-def _folded(sample: str) -> str:
-    folded = sample.lower() if sample.isupper() else sample
-    return folded if folded.isascii() else unicodedata.normalize("NFC", folded)
+def _folded(sample: bytes) -> bytes:
+    if sample.isascii():
+        return sample.lower() if sample.isupper() else sample
+    text = sample.decode("utf-8", "ignore")
+    return unicodedata.normalize("NFC", text.lower() if text.isupper() else text).encode()
 
 
 @cache
