@@ -46,6 +46,8 @@ _SIGMA = np.array(
     ],
     dtype=np.uint64,
 )
+
+
 @kernel
 def digest_spans(buffer: Bytes, starts: Positions, ends: Positions) -> Bytes:
     """Return the digests of spans of a buffer: uint8, shape (spans, 16)."""
@@ -88,7 +90,7 @@ def _load(block: Bytes, message: Words) -> None:
 
 @inlined
 def _compress(state: Words, message: Words, done: int, is_last: bool) -> None:
-    """Take a block into the state. The sixteen words are variables, so that they stay in registers."""
+    """Take a block into the state. Its words are variables, so that they stay in registers."""
     a0, a1, a2, a3 = state[0], state[1], state[2], state[3]
     b0, b1, b2, b3 = state[4], state[5], state[6], state[7]
     c0, c1, c2, c3 = _INITIAL[0], _INITIAL[1], _INITIAL[2], _INITIAL[3]
