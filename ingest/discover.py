@@ -8,7 +8,7 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -18,6 +18,7 @@ from records.errors import SettingsError, SourceError
 
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9_.~/:@!$&'()*+,;=-]*")
 """A path that is as it is quoted."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _AS_IT_IS = ("http://", "https://")
 
 
@@ -103,8 +104,7 @@ def timestamp_of(modified_ns: int) -> datetime:
     """Return nanoseconds since 1970 as a time in UTC, cut to microseconds; the range clips it."""
     lowest, highest = -62_135_596_800_000_000, 253_402_300_799_999_999
     microseconds = min(max(modified_ns // 1000, lowest), highest)
-    seconds, rest = divmod(microseconds, 1_000_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def discover(arguments: Sequence[str]) -> Discovery:
@@ -121,7 +121,8 @@ def discover(arguments: Sequence[str]) -> Discovery:
     for root in roots:
         entries = find_remote(root) if is_url(root) else _walk(os.path.abspath(root), ())
         found |= {entry.path: entry for entry in entries}
-    ordered = [found[path] for path in sorted(found, key=os.fsencode)]
+    order = None if all(map(str.isascii, found)) else os.fsencode  # the same, and sooner
+    ordered = [found[path] for path in sorted(found, key=order)]
     files = [entry for entry in ordered if isinstance(entry, FoundFile)]
     beside = sidecars_among([entry.path for entry in files])
     return Discovery(
@@ -185,9 +186,25 @@ def _walk(path: str, above: tuple[tuple[int, int], ...]) -> Iterator[FoundFile |
                 yield FoundReject(path, "link-loop", detail)
                 continue
             with os.scandir(path) as entries:
-                pending.extend((entry.path, (*above, identity)) for entry in entries)
+                for entry in entries:
+                    held = _file_at(entry)
+                    if held is not None:
+                        yield held
+                    else:
+                        pending.append((entry.path, (*above, identity)))
         except OSError as error:
             yield FoundReject(path, *reject_of(path, error))
+
+
+def _file_at(entry: os.DirEntry[str]) -> FoundFile | None:
+    """Return the file that an entry of a folder is; None if it has to be looked at more closely."""
+    try:
+        if not entry.is_file(follow_symlinks=False):
+            return None
+        status = entry.stat(follow_symlinks=False)
+    except OSError:
+        return None
+    return FoundFile(entry.path, status.st_size, status.st_mtime_ns)
 
 
 def reject_of(path: str, error: OSError) -> tuple[str, str]:

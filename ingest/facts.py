@@ -183,6 +183,8 @@ def _told(found: Mapping[str, Any], told_by: str) -> Facts:
 def sidecars_among(paths: Iterable[str]) -> set[str]:
     """Return those paths that are sidecars of other ones: they tell of them, and are no sources."""
     known = set(paths)
+    if not any(path.endswith(".json") for path in known):
+        return set()
     return {
         beside for path in known for beside in _beside(path) if beside in known and beside != path
     }

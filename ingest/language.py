@@ -31,10 +31,10 @@ _ARRAYS = ("moves", "states", "likelihood", "prior", "language")
 _NAMES = "names.json"
 _FORM = 2
 """To be raised when the arrays change that are unpacked."""
-_LANES = 64
+_LANES = 512
 """So many texts are scored side by side. Each step waits for memory that the one before named, and
 those of other texts go on meanwhile; and what a feature speaks for is fetched once for all."""
-_LANE_BITS = 6
+_LANE_BITS = 9
 
 Scores = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
