@@ -47,6 +47,7 @@ what begins with a digit."""
 KINDS = 4
 
 _SLOTS = 1 << 14
+_BETWEEN = 128
 _SEED = np.uint64(0x243F6A8885A308D3)
 
 # The digit zero of each script but Latin, ascending; one to nine follow it (Unicode 14, Nd).
@@ -175,6 +176,8 @@ def _find_words(
     starts = np.empty(room, dtype=np.int32)
     ends = np.empty(room, dtype=np.int32)
     kinds = np.empty(room, dtype=np.uint8)
+    plain = _plain_folds(properties, folds)
+    prime = np.uint64(0x100000001B3)
     count = 0
     for text in range(texts):
         begin, end = text_starts[text], text_ends[text]
@@ -186,6 +189,9 @@ def _find_words(
             kinds = grown(kinds, room)
         at = begin
         while at < end:
+            if plain[buffer[at]] == _BETWEEN:
+                at += 1
+                continue
             code_point, size = read_character(buffer, at)
             kind = (property_of(properties, code_point) >> WORD_SHIFT) & WORD_MASK
             if kind != LETTER and kind != IDEOGRAPH:
@@ -195,8 +201,12 @@ def _find_words(
             is_number = _is_digit(code_point)
             value = _mixed(_SEED, code_point, folds, expansions)
             at += size
+            if kind == LETTER:
+                while at < end and plain[buffer[at]] < _BETWEEN:
+                    value = (value ^ np.uint64(plain[buffer[at]])) * prime
+                    at += 1
             stop = at
-            while at < end:
+            while at < end and plain[buffer[at]] != _BETWEEN:
                 code_point, size = read_character(buffer, at)
                 following = (property_of(properties, code_point) >> WORD_SHIFT) & WORD_MASK
                 if following == MARK or (following == LETTER and kind == LETTER):
@@ -231,13 +241,24 @@ def _find_words(
                 kinds[count] = FUNCTION if _is_listed(hashed, function_words) else CONTENT
             count += 1
         offsets[text + 1] = count
-    return (
-        offsets,
-        hashes[:count].copy(),
-        starts[:count].copy(),
-        ends[:count].copy(),
-        kinds[:count].copy(),
-    )
+    return offsets, hashes[:count], starts[:count], ends[:count], kinds[:count]
+
+
+@inlined
+def _plain_folds(properties: Bytes, folds: Hashes) -> Bytes:
+    """Return for each byte what it is folded to, if it is an ASCII letter or digit.
+
+    ``_BETWEEN`` stands for what is ASCII and can neither begin, go on nor join a word, and a larger
+    value for what has to be looked at.
+    """
+    plain = np.full(256, _BETWEEN + 1, dtype=np.uint8)
+    for code_point in range(128):
+        kind = (properties[code_point] >> WORD_SHIFT) & WORD_MASK
+        if kind == LETTER and folds[code_point] < np.uint32(_BETWEEN):
+            plain[code_point] = folds[code_point]
+        elif kind == 0 and code_point != 0x3A:
+            plain[code_point] = _BETWEEN
+    return plain
 
 
 @kernel
@@ -354,9 +375,9 @@ def _finished(value: np.uint64) -> np.uint32:
 
 @inlined
 def _is_listed(value: np.uint32, slots: Hashes) -> bool:
-    at = np.int64(value) % len(slots)
+    at = np.int64(value) & (_SLOTS - 1)
     while slots[at] != 0:
         if slots[at] == value:
             return True
-        at = (at + 1) % len(slots)
+        at = (at + 1) & (_SLOTS - 1)
     return False

@@ -6,7 +6,7 @@ import hashlib
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from ingest.decode import decode_span
 from ingest.discover import FoundFile, timestamp_of, uri_of
-from ingest.document import PLAIN, Document, Places, read_documents
+from ingest.document import PLAIN, Document, read_documents
 from ingest.extractors import Extractors
-from ingest.facts import Facts
+from ingest.facts import Facts, Folders
 from ingest.layout import lay_out
 from ingest.normalise import NormalisedTexts, normalise_paragraphs, normalise_text
 from ingest.page import NOWHERE
@@ -113,15 +113,16 @@ def read_parts(
             yield from read_parts(files, settings, alone, part_bytes)
         return
     part, counted, read_any = _Part(), Counter[str](), False
+    folders = Folders(found.path for found in files)
     for found in files:
-        for one in walk_file(found, settings):
-            if isinstance(one, Walked):
-                part.walked.append(one)
+        for one in walk_file(found, settings, folders):
+            if isinstance(one, Source):
+                part.sources.append(one)
+                part.held_bytes += len(one.member.raw)
             elif isinstance(one, Refused):
                 part.refused.append(one)
             else:
-                part.sources.append(one)
-                part.held_bytes += len(one.member.raw)
+                part.walked.append(one)
             if part.held_bytes >= part_bytes:
                 yield _read_part(part, counted, settings, extractors)
                 part, read_any = _Part(), True
@@ -175,9 +176,8 @@ def _read_part(
         else:
             placed.append(Placed(source, sha256, facts_of(source, facts[sha256], settings)))
     counted.update(f"{one.uri.partition('#')[0]} rejects" for one in refused if one.kind)
-    counted.update(
-        f"{one.source.uri.partition('#')[0]} sources" for one in placed if one.source.kind
-    )
+    in_containers = [one.source.uri for one in placed if one.source.kind]
+    counted.update(f"{uri.partition('#')[0]} sources" for uri in in_containers)
     digests = digest_spans(laid.texts.buffer, laid.texts.starts, laid.texts.ends)
     return Batch(
         _source_table(placed),
@@ -216,7 +216,9 @@ class _Laid:
         characters: int64, shape (documents,), of each text.
         texts: normalised, of all paragraphs in order.
         start_char, end_char: int64, shape (paragraphs,), in the text of the document.
-        places: by document, where its paragraphs stand in the raw bytes.
+        start_byte, end_byte: int64, shape (paragraphs,), in the raw bytes; ``NOWHERE`` for a
+            paragraph without an anchor.
+        stretches: by paragraph that is made of several, where these begin and end, in bytes.
     """
 
     documents: list[Document]
@@ -225,7 +227,9 @@ class _Laid:
     texts: NormalisedTexts
     start_char: Positions
     end_char: Positions
-    places: list[Places]
+    start_byte: Positions
+    end_byte: Positions
+    stretches: dict[int, tuple[Positions, Positions]]
 
     @property
     def firsts(self) -> Positions:
@@ -248,11 +252,19 @@ def _lay_out(
     bounds[0::2], bounds[1::2] = starts, ends
     bound_offsets = 2 * np.concatenate(([0], np.cumsum(counts)))
     chars, characters = _count_chars(buffer, offsets, bounds, bound_offsets)
-    places = []
+    added = [document.way_back.offset for document in documents]
+    shift = np.array([one or 0 for one in added], dtype=np.int64) - offsets[:-1]
+    raw = bounds + np.repeat(shift, 2 * counts)
+    stretches: dict[int, tuple[Positions, Positions]] = {}
     for number, document in enumerate(documents):
-        mine = slice(bound_offsets[number], bound_offsets[number + 1])
-        places.append(document.way_back.places(bounds[mine] - offsets[number], chars[mine]))
-    laid = _Laid(documents, counts, characters, texts, chars[0::2], chars[1::2], places)
+        if added[number] is None:
+            mine = slice(bound_offsets[number], bound_offsets[number + 1])
+            places = document.way_back.places(bounds[mine] - offsets[number], chars[mine])
+            raw[mine][0::2], raw[mine][1::2] = places.starts, places.ends
+            first = int(bound_offsets[number]) // 2
+            stretches |= {first + place: held for place, held in places.stretches.items()}
+    split = (chars[0::2], chars[1::2], raw[0::2], raw[1::2])
+    laid = _Laid(documents, counts, characters, texts, *split, stretches)
     found = _find_faults(laid)
     if not found:
         return laid
@@ -283,42 +295,38 @@ def _count_chars(
 def _find_faults(laid: _Laid) -> dict[str, SourceError]:
     """Return the documents without a paragraph, and those whose spans do not give their texts."""
     faults = {}
-    for number, document in enumerate(laid.documents):
-        first, count = int(laid.firsts[number]), int(laid.counts[number])
+    paragraphs = zip(laid.documents, laid.firsts.tolist(), laid.counts.tolist(), strict=True)
+    for document, first, count in paragraphs:
         if count == 0:
             detail = f"{document.raw_bytes} bytes, but nothing visible in them"
             faults[document.sha256] = SourceError("no-text", detail)
-        elif document.to_prove is not None:
-            places = laid.places[number]
-            if not all(
-                _is_reproduced(document, places, laid.texts, first, k) for k in range(count)
-            ):
-                detail = (
-                    f"a span of {document.encoding} does not decode by itself; "
-                    "turn the file into UTF-8 first"
-                )
-                faults[document.sha256] = SourceError("spans-not-exact", detail)
+        elif document.to_prove is not None and not all(
+            _is_reproduced(document, laid, first + k) for k in range(count)
+        ):
+            detail = (
+                f"a span of {document.encoding} does not decode by itself; "
+                "turn the file into UTF-8 first"
+            )
+            faults[document.sha256] = SourceError("spans-not-exact", detail)
     return faults
 
 
-def _is_reproduced(
-    document: Document, places: Places, texts: NormalisedTexts, first: int, paragraph: int
-) -> bool:
+def _is_reproduced(document: Document, laid: _Laid, paragraph: int) -> bool:
     raw = document.to_prove or b""
-    cut = raw[places.starts[paragraph] : places.ends[paragraph]]
-    start, end = texts.starts[first + paragraph], texts.ends[first + paragraph]
+    cut = raw[laid.start_byte[paragraph] : laid.end_byte[paragraph]]
+    start, end = laid.texts.starts[paragraph], laid.texts.ends[paragraph]
     try:
         found = normalise_text(decode_span(cut, document.encoding)).encode()
     except UnicodeDecodeError:
         return False
-    return found == texts.buffer[start:end].tobytes()
+    return found == laid.texts.buffer[start:end].tobytes()
 
 
 def _facts_with_texts(document: Document, texts: NormalisedTexts, first: int, count: int) -> Facts:
     """Return what a document tells of itself, with a title from its text if it names none."""
     if document.facts.title is not None or document.media_type != PLAIN:
         return document.facts
-    return replace(document.facts, title=_title(texts, first, count))
+    return document.facts._replace(title=_title(texts, first, count))
 
 
 def _title(texts: NormalisedTexts, first: int, count: int) -> str | None:
@@ -337,7 +345,7 @@ def _source_table(placed: Sequence[Placed]) -> pa.Table:
     columns: dict[str, Any] = {
         "uri": pa.array([one.uri for one in sources], pa.string()),
         "bytes": pa.array([one.size_bytes for one in sources], pa.int64()),
-        "modified_at": pa.array([timestamp_of(one.modified_ns) for one in sources], TIMESTAMP),
+        "modified_at": _timestamps([one.modified_ns for one in sources]),
         "document_id": pa.array([document_id_of(one.sha256) for one in placed], pa.string()),
         **{name: pa.array([getattr(one, name) for one in facts], pa.string()) for name in _NAMES},
         "published_at": pa.array([one.published_at for one in facts], TIMESTAMP),
@@ -346,6 +354,14 @@ def _source_table(placed: Sequence[Placed]) -> pa.Table:
     }
     schema = schema_without("sources", "run_id")
     return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def _timestamps(modified_ns: list[int]) -> pa.Array:
+    """Return nanoseconds since 1970 as ``timestamp_of`` does."""
+    try:
+        return pa.array(np.array(modified_ns, dtype=np.int64) // 1000).cast(TIMESTAMP)
+    except OverflowError:  # a year that 64 bits do not hold
+        return pa.array(map(timestamp_of, modified_ns), TIMESTAMP)
 
 
 def _container_table(walked: Sequence[Walked], counted: Counter[str]) -> pa.Table:
@@ -367,10 +383,13 @@ def _container_table(walked: Sequence[Walked], counted: Counter[str]) -> pa.Tabl
 def _document_table(laid: _Laid, placed: Sequence[Placed]) -> pa.Table:
     documents, texts = laid.documents, laid.texts
     whole = memoryview(texts.buffer.data)
+    firsts = laid.firsts
+    starts, ends = texts.starts[firsts].tolist(), texts.ends[firsts + laid.counts - 1].tolist()
     text_sha256 = [
-        hashlib.sha256(whole[texts.starts[first] : texts.ends[last - 1]]).hexdigest()
-        for first, last in zip(laid.firsts, np.cumsum(laid.counts), strict=True)
+        hashlib.sha256(whole[start:end]).hexdigest()
+        for start, end in zip(starts, ends, strict=True)
     ]
+    unanchored = np.concatenate(([0], np.cumsum(laid.start_byte == NOWHERE)))
     of_source = {one.sha256: one.facts for one in reversed(placed)}
     facts = [of_source[document.sha256] for document in documents]
     columns: dict[str, Any] = {
@@ -387,7 +406,7 @@ def _document_table(laid: _Laid, placed: Sequence[Placed]) -> pa.Table:
         "bytes": [one.raw_bytes for one in documents],
         "characters": laid.characters,
         "paragraphs": laid.counts.astype(np.int32),
-        "unanchored": [int((places.starts == NOWHERE).sum()) for places in laid.places],
+        "unanchored": unanchored[firsts + laid.counts] - unanchored[firsts],
         "text_sha256": text_sha256,
     }
     schema = schema_without("documents", "words", "run_id")
@@ -399,20 +418,16 @@ def _occurrence_table(laid: _Laid, digests: Bytes) -> pa.Table:
     ids = pa.array([document_id_of(document.sha256) for document in documents], pa.string())
     owner = np.repeat(np.arange(len(documents)), laid.counts)
     shift_offsets = pa.array(texts.shift_offsets.astype(np.int32))
-    starts, ends = (
-        np.concatenate([np.empty(0, np.int64), *(getattr(one, name) for one in laid.places)])
-        for name in ("starts", "ends")
-    )
-    is_nowhere = starts == NOWHERE
-    stretch_start, stretch_end = _stretches(laid, starts)
+    is_nowhere = laid.start_byte == NOWHERE
+    stretch_start, stretch_end = _stretches(laid)
     columns: dict[str, Any] = {
         "document_id": ids.take(pa.array(owner)),
         "ordinal": (np.arange(len(owner)) - laid.firsts[owner]).astype(np.int32),
         "text_id": hex_strings(digests),
         "start_char": laid.start_char,
         "end_char": laid.end_char,
-        "start_byte": pa.array(starts, mask=is_nowhere),
-        "end_byte": pa.array(ends, mask=is_nowhere),
+        "start_byte": pa.array(laid.start_byte, mask=is_nowhere),
+        "end_byte": pa.array(laid.end_byte, mask=is_nowhere),
         "shift_at": pa.ListArray.from_arrays(shift_offsets, pa.array(texts.shift_at)),
         "shift_by": pa.ListArray.from_arrays(shift_offsets, pa.array(texts.shift_by)),
         "stretch_start": stretch_start,
@@ -421,15 +436,14 @@ def _occurrence_table(laid: _Laid, digests: Bytes) -> pa.Table:
     return pa.table(columns).cast(TABLES["occurrences"])
 
 
-def _stretches(laid: _Laid, starts: Positions) -> tuple[pa.Array, pa.Array]:
+def _stretches(laid: _Laid) -> tuple[pa.Array, pa.Array]:
     """Return the stretches of each paragraph, from its first byte on, as two columns of lists."""
-    counts = np.zeros(len(starts), dtype=np.int32)
+    counts = np.zeros(len(laid.start_byte), dtype=np.int32)
     values: tuple[list[Positions], list[Positions]] = ([], [])
-    for first, places in zip(laid.firsts.tolist(), laid.places, strict=True):
-        for number, stretches in places.stretches.items():
-            counts[first + number] = len(stretches[0])
-            for column, bounds in zip(values, stretches, strict=True):
-                column.append(bounds - places.starts[number])
+    for number, stretches in laid.stretches.items():
+        counts[number] = len(stretches[0])
+        for column, bounds in zip(values, stretches, strict=True):
+            column.append(bounds - laid.start_byte[number])
     offsets = pa.array(np.concatenate(([0], np.cumsum(counts))).astype(np.int32))
     begins, ends = (
         pa.ListArray.from_arrays(

@@ -40,6 +40,7 @@ _WRITTEN = (
     re.compile(rf"(?P<day>\d{{1,2}})\.(?P<month>\d{{1,2}})\.(?P<year>\d{{4}}){_CLOCK}"),
 )
 _ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[t ]\d\d.*)?|\d{8}(?:t\d{4,6}.*)?")
+_DIGIT = re.compile("[0-9]")
 _STAMP = re.compile(r"\d{14}")
 _LETTERS = re.compile(r"[^\W\d_]{3,}")
 _YEARS = (1400, 2100)
@@ -62,9 +63,16 @@ def parse_date(text: str, *, in_any_language: bool = True) -> datetime | None:
         >>> parse_date("03/04/2006")
     """
     text = " ".join(text.split())
-    if not 6 <= len(text) <= _MAX_CHARS or not any(char.isdigit() for char in text):
+    if not 6 <= len(text) <= _MAX_CHARS or not has_digit(text):
         return None
     return _parse(text, in_any_language)
+
+
+def has_digit(text: str) -> bool:
+    """Tell whether there is a digit in a text, of any script, superscripts included."""
+    if text.isascii():
+        return _DIGIT.search(text) is not None
+    return any(map(str.isdigit, text))
 
 
 @lru_cache(maxsize=4096)
@@ -133,6 +141,7 @@ def _clock(hour: int, half: str | None, minute: str, second: str | None) -> time
     return time(hour, int(minute), int(second or 0))
 
 
+@lru_cache(maxsize=256)
 def _zone(name: str) -> timezone | None:
     if name in _ZONES:
         return timezone(timedelta(minutes=_ZONES[name]))

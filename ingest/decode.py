@@ -11,7 +11,7 @@ from __future__ import annotations
 import codecs
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_WIDE_MARKS = tuple(mark for mark, _ in _BOMS[1:])
 _LEGACY = (
     "cp1252 cp1251 cp1250 cp1254 cp1253 cp1255 cp1256 cp1257 cp1258 cp874 "
     "gb18030 cp932 big5 cp949 euc_jp "
@@ -45,6 +46,7 @@ _FORMATS = (
     (b"{\\rtf", "RTF"),
     (b"\x7fELF", "a program"),
 )
+_MAGICS = tuple(magic for magic, _ in _FORMATS)
 _HTML_STARTS = (b"<!doctype html", b"<html")
 _BEFORE_HTML = (b"<!--", b"<?xml")
 _HEAD_BYTES = 1024
@@ -69,8 +71,7 @@ _STATEFUL = ("iso2022", "hz", "utf-7")
 ByteMap = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray[np.int64]]
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """A decoded source.
 
     Attributes:
@@ -81,6 +82,7 @@ class Decoded:
         is_proved: whether spans are exact by construction; if not, each has to be tried.
         to_bytes: takes positions in ``utf8`` and the same in characters, both int64 of one shape,
             ascending; returns positions in the raw bytes.
+        offset: what ``to_bytes`` adds to positions in ``utf8``, where it does nothing else.
     """
 
     utf8: bytes
@@ -89,6 +91,7 @@ class Decoded:
     errors: int
     is_proved: bool
     to_bytes: ByteMap
+    offset: int | None = None
 
 
 def decode(raw: bytes, encoding: str | None = None) -> Decoded:
@@ -144,7 +147,7 @@ def decode_label(raw: bytes, label: str, told_by: str) -> Decoded | None:
         if found is not None and found.errors == 0:
             return found
         if encoding == "utf-8":
-            return None if found is None else replace(found, encoding_from=told_by)
+            return None if found is None else found._replace(encoding_from=told_by)
     try:
         return _decode_strictly(raw, 0, encoding, told_by)
     except SourceError:
@@ -163,8 +166,8 @@ def decode_span(raw_span: bytes, encoding: str) -> str:
 
 def _refuse_formats(raw: bytes) -> None:
     """Refuse what is a format of its own; text with markup would give paragraphs of markup."""
-    names = [name for magic, name in _FORMATS if raw.startswith(magic)]
-    if names:
+    if raw.startswith(_MAGICS):
+        names = [name for magic, name in _FORMATS if raw.startswith(magic)]
         raise SourceError(
             "unsupported-format",
             f"the bytes begin as {names[0]}; turn it into text first, or take it as it is by "
@@ -174,7 +177,10 @@ def _refuse_formats(raw: bytes) -> None:
 
 def is_html(raw: bytes) -> bool:
     """Tell whether a page begins here, perhaps behind a comment or an XML declaration."""
-    head = raw[:_HEAD_BYTES].removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    head = raw[:_HEAD_BYTES].removeprefix(codecs.BOM_UTF8).lstrip()
+    if not head.startswith(b"<"):
+        return False
+    head = head.lower()
     if head.startswith(_BEFORE_HTML):
         return any(start in head for start in _HTML_STARTS)
     return head.startswith(_HTML_STARTS)
@@ -195,6 +201,8 @@ def _decode_marked(raw: bytes) -> Decoded | None:
     They belie it if they are good UTF-8 with blanks between words: a mark glued to plain text. A
     few ideographs in UTF-16 look like ASCII letters too, but hardly ever like blanks.
     """
+    if not raw.startswith(_WIDE_MARKS):
+        return None
     for mark, encoding in _BOMS[1:]:
         if not raw.startswith(mark):
             continue
@@ -211,9 +219,9 @@ def _decode_marked(raw: bytes) -> Decoded | None:
 
 def _wide_encoding(raw: bytes) -> str | None:
     """Return UTF-16 or UTF-32 without a mark, if zero bytes stand where such text has them."""
-    sample = np.frombuffer(raw[:_SAMPLE_BYTES], dtype=np.uint8)
-    if len(sample) < 4 or b"\0" not in raw[:_SAMPLE_BYTES]:
+    if len(raw) < 4 or b"\0" not in raw[:_SAMPLE_BYTES]:
         return None
+    sample = np.frombuffer(raw[:_SAMPLE_BYTES], dtype=np.uint8)
     zeros = sample[: len(sample) // 4 * 4].reshape(-1, 4) == 0
     at = zeros.mean(axis=0)
     if len(raw) % 4 == 0 and min(at[2], at[3]) > 0.9 and at[0] < 0.1:
@@ -246,14 +254,15 @@ def _decode_utf8(raw: bytes, start: int, encoding_from: str) -> Decoded | None:
     except UnicodeDecodeError:
         pass
     else:
-        return Decoded(body, "utf-8", encoding_from, 0, True, lambda utf8, chars: utf8 + start)
+        to_bytes: ByteMap = lambda utf8, chars: utf8 + start  # noqa: E731
+        return Decoded(body, "utf-8", encoding_from, 0, True, to_bytes, start)
     if not _is_nearly_utf8(body):
         return None
     _noted.broken = []
     text = body.decode("utf-8", _NOTE)
     broken = _noted.broken
-    to_bytes = _map_broken(broken, start)
-    return Decoded(text.encode(), "utf-8", encoding_from, len(broken), True, to_bytes)
+    back = _map_broken(broken, start)
+    return Decoded(text.encode(), "utf-8", encoding_from, len(broken), True, back)
 
 
 def _is_nearly_utf8(body: bytes) -> bool:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from ingest.facts import sidecars_among
 from ingest.remote import find_remote, is_url
 from records.errors import SettingsError, SourceError
 
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9_.~/:@!$&'()*+,;=-]*")
+"""A path that is as it is quoted."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _AS_IT_IS = ("http://", "https://")
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFile:
+class FoundFile(NamedTuple):
     """A file as it was found, by its path or its URL."""
 
     path: str
@@ -54,6 +58,8 @@ def uri_of(path: str) -> str:
         >>> uri_of("s3://bucket/a b.txt")
         's3://bucket/a%20b.txt'
     """
+    if _PLAIN_PATH.fullmatch(path):
+        return "file://" + path
     if path.startswith(_AS_IT_IS):
         return path
     scheme, separator, rest = path.partition("://")
@@ -98,8 +104,7 @@ def timestamp_of(modified_ns: int) -> datetime:
     """Return nanoseconds since 1970 as a time in UTC, cut to microseconds; the range clips it."""
     lowest, highest = -62_135_596_800_000_000, 253_402_300_799_999_999
     microseconds = min(max(modified_ns // 1000, lowest), highest)
-    seconds, rest = divmod(microseconds, 1_000_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def discover(arguments: Sequence[str]) -> Discovery:
@@ -116,7 +121,8 @@ def discover(arguments: Sequence[str]) -> Discovery:
     for root in roots:
         entries = find_remote(root) if is_url(root) else _walk(os.path.abspath(root), ())
         found |= {entry.path: entry for entry in entries}
-    ordered = [found[path] for path in sorted(found, key=os.fsencode)]
+    order = None if all(map(str.isascii, found)) else os.fsencode  # the same, and sooner
+    ordered = [found[path] for path in sorted(found, key=order)]
     files = [entry for entry in ordered if isinstance(entry, FoundFile)]
     beside = sidecars_among([entry.path for entry in files])
     return Discovery(
@@ -180,9 +186,25 @@ def _walk(path: str, above: tuple[tuple[int, int], ...]) -> Iterator[FoundFile |
                 yield FoundReject(path, "link-loop", detail)
                 continue
             with os.scandir(path) as entries:
-                pending.extend((entry.path, (*above, identity)) for entry in entries)
+                for entry in entries:
+                    held = _file_at(entry)
+                    if held is not None:
+                        yield held
+                    else:
+                        pending.append((entry.path, (*above, identity)))
         except OSError as error:
             yield FoundReject(path, *reject_of(path, error))
+
+
+def _file_at(entry: os.DirEntry[str]) -> FoundFile | None:
+    """Return the file that an entry of a folder is; None if it has to be looked at more closely."""
+    try:
+        if not entry.is_file(follow_symlinks=False):
+            return None
+        status = entry.stat(follow_symlinks=False)
+    except OSError:
+        return None
+    return FoundFile(entry.path, status.st_size, status.st_mtime_ns)
 
 
 def reject_of(path: str, error: OSError) -> tuple[str, str]:

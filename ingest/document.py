@@ -7,10 +7,10 @@ piece of the raw bytes, but those of a page in as many stretches as markup parts
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,11 @@ class Places:
 class WayBack(Protocol):
     """Leads from a document's text to its raw bytes."""
 
+    @property
+    def offset(self) -> int | None:
+        """What to add to a place in bytes of the text, where that is all; None where it is not."""
+        ...
+
     def places(self, utf8: Positions, chars: Positions) -> Places:
         """Return where paragraphs stand.
 
@@ -64,8 +69,7 @@ class WayBack(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """A document as it was read.
 
     Attributes:
@@ -102,9 +106,12 @@ def _installed(package: str) -> str:
     return version(package)
 
 
-@dataclass(frozen=True, slots=True)
-class _PlainWay:
+class _PlainWay(NamedTuple):
     decoded: Decoded
+
+    @property
+    def offset(self) -> int | None:
+        return self.decoded.offset
 
     def places(self, utf8: Positions, chars: Positions) -> Places:
         raw = self.decoded.to_bytes(utf8, chars)
@@ -114,6 +121,7 @@ class _PlainWay:
 @dataclass(frozen=True, slots=True)
 class _JsonWay:
     line: JsonLine
+    offset = None
 
     def places(self, utf8: Positions, chars: Positions) -> Places:
         raw = self.line.to_bytes(chars)
@@ -123,6 +131,7 @@ class _JsonWay:
 @dataclass(frozen=True, slots=True)
 class _PageWay:
     page: Page
+    offset = None
 
     def places(self, utf8: Positions, chars: Positions) -> Places:
         page = self.page
@@ -199,10 +208,10 @@ def _with_languages(read: list[Document | SourceError]) -> list[Document | Sourc
         for number, one in enumerate(read)
         if isinstance(one, Document) and one.facts.language is None
     ]
-    samples = [one.text[:SAMPLE_BYTES].decode("utf-8", "ignore") for _, one in asked]
+    samples = [one.text[:SAMPLE_BYTES] for _, one in asked]
     for (number, one), language in zip(asked, languages_of(samples), strict=True):
         if language is not None:
-            read[number] = replace(one, facts=replace(one.facts, language=language))
+            read[number] = one._replace(facts=one.facts._replace(language=language))
     return read
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
-from ingest.dates import of_epoch, parse_date
+from ingest.dates import has_digit, of_epoch, parse_date
 from records.errors import SourceError
 
 _USUAL = {
@@ -35,15 +36,17 @@ _HEADER_NAMES = {name: fact for fact, names in _USUAL.items() for name in names}
 _HEADER_LINES = 12
 _NAMED = re.compile(r"([A-Za-z][A-Za-z _-]{1,20}):\s+(\S.*)")
 _BYLINE = re.compile(r"[Bb][Yy]:?\s+(\S.{0,150})")
-_MARKS = "-#=* \t"
+_BY = ("By", "by", "BY", "bY")
+_BEFORE_LINE = "-#=* \t\r\ufeff"
 _MAX_CHARS = 1000
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_].*)?")
 _SIDECARS = (".meta.json", ".json", ".metadata.json")
 _MAX_SIDECAR_BYTES = 2**20
+_NAMES_A_FILE = 16
+"""So many names are listed in the time that it takes to ask for the sidecars of one file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What is known of a source; None where nobody tells.
 
     Attributes:
@@ -61,13 +64,18 @@ class Facts:
 
     def or_else(self, other: Facts) -> Facts:
         """Return these facts, with those of another where there is none."""
-        told: dict[str, Any] = {}
-        for field in fields(self):
-            mine = getattr(self, field.name)
-            told[field.name] = getattr(other, field.name) if mine is None else mine
-        if self.published_at is None:
-            told["published_from"] = other.published_from
-        return Facts(**told)
+        if self == _NOTHING:
+            return other
+        dated = self if self.published_at is not None else other
+        return Facts(
+            other.title if self.title is None else self.title,
+            other.author if self.author is None else self.author,
+            other.site if self.site is None else self.site,
+            other.language if self.language is None else self.language,
+            other.series if self.series is None else self.series,
+            dated.published_at,
+            dated.published_from,
+        )
 
 
 _NOTHING = Facts()
@@ -83,15 +91,15 @@ def header_facts(text: str) -> Facts:
     told: dict[str, Any] = {}
     title = None
     for number, line in enumerate(text.split("\n", _HEADER_LINES)[:_HEADER_LINES]):
-        bare = line.strip(_MARKS + "\r\ufeff")
+        bare = line.strip(_BEFORE_LINE)
         if not bare:
             continue
         is_marked = line.startswith("--")
         if len(bare) > 200:
             break
-        named = _NAMED.fullmatch(bare)
+        named = _NAMED.fullmatch(bare) if ":" in bare else None
         fact = _HEADER_NAMES.get(named[1].lower().replace(" ", "_")) if named else None
-        byline = _BYLINE.fullmatch(bare) if number else None
+        byline = _BYLINE.fullmatch(bare) if number and bare.startswith(_BY) else None
         if named and fact:
             _tell(told, fact, named[2])
         elif byline and (is_marked or "author" not in told) and bare[-1] not in ".!?":
@@ -106,13 +114,12 @@ def header_facts(text: str) -> Facts:
         return _NOTHING
     if title and "title" not in told:
         told["title"] = title
-    facts = Facts(**told)
-    return replace(facts, published_from="header") if facts.published_at else facts
+    return _told(told, "header")
 
 
 def _date_in(line: str) -> datetime | None:
     """Return the date that a line is and nothing else."""
-    if len(line) > 40 or not any(map(str.isdigit, line)):
+    if len(line) > 40 or not has_digit(line):
         return None
     return parse_date(line, in_any_language=False)
 
@@ -164,13 +171,20 @@ def json_facts(told: Mapping[str, Any], names: Sequence[str] = ()) -> Facts:
         for name in usual:
             if name in by_name:
                 _tell(found, fact, by_name[name])
-    facts = Facts(**found)
-    return replace(facts, published_from="metadata") if facts.published_at else facts
+    return _told(found, "metadata")
+
+
+def _told(found: Mapping[str, Any], told_by: str) -> Facts:
+    if found.get("published_at"):
+        return Facts(**found, published_from=told_by)
+    return Facts(**found)
 
 
 def sidecars_among(paths: Iterable[str]) -> set[str]:
     """Return those paths that are sidecars of other ones: they tell of them, and are no sources."""
     known = set(paths)
+    if not any(path.endswith(".json") for path in known):
+        return set()
     return {
         beside for path in known for beside in _beside(path) if beside in known and beside != path
     }
@@ -197,8 +211,42 @@ def sidecar_facts(path: str, names: Sequence[str] = ()) -> Facts:
         if not isinstance(told, dict):
             raise _unreadable(beside, f"found a {type(told).__name__}; expected an object")
         facts = json_facts(told, names)
-        return replace(facts, published_from="sidecar") if facts.published_at else facts
+        return facts._replace(published_from="sidecar") if facts.published_at else facts
     return _NOTHING
+
+
+class Folders:
+    """Tells which files have no sidecar, by what stands in the folders that they are in.
+
+    Asking for each file takes three to five calls of the operating system. A folder of which few
+    files are read, and which is large, is not looked through.
+    """
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._files = Counter(path.rpartition("/")[0] for path in paths)
+        self._seen: dict[str, frozenset[str] | None] = {}
+
+    def may_tell(self, path: str) -> bool:
+        """Tell whether a file may have a sidecar; False means that it has none."""
+        folder, _, name = path.rpartition("/")
+        if folder not in self._seen:
+            self._seen[folder] = self._sidecars_in(folder)
+        found = self._seen[folder]
+        if not found:
+            return found is None
+        return any(beside in found for beside in _beside(name))
+
+    def _sidecars_in(self, folder: str) -> frozenset[str] | None:
+        """Return the names in a folder that sidecars may have; None if there are too many names."""
+        most = _NAMES_A_FILE * self._files[folder]
+        try:
+            with os.scandir(folder or "/") as entries:
+                names = [entry.name for entry in islice(entries, most + 1)]
+        except OSError:
+            return None
+        if len(names) > most:
+            return None
+        return frozenset(name for name in names if name.endswith(".json"))
 
 
 def _unreadable(path: str, detail: str) -> SourceError:

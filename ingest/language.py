@@ -20,17 +20,21 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from records.compiled import cache_folder, kernel
+from records.compiled import cache_folder, inlined, kernel
 
 SAMPLE_BYTES = 600
 """More of a text does not change what is found."""
 _MIN_BYTES = 20
 _MIN_CONFIDENCE = 0.5
 _NO_LANGUAGE = "zxx"
-_ARRAYS = ("moves", "rows", "features", "likelihood", "prior", "language")
+_ARRAYS = ("moves", "states", "likelihood", "prior", "language")
 _NAMES = "names.json"
-_FORM = 1
+_FORM = 2
 """To be raised when the arrays change that are unpacked."""
+_LANES = 512
+"""So many texts are scored side by side. Each step waits for memory that the one before named, and
+those of other texts go on meanwhile; and what a feature speaks for is fetched once for all."""
+_LANE_BITS = 9
 
 Scores = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -41,8 +45,8 @@ class _Model(NamedTuple):
 
     Attributes:
         moves: the next state, by row and byte.
-        rows: int64, shape (states,), the row of each state in ``moves``.
-        features: int32, shape (states,); -1 for none.
+        states: int32, shape (states, 2): the row of each state in ``moves``, and its feature; -1
+            for none.
         likelihood: float32, shape (features, classes), as logarithms.
         prior: float32, shape (classes,).
         language: int32, shape (classes,), the number of each class's language; two may be one.
@@ -50,32 +54,30 @@ class _Model(NamedTuple):
     """
 
     moves: npt.NDArray[np.uint32]
-    rows: npt.NDArray[np.int64]
-    features: npt.NDArray[np.int32]
+    states: npt.NDArray[np.int32]
     likelihood: Scores
     prior: Scores
     language: npt.NDArray[np.int32]
     names: list[str]
 
 
-def languages_of(samples: Sequence[str]) -> list[str | None]:
+def languages_of(samples: Sequence[bytes]) -> list[str | None]:
     """Return the language of each text, as ISO 639 codes; None if it cannot be told.
 
     Args:
-        samples: texts, or beginnings of them.
+        samples: texts in UTF-8, or beginnings of them, which may end within a character.
     """
     if not samples:
         return []
     model = _model()
-    encoded = [_folded(sample).encode("utf-8", "replace")[:SAMPLE_BYTES] for sample in samples]
+    encoded = [_folded(sample)[:SAMPLE_BYTES] for sample in samples]
     offsets = np.concatenate(([0], np.cumsum([len(one) for one in encoded], dtype=np.int64)))
     text = np.frombuffer(b"".join(encoded), np.uint8)
     best, confidence = _score(
         text,
         offsets,
         model.moves,
-        model.rows,
-        model.features,
+        model.states,
         model.likelihood,
         model.prior,
         model.language,
@@ -94,9 +96,11 @@ def languages_of(samples: Sequence[str]) -> list[str | None]:
     ]
 
 
-def _folded(sample: str) -> str:
-    folded = sample.lower() if sample.isupper() else sample
-    return folded if folded.isascii() else unicodedata.normalize("NFC", folded)
+def _folded(sample: bytes) -> bytes:
+    if sample.isascii():
+        return sample.lower() if sample.isupper() else sample
+    text = sample.decode("utf-8", "ignore")
+    return unicodedata.normalize("NFC", text.lower() if text.isupper() else text).encode()
 
 
 @cache
@@ -134,8 +138,7 @@ def _library_model() -> _Model:
     names = sorted(set(found.nb_classes))
     model = _Model(
         np.asarray(found.tk_nextmove),
-        np.asarray(found.tk_row, np.int64),
-        np.asarray(found.tk_output, np.int32),
+        np.column_stack((found.tk_row, found.tk_output)).astype(np.int32, order="C"),
         np.asarray(found.nb_ptc).astype(np.float32),
         np.asarray(found.nb_pc).astype(np.float32),
         np.array([names.index(name) for name in found.nb_classes], np.int32),
@@ -151,8 +154,7 @@ def _score(
     texts: Bytes,
     offsets: npt.NDArray[np.int64],
     moves: npt.NDArray[np.uint32],
-    rows: npt.NDArray[np.int64],
-    features: npt.NDArray[np.int32],
+    states: npt.NDArray[np.int32],
     likelihood: Scores,
     prior: Scores,
     language: npt.NDArray[np.int32],
@@ -170,39 +172,115 @@ def _score(
     longest = 1
     for text in range(count):
         longest = max(longest, offsets[text + 1] - offsets[text])
-    seen = np.empty(longest, dtype=np.int32)
-    scores = np.empty(len(prior), dtype=np.float32)
+    weights = np.empty(longest + 1, dtype=np.float32)
+    for times in range(longest + 1):
+        weights[times] = np.float32(np.log1p(times))
+    seen = np.empty((_LANES, longest), dtype=np.uint32)
+    found = np.empty(_LANES, dtype=np.int64)
+    scores = np.empty((_LANES, len(prior)), dtype=np.float32)
     shares = np.empty(languages, dtype=np.float32)
-    for text in range(count):
-        found = 0
-        state = np.int64(0)
-        for at in range(offsets[text], offsets[text + 1]):
-            state = np.int64(moves[(rows[state] << 8) + texts[at]])
-            if features[state] >= 0:
-                seen[found] = features[state]
-                found += 1
-        if found == 0:
-            continue
-        seen[:found].sort()
+    for first in range(0, count, _LANES):
+        lanes = min(_LANES, count - first)
+        _find_features(texts, offsets[first : first + lanes + 1], moves, states, seen, found)
         scores[:] = prior
-        begin = 0
-        while begin < found:
-            end = begin
-            while end < found and seen[end] == seen[begin]:
-                end += 1
-            weight = np.float32(np.log1p(end - begin))
-            row = likelihood[seen[begin]]
-            for k in range(len(scores)):
-                scores[k] += weight * row[k]
-            begin = end
-        temper = np.sqrt(np.float32(offsets[text + 1] - offsets[text]))
-        highest = scores.max()
-        shares[:] = 0
-        total = np.float32(0)
-        for k in range(len(scores)):
-            share = np.exp((scores[k] - highest) / temper)
-            shares[language[k]] += share
-            total += share
-        best[text] = np.argmax(shares)
-        confidence[text] = shares[best[text]] / total
+        _add_up(_ordered(seen, found[:lanes], len(likelihood)), weights, likelihood, scores)
+        for lane in range(lanes):
+            if found[lane] == 0:
+                continue
+            text = first + lane
+            temper = np.sqrt(np.float32(offsets[text + 1] - offsets[text]))
+            highest = scores[lane].max()
+            shares[:] = 0
+            total = np.float32(0)
+            for k in range(len(prior)):
+                share = np.exp((scores[lane, k] - highest) / temper)
+                shares[language[k]] += share
+                total += share
+            best[text] = np.argmax(shares)
+            confidence[text] = shares[best[text]] / total
     return best, confidence
+
+
+@inlined
+def _find_features(
+    texts: Bytes,
+    offsets: npt.NDArray[np.int64],
+    moves: npt.NDArray[np.uint32],
+    states: npt.NDArray[np.int32],
+    seen: npt.NDArray[np.uint32],
+    found: npt.NDArray[np.int64],
+) -> None:
+    """Write the features of a few texts, and how many each has."""
+    lanes = len(offsets) - 1
+    rows = np.full(_LANES, states[0, 0], dtype=np.int64)
+    found[:] = 0
+    longest = np.int64(0)
+    for lane in range(lanes):
+        longest = max(longest, offsets[lane + 1] - offsets[lane])
+    for step in range(longest):
+        for lane in range(lanes):
+            at = offsets[lane] + step
+            if at < offsets[lane + 1]:
+                state = np.int64(moves[(rows[lane] << 8) + texts[at]])
+                rows[lane] = states[state, 0]
+                seen[lane, found[lane]] = np.uint32(states[state, 1])
+                found[lane] += states[state, 1] >= 0
+
+
+@inlined
+def _ordered(
+    seen: npt.NDArray[np.uint32], found: npt.NDArray[np.int64], features: int
+) -> npt.NDArray[np.uint32]:
+    """Return features by number and then by lane, each with its lane in the lowest bits.
+
+    Sorted by two digits, the lower one first; comparing took longer than all else.
+    """
+    digit = 1
+    while features > 1 << 2 * digit:
+        digit += 1
+    starts = np.zeros((2, (1 << digit) + 1), dtype=np.int64)
+    mask = np.uint32((1 << digit) - 1)
+    for lane in range(len(found)):
+        for k in range(found[lane]):
+            starts[0, np.int64(seen[lane, k] & mask) + 1] += 1
+            starts[1, np.int64(seen[lane, k] >> np.uint32(digit)) + 1] += 1
+    for k in range(1 << digit):
+        starts[0, k + 1] += starts[0, k]
+        starts[1, k + 1] += starts[1, k]
+    by_low = np.empty(found.sum(), dtype=np.uint32)
+    for lane in range(len(found)):
+        for k in range(found[lane]):
+            low = np.int64(seen[lane, k] & mask)
+            by_low[starts[0, low]] = seen[lane, k] << np.uint32(_LANE_BITS) | np.uint32(lane)
+            starts[0, low] += 1
+    ordered = np.empty(len(by_low), dtype=np.uint32)
+    for k in range(len(by_low)):
+        high = np.int64(by_low[k] >> np.uint32(digit + _LANE_BITS))
+        ordered[starts[1, high]] = by_low[k]
+        starts[1, high] += 1
+    return ordered
+
+
+@inlined
+def _add_up(
+    ordered: npt.NDArray[np.uint32], weights: Scores, likelihood: Scores, scores: Scores
+) -> None:
+    """Add what features speak for to the scores of their lanes, in the order of their numbers.
+
+    Args:
+        ordered: features with lanes.
+        weights: by how often a lane has a feature.
+        likelihood: as in the model.
+        scores: float32, shape (lanes, classes).
+    """
+    begin = 0
+    while begin < len(ordered):
+        end = begin + 1
+        while end < len(ordered) and ordered[end] == ordered[begin]:
+            end += 1
+        weight = weights[end - begin]
+        row = likelihood[np.int64(ordered[begin] >> np.uint32(_LANE_BITS))]
+        mine = scores[np.int64(ordered[begin] & np.uint32(_LANES - 1))]
+        for k in range(len(row)):
+            mine[k] += weight * row[k]
+        begin = end

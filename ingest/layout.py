@@ -27,6 +27,7 @@ from records.unicode import (
     DROPPED,
     IDEOGRAPH,
     LAYOUT_MASK,
+    LETTER,
     LINE_BREAK,
     LOWER,
     PARAGRAPH_BREAK,
@@ -49,6 +50,8 @@ _FULL_SHARE = 0.6
 _MIN_INDENT = 2
 _TAB_COLUMNS = 4
 _MIN_LONE_WRAP_CHARS = 50
+_STEP = 32
+"""So many bytes of plain text are looked at at once."""
 _SHORTEST_PIECE = 5
 """A piece of a cut block is at least a fifth of the limit long."""
 
@@ -138,6 +141,19 @@ def _read_lines(buffer: Bytes, begin: int, end: int, properties: Bytes) -> Lines
         starts_lower = 1 if property_of(properties, code_point) & LOWER else 0
         breaks_anywhere = (property_of(properties, code_point) >> WORD_SHIFT) & WORD_MASK
         while at < end:
+            length = _plain_length(buffer[at:end])
+            if length:
+                plain = buffer[at : at + length]
+                if first_word == 0:
+                    blank = _first_blank(plain)
+                    first_word = 0 if blank == length else seen + blank if blank else width
+                visible = _visible_length(plain)
+                if visible:
+                    last, width = at + visible, seen + visible
+                    closing = _is_closing(plain[:visible], closing)
+                at += length
+                seen += length
+                continue
             code_point, size = read_character(buffer, at)
             layout = property_of(properties, code_point) & LAYOUT_MASK
             if layout == LINE_BREAK or layout == PARAGRAPH_BREAK:
@@ -169,6 +185,55 @@ def _read_lines(buffer: Bytes, begin: int, end: int, properties: Bytes) -> Lines
         count += 1
         breaks = 0
     return lines[:count]
+
+
+@inlined
+def _plain_length(text: Bytes) -> int:
+    """Return how many characters from the first on are blanks and visible ASCII.
+
+    The loop of fixed length becomes a few instructions over all of its bytes.
+    """
+    length = 0
+    while length + _STEP <= len(text):
+        step = text[length : length + _STEP]
+        is_other = np.uint8(0)
+        for k in range(_STEP):
+            is_other |= np.uint8(step[k] < 0x20) | np.uint8(step[k] > 0x7E)
+        if is_other:
+            break
+        length += _STEP
+    while length < len(text) and 0x20 <= text[length] <= 0x7E:
+        length += 1
+    return length
+
+
+@inlined
+def _first_blank(plain: Bytes) -> int:
+    at = 0
+    while at < len(plain) and plain[at] != 0x20:
+        at += 1
+    return at
+
+
+@inlined
+def _visible_length(plain: Bytes) -> int:
+    """Return where the last visible character ends."""
+    length = len(plain)
+    while length > 0 and plain[length - 1] == 0x20:
+        length -= 1
+    return length
+
+
+@inlined
+def _is_closing(plain: Bytes, before: int) -> int:
+    """Return 1 if a sentence is closed at the end, 0 if not; as ``before`` if nothing tells."""
+    for k in range(len(plain) - 1, -1, -1):
+        code_point = int(plain[k])
+        if is_terminal(code_point):
+            return 1
+        if code_point != 0x20 and not is_closer(code_point):
+            return 0
+    return before
 
 
 @inlined
@@ -296,6 +361,16 @@ def _piece_end(
     closing, closed_word_hash = False, np.uint64(0)
     word_hash = np.uint64(0)
     while at < end and chars < max_chars:
+        if _is_plain_letter(buffer[at], properties):
+            if at == word_start:
+                word_is_upper = not properties[buffer[at]] & LOWER
+            while at < end and chars < max_chars and _is_plain_letter(buffer[at], properties):
+                word_hash = (word_hash << np.uint64(5)) ^ np.uint64(buffer[at])
+                word_hash *= np.uint64(0x9E3779B97F4A7C15)
+                at += 1
+                chars += 1
+            closing, last_visible = False, at
+            continue
         code_point, size = read_character(buffer, at)
         value = property_of(properties, code_point)
         layout = value & LAYOUT_MASK
@@ -339,6 +414,11 @@ def _piece_end(
         else _unmarked(buffer, at, begin, properties)
     )
     return stop, _skip_blanks(buffer, stop, end, properties)
+
+
+@inlined
+def _is_plain_letter(byte: np.uint8, properties: Bytes) -> bool:
+    return bool(byte < 0x80 and (properties[byte] >> WORD_SHIFT) & WORD_MASK == LETTER)
 
 
 @inlined

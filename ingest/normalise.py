@@ -39,6 +39,8 @@ Bytes = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.int64]
 Shifts = npt.NDArray[np.int32]
 
+_STEP = 32
+"""So many bytes of plain text are looked at at once."""
 SEPARATOR = b"\n\n"
 """What parts the texts of a document where they are joined to the document's normalised text."""
 
@@ -119,11 +121,11 @@ def _fold_blanks(
         while at < end:
             byte = buffer[at]
             if 0x20 < byte < 0x7F and blank_char < 0 and source_char - out_char == shift:
-                out[o] = byte  # the usual case: plain ASCII in the middle of a word
-                o += 1
-                at += 1
-                source_char += 1
-                out_char += 1
+                length = _copy_plain(buffer[at:end], out[o:])  # the usual case
+                o += length
+                at += length
+                source_char += length
+                out_char += length
                 wide_before = False
                 continue
             is_lone_blank = byte == 0x20 and at + 1 < end and 0x20 < buffer[at + 1] < 0x7F
@@ -187,6 +189,34 @@ def _fold_blanks(
         shift_by[:shifts].copy(),
         suspects,
     )
+
+
+@inlined
+def _copy_plain(source: Bytes, out: Bytes) -> int:
+    """Copy visible ASCII with single blanks between, which begins here; return how much there is.
+
+    ``out`` is as long as ``source``; what stands behind the copied bytes in it may be anything. The
+    loops of fixed length become a few instructions over all of their bytes.
+    """
+    length = 0
+    while length + _STEP < len(source):
+        step, into = source[length : length + _STEP + 1], out[length : length + _STEP]
+        is_other = np.uint8(0)
+        for k in range(_STEP):
+            byte, following = step[k], step[k + 1]
+            into[k] = byte
+            is_other |= np.uint8(byte < 0x20) | np.uint8(byte > 0x7E)
+            is_other |= np.uint8(byte == 0x20) & np.uint8(following == 0x20)
+        if is_other:
+            break
+        length += _STEP
+    while length < len(source):
+        byte = source[length]
+        if byte < 0x20 or byte > 0x7E or (byte == 0x20 and source[length - 1] == 0x20):
+            break
+        out[length] = byte
+        length += 1
+    return length - 1 if source[length - 1] == 0x20 else length
 
 
 @inlined

@@ -25,9 +25,9 @@ def read_source(found: FoundFile, max_bytes: int) -> tuple[bytes, FoundFile]:
             raw, before, after = _read_once(found.path, max_bytes)
         except OSError as error:
             raise SourceError(*reject_of(found.path, error)) from error
-        unchanged = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
-        if unchanged and len(raw) == after.st_size:
-            return raw, FoundFile(found.path, after.st_size, after.st_mtime_ns)
+        size, modified_ns = after.st_size, after.st_mtime_ns
+        if len(raw) == size == before.st_size and before.st_mtime_ns == modified_ns:
+            return raw, FoundFile(found.path, size, modified_ns)
     raise SourceError(
         "changed",
         f"read {len(raw)} bytes while its size went from {before.st_size} to {after.st_size}; "
@@ -78,9 +78,7 @@ def _read_once(path: str, max_bytes: int) -> tuple[bytes, os.stat_result, os.sta
                 "too-large",
                 f"{before.st_size} bytes; expected at most max_document_bytes = {max_bytes}",
             )
-        # Only now: Python does not open folders, and would leave the descriptor behind.
-        with open(descriptor, "rb", buffering=0, closefd=False) as file:
-            raw = file.read(before.st_size + 1)
+        raw = os.read(descriptor, before.st_size + 1)
         return raw, before, os.fstat(descriptor)
     finally:
         os.close(descriptor)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from ingest.containers import (
@@ -24,7 +24,7 @@ from ingest.containers import (
     walk,
 )
 from ingest.discover import FoundFile, path_of, reject_of, status_of, uri_of
-from ingest.facts import Facts, path_date, sidecar_facts
+from ingest.facts import Facts, Folders, path_date, sidecar_facts
 from ingest.read import open_source, read_source
 from ingest.remote import is_url, open_remote
 from records.errors import SourceError
@@ -35,8 +35,7 @@ HEAD_BYTES = 64 * 1024
 _AT_ONCE = 32 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """A source, with its bytes.
 
     Attributes:
@@ -99,21 +98,37 @@ def limits_of(settings: ReadSettings) -> Limits:
     return Limits(max_document_bytes=settings.max_document_bytes)
 
 
-def walk_file(found: FoundFile, settings: ReadSettings) -> Iterator[Source | Refused | Walked]:
-    """Give what is in a file, one after the other; what ends the walk too early is given last."""
+def walk_file(
+    found: FoundFile, settings: ReadSettings, folders: Folders | None = None
+) -> Iterator[Source | Refused | Walked]:
+    """Give what is in a file, one after the other; what ends the walk too early is given last.
+
+    Args:
+        found: the file.
+        settings: how to read.
+        folders: what stands in the folders that files are read from.
+    """
     kind = None
     try:
-        with _opened(found, settings.max_document_bytes) as (file, seen):
+        if found.size_bytes <= _AT_ONCE and not is_url(found.path):  # most files by far
+            raw, seen = read_source(found, settings.max_document_bytes)
+            if not is_packed(raw[:HEAD_BYTES], seen.path):
+                yield _whole(seen, raw, settings, folders)
+                return
+            opened: AbstractContextManager[tuple[BinaryIO, FoundFile]]
+            opened = nullcontext((io.BytesIO(raw), seen))
+        else:
+            opened = _opened(found, settings.max_document_bytes)
+        with opened as (file, seen):
             head = file.read(HEAD_BYTES)
             file.seek(0)
             if not is_packed(head, seen.path):
-                member = Member("", file.read())
-                yield Source(seen, uri_of(seen.path), None, member, _beside(seen, settings))
+                yield _whole(seen, file.read(), settings, folders)
                 return
             for one in walk(file, seen.path, limits_of(settings)):
                 if one.inside:
                     kind = one.inside.partition("=")[0]
-                yield _given(one, seen, settings)
+                yield _given(one, seen, settings, folders)
         found = seen
     except SourceError as error:
         yield _fault(found, kind, error)
@@ -183,9 +198,9 @@ def facts_of(source: Source, own: Facts, settings: ReadSettings) -> Facts:
     if facts.published_at is None and settings.date_from_path is not None:
         by_path = path_date(source.uri, settings.date_from_path)
         if by_path is not None:
-            facts = replace(facts, published_at=by_path, published_from="path")
+            facts = facts._replace(published_at=by_path, published_from="path")
     if facts.series is None and settings.series is not None:
-        facts = replace(facts, series=_series(source, facts, settings.series))
+        facts = facts._replace(series=_series(source, facts, settings.series))
     return facts
 
 
@@ -199,20 +214,25 @@ def _series(source: Source, facts: Facts, series: str) -> str | None:
     return series
 
 
+def _whole(found: FoundFile, raw: bytes, settings: ReadSettings, folders: Folders | None) -> Source:
+    beside = _beside(found, settings, folders)
+    return Source(found, uri_of(found.path), None, Member("", raw), beside)
+
+
 def _given(
-    one: Member | RefusedMember, found: FoundFile, settings: ReadSettings
+    one: Member | RefusedMember, found: FoundFile, settings: ReadSettings, folders: Folders | None
 ) -> Source | Refused:
     uri = uri_of(found.path) + (f"#{one.inside}" if one.inside else "")
     kind = one.inside.partition("=")[0] or None
     if isinstance(one, Member):
-        return Source(found, uri, kind, one, Facts() if kind else _beside(found, settings))
+        return Source(found, uri, kind, one, Facts() if kind else _beside(found, settings, folders))
     if one.inside:
         return Refused(found, uri, kind, one.size_bytes, None, one.reason, one.detail)
     return Refused(found, uri, kind, found.size_bytes, found.modified_ns, one.reason, one.detail)
 
 
-def _beside(found: FoundFile, settings: ReadSettings) -> Facts:
-    if is_url(found.path):
+def _beside(found: FoundFile, settings: ReadSettings, folders: Folders | None) -> Facts:
+    if is_url(found.path) or (folders is not None and not folders.may_tell(found.path)):
         return Facts()
     return sidecar_facts(found.path, settings.metadata_fields)
 

@@ -44,20 +44,7 @@ _SIGMA = np.array(
         [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
         [14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3],
     ],
-    dtype=np.int64,
-)
-_LANES = np.array(
-    [
-        [0, 4, 8, 12],
-        [1, 5, 9, 13],
-        [2, 6, 10, 14],
-        [3, 7, 11, 15],
-        [0, 5, 10, 15],
-        [1, 6, 11, 12],
-        [2, 7, 8, 13],
-        [3, 4, 9, 14],
-    ],
-    dtype=np.int64,
+    dtype=np.uint64,
 )
 
 
@@ -66,7 +53,6 @@ def digest_spans(buffer: Bytes, starts: Positions, ends: Positions) -> Bytes:
     """Return the digests of spans of a buffer: uint8, shape (spans, 16)."""
     digests = np.empty((len(starts), _DIGEST_BYTES), dtype=np.uint8)
     state = np.empty(8, dtype=np.uint64)
-    work = np.empty(16, dtype=np.uint64)
     message = np.empty(16, dtype=np.uint64)
     for span in range(len(starts)):
         at, end = starts[span], ends[span]
@@ -77,9 +63,9 @@ def digest_spans(buffer: Bytes, starts: Positions, ends: Positions) -> Bytes:
         done = 0
         while True:
             taken = min(_BLOCK_BYTES, total - done)
-            _load(buffer, at + done, taken, message)
+            _load(buffer[at + done : at + done + taken], message)
             done += taken
-            _compress(state, work, message, done, done == total)
+            _compress(state, message, done, done == total)
             if done == total:
                 break
         for byte in range(_DIGEST_BYTES):
@@ -88,37 +74,63 @@ def digest_spans(buffer: Bytes, starts: Positions, ends: Positions) -> Bytes:
 
 
 @inlined
-def _load(buffer: Bytes, at: int, taken: int, message: Words) -> None:
+def _load(block: Bytes, message: Words) -> None:
     """Read up to 128 bytes as 16 little-endian words, with zeros behind."""
-    for word in range(16):
+    whole = len(block) // 8
+    for word in range(whole):
         value = np.uint64(0)
-        stop = min(8, taken - 8 * word)
-        for byte in range(stop):
-            value |= np.uint64(buffer[at + 8 * word + byte]) << np.uint64(8 * byte)
+        for byte in range(8):
+            value |= np.uint64(block[8 * word + byte]) << np.uint64(8 * byte)
         message[word] = value
+    if whole < 16:
+        message[whole:] = 0
+        for byte in range(8 * whole, len(block)):
+            message[whole] |= np.uint64(block[byte]) << np.uint64(8 * (byte % 8))
 
 
 @inlined
-def _compress(state: Words, work: Words, message: Words, done: int, is_last: bool) -> None:
-    for lane in range(8):
-        work[lane] = state[lane]
-        work[lane + 8] = _INITIAL[lane]
-    work[12] ^= np.uint64(done)
+def _compress(state: Words, message: Words, done: int, is_last: bool) -> None:
+    """Take a block into the state. Its words are variables, so that they stay in registers."""
+    a0, a1, a2, a3 = state[0], state[1], state[2], state[3]
+    b0, b1, b2, b3 = state[4], state[5], state[6], state[7]
+    c0, c1, c2, c3 = _INITIAL[0], _INITIAL[1], _INITIAL[2], _INITIAL[3]
+    d0, d1, d2, d3 = _INITIAL[4], _INITIAL[5], _INITIAL[6], _INITIAL[7]
+    d0 ^= np.uint64(done)
     if is_last:
-        work[14] = ~work[14]
+        d2 = ~d2
     for turn in range(12):
-        for mix in range(8):
-            a, b, c, d = _LANES[mix, 0], _LANES[mix, 1], _LANES[mix, 2], _LANES[mix, 3]
-            work[a] += work[b] + message[_SIGMA[turn, 2 * mix]]
-            work[d] = _rotated(work[d] ^ work[a], 32)
-            work[c] += work[d]
-            work[b] = _rotated(work[b] ^ work[c], 24)
-            work[a] += work[b] + message[_SIGMA[turn, 2 * mix + 1]]
-            work[d] = _rotated(work[d] ^ work[a], 16)
-            work[c] += work[d]
-            work[b] = _rotated(work[b] ^ work[c], 63)
-    for lane in range(8):
-        state[lane] ^= work[lane] ^ work[lane + 8]
+        s = _SIGMA[turn]
+        a0, b0, c0, d0 = _mix(a0, b0, c0, d0, message[s[0]], message[s[1]])
+        a1, b1, c1, d1 = _mix(a1, b1, c1, d1, message[s[2]], message[s[3]])
+        a2, b2, c2, d2 = _mix(a2, b2, c2, d2, message[s[4]], message[s[5]])
+        a3, b3, c3, d3 = _mix(a3, b3, c3, d3, message[s[6]], message[s[7]])
+        a0, b1, c2, d3 = _mix(a0, b1, c2, d3, message[s[8]], message[s[9]])
+        a1, b2, c3, d0 = _mix(a1, b2, c3, d0, message[s[10]], message[s[11]])
+        a2, b3, c0, d1 = _mix(a2, b3, c0, d1, message[s[12]], message[s[13]])
+        a3, b0, c1, d2 = _mix(a3, b0, c1, d2, message[s[14]], message[s[15]])
+    state[0] ^= a0 ^ c0
+    state[1] ^= a1 ^ c1
+    state[2] ^= a2 ^ c2
+    state[3] ^= a3 ^ c3
+    state[4] ^= b0 ^ d0
+    state[5] ^= b1 ^ d1
+    state[6] ^= b2 ^ d2
+    state[7] ^= b3 ^ d3
+
+
+@inlined
+def _mix(
+    a: np.uint64, b: np.uint64, c: np.uint64, d: np.uint64, x: np.uint64, y: np.uint64
+) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
+    a = a + b + x
+    d = _rotated(d ^ a, 32)
+    c = c + d
+    b = _rotated(b ^ c, 24)
+    a = a + b + y
+    d = _rotated(d ^ a, 16)
+    c = c + d
+    b = _rotated(b ^ c, 63)
+    return a, b, c, d
 
 
 @inlined

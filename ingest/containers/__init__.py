@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import BinaryIO
 
 from ingest.containers import json_lines, tar_file, warc_file, zip_file
@@ -130,14 +129,17 @@ def _opened(
         for inner in _walk(io.BytesIO(one.raw), name, limits, depth + 1):
             inside = f"{one.inside}&{inner.inside}" if inner.inside else one.inside
             if isinstance(inner, Member) and inner.modified_ns is None:
-                inner = replace(inner, modified_ns=one.modified_ns)
-            yield replace(inner, inside=inside)
+                inner = inner._replace(modified_ns=one.modified_ns)
+            yield inner._replace(inside=inside)
     except SourceError as error:
         yield RefusedMember(one.inside, len(one.raw), error.reason, error.detail)
 
 
 def _format_of(head: bytes, name: str) -> Walk | None:
-    return next((walk_it for is_it, walk_it in _FORMATS if is_it(head, name)), None)
+    for is_it, walk_it in _FORMATS:
+        if is_it(head, name):
+            return walk_it
+    return None
 
 
 def _head(file: BinaryIO) -> bytes:

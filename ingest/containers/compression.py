@@ -21,6 +21,7 @@ _MAGIC = (
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"\xfd7zXZ\x00", "xz"),
 )
+_MAGICS = (b"BZh", *(magic for magic, _ in _MAGIC))
 _BZIP2_BLOCKS = (b"1AY&SY", b"\x17rE8P\x90")
 _SUFFIXES = (".gz", ".zst", ".xz", ".bz2")
 _XZ_MEMORY = 256 * 2**20
@@ -31,6 +32,8 @@ _FAULTS = (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, gzip.BadGz
 
 def compression_of(head: bytes) -> str | None:
     """Return how a file that begins so is compressed; None if it is not."""
+    if not head.startswith(_MAGICS):
+        return None
     if head.startswith(b"BZh") and head[3:4].isdigit() and head[4:10] in _BZIP2_BLOCKS:
         return "bzip2"
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
@@ -43,9 +46,12 @@ def without_suffix(name: str) -> str:
         >>> without_suffix("a.html.GZ"), without_suffix("a.tgz")
         ('a.html', 'a.tar')
     """
-    if name.lower().endswith(".tgz"):
+    lowered = name.lower()
+    if lowered.endswith(".tgz"):
         return name[:-4] + ".tar"
-    suffix = next((one for one in _SUFFIXES if name.lower().endswith(one)), "")
+    if not lowered.endswith(_SUFFIXES):
+        return name
+    suffix = next(one for one in _SUFFIXES if lowered.endswith(one))
     return name[: len(name) - len(suffix)]
 
 

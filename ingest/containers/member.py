@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A document in a file.
 
     Attributes:
@@ -30,8 +30,7 @@ class Member:
     target_uri: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RefusedMember:
+class RefusedMember(NamedTuple):
     """What is in a file and cannot be read, with the reason (``REJECT_REASONS``)."""
 
     inside: str

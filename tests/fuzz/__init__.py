@@ -112,7 +112,7 @@ def of_facts(raw: bytes, rng: random.Random, told: Told) -> None:  # noqa: ARG00
         parse_date(line)
     path_date("/press/" + text[:100], rng.choice(["%Y%m%d", "%d-%b-%Y", "%Y/%j", "%y"]))
     if rng.random() < 0.1:
-        languages_of([text])
+        languages_of([text.encode("utf-8", "replace")])
 
 
 def of_pages(raw: bytes, rng: random.Random, told: Told) -> None:
