@@ -13,6 +13,7 @@ filled. ``tests/oracles.py`` fills it, and finds the same scores.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,14 +21,15 @@ import numpy.typing as npt
 
 from dedup.words import CHARACTER, FUNCTION, KINDS, NUMBER, Words
 from records.columns import grown
-from records.compiled import inlined, kernel
+from records.compiled import LANES, highest_of_lanes, inlined, kernel
 from records.settings import AlignSettings
 
 Bytes = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint32]
-Packed = npt.NDArray[np.uint64]
 Positions = npt.NDArray[np.int64]
 Places = npt.NDArray[np.int32]
+Scores = npt.NDArray[Any]
+Room = npt.NDArray[Any]
 
 _SCALE = 100
 """Scores are added up as whole hundredths, so that the order of adding changes nothing."""
@@ -35,6 +37,8 @@ _SCALE = 100
 # Columns of a passage.
 PAIR, LEFT_FIRST, LEFT_LAST, RIGHT_FIRST, RIGHT_LAST, MATCHED, SCORE = range(7)
 _COLUMNS = 7
+_ROWS, _ROOM = 3, 1024
+"""Of the arrays that anchors are written to: how many, and for how many anchors at first."""
 _REJECTED = -1
 """Stands for the pair of a passage of too little resemblance, until all of its pair are found."""
 
@@ -59,28 +63,42 @@ class Passages(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """The content words of many texts, those of a text sorted by hash.
+    """The content words of many texts, those of a text one behind the other.
 
     Attributes:
         offsets: int64, shape (texts + 1,): which content words are whose.
-        ranked: uint64, the hash above and the number among the text's content words below.
-        places: int32, in the order of the text: the place among all words of the text.
-        scores: uint8, in the order of the text: what a match earns, in hundredths.
+        hashes: uint32, shape (content words,).
+        places: int32: the place of each among all words of its text.
+        scores: uint8: what a match earns, in hundredths.
     """
 
     offsets: Positions
-    ranked: Packed
+    hashes: Hashes
     places: Places
     scores: Bytes
 
 
+class _Costs(NamedTuple):
+    """What decides over chains, in units of so many hundredths of a score."""
+
+    unit: int
+    gap: int
+    farthest: int
+    min_score: int
+
+
 def rank_words(words: Words, settings: AlignSettings) -> Ranked:
     """Return the content words of texts as alignment takes them."""
+    return Ranked(*_rank_words(words.offsets, words.hashes, words.kinds, _by_kind(settings)))
+
+
+def _by_kind(settings: AlignSettings) -> Bytes:
+    """Return what a match of each kind of words earns, in hundredths: uint8, shape (kinds,)."""
     by_kind = np.full(KINDS, _SCALE, dtype=np.uint8)
     by_kind[FUNCTION] = 0
     by_kind[NUMBER] = round(settings.number_score * _SCALE)
     by_kind[CHARACTER] = round(settings.character_score * _SCALE)
-    return Ranked(*_rank_words(words.offsets, words.hashes, words.kinds, by_kind))
+    return by_kind
 
 
 def align_pairs(
@@ -93,98 +111,148 @@ def align_pairs(
         ranked: the same, ranked.
         left, right: int64, shape (pairs,), numbers of texts.
     """
+    sizes = np.diff(ranked.offsets)
+    longest = max(sizes[left].max(initial=1), sizes[right].max(initial=1))
+    costs, kind = _costs_of(int(longest), settings)
+    first, second, is_swapped = _put_in_order(words.offsets, words.hashes, left, right)
     found = _align_pairs(
         words.offsets,
         words.hashes,
-        *ranked,
-        left,
-        right,
-        round(settings.gap_cost * _SCALE),
-        round(settings.min_score * _SCALE),
+        *ranked._replace(scores=ranked.scores // np.uint8(costs.unit)),
+        first,
+        second,
+        np.argsort(second, kind="stable"),
+        np.empty((_ROWS, _ROOM), dtype=kind),
+        longest,
+        *costs,
         settings.min_resemblance,
-        settings.max_gap_words,
         settings.max_passages,
     )
+    found = found[np.argsort(found[:, PAIR], kind="stable")]
     pair, left_first, left_last, right_first, right_last, matched, score = found.T.copy()
+    swapped = is_swapped[pair]
     return Passages(
         pair,
-        left_first,
-        left_last,
-        right_first,
-        right_last,
+        np.where(swapped, right_first, left_first),
+        np.where(swapped, right_last, left_last),
+        np.where(swapped, left_first, right_first),
+        np.where(swapped, left_last, right_last),
         matched,
         (score / _SCALE).astype(np.float32),
     )
+
+
+def _costs_of(longest: int, settings: AlignSettings) -> tuple[_Costs, type[np.signedinteger[Any]]]:
+    """Return the costs, and the least kind of numbers that holds all sums over so many words."""
+    gap = round(settings.gap_cost * _SCALE)
+    gap = min(gap, longest * _SCALE + 1)  # who pays more than can be earned earns nothing
+    steps = min(settings.max_gap_words, longest) + 1
+    unit = math.gcd(gap, *_by_kind(settings).tolist())
+    least = -(-round(settings.min_score * _SCALE) // unit)
+    costs = _Costs(unit, gap // unit, steps * gap // unit, least)
+    largest = longest * (_SCALE // unit + 1) + 2 * (longest + 1) * costs.gap + costs.farthest
+    kind = next(one for one in (np.int16, np.int32, np.int64) if largest < np.iinfo(one).max)
+    return costs, kind
+
+
+@kernel
+def _put_in_order(
+    offsets: Positions, hashes: Hashes, left: Positions, right: Positions
+) -> tuple[Positions, Positions, npt.NDArray[np.bool_]]:
+    """Return the sides of pairs so that the result does not depend on which is called left."""
+    first, second = left.copy(), right.copy()
+    is_swapped = np.zeros(len(left), dtype=np.bool_)
+    for pair in range(len(left)):
+        a, b = left[pair], right[pair]
+        if comes_first(hashes[offsets[b] : offsets[b + 1]], hashes[offsets[a] : offsets[a + 1]]):
+            first[pair], second[pair], is_swapped[pair] = b, a, True
+    return first, second, is_swapped
 
 
 @kernel
 def _align_pairs(
     offsets: Positions,
     hashes: Hashes,
-    ranked_offsets: Positions,
-    ranked: Packed,
+    content_offsets: Positions,
+    content: Hashes,
     places: Places,
     scores: Bytes,
     left: Positions,
     right: Positions,
+    order: Positions,
+    room: Room,
+    longest: int,
+    unit: int,
     gap: int,
+    farthest: int,
     min_score: int,
     min_resemblance: float,
-    max_gap: int,
     max_passages: int,
 ) -> Positions:
+    """Align pairs in an order in which those of a right text stand side by side.
+
+    So the table of its words is made once for all of them.
+    """
     found = np.empty((1024, _COLUMNS), dtype=np.int64)
     count = 0
-    longest = np.int64(0)
-    for text in range(len(ranked_offsets) - 1):
-        longest = max(longest, ranked_offsets[text + 1] - ranked_offsets[text])
-    equal_first = np.empty(longest, dtype=np.int64)
-    equal_last = np.empty(longest, dtype=np.int64)
-    for pair in range(len(left)):
+    heads = np.empty(_slots(longest), dtype=np.int32)
+    follows = np.empty(longest, dtype=np.int32)
+    waiting = np.empty(longest + 1, dtype=np.int32)
+    chain = np.empty(longest, dtype=np.int32)
+    rows = np.empty(room.shape[1], dtype=np.int32)
+    down, across, reached = room[0], room[1], room[2]
+    _begin(down)
+    held, slots = -1, 0
+    for pair in order:
         a, b = left[pair], right[pair]
-        first = hashes[offsets[a] : offsets[a + 1]]
-        second = hashes[offsets[b] : offsets[b + 1]]
-        is_swapped = comes_first(second, first)
-        if is_swapped:
-            a, b = b, a
-            first, second = second, first
-        mine = slice(ranked_offsets[a], ranked_offsets[a + 1])
-        theirs = slice(ranked_offsets[b], ranked_offsets[b + 1])
-        bound, pairs = _find_equal(
-            ranked[mine], ranked[theirs], scores[mine], equal_first, equal_last
-        )
-        if bound < min_score:
-            continue
-        size = len(ranked[mine])
-        anchors = _anchors(equal_first[:size], equal_last[:size], ranked[theirs], pairs)
+        mine, my_size = content_offsets[a], content_offsets[a + 1] - content_offsets[a]
+        theirs, their_size = content_offsets[b], content_offsets[b + 1] - content_offsets[b]
+        if b != held:
+            held, slots = b, _slots(their_size)
+            _enter(content, theirs, their_size, heads, follows, slots)
+        stop = -1
+        while stop < 0:
+            stop = _meet(
+                content, mine, my_size, theirs, their_size, heads, follows, slots, waiting, gap,
+                rows, down, across,
+            )  # fmt: skip
+            if stop < 0:
+                rows = np.empty(2 * len(rows) + longest, dtype=np.int32)
+                room = np.empty((_ROWS, len(rows)), dtype=room.dtype)
+                down, across, reached = room[0], room[1], room[2]
+                _begin(down)
         begin = count
         for _ in range(max_passages):
-            chain, score = _best_chain(anchors, scores[mine], gap, max_gap, min_score)
-            if score < min_score:
+            length, score = _best_chain(
+                stop, rows, down, across, reached, scores, mine, gap, farthest, min_score, chain,
+            )  # fmt: skip
+            if length == 0:
                 break
             if count == len(found):
                 found = grown(found, 2 * count)
-            row = found[count]
-            _measure(chain, first, second, places[mine], places[theirs], found[begin:count], row)
-            row[SCORE] = score
-            row[PAIR] = pair if resembles(row, min_resemblance) else _REJECTED
+            _measure(
+                chain, length, rows, across, gap, hashes, offsets[a], offsets[a + 1], offsets[b],
+                offsets[b + 1], places, mine, theirs, found, begin, count,
+            )  # fmt: skip
+            found[count, SCORE] = score * unit
+            is_kept = resembles(found[count], min_resemblance)
+            found[count, PAIR] = pair if is_kept else _REJECTED
             count += 1
-            anchors, bound = _beside(anchors, chain, scores[mine])
+            stop, bound = _beside(stop, chain, length, rows, down, across, scores, mine)
             if bound < min_score:
                 break
-        count = begin + _keep(found[begin:count])
-        if is_swapped:
-            swap_sides(found[begin:count])
+        count = _keep(found, begin, count)
     return found[:count].copy()
 
 
 @inlined
-def _keep(rows: Positions) -> int:
-    """Move the passages that are not rejected to the front; return how many there are."""
-    kept = 0
-    for k in range(len(rows)):
-        if rows[k, PAIR] != _REJECTED:
-            rows[kept] = rows[k]
+def _keep(found: Positions, begin: int, end: int) -> int:
+    """Move the passages that are not rejected to the front; return where they end."""
+    kept = begin
+    for k in range(begin, end):
+        if found[k, PAIR] != _REJECTED:
+            if k != kept:
+                found[kept] = found[k]
             kept += 1
     return kept
 
@@ -207,23 +275,21 @@ def swap_sides(rows: Any) -> None:
 @kernel
 def _rank_words(
     offsets: Positions, hashes: Hashes, kinds: Bytes, by_kind: Bytes
-) -> tuple[Positions, Packed, Places, Bytes]:
-    ranked = np.empty(len(hashes), dtype=np.uint64)
+) -> tuple[Positions, Hashes, Places, Bytes]:
+    content = np.empty(len(hashes), dtype=np.uint32)
     places = np.empty(len(hashes), dtype=np.int32)
     scores = np.empty(len(hashes), dtype=np.uint8)
-    ranked_offsets = np.zeros(len(offsets), dtype=np.int64)
+    content_offsets = np.zeros(len(offsets), dtype=np.int64)
     count = 0
     for text in range(len(offsets) - 1):
-        begin = count
         for word in range(offsets[text], offsets[text + 1]):
             if by_kind[kinds[word]] > 0:
-                ranked[count] = np.uint64(hashes[word]) << np.uint64(32) | np.uint64(count - begin)
+                content[count] = hashes[word]
                 places[count] = word - offsets[text]
                 scores[count] = by_kind[kinds[word]]
                 count += 1
-        ranked[begin:count].sort()
-        ranked_offsets[text + 1] = count
-    return ranked_offsets, ranked[:count].copy(), places[:count].copy(), scores[:count].copy()
+        content_offsets[text + 1] = count
+    return content_offsets, content[:count].copy(), places[:count].copy(), scores[:count].copy()
 
 
 @inlined
@@ -238,111 +304,145 @@ def comes_first(left: Hashes, right: Hashes) -> bool:
 
 
 @inlined
-def _find_equal(
-    left: Packed, right: Packed, scores: Bytes, first: Positions, last: Positions
-) -> tuple[np.int64, int]:
-    """Find where each left content word stands on the right.
-
-    Writes for left word ``i`` the span ``first[i]:last[i]`` of equal words in ``right``. Returns
-    the score of all left words that have one, which no chain can exceed, and the number of pairs.
-    """
-    half, low = np.uint64(32), np.uint64(0xFFFFFFFF)
-    first[: len(left)] = 0
-    last[: len(left)] = 0
-    i, j, score, pairs = 0, 0, np.int64(0), 0
-    while i < len(left) and j < len(right):
-        value = left[i] >> half
-        other = right[j] >> half
-        if value == other:
-            stop = j + 1
-            while stop < len(right) and right[stop] >> half == value:
-                stop += 1
-            while i < len(left) and left[i] >> half == value:
-                number = np.int64(left[i] & low)
-                first[number], last[number] = j, stop
-                score += np.int64(scores[number])
-                pairs += stop - j
-                i += 1
-            j = stop
-        elif value < other:
-            i += 1
-        else:
-            j += 1
-    return score, pairs
+def _slots(size: int) -> int:
+    """Return how many slots a table of so many words has: a power of two, few of them taken."""
+    slots = 64
+    while slots < 4 * size:
+        slots *= 2
+    return slots
 
 
 @inlined
-def _anchors(first: Positions, last: Positions, right: Packed, pairs: int) -> Packed:
-    """Return all pairs of equal content words, their numbers as ``left << 32 | right``, sorted."""
-    anchors = np.empty(pairs, dtype=np.uint64)
-    count = 0
-    for i in range(len(first)):
-        for k in range(first[i], last[i]):
-            anchors[count] = np.uint64(i) << np.uint64(32) | (right[k] & np.uint64(0xFFFFFFFF))
-            count += 1
-    return anchors
+def _enter(
+    content: Hashes, first: int, size: int, heads: Places, follows: Places, slots: int
+) -> None:
+    """Enter the content words of a text into a table, by hash.
+
+    ``heads`` tells the first word of each slot, and ``follows`` the next one in it, or -1.
+    """
+    heads[:slots] = -1
+    mask = np.int64(slots - 1)
+    for j in range(size - 1, -1, -1):
+        slot = np.int64(content[first + j]) & mask
+        follows[j] = heads[slot]
+        heads[slot] = j
+
+
+@inlined
+def _meet(
+    content: Hashes,
+    mine: int,
+    my_size: int,
+    theirs: int,
+    their_size: int,
+    heads: Places,
+    follows: Places,
+    slots: int,
+    waiting: Places,
+    gap: int,
+    rows: Places,
+    down: Scores,
+    across: Scores,
+) -> int:
+    """Write all pairs of equal content words, by their number on the left and then on the right.
+
+    Words whose slot is taken are told from all others first, without a branch.
+
+    Returns:
+        where the pairs end, or -1 if there is no room for all of them.
+    """
+    mask = np.int64(slots - 1)
+    found = 0
+    for i in range(my_size):
+        waiting[found] = i
+        found += 1 if heads[np.int64(content[mine + i]) & mask] >= 0 else 0
+    stop = LANES
+    for k in range(found):
+        if stop + their_size > len(rows):
+            return -1
+        i = waiting[k]
+        value = content[mine + i]
+        j = heads[np.int64(value) & mask]
+        while j >= 0:
+            if content[theirs + j] == value:
+                rows[stop] = i
+                down[stop] = i * gap
+                across[stop] = j * gap
+                stop += 1
+            j = follows[j]
+    return stop
+
+
+@inlined
+def _begin(down: Scores) -> None:
+    """Write what stands before the first anchor: what no anchor can follow."""
+    down[:LANES] = np.iinfo(down.dtype).max
 
 
 @inlined
 def _best_chain(
-    anchors: Packed, scores: Bytes, gap: int, max_gap: int, min_score: int
-) -> tuple[Packed, int]:
-    """Return the anchors of the best chain, the last one first, and its score.
+    stop: int,
+    rows: Places,
+    down: Scores,
+    across: Scores,
+    reached: Scores,
+    scores: Bytes,
+    mine: int,
+    gap: int,
+    farthest: int,
+    min_score: int,
+    chain: Places,
+) -> tuple[int, np.int64]:
+    """Write the anchors of the best chain, the last one first; return its length and score.
 
-    Positions are held times ``gap``, so that the loop over the predecessors of an anchor has
-    neither a product nor a branch, and the compiler takes several at once. Only the score is kept
-    on the way; whom an anchor came from is found again for the best chain, if it is good enough.
+    Positions are held times ``gap``, so that the search among the predecessors of an anchor has
+    neither a product nor a branch, and takes ``LANES`` at once. Only the score is kept on the way;
+    whom an anchor came from is found again for the best chain, if it is good enough.
     """
-    count = len(anchors)
-    across = np.empty(count, dtype=np.int64)
-    down = np.empty(count, dtype=np.int64)
-    reached = np.empty(count, dtype=np.int64)
-    farthest = (max_gap + 1) * gap
-    best, best_at = 0, -1
-    first, row, row_at = 0, 0, np.int64(-1)
-    for k in range(count):
-        i = np.int64(anchors[k] >> np.uint64(32))
-        here = i * gap
-        there = np.int64(anchors[k] & np.uint64(0xFFFFFFFF)) * gap
-        if here != row_at:  # anchors of the same left word do not follow one another
-            row, row_at = k, here
-            while first < k and here - down[first] > farthest:
-                first += 1
-        before = _highest(
-            down[first:row], across[first:row], reached[first:row], here, there, gap, farthest
-        )
-        down[k] = here
-        across[k] = there
-        reached[k] = before + np.int64(scores[i])
-        if reached[k] > best:
-            best, best_at = reached[k], k
+    best, best_at = np.int64(0), -1
+    row = LANES
+    for k in range(LANES, stop):
+        here, there = down[k], across[k]
+        if here != down[row]:
+            row = k  # anchors of the same left word do not follow one another
+        before = np.int64(0)
+        end = row
+        while True:
+            value = highest_of_lanes(down, across, reached, end - LANES, here, there, gap, farthest)
+            before = max(before, np.int64(value))
+            end -= LANES
+            if end <= LANES or here - down[end] > farthest:
+                break
+        total = before + np.int64(scores[mine + rows[k]])
+        reached[k] = total
+        if total > best:
+            best, best_at = total, k
     if best < min_score:
-        return anchors[:0], best
-    chain = np.empty(count, dtype=np.uint64)
+        return 0, best
     length = 0
     while best_at >= 0:
-        chain[length] = anchors[best_at]
+        chain[length] = best_at
         length += 1
-        before = reached[best_at] - np.int64(scores[np.int64(anchors[best_at] >> np.uint64(32))])
+        before = np.int64(reached[best_at]) - np.int64(scores[mine + rows[best_at]])
         best_at = _predecessor(down, across, reached, best_at, before, gap, farthest)
-    return chain[:length], best
+    return length, best
 
 
 @inlined
 def _predecessor(
-    down: Positions,
-    across: Positions,
-    reached: Positions,
+    down: Scores,
+    across: Scores,
+    reached: Scores,
     anchor: int,
-    before: int,
+    before: np.int64,
     gap: int,
     farthest: int,
 ) -> int:
     """Return the nearest anchor from which a chain brings just this score along; -1 if it is 0."""
     if before == 0:
         return -1
-    here, there = down[anchor], across[anchor]
-    for p in range(anchor - 1, -1, -1):
+    here, there = np.int64(down[anchor]), np.int64(across[anchor])
+    for p in range(anchor - 1, LANES - 1, -1):
         above, passed = here - down[p], there - across[p]
         if 0 < above <= farthest and 0 < passed <= farthest:
             if reached[p] - max(above, passed) + gap == before:
@@ -351,103 +451,110 @@ def _predecessor(
 
 
 @inlined
-def _highest(
-    down: Positions,
-    across: Positions,
-    reached: Positions,
-    here: np.int64,
-    there: np.int64,
-    gap: int,
-    farthest: int,
-) -> np.int64:
-    """Return the best score that a chain to one of these anchors brings along, at least 0."""
-    before = np.int64(0)
-    for p in range(len(down)):
-        passed = there - across[p]
-        value = reached[p] - max(here - down[p], passed) + gap
-        value = value if (passed > 0) & (passed <= farthest) else np.int64(0)
-        before = max(before, value)
-    return before
-
-
-@inlined
 def _measure(
-    chain: Packed,
-    left: Hashes,
-    right: Hashes,
-    left_places: Places,
-    right_places: Places,
-    earlier: Positions,
-    row: Positions,
+    chain: Places,
+    length: int,
+    rows: Places,
+    across: Scores,
+    gap: int,
+    hashes: Hashes,
+    left: int,
+    left_end: int,
+    right: int,
+    right_end: int,
+    places: Places,
+    mine: int,
+    theirs: int,
+    found: Positions,
+    begin: int,
+    number: int,
 ) -> None:
     """Write the span of a chain in words of both texts, and the words that agree within.
 
-    Words of earlier passages of the pair are not taken again.
+    Words of earlier passages of the pair, ``found[begin:number]``, are not taken again.
     """
-    matched = len(chain)
-    for k in range(len(chain) - 1):
-        i, j = _place(chain[k + 1], left_places, right_places)
-        stop_i, stop_j = _place(chain[k], left_places, right_places)
-        room = min(stop_i - i, stop_j - j) - 1
-        forward = _agreeing(left, right, i + 1, j + 1, 1, room, earlier)
-        backward = _agreeing(left, right, stop_i - 1, stop_j - 1, -1, room - forward, earlier)
-        matched += forward + backward
-    i, j = _place(chain[-1], left_places, right_places)
-    before = _agreeing(left, right, i - 1, j - 1, -1, min(i, j), earlier)
-    last_i, last_j = _place(chain[0], left_places, right_places)
-    room = min(len(left) - last_i, len(right) - last_j) - 1
-    behind = _agreeing(left, right, last_i + 1, last_j + 1, 1, room, earlier)
-    row[LEFT_FIRST], row[LEFT_LAST] = i - before, last_i + behind + 1
-    row[RIGHT_FIRST], row[RIGHT_LAST] = j - before, last_j + behind + 1
-    row[MATCHED] = matched + before + behind
+    matched = length
+    k = chain[0]
+    last_i = np.int64(places[mine + rows[k]])
+    last_j = np.int64(places[theirs + across[k] // gap])
+    stop_i, stop_j = last_i, last_j
+    for at in range(1, length):
+        k = chain[at]
+        i, j = np.int64(places[mine + rows[k]]), np.int64(places[theirs + across[k] // gap])
+        between = min(stop_i - i, stop_j - j) - 1
+        if between > 0:
+            forward = _agreeing(hashes, left, right, i + 1, j + 1, 1, between, found, begin, number)
+            matched += forward + _agreeing(
+                hashes, left, right, stop_i - 1, stop_j - 1, -1, between - forward,
+                found, begin, number,
+            )  # fmt: skip
+        stop_i, stop_j = i, j
+    before = _agreeing(
+        hashes, left, right, stop_i - 1, stop_j - 1, -1, min(stop_i, stop_j), found, begin, number
+    )
+    between = min(left_end - left - last_i, right_end - right - last_j) - 1
+    behind = _agreeing(
+        hashes, left, right, last_i + 1, last_j + 1, 1, between, found, begin, number
+    )
+    found[number, LEFT_FIRST], found[number, LEFT_LAST] = stop_i - before, last_i + behind + 1
+    found[number, RIGHT_FIRST], found[number, RIGHT_LAST] = stop_j - before, last_j + behind + 1
+    found[number, MATCHED] = matched + before + behind
 
 
 @inlined
 def _agreeing(
-    left: Hashes,
-    right: Hashes,
+    hashes: Hashes,
+    left: int,
+    right: int,
     i: np.int64,
     j: np.int64,
     step: int,
-    room: np.int64,
-    earlier: Positions,
+    most: np.int64,
+    found: Positions,
+    begin: int,
+    number: int,
 ) -> int:
-    """Return how many words agree from two places on (step 1) or back (-1), at most ``room``.
+    """Return how many words agree from two places on (step 1) or back (-1), at most ``most``.
 
-    Counting stops at a word of an earlier passage.
+    Counting stops at a word of an earlier passage, ``found[begin:number]``.
     """
     agreeing = 0
-    while agreeing < room and left[i] == right[j]:
-        for row in earlier:
-            if row[LEFT_FIRST] <= i < row[LEFT_LAST] or row[RIGHT_FIRST] <= j < row[RIGHT_LAST]:
+    while agreeing < most and hashes[left + i] == hashes[right + j]:
+        for k in range(begin, number):
+            if (
+                found[k, LEFT_FIRST] <= i < found[k, LEFT_LAST]
+                or found[k, RIGHT_FIRST] <= j < found[k, RIGHT_LAST]
+            ):
                 return agreeing
         i, j, agreeing = i + step, j + step, agreeing + 1
     return agreeing
 
 
 @inlined
-def _place(
-    anchor: np.uint64, left_places: Places, right_places: Places
-) -> tuple[np.int64, np.int64]:
-    """Return where the two words of an anchor stand among all words of their texts."""
-    left = np.int64(anchor >> np.uint64(32))
-    right = np.int64(anchor & np.uint64(0xFFFFFFFF))
-    return np.int64(left_places[left]), np.int64(right_places[right])
-
-
-@inlined
-def _beside(anchors: Packed, chain: Packed, scores: Bytes) -> tuple[Packed, np.int64]:
-    """Return the anchors outside a chain's span on both sides, and what they could score."""
-    half, low = np.uint64(32), np.uint64(0xFFFFFFFF)
-    first_i, first_j = chain[-1] >> half, chain[-1] & low
-    last_i, last_j = chain[0] >> half, chain[0] & low
-    kept = np.empty(len(anchors), dtype=np.uint64)
-    count, bound = 0, np.int64(0)
-    for k in range(len(anchors)):
-        i, j = anchors[k] >> half, anchors[k] & low
-        if (i < first_i or i > last_i) and (j < first_j or j > last_j):
-            if count == 0 or kept[count - 1] >> half != i:
-                bound += np.int64(scores[np.int64(i)])
-            kept[count] = anchors[k]
-            count += 1
-    return kept[:count], bound
+def _beside(
+    stop: int,
+    chain: Places,
+    length: int,
+    rows: Places,
+    down: Scores,
+    across: Scores,
+    scores: Bytes,
+    mine: int,
+) -> tuple[int, np.int64]:
+    """Keep the anchors outside a chain's span on both sides; return their end and best score."""
+    first, last = chain[length - 1], chain[0]
+    first_row, last_row = rows[first], rows[last]
+    first_across, last_across = across[first], across[last]
+    kept = LANES
+    for k in range(LANES, stop):
+        i, there = rows[k], across[k]
+        rows[kept], down[kept], across[kept] = i, down[k], there
+        is_off_rows = (i < first_row) | (i > last_row)
+        is_off = is_off_rows & ((there < first_across) | (there > last_across))
+        kept += 1 if is_off else 0
+    bound, row = np.int64(0), -1
+    for k in range(LANES, kept):
+        if rows[k] != row:
+            row = rows[k]
+            bound += np.int64(scores[mine + row])
+    return kept, bound
