@@ -73,13 +73,14 @@ def tell_document(archive: str, catalogue: Catalogue, document_id: str) -> dict[
 
     Returns:
         As ``views.document`` does, with ``archive`` and ``version``; each of ``partners`` has
-        ``beside``, passages as ``views.passages_beside`` gives them, and ``partner_numbers`` says
-        which one a document is.
+        ``beside``, passages as ``views.passages_beside`` gives them, and ``passages_found``;
+        ``partner_numbers`` says which one a document is.
     """
     told = views.document(catalogue, document_id)
     ids = [one["document_id"] for one in told["partners"]]
     for other, partner in zip(ids, told["partners"], strict=True):
-        _, partner["beside"] = views.passages_beside(catalogue, document_id, other, PASSAGES)
+        found, longest = views.passages_beside(catalogue, document_id, other, PASSAGES)
+        partner |= {"passages_found": found, "beside": longest}
     numbers = {one: number for number, one in enumerate(ids, start=1)}
     version = catalogue.snapshot.manifest.version
     return {"archive": archive, "version": version, "partner_numbers": numbers, **told}
