@@ -1,9 +1,9 @@
-"""The command that writes what an archive holds, or two of its documents, to a file to be sent."""
+"""The command that writes to a file what an archive holds, or some of its documents, to be sent."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +20,8 @@ from records.errors import SettingsError
 from records.files import new_file
 
 if TYPE_CHECKING:
-    from store.archive import Snapshot
+    from inspector.catalogue import Catalogue
+    from store.archive import Archive, Snapshot
 
 
 @click.command()
@@ -30,66 +31,99 @@ if TYPE_CHECKING:
     required=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The new file: FILE.html for a browser, or FILE.md, which has less.",
+    help="The new file: FILE.html for a browser, or FILE.md, which tells less.",
 )
 @click.option(
-    "--compare",
-    nargs=2,
-    metavar="ID OTHER",
-    help="Not the archive, but two of its documents side by side: ids, URIs or paths.",
+    "--document",
+    metavar="ID",
+    help="Not of the archive, but of one document, and what it shares: its id, URI or path.",
+)
+@click.option(
+    "--compare", nargs=2, metavar="ID OTHER", help="Not of the archive: two documents side by side."
 )
 @version_option
 @json_option
 def report(
-    archive: str, out: Path, compare: tuple[str, str] | None, version: int | None, as_json: bool
+    archive: str,
+    out: Path,
+    document: str | None,
+    compare: tuple[str, str] | None,
+    version: int | None,
+    as_json: bool,
 ) -> None:
     """Write what an archive holds to one file, which can be sent to somebody.
 
     The HTML file has everything in it, loads nothing and needs no server: counts and their balance,
     growth, dates, where reuse happens, documents that share most with their passages side by side,
     reused paragraphs with where they stand, rejects, runs. It names sources by their paths. Like
-    palimpsest inspect, it takes a catalogue of the version, which is made if there is none.
+    palimpsest inspect it takes a catalogue of the version, which is made if there is none; only
+    --compare does without.
 
     \b
     Example:
       palimpsest report press --out press.html
       palimpsest report press --out press-20.md --version 20
+      palimpsest report press --document monday.txt --out monday.html
       palimpsest report press --compare monday.txt tuesday.txt --out monday-tuesday.html
     """
-    from inspector.report import format_of
+    from inspector.report import format_of, render_report, tell_report
     from store.address import open_archive
 
     shown_as = format_of(str(out), "--out")
-    if compare and shown_as != "html":
-        raise SettingsError([f"--out {out}: documents side by side are HTML; name a FILE.html"])
+    _expect_one(out, document, compare, is_html=shown_as == "html")
     place = open_archive(archive)
     snapshot = place.snapshot(version)
     say_if_compiling()
-    name = place.name.rstrip("/").rpartition("/")[2]
+    name, told = place.name.rstrip("/").rpartition("/")[2], {"version": snapshot.manifest.version}
     if compare:
-        _write_comparison(out, name, snapshot, compare, as_json=as_json)
-        return
-    from inspector.catalogue import Catalogue, find_catalogue
-    from inspector.report import render_report, tell_report
-
-    number = snapshot.manifest.version
+        ids = [_id_of(snapshot, one) for one in compare]
+    elif document:
+        ids = [_id_of(snapshot, document)]
     with new_file(out, "--out") as file:
-        with progress(as_json) as told:
-            catalogue = Catalogue(find_catalogue(place, number, told), snapshot)
-        text = render_report(tell_report(name, catalogue), shown_as)
+        if compare:
+            text, told["passages"] = _side_by_side(name, snapshot, *ids)
+        elif document:
+            text, told["documents"] = _of_document(name, _catalogue(place, snapshot, as_json), *ids)
+        else:
+            catalogue = _catalogue(place, snapshot, as_json)
+            text = render_report(tell_report(name, catalogue), shown_as)
         file.write(text.encode())
-    print_written(out, as_json=as_json, version=number)
+    print_written(out, as_json=as_json, **told)
 
 
-def _write_comparison(
-    out: Path, archive: str, snapshot: Snapshot, names: tuple[str, str], *, as_json: bool
+def _expect_one(
+    out: Path, document: str | None, compare: tuple[str, str] | None, *, is_html: bool
 ) -> None:
-    from inspector.comparison import comparison_file, tell_documents
+    """Refuse what does not go together, before anything is read."""
+    if document and compare:
+        raise SettingsError(["--document and --compare are two files; name one of them"])
+    if (document or compare) and not is_html:
+        raise SettingsError([f"--out {out}: of documents only HTML is made; name a FILE.html"])
+
+
+def _id_of(snapshot: Snapshot, name: str) -> str:
     from store.rebuild import find_document
 
-    left, right = (find_document(snapshot, uri_or_id(name)) for name in names)
-    with new_file(out, "--out") as file:
-        told = tell_documents(archive, snapshot, left, right)
-        file.write(comparison_file(told).encode())
-    counts = {"version": snapshot.manifest.version, "passages": len(told["passages"])}
-    print_written(out, as_json=as_json, **counts)
+    return find_document(snapshot, uri_or_id(name))
+
+
+def _catalogue(place: Archive, snapshot: Snapshot, as_json: bool) -> Catalogue:
+    from inspector.catalogue import Catalogue, find_catalogue
+
+    with progress(as_json) as report_progress:
+        path = find_catalogue(place, snapshot.manifest.version, report_progress)
+    return Catalogue(path, snapshot)
+
+
+def _side_by_side(name: str, snapshot: Snapshot, left: str, right: str) -> tuple[str, int]:
+    from inspector.comparison import comparison_file, tell_documents
+
+    told = tell_documents(name, snapshot, left, right)
+    return comparison_file(told), len(told["passages"])
+
+
+def _of_document(name: str, catalogue: Catalogue, document_id: str) -> tuple[str, int]:
+    from inspector.report import document_file, tell_document
+
+    told: dict[str, Any] = tell_document(name, catalogue, document_id)
+    return document_file(told), len(told["partners"])

@@ -63,6 +63,34 @@ def tell_report(archive: str, catalogue: Catalogue) -> dict[str, Any]:
     return {"archive": archive, **told}
 
 
+def tell_document(archive: str, catalogue: Catalogue, document_id: str) -> dict[str, Any]:
+    """Return what a document shares with others.
+
+    Args:
+        archive: what the archive is called.
+        catalogue: of the version.
+        document_id: which must be there.
+
+    Returns:
+        As ``views.document`` does, with ``archive`` and ``version``; each of ``partners`` has
+        ``beside``, passages as ``views.passages_beside`` gives them, and ``passages_found``;
+        ``partner_numbers`` says which one a document is.
+    """
+    told = views.document(catalogue, document_id)
+    ids = [one["document_id"] for one in told["partners"]]
+    for other, partner in zip(ids, told["partners"], strict=True):
+        found, longest = views.passages_beside(catalogue, document_id, other, PASSAGES)
+        partner |= {"passages_found": found, "beside": longest}
+    numbers = {one: number for number, one in enumerate(ids, start=1)}
+    version = catalogue.snapshot.manifest.version
+    return {"archive": archive, "version": version, "partner_numbers": numbers, **told}
+
+
+def document_file(told: Mapping[str, Any]) -> str:
+    """Return what a document shares as one HTML file."""
+    return render_file("document_file.html", told, with_script=False)
+
+
 def render_report(told: Mapping[str, Any], shown_as: Format) -> str:
     """Return a report as one file, HTML or Markdown."""
     if shown_as == "markdown":

@@ -113,7 +113,7 @@ def test_the_summary_in_the_readme_is_what_ingest_prints(desk):
         for block in blocks("console")
         for line in block.splitlines()
         if line.startswith(
-            tuple(f"$ palimpsest {name}" for name in ("passages", "explain", "compare"))
+            tuple(f"$ palimpsest {name}" for name in ("passages", "explain", "compare", "report"))
         )
     ],
 )
@@ -122,7 +122,7 @@ def test_commands_in_the_readme_run_as_printed(line, desk):
 
 
 def test_the_comparison_in_the_readme_is_what_compare_prints(desk):
-    [shown] = [block for block in blocks("console") if "palimpsest compare" in block]
+    [shown] = [one for one in blocks("console") if one.startswith("$ palimpsest compare")]
     command, *lines = shown.splitlines()
     printed = palimpsest(command.removeprefix("$ palimpsest "), desk).stdout
     for line in lines:

@@ -5,7 +5,6 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -110,8 +109,7 @@ def documents_dated(date_of: DateOf) -> Iterator[None]:
 
     def dated(source: Source, own: Facts, settings: ReadSettings) -> Facts:
         date = date_of(hashlib.sha256(source.member.raw).hexdigest())
-        return replace(
-            real(source, own, settings),
+        return real(source, own, settings)._replace(
             published_at=date,
             published_from="none" if date is None else "metadata",
         )

@@ -1,15 +1,24 @@
 """Flows that look after an archive do what the commands do, and fail where something failed."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from flows.upkeep import clean, compact, report, verify
+from inspector.catalogue import find_catalogue
 from records.errors import ContractError, SettingsError
+from records.files import state_folder
 from store.archive import Archive
 from tests.flows.corpora import contents, ingest, reuse_articles, write_articles
+from tests.inspector.sent import parsed
 
 pytestmark = pytest.mark.usefixtures("prefect_harness")
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PALIMPSEST_STATE", str(tmp_path / "state"))
 
 
 @pytest.fixture
@@ -55,6 +64,28 @@ def test_report_is_written_and_replaced(archive: Path, tmp_path: Path) -> None:
     assert report(str(archive), str(output))["version"] == 4
     assert output.read_text(encoding="utf-8").startswith("# press, version 4\n")
     assert [path.name for path in output.parent.iterdir()] == ["press.md"]
+
+
+def test_report_is_a_page_of_its_own_if_the_name_says_so(archive: Path, tmp_path: Path) -> None:
+    output = tmp_path / "press.html"
+    told = report(str(archive), str(output))
+    assert told["page"].startswith("# press, version 3\n")  # on Prefect's page
+    root = parsed(output.read_text(encoding="utf-8"))
+    assert root.xpath("//title")[0].text == "press, version 3"
+    [counted] = re.findall(r"[\d,]+ paragraphs seen = .*?: nothing is missing", told["page"])
+    assert counted in " ".join(root.text_content().split())
+    with pytest.raises(SettingsError, match=r"output .*press\.pdf: ends in none of"):
+        report(str(archive), str(tmp_path / "press.pdf"))
+
+
+def test_report_leaves_no_catalogue_and_takes_one_that_is_kept(archive: Path) -> None:
+    first = report(str(archive))
+    assert not [path for path in state_folder().rglob("*") if path.is_file()]
+    kept = find_catalogue(Archive(archive))
+    before = kept.stat()
+    assert report(str(archive)) == first
+    assert [path for path in state_folder().rglob("*") if path.is_file()] == [kept]
+    assert kept.stat().st_mtime_ns == before.st_mtime_ns
 
 
 @pytest.mark.parametrize("one", [verify, compact, clean, report])

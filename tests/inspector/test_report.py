@@ -8,11 +8,20 @@ import pyarrow as pa
 import pytest
 from lxml.html import HtmlElement
 
-from evidence.passages import passages_of
+from evidence.passages import document_pairs, passages_of
 from ingest.normalise import normalise_text
-from inspector.report import PASSAGES, PLACES, format_of, render_report, tell_report
+from inspector.report import (
+    PASSAGES,
+    PLACES,
+    document_file,
+    format_of,
+    render_report,
+    tell_document,
+    tell_report,
+)
 from records.errors import SettingsError
 from store.archive import Snapshot
+from store.rebuild import rebuild_document
 from store.views import connect
 from tests.flows.corpora import ingest, make_paragraph, make_words, write_articles
 from tests.inspector.sent import (
@@ -309,3 +318,52 @@ def test_ending_tells_what_is_written() -> None:
     for name in ("report", "report.pdf", "md"):
         with pytest.raises(SettingsError, match=r"--out .*ends in none of \.html, \.htm, \.md"):
             format_of(name, "--out")
+
+
+def test_file_of_a_document_has_its_text_and_leads_to_those_that_share_it(
+    examples_archive: Path, tmp_path: Path
+) -> None:
+    snapshot = snapshot_of(examples_archive)
+    catalogue = catalogue_of(snapshot, tmp_path)
+    pairs = document_pairs(snapshot).to_pylist()
+    for document_id in sorted({one[side] for one in pairs for side in ("one", "other")})[:5]:
+        told = tell_document("press", catalogue, document_id)
+        root = parsed(document_file(told))
+        [article] = root.xpath("//article")
+        shown = "".join(letters(p.text_content()) for p in article.xpath(".//p[@dir]"))
+        assert shown == letters(rebuild_document(snapshot, document_id))
+        mine = [one for one in pairs if document_id in (one["one"], one["other"])]
+        others = {one[side] for one in mine for side in ("one", "other")} - {document_id}
+        assert {one["document_id"] for one in told["partners"]} == others
+        assert len(root.xpath("//h3")) == len(others)
+        links = {one.get("href") for one in article.iter("a")}
+        assert links
+        assert links <= {f"#with{n + 1}" for n in range(len(others))}
+
+
+def test_file_of_a_document_that_shares_nothing_says_so(
+    examples_archive: Path, tmp_path: Path
+) -> None:
+    snapshot = snapshot_of(examples_archive)
+    [alone] = [
+        one["document_id"]
+        for one in snapshot.read("sources").to_pylist()
+        if "dunmere" in one["uri"]
+    ]
+    root = parsed(document_file(tell_document("press", catalogue_of(snapshot, tmp_path), alone)))
+    assert text_of(root, "shares") == "Shares passages with Nothing in this archive."
+    assert not list(root.xpath("//article")[0].iter("a"))
+
+
+def test_markup_in_the_file_of_a_document_is_text(
+    hostile_told: tuple[Snapshot, Told], tmp_path: Path
+) -> None:
+    snapshot, report = hostile_told
+    first = report["pairs"][0]["left"]["document_id"]
+    told = tell_document("</title><b>", catalogue_of(snapshot, tmp_path), first)
+    root = parsed(document_file(told))
+    assert told["partners"]
+    shown = letters(root.text_content())
+    for one in HOSTILE:
+        assert letters(normalise_text(one)) in shown
+    assert not list(root.iter("script", "b"))

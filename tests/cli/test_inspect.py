@@ -1,0 +1,182 @@
+"""The command that shows an archive: what it refuses, what it prints, and how it ends."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.cookiejar import CookieJar
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_main import run
+from tests.flows.corpora import ingest, make_paragraph, write_articles
+from tests.services.ports import free_port
+
+SECONDS = 90
+
+
+@pytest.fixture(scope="module")
+def press(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shown")
+    articles = {f"{one}.txt": [f"Title {one}", make_paragraph(1)] for one in "xy"}
+    ingest(write_articles(folder / "in", articles), folder / "press")
+    return folder / "press"
+
+
+class Shown:
+    """A process of ``palimpsest inspect``."""
+
+    def __init__(self, archive: Path, *options: str, state: Path) -> None:
+        command = [str(Path(sys.executable).with_name("palimpsest")), "inspect", str(archive)]
+        self.process = subprocess.Popen(
+            [*command, *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PALIMPSEST_STATE": str(state), "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+
+    def address(self) -> str:
+        """Return the address that it prints, once it does."""
+        assert self.process.stdout
+        for line in self.process.stdout:
+            if found := re.search(r"is shown at (http://\S+)", line):
+                return found[1]
+        raise AssertionError(self.process.communicate())
+
+    def interrupt(self) -> tuple[int, str, float]:
+        """Press Ctrl-C; return the exit code, what is said, and the seconds that it took."""
+        started = time.monotonic()
+        os.killpg(self.process.pid, signal.SIGINT)
+        _, said = self.process.communicate(timeout=SECONDS)
+        return self.process.returncode, said, time.monotonic() - started
+
+
+@contextmanager
+def shown(archive: Path, *options: str, state: Path) -> Iterator[Shown]:
+    one = Shown(archive, *options, state=state)
+    try:
+        yield one
+    finally:
+        one.process.kill()
+        one.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
+
+def test_missing_archive_is_refused_with_advice(tmp_path: Path) -> None:
+    result = run("inspect", tmp_path / "none", "--port", 0)
+    assert result.exit_code == 2
+    assert "there is none; make it with: palimpsest ingest" in result.stderr
+
+
+def test_version_that_is_not_there_is_refused(press: Path) -> None:
+    result = run("inspect", press, "--port", 0, "--version", 7)
+    assert result.exit_code == 2
+    assert "version 7 is not there; found 1" in result.stderr
+
+
+def test_folder_that_is_no_archive_is_refused(tmp_path: Path) -> None:
+    result = run("inspect", tmp_path, "--port", 0)
+    assert result.exit_code == 2
+    assert "no archive" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--token", "  "), "--token: expected some words"),
+        (("--host", "no such host"), "--host no such host"),
+        (("--host", "192.0.2.1"), "choose another port"),
+        (("--port", "70000"), "65535"),
+    ],
+)
+def test_what_cannot_be_listened_at_is_refused(
+    press: Path, options: tuple[str, ...], said: str
+) -> None:
+    result = run("inspect", press, *options)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_port_in_use_is_refused(press: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        result = run("inspect", press, "--port", port)
+    assert result.exit_code == 2
+    assert f"--port {port}: Address already in use; choose another port" in result.stderr
+
+
+def test_any_port_is_printed_and_ctrl_c_ends_it(press: Path, state: Path) -> None:
+    with shown(press, "--port", "0", state=state) as server:
+        address = server.address()
+        assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d+/", address)
+        with urllib.request.urlopen(address, timeout=SECONDS) as page:
+            assert b"2 documents" in page.read()
+        # A browser keeps its connection.
+        port = int(address.rstrip("/").rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)):
+            code, said, seconds = server.interrupt()
+    assert code in {0, 130}
+    assert said == ""
+    assert seconds < 20
+
+
+def test_ctrl_c_ends_the_making_of_a_catalogue(press: Path, tmp_path: Path) -> None:
+    with shown(press, "--port", "0", state=tmp_path) as server:
+        until = time.monotonic() + SECONDS
+        while not list(tmp_path.glob("catalogues/*/lock")):
+            assert time.monotonic() < until
+            assert server.process.poll() is None
+            time.sleep(0.005)
+        code, said, seconds = server.interrupt()
+    assert code in {0, 130}
+    assert "Traceback" not in said
+    assert seconds < 20
+
+
+def test_others_than_this_machine_need_a_token(press: Path, state: Path) -> None:
+    with shown(press, "--host", "0.0.0.0", "--port", "0", state=state) as server:
+        address = server.address()
+        plain, _, token = address.partition("?token=")
+        assert len(token) >= 32
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(plain, timeout=SECONDS)
+        assert refused.value.code == 401
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+        with browser.open(address, timeout=SECONDS) as page:
+            assert page.url == plain
+            assert b"2 documents" in page.read()
+        with browser.open(f"{plain}documents", timeout=SECONDS) as page:
+            assert page.status == 200
+
+
+def test_a_token_of_any_words_is_printed_as_an_address(press: Path, state: Path) -> None:
+    port = str(free_port())
+    with shown(press, "--port", port, "--token", "two wörds&", "--wait", state=state) as server:
+        address = server.address()
+        assert address == f"http://127.0.0.1:{port}/?token=two+w%C3%B6rds%26"
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+        for _ in range(200):
+            try:
+                with browser.open(address, timeout=SECONDS) as page:
+                    assert b"2 documents" in page.read()
+                    break
+            except urllib.error.HTTPError as error:
+                if error.code != 503:
+                    raise
+                time.sleep(0.05)

@@ -1,0 +1,168 @@
+"""palimpsest report and compare --html: what is written, what is refused, and how it is told."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from records.files import state_folder
+from store.archive import Archive
+from tests.cli.test_main import run, run_apart
+from tests.flows.corpora import ingest, listing, make_paragraph, write_articles
+from tests.inspector.sent import parsed
+
+LEFT = "tarn-wire/2024-11-12-lantern-bridge-closed.txt"
+RIGHT = "marrowick-tidings/2024-11-13-two-shores-one-queue.txt"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A state folder of this module, so that the catalogue is made once."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PALIMPSEST_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+def test_report_is_written_and_told(examples_archive: Path, tmp_path: Path) -> None:
+    before = listing(examples_archive)
+    out = tmp_path / "press.html"
+    result = run("report", examples_archive, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"{out} written: ")
+    assert result.stdout.endswith(" kB; version 1\n")
+    root = parsed(out.read_text(encoding="utf-8"))
+    assert root.xpath("//title")[0].text == "press, version 1"
+    assert "139 paragraphs seen = 87 kept + 22 folded + 30 repeated" in root.text_content()
+    assert listing(examples_archive) == before
+
+
+def test_report_as_markdown_is_the_same_values(examples_archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "press.md"
+    told = json.loads(run("report", examples_archive, "--out", out, "--json").stdout)
+    assert told == {"output": str(out), "bytes": out.stat().st_size, "version": 1}
+    page = out.read_text(encoding="utf-8")
+    assert page.startswith("# press, version 1\n")
+    assert "139 paragraphs seen = 87 kept + 22 folded + 30 repeated" in page
+
+
+def test_report_of_a_document_and_of_two_take_ids_and_paths(
+    examples: Path, examples_archive: Path, tmp_path: Path
+) -> None:
+    uris = Archive(examples_archive).snapshot().read("sources").to_pylist()
+    ids = {
+        name: next(o["document_id"] for o in uris if unquote(o["uri"]).endswith(name))
+        for name in (LEFT, RIGHT)
+    }
+    one, two = tmp_path / "one.html", tmp_path / "two.html"
+    result = run("report", examples_archive, "--document", ids[LEFT][:8], "--out", one, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["documents"] == len(parsed(one.read_text()).xpath("//h3"))
+    names = (examples / LEFT, ids[RIGHT])
+    result = run("report", examples_archive, "--compare", *names, "--out", two, "--json")
+    assert result.exit_code == 0, result.output
+    root = parsed(two.read_text(encoding="utf-8"))
+    assert json.loads(result.stdout)["passages"] == len(root.xpath("//ol[@class='chips']/li"))
+    assert root.xpath("//article//h2")[0].text.startswith("Storm shuts")
+
+
+def test_comparing_two_documents_needs_no_catalogue(
+    examples: Path, examples_archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PALIMPSEST_STATE", str(tmp_path / "none"))
+    names = (examples / LEFT, examples / RIGHT)
+    result = run("report", examples_archive, "--compare", *names, "--out", tmp_path / "x.html")
+    assert result.exit_code == 0, result.output
+    assert not state_folder().exists()
+
+
+def test_report_of_an_older_version_tells_of_that(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for seed in (1, 2):
+        write_articles(folder, {f"{seed}.txt": [make_paragraph(seed)]})
+        ingest(folder, tmp_path / "press")
+    out = tmp_path / "old.html"
+    assert run("report", tmp_path / "press", "--version", 1, "--out", out).exit_code == 0
+    root = parsed(out.read_text())
+    assert "1 document from 1 source" in root.xpath("//p[@class='lead']")[0].text_content()
+
+
+def test_compare_writes_html_beside_what_it_prints(examples: Path, tmp_path: Path) -> None:
+    out, names = tmp_path / "x.html", (examples / LEFT, examples / RIGHT)
+    printed = json.loads(run("compare", *names, "--json").stdout)
+    result = run("compare", *names, "--html", out, "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    passages = len(printed["passages"])
+    assert told == {"output": str(out), "bytes": out.stat().st_size, "passages": passages}
+    root = parsed(out.read_text(encoding="utf-8"))
+    assert len(root.xpath("//ol[@class='chips']/li")) == passages
+    text = run("compare", *names, "--html", tmp_path / "y.html").stdout
+    assert text.startswith(f"{tmp_path / 'y.html'} written: ")
+    assert text.endswith(f"passages {passages}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("report {made}", "--out"),
+        ("report {made} --out {new}.pdf", "ends in none of .html"),
+        ("report {made} --out {new}.html --version 7", "7"),
+        ("report {gone} --out {new}.html", "there is none"),
+        ("report {made} --out {new}.html --document nobody", "nobody"),
+        ("report {made} --out {new}.html --compare {left} nobody", "nobody"),
+        ("report {made} --out {new}.html --compare {left} {left}", "both sides"),
+        ("report {made} --out {new}.md --document {left}", "FILE.html"),
+        ("report {made} --out {new}.html --document {left} --compare {left} {right}", "one of"),
+        ("compare {left} {gone} --html {new}.html", "no such file"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_leaves_no_file(
+    arguments: str, told: str, examples: Path, examples_archive: Path, tmp_path: Path
+) -> None:
+    places = {"made": examples_archive, "gone": tmp_path / "gone", "new": tmp_path / "new"}
+    places |= {"left": examples / LEFT, "right": examples / RIGHT}
+    result = run(*(one.format(**places) for one in arguments.split()))
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["report", "compare"])
+def test_what_is_there_is_not_overwritten(
+    command: str, examples: Path, examples_archive: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.html"
+    mine.write_text("mine")
+    option = "--out" if command == "report" else "--html"
+    arguments = [examples_archive] if command == "report" else [examples / LEFT, examples / RIGHT]
+    result = run(command, *arguments, option, mine)
+    assert result.exit_code == 2
+    assert f"{option} {mine}: is there already" in result.stderr
+    assert mine.read_text() == "mine"
+    nowhere = run(command, *arguments, option, tmp_path / "none" / "x.html")
+    assert nowhere.exit_code == 2
+    assert f"{option} {tmp_path}/none/x.html: No such file or directory" in nowhere.stderr
+
+
+def test_name_of_the_file_cannot_steer_the_terminal(examples: Path, tmp_path: Path) -> None:
+    out = tmp_path / "\x1b[31mred\x07.html"
+    for extra in ((), ("--json",)):  # the second time it is refused
+        result = run("compare", examples / LEFT, examples / RIGHT, "--html", out, *extra)
+        assert "[31mred" in result.output
+        assert not set(result.output) & {"\x1b", "\x07"}
+
+
+def test_names_that_are_no_utf_8_are_written_and_told(tmp_path: Path) -> None:
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
+    Path(folder).mkdir()
+    for name, edit in (("a", 0), ("b", 2)):
+        Path(folder, f"{name}.txt").write_text(make_paragraph(1, edit=edit))
+    out = f"{folder}/\udcfe.html"
+    done = run_apart("compare", f"{folder}/a.txt", f"{folder}/b.txt", "--html", out)
+    assert done.returncode == 0, done.stderr
+    root = parsed(Path(out).read_text(encoding="utf-8"))
+    assert "/\ufffd/a.txt" in root.text_content()
