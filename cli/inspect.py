@@ -119,6 +119,7 @@ def _listen(socket: Any, host: str, port: int) -> Any:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # who opens the address that is printed next waits, and is not refused
     except OSError as error:
         listener.close()
         told = f"--host {host} --port {port}: {error.strerror}"

@@ -104,6 +104,7 @@ def read_raw(document_id: str, uris: Sequence[str], settings: ReadSettings) -> R
             found = hashlib.sha256(content).hexdigest()
             if fault is None and document_id_of(found) == document_id:
                 return Raw(uri, content)
-            faults.append(f"{uri}: {fault or f'its bytes are others now, with SHA-256 {found}'}")
-    advice = "bring the file back to where it was; palimpsest rebuild gives the text without it"
-    raise SourceError("vanished", "; ".join([*faults, advice]))
+            changed = f"changed: its bytes are others now, with SHA-256 {found}"
+            faults.append(f"{uri}: {fault or changed}")
+    advice = "bring the file back to where it was, or take the text from palimpsest rebuild"
+    raise SourceError("vanished", "; ".join([*(faults or ["no source is known"]), advice]))

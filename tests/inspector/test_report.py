@@ -243,7 +243,8 @@ def test_two_runs_make_a_plot_and_dates_another(hostile_told: tuple[Snapshot, To
         snapshot,
         "SELECT strftime(published_at, '%Y-%m-%d'), count(*) FROM documents GROUP BY 1 ORDER BY 1",
     )
-    assert [one.text.split(" document")[0] for one in dates[0].iter("title")] == [
+    bars = [one.text.split(" document")[0] for one in dates[0].iter("title")]
+    assert [bar for bar in bars if not bar.endswith(": 0")] == [
         f"{day}: {count}" for day, count in days
     ]
 
