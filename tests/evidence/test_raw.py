@@ -41,11 +41,10 @@ def test_what_each_source_lacks_is_told(tmp_path: Path) -> None:
     uris.append(uris[-1] + "#member=b.txt")
     with pytest.raises(SourceError) as refused:
         read_raw(document_id_of(sha256(b"what was read")), uris, READ)
-    *told, advice = refused.value.detail.split("; ")
-    assert "palimpsest rebuild" in advice
-    assert [one.startswith(uri) for one, uri in zip(told, uris, strict=True)] == [True] * 5
-    for part, one in zip(("vanished", "changed", "not-a-file", "", ""), told, strict=True):
-        assert part in one
+    told = refused.value.detail
+    for uri, reason in zip(uris, ("vanished", "changed", "not-a-file", "", ""), strict=True):
+        assert f"{uri}: {reason}" in told
+    assert "palimpsest rebuild" in told
     with pytest.raises(SourceError, match="no source is known"):
         read_raw(document_id_of(sha256(b"")), [], READ)
 

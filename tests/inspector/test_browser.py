@@ -1,0 +1,200 @@
+"""The pages of palimpsest inspect in a browser: whole, quiet, accessible, and without a mouse."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from records.settings import ReadSettings
+from tests.cli.test_inspect import Shown
+from tests.flows.corpora import ingest, settings_of
+from tests.inspector.sent import hostile_archive
+
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed; it is in the extra dev"
+)
+axe = pytest.importorskip(
+    "axe_playwright_python.sync_playwright", reason="axe is not installed; it is in the extra dev"
+)
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
+
+_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+_ARGUMENTS += ["--disable-component-update", "--disable-sync", "--disable-quic"]
+PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1280, "height": 900}
+
+
+class Site(NamedTuple):
+    """A server that shows an archive, and addresses on it."""
+
+    address: str
+    paths: list[str]
+    pair: str
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
+        yield started
+        started.close()
+
+
+def site_of(browser: Any, address: str) -> Site:
+    """Return addresses of each kind of page, as the overview leads to them."""
+    context = browser.new_context()
+    told = context.request.get(f"{address}index.json").json()
+    pair = max(told["pairs"], key=lambda one: one["left"]["name"] != one["right"]["name"])
+    left, right = (pair[side]["document_id"] for side in ("left", "right"))
+    text = told["reused"][0]["text_id"]
+    paths = [
+        "",
+        "documents?words=the",
+        f"documents/{right}",
+        f"documents/{right}/bytes/0",
+        f"compare/{left}/{right}",
+        f"paragraphs/{text}",
+        f"explain/documents/{left}/{right}",
+        "rejects",
+        "documents/nothing",
+    ]
+    context.close()
+    return Site(address, paths, f"compare/{left}/{right}")
+
+
+@pytest.fixture(scope="module")
+def site(browser: Any, tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Iterator[Site]:
+    place = tmp_path_factory.mktemp("site")
+    ingest(examples, place / "press", settings_of(read=ReadSettings(date_from_path="%Y-%m-%d")))
+    shown = Shown(place / "press", "--port", "0", state=place / "state")
+    yield site_of(browser, shown.address())
+    shown.interrupt()
+
+
+@pytest.fixture(scope="module")
+def hostile(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    place = tmp_path_factory.mktemp("attacked")
+    shown = Shown(hostile_archive(place), "--port", "0", state=place / "state")
+    yield site_of(browser, shown.address())
+    shown.interrupt()
+
+
+class Visit(NamedTuple):
+    """A page, what went wrong on it, and which addresses it loaded."""
+
+    page: Any
+    faults: list[str]
+    loaded: list[str]
+
+
+def visit(browser: Any, address: str, **options: Any) -> Visit:
+    """Open a page and note what it says and loads."""
+    page = browser.new_context(**{"viewport": DESK, **options}).new_page()
+    faults: list[str] = []
+    loaded: list[str] = []
+    page.on("console", lambda one: faults.append(one.text) if one.type == "error" else None)
+    page.on("pageerror", lambda one: faults.append(str(one)))
+    page.on("dialog", lambda one: (faults.append(one.message), one.dismiss()))
+    page.on("request", lambda one: loaded.append(one.url))
+    page.goto(address)
+    return Visit(page, faults, loaded)
+
+
+def serious(page: Any) -> list[str]:
+    """Return what axe finds that is serious, or worse."""
+    found = axe.Axe().run(page).response["violations"]
+    return [
+        f"{one['id']}: {one['nodes'][0]['html'][:200]}"
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+def test_every_page_is_quiet_accessible_and_of_one_origin(
+    browser: Any, site: Site, scheme: str, viewport: dict[str, int]
+) -> None:
+    for path in site.paths:
+        page, faults, loaded = visit(
+            browser, site.address + path, color_scheme=scheme, viewport=viewport
+        )
+        assert [one for one in faults if "404" not in one] == [], path
+        assert all(one.startswith(site.address) for one in loaded), path
+        assert serious(page) == [], path
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        page.context.close()
+
+
+def test_keys_go_from_passage_to_passage_and_both_sides_follow(browser: Any, site: Site) -> None:
+    page, _, _ = visit(browser, site.address + site.pair)
+    numbers = page.locator(".chips a").all_inner_texts()
+    assert len(numbers) > 1
+    seen = []
+    for _ in numbers:
+        page.keyboard.press("n")
+        lit = page.locator(".sides .passage.lit").all()
+        seen.append(lit[0].get_attribute("data-passage"))
+        for side in page.locator(".sides article").all():
+            pane = side.bounding_box()
+            first = side.locator(".passage.lit").first.bounding_box()
+            assert pane["y"] - 1 <= first["y"] < pane["y"] + pane["height"]
+    assert sorted(map(int, seen)) == sorted(map(int, numbers))
+    page.keyboard.press("p")
+    lit = page.locator(".sides .passage.lit").first.get_attribute("data-passage")
+    assert lit == seen[-2]
+    page.context.close()
+
+
+def test_a_click_on_one_side_brings_the_other_into_view(browser: Any, site: Site) -> None:
+    page, _, _ = visit(browser, site.address + site.pair)
+    left, right = page.locator(".sides article").all()
+    last = left.locator("a.passage[id]").last
+    number = last.get_attribute("data-passage")
+    last.click()
+    pane = right.bounding_box()
+    found = right.locator(f'a.passage[data-passage="{number}"]').first.bounding_box()
+    assert pane["y"] - 1 <= found["y"] < pane["y"] + pane["height"]
+    page.context.close()
+
+
+def test_the_first_page_leads_to_two_documents_side_by_side_without_a_mouse(
+    browser: Any, site: Site
+) -> None:
+    page, _, _ = visit(browser, site.address)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    for _ in range(400):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent") == "Side by side":
+            break
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/compare/**")
+    assert page.locator(".sides article").count() == 2
+    page.context.close()
+
+
+def test_without_a_script_passages_lead_to_the_other_side(browser: Any, site: Site) -> None:
+    page, _, _ = visit(browser, site.address + site.pair, java_script_enabled=False)
+    link = page.locator(".sides article").first.locator("a.passage").first
+    target = link.get_attribute("href")
+    assert target.startswith("#R")
+    link.click()
+    assert page.url.endswith(target)
+    assert page.locator(f"article >> nth=1 >> [id='{target[1:]}']").count() == 1
+    page.context.close()
+
+
+def test_script_in_titles_texts_and_names_of_files_does_not_run(
+    browser: Any, hostile: Site
+) -> None:
+    for path in hostile.paths:
+        page, faults, loaded = visit(browser, hostile.address + path)
+        assert [one for one in faults if "404" not in one] == [], path
+        assert all(one.startswith(hostile.address) for one in loaded), path
+        assert page.locator("script").count() == 1, path
+        assert page.evaluate("typeof window.ran") == "undefined", path
+        page.context.close()
