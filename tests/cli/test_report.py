@@ -10,7 +10,7 @@ import pytest
 
 from records.files import state_folder
 from store.archive import Archive
-from tests.cli.test_main import run, run_apart
+from tests.cli.test_main import run
 from tests.flows.corpora import ingest, listing, make_paragraph, write_articles
 from tests.inspector.sent import parsed
 
@@ -162,7 +162,7 @@ def test_names_that_are_no_utf_8_are_written_and_told(tmp_path: Path) -> None:
     for name, edit in (("a", 0), ("b", 2)):
         Path(folder, f"{name}.txt").write_text(make_paragraph(1, edit=edit))
     out = f"{folder}/\udcfe.html"
-    done = run_apart("compare", f"{folder}/a.txt", f"{folder}/b.txt", "--html", out)
-    assert done.returncode == 0, done.stderr
+    done = run("compare", f"{folder}/a.txt", f"{folder}/b.txt", "--html", out)
+    assert done.exit_code == 0, done.output
     root = parsed(Path(out).read_text(encoding="utf-8"))
     assert "/\ufffd/a.txt" in root.text_content()

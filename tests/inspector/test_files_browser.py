@@ -9,7 +9,7 @@ import pytest
 
 from evidence.compare import read_and_compare
 from inspector.comparison import comparison_file, tell_files
-from inspector.report import render_report, tell_report
+from inspector.report import document_file, render_report, tell_document, tell_report
 from tests.inspector.sent import catalogue_of, hostile_archive, snapshot_of
 
 sync_api = pytest.importorskip(
@@ -26,6 +26,7 @@ class Sent(NamedTuple):
     """Files that were sent, of hostile articles but for the last."""
 
     report: Path
+    document: Path
     comparison: Path
     examples: Path
 
@@ -33,10 +34,12 @@ class Sent(NamedTuple):
 @pytest.fixture(scope="module")
 def sent(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Sent:
     place = tmp_path_factory.mktemp("sent")
-    snapshot = snapshot_of(hostile_archive(place))
-    report = render_report(tell_report("<b>press</b>", catalogue_of(snapshot, place)), "html")
+    catalogue = catalogue_of(snapshot_of(hostile_archive(place)), place)
+    told = tell_report("<b>press</b>", catalogue)
+    first = told["pairs"][0]["left"]["document_id"]
     files = Sent(*(place / f"{name}.html" for name in Sent._fields))
-    files.report.write_bytes(report.encode())
+    files.report.write_bytes(render_report(told, "html").encode())
+    files.document.write_bytes(document_file(tell_document("<b>", catalogue, first)).encode())
     left, right, *_ = sorted(one for one in (place / "in").iterdir() if "2024" in one.name)
     files.comparison.write_bytes(_compared(left, right))
     left, right = (examples / name for name in _ALIKE)
@@ -107,25 +110,28 @@ def test_policy_refuses_what_escaping_would_have_let_through(sent: Sent, browser
     assert found.loaded == [path.as_uri()]
 
 
-@pytest.mark.parametrize("name", Sent._fields)
 @pytest.mark.parametrize(
-    "options", [{}, {"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 800}}], ids=str
+    ("name", "scheme"),
+    [("report", "light"), ("document", "dark"), ("comparison", "light"), ("examples", "dark")],
 )
-def test_file_is_accessible_and_not_wider_than_its_window(
-    name: str, options: dict[str, Any], sent: Sent, browser: Any
-) -> None:
+def test_file_is_accessible(name: str, scheme: str, sent: Sent, browser: Any) -> None:
     axe = pytest.importorskip(
         "axe_playwright_python.sync_playwright",
         reason="axe-playwright-python is not installed; it is in the extra dev",
     )
-    page = opened(browser, getattr(sent, name), **options).page
-    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    page = opened(browser, getattr(sent, name), color_scheme=scheme).page
     found = axe.Axe().run(page)
     told = [
         (one["id"], [node["html"][:200] for node in one["nodes"]])
         for one in found.response["violations"]
     ]
     assert told == []
+
+
+@pytest.mark.parametrize("name", Sent._fields)
+def test_file_is_not_wider_than_a_telephone(name: str, sent: Sent, browser: Any) -> None:
+    page = opened(browser, getattr(sent, name), viewport={"width": 390, "height": 800}).page
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def lit(page: Any) -> list[list[str]]:
