@@ -63,6 +63,10 @@ STAGE_VERSIONS = {
 }
 
 
+_STAGED_AS = "2"
+"""Raised when a run stages something else than before: what was staged so is not taken up then."""
+
+
 class Each(Protocol):
     """Carries out a step once for each tuple of arguments; the results in the same order."""
 
@@ -212,7 +216,9 @@ def _ingest_portion(
     run_id = run_id_of(started_at, secrets.token_hex(3))
     with preparing(place, run_id) as folder:
         base = place.snapshot() if place.exists() else None
-        plan = plan_run(survey, folder, settings, settings.seal(STAGE_VERSIONS) + _boot_id())
+        plan = plan_run(
+            survey, folder, settings, settings.seal(STAGE_VERSIONS) + _STAGED_AS + _boot_id()
+        )
         arguments = [(folder, batch, settings) for batch in range(plan.batches)]
         counts: list[BatchCounts] = each(stage_batch, arguments, report)
         rejects = _rejects(folder)
