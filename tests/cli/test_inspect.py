@@ -157,6 +157,7 @@ def test_others_than_this_machine_need_a_token(press: Path, state: Path) -> None
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(plain, timeout=SECONDS)
         assert refused.value.code == 401
+        refused.value.close()
         browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
         with browser.open(address, timeout=SECONDS) as page:
             assert page.url == plain
@@ -177,6 +178,7 @@ def test_a_token_of_any_words_is_printed_as_an_address(press: Path, state: Path)
                     assert b"2 documents" in page.read()
                     break
             except urllib.error.HTTPError as error:
+                error.close()
                 if error.code != 503:
                     raise
                 time.sleep(0.05)

@@ -285,7 +285,11 @@ def test_raw_bytes_come_out_of_containers_and_from_whichever_source_still_has_th
     (tmp_path / "in" / "all.zip").write_bytes(b"no archive any more")
     with pytest.raises(SourceError) as caught:
         archive.raw(name)
-    for told in ("a.txt: its bytes are others now", "b.txt: vanished", "palimpsest rebuild"):
+    for told in (
+        "a.txt: changed: its bytes are others now",
+        "b.txt: vanished",
+        "palimpsest rebuild",
+    ):
         assert told in caught.value.detail
     assert archive.text(name) == article.decode()
 
