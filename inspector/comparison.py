@@ -15,6 +15,7 @@ from inspector.terminal import name_of
 from records.errors import SettingsError
 from store.archive import Snapshot
 from store.find import uris_of
+from store.query import read_rows
 
 _FACTS = (
     *("document_id", "sha256", "media_type", "encoding", "bytes"),
@@ -70,7 +71,8 @@ def _of_file(side: Side) -> dict[str, Any]:
 
 
 def _of_archive(snapshot: Snapshot, document_id: str) -> dict[str, Any]:
-    [row] = snapshot.read_where("documents", document_id=document_id).to_pylist()
+    where, named = ["document_id = $document"], {"document": document_id}
+    [row] = read_rows(snapshot, "documents", where=where, parameters=named).to_pylist()
     return _facts(row, uris_of(snapshot, document_id)[0])
 
 

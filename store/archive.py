@@ -379,13 +379,6 @@ class Snapshot:
         """Read a table, or some of its columns."""
         return read_tables(self.files(name), name, columns)
 
-    def read_where(
-        self, name: str, columns: Sequence[str] | None = None, **wanted: object
-    ) -> pa.Table:
-        """Read the rows of a table in which these columns have these values."""
-        chosen = [(column, "==", value) for column, value in wanted.items()]
-        return read_tables(self.files(name), name, columns, chosen)
-
     def settings(self) -> Settings:
         """Return the settings that the archive was made with."""
         return parse_settings(self.manifest.sealed["settings"])

@@ -53,26 +53,10 @@ def row_groups(
                 yield file.read_row_group(number, columns=wanted.names).cast(wanted)
 
 
-def read_tables(
-    paths: Sequence[Path],
-    name: str,
-    columns: Sequence[str] | None = None,
-    filters: Sequence[tuple[str, str, object]] = (),
-) -> pa.Table:
-    """Read files of table ``name``, one behind the other.
-
-    Args:
-        paths: of the files.
-        name: of the table.
-        columns: those to read; all unless given.
-        filters: only rows for which all hold: a column, a comparison such as "==", and a value.
-    """
+def read_tables(paths: Sequence[Path], name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read files of table ``name``, one behind the other; all columns, or those named."""
     wanted = _wanted(name, columns)
-    chosen = list(filters) or None
-    parts = [
-        pq.read_table(path, columns=wanted.names, filters=chosen, partitioning=None)
-        for path in paths
-    ]
+    parts = [pq.read_table(path, columns=wanted.names, partitioning=None) for path in paths]
     return pa.concat_tables(parts).cast(wanted) if parts else wanted.empty_table()
 
 
