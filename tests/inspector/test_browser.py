@@ -1,6 +1,5 @@
 """The pages of palimpsest inspect in a browser: whole, quiet, accessible, and without a mouse."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,19 +9,14 @@ import pytest
 from records.settings import ReadSettings
 from tests.cli.test_inspect import Shown
 from tests.flows.corpora import ingest, settings_of
+from tests.inspector.browser import needs_chromium, started
 from tests.inspector.sent import hostile_archive
 
-sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed; it is in the extra dev"
-)
 axe = pytest.importorskip(
     "axe_playwright_python.sync_playwright", reason="axe is not installed; it is in the extra dev"
 )
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
+pytestmark = needs_chromium
 
-_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-_ARGUMENTS += ["--disable-component-update", "--disable-sync", "--disable-quic"]
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}
 
@@ -37,10 +31,8 @@ class Site(NamedTuple):
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
-        yield started
-        started.close()
+    with started() as browser:
+        yield browser
 
 
 def site_of(browser: Any, address: str) -> Site:

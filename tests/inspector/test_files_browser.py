@@ -1,6 +1,5 @@
 """Files that are sent, opened from the disk in a browser that has no network."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,16 +9,10 @@ import pytest
 from evidence.compare import read_and_compare
 from inspector.comparison import comparison_file, tell_files
 from inspector.report import document_file, render_report, tell_document, tell_report
+from tests.inspector.browser import needs_chromium, started
 from tests.inspector.sent import catalogue_of, hostile_archive, snapshot_of
 
-sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed; it is in the extra dev"
-)
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
-
-_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-_ARGUMENTS += ["--disable-component-update", "--disable-sync", "--disable-quic"]
+pytestmark = needs_chromium
 
 
 class Sent(NamedTuple):
@@ -59,10 +52,8 @@ def _compared(left: Path, right: Path) -> bytes:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
-        yield started
-        started.close()
+    with started() as browser:
+        yield browser
 
 
 class Opened(NamedTuple):
