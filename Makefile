@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_ARCHIVE := demo-archive
 ROOMS := records ingest dedup store evidence exports palimpsest_archive flows inspector cli
+ARCHIVE ?= $(DEMO_ARCHIVE)
 CORPUS ?= ../shared/data/newswire.tar.xz
 PAGES ?= ../shared/data/newspages.tar.xz
 GOLD ?= ../shared/data/pan13-train.tar.xz
@@ -14,7 +15,7 @@ GOLD ?= ../shared/data/pan13-train.tar.xz
 export PALIMPSEST_STATE := $(CURDIR)/.palimpsest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install format lint types contracts unit bench bench-growth bench-passages sweep sweep-s3 order services servers fuzz bench-pages docs clean
+.PHONY: help demo test install format lint types contracts unit bench bench-growth bench-passages sweep sweep-s3 order services servers browse fuzz bench-pages docs clean
 
 help: ## Show what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,7 +58,10 @@ servers: $(VENV)/.dev ## Test servers, workers and commands that are killed, on 
 	PALIMPSEST_SERVERS=1 $(BIN)/pytest -n auto -m servers
 
 order: $(VENV)/.dev ## Test at length that no order, split into runs, crash or removal shows in the tables.
-	PALIMPSEST_LONG=1 $(BIN)/pytest tests/flows/test_order.py tests/flows/test_runners.py
+	PALIMPSEST_LONG=1 $(BIN)/pytest tests/flows/test_order.py tests/flows/test_runners.py tests/flows/test_readers_meanwhile.py
+
+browse: $(VENV)/.dev ## Test the pages of an archive of your own in a browser (ARCHIVE=DIR).
+	PALIMPSEST_ARCHIVE=$(abspath $(ARCHIVE)) $(BIN)/pytest tests/inspector/test_browser.py
 
 docs: $(VENV)/.dev ## Write the table and command reference again, and what the notebook shows.
 	$(BIN)/python docs/reference.py

@@ -2,7 +2,9 @@
 
 Locality-sensitive hashing (Indyk and Motwani 1998), banding as in Leskovec, Rajaraman, Ullman,
 Mining of Massive Datasets, section 3.4. Many pairs share a bucket by chance; comparing the shingles
-of the two windows costs a thousandth of an alignment and sorts most of them out.
+of the two windows costs a thousandth of an alignment and sorts most of them out. Of those, most are
+sorted out by a sketch of each window already: a bit for each of 64 kinds of shingle. A kind that
+the left window has and the right one has not is a shingle, at least, that they do not share.
 
 A bucket is held as one uint64: the band's hash above, the number of the window below. Sorted, equal
 buckets stand side by side.
@@ -99,9 +101,15 @@ def sort_buckets(hashes: Hashes) -> Buckets:
     return np.sort(hashes.astype(np.uint64) << np.uint64(32) | numbers)
 
 
+def sketch_windows(windows: Windows) -> Buckets:
+    """Return which kinds of shingle each window has: uint64, shape (windows,), a bit a kind."""
+    return _sketch_windows(windows.shingles, windows.starts, windows.ends)
+
+
 def pair_band(
     buckets: Buckets,
     windows: Windows,
+    sketches: Buckets,
     texts: PairedTexts,
     crowds: Crowds,
     settings: SignSettings,
@@ -111,6 +119,7 @@ def pair_band(
     Args:
         buckets: as ``sort_buckets`` returns them.
         windows: what the numbers in ``buckets`` refer to; texts are numbered in the order of ids.
+        sketches: of the windows, as ``sketch_windows`` returns them.
         texts: what is to be known of each.
         crowds: buckets that were crowds before the new texts came. Of a crowd, the heads are
             enough; all of it must be there if its heads change.
@@ -119,6 +128,7 @@ def pair_band(
     pairs, lost, count = _pair_band(
         buckets,
         *windows,
+        sketches,
         *texts,
         *crowds,
         settings.crowd_texts,
@@ -220,12 +230,33 @@ def _meeting_buckets(
 
 
 @kernel
+def _sketch_windows(shingles: Hashes, starts: Positions, ends: Positions) -> Buckets:
+    sketches = np.zeros(len(starts), dtype=np.uint64)
+    for window in range(len(starts)):
+        for k in range(starts[window], ends[window]):
+            sketches[window] |= np.uint64(1) << np.uint64(shingles[k] >> np.uint32(26))
+    return sketches
+
+
+@inlined
+def _count_bits(value: np.uint64) -> np.int64:
+    """Return how many bits are set (Warren, Hacker's Delight, figure 5-2)."""
+    pairs = value - ((value >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    quads = (pairs & np.uint64(0x3333333333333333)) + (
+        (pairs >> np.uint64(2)) & np.uint64(0x3333333333333333)
+    )
+    octets = (quads + (quads >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64((octets * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
+@kernel
 def _pair_band(
     buckets: Buckets,
     shingles: Hashes,
     texts: Positions,
     starts: Positions,
     ends: Positions,
+    sketches: Buckets,
     is_new: npt.NDArray[np.bool_],
     upper: Buckets,
     crowd_hashes: Hashes,
@@ -270,8 +301,13 @@ def _pair_band(
             if is_new[left] and not is_given:
                 continue
             left_shingles = shingles[starts[left_window] : ends[left_window]]
+            left_size, left_sketch = len(left_shingles), sketches[left_window]
             for j in range(i + 1, stop):
                 right_window = np.int64(buckets[j] & low)
+                most = left_size - _count_bits(left_sketch & ~sketches[right_window])
+                right_size = ends[right_window] - starts[right_window]
+                if most < min_shared or most < min_share * min(left_size, right_size):
+                    continue
                 right = texts[right_window]
                 has_new = is_new[left] or is_new[right]
                 if left == right or has_new != is_given:

@@ -14,6 +14,7 @@ from dedup.candidates import (
     PairedTexts,
     merge_candidates,
     pair_band,
+    sketch_windows,
     sort_buckets,
     unpack_pairs,
 )
@@ -248,9 +249,11 @@ def _pairs(
         marked = mark(texts, settings)
         everything = np.ones(len(texts.digests), dtype=np.bool_)
         bands = (sort_buckets(marked.bands[:, band]) for band in range(settings.sign.bands))
+        sketches = sketch_windows(marked.windows)
         paired = PairedTexts(everything, halves_of(texts.digests)[0])
         candidates = merge_candidates(
-            pair_band(band, marked.windows, paired, Crowds.none(), settings.sign) for band in bands
+            pair_band(band, marked.windows, sketches, paired, Crowds.none(), settings.sign)
+            for band in bands
         )
         one, other = unpack_pairs(candidates.pairs)
         firsts, seconds = np.concatenate((one, other)), np.concatenate((other, one))

@@ -23,6 +23,7 @@ from dedup.candidates import (
     merge_candidates,
     pack_pairs,
     pair_band,
+    sketch_windows,
     unpack_pairs,
 )
 from dedup.clusters import NEAR, Links, link_pairs
@@ -242,13 +243,14 @@ def pair_bands(folder: Path, group: int, groups: int, settings: SignSettings) ->
     """
     target = folder / "texts"
     windows = load_arrays(Windows, target / "windows")
+    sketches = sketch_windows(windows)
     upper, _ = halves_of(load_array(target / "digests.npy"))
     texts = PairedTexts(np.array(load_array(target / "is_new.npy")), upper)
 
     def pair(band: int) -> Candidates:
         buckets = np.array(load_array(target / f"buckets-{band:03d}.npy"))
         crowds = Crowds(*map(np.array, load_arrays(Crowds, target / f"crowds-{band:03d}")))
-        return pair_band(buckets, windows, texts, crowds, settings)
+        return pair_band(buckets, windows, sketches, texts, crowds, settings)
 
     found = merge_candidates(map(pair, range(group, settings.bands, groups)))
     save_arrays(found, folder / f"candidates-{group:03d}")

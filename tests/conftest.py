@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 _HOME = Path(tempfile.mkdtemp(prefix="palimpsest-tests-"))
-_KEPT = {"PALIMPSEST_LONG", "PALIMPSEST_SERVERS"}  # set by make
+_KEPT = {"PALIMPSEST_LONG", "PALIMPSEST_SERVERS", "PALIMPSEST_ARCHIVE"}  # set by make
 for _name in [name for name in os.environ if name.startswith(("PREFECT_", "PALIMPSEST_"))]:
     if _name not in _KEPT:
         del os.environ[_name]

@@ -100,8 +100,8 @@ class Shelf:
     def _refresh(self) -> None:
         try:
             if not self._archive.exists():
-                self._held, self._newer = None, None
                 self._told = f"archive {self._archive.name}: there is none yet"
+                self._held, self._newer = None, None
                 return
             manifest = self._archive.manifest(self._version)
             if self._is_held(manifest):

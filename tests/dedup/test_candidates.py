@@ -13,6 +13,7 @@ from dedup.candidates import (
     merge_candidates,
     pack_pairs,
     pair_band,
+    sketch_windows,
     sort_buckets,
     unpack_pairs,
 )
@@ -25,10 +26,11 @@ _TOP = 2**64 - 1
 
 
 def windows_of(owners, contents):
-    """Return windows made of the given shingles."""
+    """Return windows made of shingles by these numbers, which are spread as hashes are."""
     ends = np.cumsum([len(one) for one in contents], dtype=np.int64)
     starts = ends - [len(one) for one in contents]
-    shingles = np.array([v for one in contents for v in one], dtype=np.uint32)
+    numbers = np.array([v for one in contents for v in one], dtype=np.uint32)
+    shingles = numbers * np.uint32(0x9E3779B1)
     return Windows(shingles, np.array(owners, dtype=np.int64), starts.astype(np.int64), ends)
 
 
@@ -48,9 +50,11 @@ def pair(hashes, owners, contents, is_new=None, uppers=None, crowds=None, **more
     texts = max(owners, default=-1) + 1
     news = np.ones(texts, dtype=np.bool_) if is_new is None else np.array(is_new)
     halves = range(texts) if uppers is None else uppers
+    windows = windows_of(owners, contents)
     return pair_band(
         sort_buckets(np.array(hashes, dtype=np.uint32)),
-        windows_of(owners, contents),
+        windows,
+        sketch_windows(windows),
         PairedTexts(news, np.array(halves, dtype=np.uint64)),
         crowds or Crowds.none(),
         SignSettings(**more),
@@ -295,8 +299,9 @@ def candidates_of(texts, sign):
     windows = cut_windows(words_of(texts), sign)
     hashes = hash_bands(windows, sign)
     told = PairedTexts(np.ones(len(texts), np.bool_), np.arange(len(texts), dtype=np.uint64))
+    sketches = sketch_windows(windows)
     parts = [
-        pair_band(sort_buckets(hashes[:, band]), windows, told, Crowds.none(), sign)
+        pair_band(sort_buckets(hashes[:, band]), windows, sketches, told, Crowds.none(), sign)
         for band in range(sign.bands)
     ]
     return merge_candidates(parts)

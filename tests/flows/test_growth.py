@@ -12,6 +12,7 @@ from dedup.candidates import (
     meeting_buckets,
     merge_candidates,
     pair_band,
+    sketch_windows,
     sort_buckets,
     unpack_pairs,
 )
@@ -64,6 +65,7 @@ def _bring(held: set, known: Texts, new: Texts, index: Index, after: Index, sign
         pair_band(
             sort_buckets(laid.bands[:, band]),
             laid.windows,
+            sketch_windows(laid.windows),
             told,
             Crowds(*sharing.crowds[band]),
             sign,

@@ -1,5 +1,9 @@
-"""The pages of palimpsest inspect in a browser: whole, quiet, accessible, and without a mouse."""
+"""The pages of palimpsest inspect in a browser: whole, quiet, accessible, and without a mouse.
 
+``make browse ARCHIVE=DIR`` shows them of another archive than that of the examples.
+"""
+
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +21,11 @@ axe = pytest.importorskip(
 )
 pytestmark = needs_chromium
 
+OTHER_ARCHIVE = os.environ.get("PALIMPSEST_ARCHIVE")
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}
+OTHERS = [("dark", DESK), ("light", PHONE)] if OTHER_ARCHIVE else []
+"""Left out in the suite: each scheme and each width is seen once there."""
 
 
 class Site(NamedTuple):
@@ -60,8 +67,12 @@ def site_of(browser: Any, address: str) -> Site:
 @pytest.fixture(scope="module")
 def site(browser: Any, tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Iterator[Site]:
     place = tmp_path_factory.mktemp("site")
-    ingest(examples, place / "press", settings_of(read=ReadSettings(date_from_path="%Y-%m-%d")))
-    shown = Shown(place / "press", "--port", "0", state=place / "state")
+    archive = place / "press"
+    if OTHER_ARCHIVE:
+        archive = Path(OTHER_ARCHIVE)
+    else:
+        ingest(examples, archive, settings_of(read=ReadSettings(date_from_path="%Y-%m-%d")))
+    shown = Shown(archive, "--port", "0", state=place / "state")
     yield site_of(browser, shown.address())
     shown.interrupt()
 
@@ -105,8 +116,11 @@ def serious(page: Any) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize(
+    ("scheme", "viewport"),
+    [("light", DESK), ("dark", PHONE), *OTHERS],
+    ids=lambda one: one if isinstance(one, str) else f"{one['width']}px",
+)
 def test_every_page_is_quiet_accessible_and_of_one_origin(
     browser: Any, site: Site, scheme: str, viewport: dict[str, int]
 ) -> None:
