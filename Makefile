@@ -15,10 +15,10 @@ GOLD ?= ../shared/data/pan13-train.tar.xz
 export PALIMPSEST_STATE := $(CURDIR)/.palimpsest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install format lint types contracts unit bench bench-growth bench-passages sweep sweep-s3 order services servers browse fuzz bench-pages docs clean
+.PHONY: help demo test install format lint types contracts unit bench bench-growth bench-passages sweep sweep-s3 order services servers browse fuzz bench-pages bench-served docs clean
 
 help: ## Show what can be made.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## Install, ingest the examples, show what was found and where to look.
 	@rm -rf $(DEMO_ARCHIVE) .$(DEMO_ARCHIVE).store
@@ -59,6 +59,9 @@ servers: $(VENV)/.dev ## Test servers, workers and commands that are killed, on 
 
 order: $(VENV)/.dev ## Test at length that no order, split into runs, crash or removal shows in the tables.
 	PALIMPSEST_LONG=1 $(BIN)/pytest tests/flows/test_order.py tests/flows/test_runners.py tests/flows/test_readers_meanwhile.py
+
+bench-served: $(VENV)/.dev ## Measure the pages of an archive of your own: their time, the server's memory (ARCHIVE=DIR).
+	$(BIN)/python benchmarks/served.py $(ARCHIVE)
 
 browse: $(VENV)/.dev ## Test the pages of an archive of your own in a browser (ARCHIVE=DIR).
 	PALIMPSEST_ARCHIVE=$(abspath $(ARCHIVE)) $(BIN)/pytest tests/inspector/test_browser.py

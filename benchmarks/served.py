@@ -134,7 +134,11 @@ def measure(archive: Path, each: int, seed: int) -> dict[str, Any]:
             again = server.seconds
         size = sum(path.stat().st_size for path in state.rglob("*") if path.is_file())
     kinds = {
-        kind: {"pages": len(took[kind]), "median_ms": median(took[kind]), "most_ms": max(took[kind])}
+        kind: {
+            "pages": len(took[kind]),
+            "median_ms": median(took[kind]),
+            "most_ms": max(took[kind]),
+        }
         for kind in asked
     }
     figures = {"first_start_s": making, "later_start_s": again}

@@ -1,6 +1,7 @@
-"""Benchmarks refuse figures below their floors."""
+"""Benchmarks measure what they say, and refuse figures below their floors."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -40,3 +41,15 @@ def test_figures_below_their_floors_are_named(passages: ModuleType) -> None:
 def test_floors_of_another_corpus_tell_nothing(passages: ModuleType) -> None:
     [told] = passages.below(_figures(1.0, 0.0), "another")
     assert "nothing can be told" in told
+
+
+def test_pages_of_an_archive_are_measured(examples_archive: Path) -> None:
+    script = [sys.executable, str(BENCHMARKS / "served.py"), str(examples_archive)]
+    told = subprocess.run(
+        [*script, "--each", "3", "--json"], capture_output=True, text=True, check=True, timeout=120
+    )
+    figures = json.loads(told.stdout)
+    assert {"overview", "document", "compare", "explain", "bytes"} <= figures["kinds"].keys()
+    for one in figures["kinds"].values():
+        assert 0 < one["median_ms"] <= one["most_ms"]
+    assert figures["server_mb"] > 50

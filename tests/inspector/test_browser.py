@@ -4,6 +4,7 @@
 """
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,6 +136,17 @@ def test_every_page_is_quiet_accessible_and_of_one_origin(
         page.context.close()
 
 
+def expect_in_view(pane: Any, part: Any) -> None:
+    """Wait until a part of a pane has come into view, which takes a while where it is far away."""
+    until = time.monotonic() + 10
+    while True:
+        around, found = pane.bounding_box(), part.bounding_box()
+        if around["y"] - 1 <= found["y"] < around["y"] + around["height"]:
+            return
+        assert time.monotonic() < until, (around, found)
+        time.sleep(0.05)
+
+
 def test_keys_go_from_passage_to_passage_and_both_sides_follow(browser: Any, site: Site) -> None:
     page, _, _ = visit(browser, site.address + site.pair)
     numbers = page.locator(".chips a").all_inner_texts()
@@ -145,9 +157,7 @@ def test_keys_go_from_passage_to_passage_and_both_sides_follow(browser: Any, sit
         lit = page.locator(".sides .passage.lit").all()
         seen.append(lit[0].get_attribute("data-passage"))
         for side in page.locator(".sides article").all():
-            pane = side.bounding_box()
-            first = side.locator(".passage.lit").first.bounding_box()
-            assert pane["y"] - 1 <= first["y"] < pane["y"] + pane["height"]
+            expect_in_view(side, side.locator(".passage.lit").first)
     assert sorted(map(int, seen)) == sorted(map(int, numbers))
     page.keyboard.press("p")
     lit = page.locator(".sides .passage.lit").first.get_attribute("data-passage")
@@ -161,9 +171,7 @@ def test_a_click_on_one_side_brings_the_other_into_view(browser: Any, site: Site
     last = left.locator("a.passage[id]").last
     number = last.get_attribute("data-passage")
     last.click()
-    pane = right.bounding_box()
-    found = right.locator(f'a.passage[data-passage="{number}"]').first.bounding_box()
-    assert pane["y"] - 1 <= found["y"] < pane["y"] + pane["height"]
+    expect_in_view(right, right.locator(f'a.passage[data-passage="{number}"]').first)
     page.context.close()
 
 
