@@ -8,7 +8,6 @@ in a document that is taken down. A cluster can also fall apart, where an overla
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +21,6 @@ from dedup.texts import Bytes, Positions, Texts, merge_texts, numbers_of, take_t
 from dedup.words import find_words
 from flows.match import Matched, load_texts
 from flows.news import News
-from flows.overlaps import staged_overlaps
 from records.columns import digests_of, distinct, places_of, sortable
 from records.errors import ContractError
 from records.ids import hex_strings
@@ -69,7 +67,8 @@ class Folded:
     """The rows that a run adds, and the keys of rows that go.
 
     Attributes:
-        added: by table, without ``run_id``, ``runs`` and ``rejects``.
+        added: by table, without ``run_id``, ``runs``, ``rejects``, and ``overlaps``, which are
+            written where they are aligned.
         withdrawn: by table, rows of key columns.
         documents: documents not seen before.
         paragraphs: occurrences in them.
@@ -86,7 +85,6 @@ class Folded:
 
 
 def fold(
-    folder: Path,
     base: Snapshot | None,
     matched: Matched,
     news: News,
@@ -113,7 +111,7 @@ def fold(
     withdrawn = dict(changes.withdrawn)
     changed = news.changed.select(news.documents.column_names).cast(news.documents.schema)
     added |= {"documents": pa.concat_tables([news.documents, changed])}
-    added |= {"occurrences": news.occurrences, "overlaps": staged_overlaps(folder)}
+    added |= {"occurrences": news.occurrences}
     added |= {"sources": news.sources, "containers": news.containers}
     if news.changed.num_rows:
         withdrawn["documents"] = news.changed.select(["document_id"])

@@ -48,11 +48,11 @@ from flows.overlaps import (
     PAIRS_IN_CHUNK,
     links_path,
     overlap_rows,
-    overlaps_path,
+    stage_overlaps,
     staged_chunks,
 )
 from flows.read import staged_batches
-from flows.staging import load_array, load_arrays, save_arrays, save_table
+from flows.staging import load_array, load_arrays, save_arrays
 from records.columns import distinct, halves_of, places_of
 from records.errors import ContractError
 from records.ids import hex_strings
@@ -310,7 +310,7 @@ def align_chunk(folder: Path, chunk: int, settings: AlignSettings) -> int:
     passages = align_pairs(words, ranked, left, right, settings)
     links, passages = link_pairs(words, left, right, passages, settings.fold_share)
     rows = overlap_rows(load_arrays(Texts, target), words, links, passages, folder.name)
-    save_table(rows, overlaps_path(folder, chunk))
+    stage_overlaps(rows, folder, chunk)
     save_arrays(links, links_path(folder, chunk))
     return len(passages.pair)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ from dedup.alignment import Passages
 from dedup.clusters import Links
 from dedup.texts import Positions, Texts
 from dedup.words import Words
-from flows.staging import load_array, load_table
+from flows.staging import load_array, put_in_place
 from records.columns import count_characters, distinct, string_array
 from records.ids import hex_strings
 from records.schemas import TABLES
+from store.commit import write_rows, written_files
 
 Shares = npt.NDArray[np.float64]
 
@@ -73,20 +76,35 @@ def chunks_of(candidates: int) -> int:
     return -(-candidates // PAIRS_IN_CHUNK)
 
 
-def overlaps_path(folder: Path, chunk: int) -> Path:
-    """Return where the overlaps of a chunk are staged."""
-    return folder / f"overlaps-{chunk:05d}.arrow"
+def stage_overlaps(rows: pa.Table, folder: Path, chunk: int) -> None:
+    """Write the overlaps of a chunk as they will stand in the archive; whole or not at all."""
+    target = _overlaps_folder(folder, chunk)
+    building = target.with_suffix(f".{secrets.token_hex(3)}.part")  # of this attempt alone
+    write_rows(rows, "overlaps", building)
+    put_in_place(building, target)
+
+
+def staged_overlaps(folder: Path, rows: Sequence[int]) -> list[Path]:
+    """Return the files that hold the overlaps of all chunks.
+
+    Args:
+        folder: the run's.
+        rows: how many overlaps each chunk has.
+    """
+    return [
+        path
+        for chunk, count in enumerate(rows)
+        for path in written_files(_overlaps_folder(folder, chunk), count)
+    ]
+
+
+def _overlaps_folder(folder: Path, chunk: int) -> Path:
+    return folder / f"overlaps-{chunk:05d}"
 
 
 def links_path(folder: Path, chunk: int) -> Path:
     """Return where the links of a chunk are staged."""
     return folder / f"links-{chunk:05d}"
-
-
-def staged_overlaps(folder: Path) -> pa.Table:
-    """Return the rows that all chunks staged; they are mapped, not read."""
-    parts = [load_table(overlaps_path(folder, chunk)) for chunk in staged_chunks(folder)]
-    return pa.concat_tables(parts) if parts else TABLES["overlaps"].empty_table()
 
 
 def _as_characters(texts: Texts, number: Positions, position: Positions) -> Positions:

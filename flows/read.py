@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import secrets
-import shutil
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +18,7 @@ from dedup.signatures import Windows
 from dedup.texts import Marked, Texts, distinct_texts, mark, numbers_of
 from dedup.words import Words
 from flows.plan import FILES, batch_folder, files_of, planned_batches, planned_files
-from flows.staging import load_array, load_arrays, load_table, save_arrays, save_table
+from flows.staging import load_array, load_arrays, load_table, put_in_place, save_arrays, save_table
 from ingest.batch import Batch, read_parts
 from ingest.extractors import Extractors
 from records.settings import Settings
@@ -79,12 +78,7 @@ def _read_batch(folder: Path, batch: int, target: Path, settings: Settings) -> N
     for number, part in enumerate(parts):
         counts.append(_stage_part(part, _part_folder(building, number), settings))
     (building / _COUNTS).write_text(json.dumps(counts), encoding="ascii")
-    try:
-        building.rename(target)
-    except OSError:
-        if not target.is_dir():
-            raise
-        shutil.rmtree(building)  # another attempt was first
+    put_in_place(building, target)
 
 
 class _Uncollected:

@@ -32,7 +32,7 @@ from flows.match import (
     pair_ids,
 )
 from flows.news import News
-from flows.overlaps import staged_chunks
+from flows.overlaps import staged_chunks, staged_overlaps
 from flows.run import RunSummary, run_row, sealed_with, with_run_id
 from flows.staging import load_array
 from records.columns import Bytes, digests_of, distinct_digests
@@ -96,16 +96,23 @@ def remove(
         gone, lost_sources, paragraphs = _gone(base, ids)
         segments = mend_index(archive, base, f"{run_id}-mended", settings)
         segments = _without(archive, segments, gone, lost_sources, run_id, settings)
-        _stage_gained(folder, archive, segments, base, gone, settings)
+        gained = _stage_gained(folder, archive, segments, base, gone, settings)
         matched = load_matched(folder)
         matched = matched._replace(is_new=np.zeros(len(matched.is_new), dtype=np.bool_))
-        folded = fold(folder, base, matched, News.nothing(), gone, settings.align)
+        folded = fold(base, matched, News.nothing(), gone, settings.align)
         added = dict(folded.added)
         summary = RunSummary(run_id, archive.name, None, 0, 0, 0, 0)
         added["runs"] = run_row(summary, settings, started_at, None, 0)
         added["removals"] = _removals(ids, reason, started_at)
-        changes = Changes(with_run_id(added, run_id), folded.withdrawn, sealed, segments, "remove")
-        overlaps = base.rows("overlaps") + added["overlaps"].num_rows
+        changes = Changes(
+            with_run_id(added, run_id),
+            folded.withdrawn,
+            sealed,
+            segments,
+            "remove",
+            {"overlaps": staged_overlaps(folder, gained)},
+        )
+        overlaps = base.rows("overlaps") + sum(gained)
         published = writer.commit(changes)
         clear_unpublished(archive, published)
         return Removal(
@@ -175,10 +182,13 @@ def _stage_gained(
     base: Snapshot,
     gone: Gone,
     settings: Settings,
-) -> None:
-    """Stage the overlaps of pairs that crowds give once the texts are gone.
+) -> list[int]:
+    """Stage the overlaps of pairs that crowds give once the texts are gone; return how many.
 
     They are the pairs that the crowds would lose if the texts came.
+
+    Returns:
+        how many overlaps each chunk has.
     """
     index = open_index(archive, segments, settings)
     texts = load_texts(base, gone.texts)
@@ -200,8 +210,7 @@ def _stage_gained(
             """).to_arrow_table()
         gained = gained[fresh.column("place").to_numpy()]
     np.save(folder / "pairs.npy", gained)
-    for chunk in staged_chunks(folder):
-        align_chunk(folder, chunk, settings.align)
+    return [align_chunk(folder, chunk, settings.align) for chunk in staged_chunks(folder)]
 
 
 def _removals(ids: list[str], reason: str, removed_at: datetime) -> pa.Table:

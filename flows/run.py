@@ -37,7 +37,7 @@ from flows.match import (
     pairs_given_up,
 )
 from flows.news import News, find_news, load_news, save_news
-from flows.overlaps import staged_chunks
+from flows.overlaps import staged_chunks, staged_overlaps
 from flows.plan import Plan, Survey, plan_run, survey_sources
 from flows.read import BatchCounts, stage_batch, staged_tables
 from flows.staging import load_table
@@ -261,6 +261,8 @@ class _Matching:
 
     news: News
     folded: Folded
+    overlaps: list[Path]
+    overlaps_found: int
     segments: list[str]
     texts_new: int
     candidates: int
@@ -329,15 +331,16 @@ def _match(
     each(pair_bands, [(folder, n, groups, settings.sign) for n in range(groups)], report)
     candidates, crowds = merge_groups(folder, groups)
     chunks = staged_chunks(folder)
-    each(align_chunk, [(folder, chunk, settings.align) for chunk in chunks], report)
+    rows = each(align_chunk, [(folder, chunk, settings.align) for chunk in chunks], report)
     segments.append(writer.run_id)
     pa.default_memory_pool().release_unused()  # what matching took
     given_up = pairs_given_up(folder, archive, segments, settings)
     gone = replace(Gone.nothing(), pairs=pair_ids(folder, given_up))
-    staged = (folder, base, load_matched(folder), news, gone, settings.align)
+    staged = (base, load_matched(folder), news, gone, settings.align)
     [folded] = in_order(fold, [staged], report)
     segments = merged_names(archive, segments, f"{writer.run_id}-merged", settings)
-    return _Matching(news, folded, segments, texts_new, candidates, crowds)
+    overlaps = staged_overlaps(folder, rows)
+    return _Matching(news, folded, overlaps, sum(rows), segments, texts_new, candidates, crowds)
 
 
 def _summary(
@@ -395,7 +398,7 @@ def _summary(
         ).as_py(),
         "candidates": matching.candidates,
         "crowds": matching.crowds,
-        "overlaps_found": folded.added["overlaps"].num_rows,
+        "overlaps_found": matching.overlaps_found,
     }
     return RunSummary(**values)
 
@@ -438,6 +441,7 @@ def _changes(
         matching.folded.withdrawn if matching else {},
         sealed,
         matching.segments if matching else None,
+        written={"overlaps": matching.overlaps} if matching else {},
     )
 
 

@@ -13,11 +13,13 @@ that follows from its number and is never looked for in a listing, which may be 
     texts/                  the distinct texts of the run, and old ones they may pair with
     candidates-*            those of some bands
     pairs.npy, lost.npy     candidates of all bands, and pairs that crowds gave up
-    links-*, overlaps-*     what became of a chunk of them
+    links-*                 what became of a chunk of them
+    overlaps-*              its overlaps, as files of the archive
 """
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +40,16 @@ def save_table(table: pa.Table, path: Path) -> None:
 def load_table(path: Path) -> pa.Table:
     """Map a table that ``save_table`` wrote; its pages are read when they are needed."""
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
+def put_in_place(building: Path, target: Path) -> None:
+    """Give a folder that one attempt has built its name, unless another attempt was first."""
+    try:
+        building.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        shutil.rmtree(building)
 
 
 def save_arrays(columns: tuple[Any, ...], folder: Path) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -70,6 +70,8 @@ class Changes:
         sealed: settings and stage versions of the archive.
         segments: names of the index segments of the new version; those of the old if None.
         operation: what the run is.
+        written: by table, Parquet files with more rows to add, as ``write_rows`` made them; they
+            are linked.
     """
 
     added: Mapping[str, pa.Table]
@@ -77,6 +79,7 @@ class Changes:
     sealed: dict[str, Any]
     segments: Sequence[str] | None = None
     operation: str = "ingest"
+    written: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
 
 @contextmanager
@@ -269,14 +272,16 @@ class Writer:
         """Write a table's new rows; link its files, or write them again without rows that go."""
         added = conform(changes.added.get(name, TABLES[name].empty_table()), name)
         parts = list(_cut(added))
-        written = pool.map(lambda part: self._write(name, *part), enumerate(parts))
+        written = list(pool.map(lambda part: self._write(name, *part), enumerate(parts)))
+        for path in changes.written.get(name, ()):
+            written.append(self._take(name, len(written), path))
         old = self._old_files(name)
         full = [one for one in old if one[1]["rows"]]
 
         def carry(number: int, one: tuple[Path, dict[str, Any]]) -> dict[str, Any] | None:
             return self._carry(name, number, one, changes)
 
-        carried = pool.map(carry, itertools.count(len(parts)), full)
+        carried = pool.map(carry, itertools.count(len(written)), full)
         files = [*written, *(file for file in carried if file)]
         if not files:  # an empty table has one empty file, so that globs match
             empty = next((one for one in old if not one[1]["rows"]), None)
@@ -297,10 +302,19 @@ class Writer:
         return file
 
     def _write(self, name: str, number: int, rows: pa.Table) -> dict[str, Any]:
-        part = f"-{number:04d}" if number else ""
-        path = self._folder / name / f"{self.run_id}{part}.parquet"
+        path = self._new_file(name, number)
         write_table(rows, name, path)
         return _described(path)
+
+    def _take(self, name: str, number: int, written: Path) -> dict[str, Any]:
+        """Bring a file that the run has written already into the new version."""
+        path = self._new_file(name, number)
+        link_file(written, path)
+        return _described(path)
+
+    def _new_file(self, name: str, number: int) -> Path:
+        part = f"-{number:04d}" if number else ""
+        return self._folder / name / f"{self.run_id}{part}.parquet"
 
     def _old_files(self, name: str) -> list[tuple[Path, dict[str, Any]]]:
         """Return the files of a table in the version before, with what its manifest tells."""
@@ -328,6 +342,18 @@ class Writer:
             return [self._link(name, *old[0])]
         rows = row_groups([path for path, _ in old], name)
         return [self._write(name, *part) for part in enumerate(_in_files(rows))]
+
+
+def write_rows(table: pa.Table, name: str, folder: Path) -> None:
+    """Write rows to add as files of a new folder, which ``written_files`` tells."""
+    folder.mkdir(parents=True)
+    for number, part in enumerate(_cut(table)):
+        write_table(part, name, folder / f"{number:05d}.parquet")
+
+
+def written_files(folder: Path, rows: int) -> list[Path]:
+    """Return the files that so many rows were written to; no listing is asked, which may be old."""
+    return [folder / f"{number:05d}.parquet" for number in range(-(-rows // FILE_ROWS))]
 
 
 def _cut(table: pa.Table) -> Iterator[pa.Table]:
