@@ -10,10 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dedup.alignment import Ranked, rank_words
 from dedup.signatures import Windows, cut_windows, hash_bands
 from dedup.words import Words, find_words
-from records.columns import bytes_of, digests_of, places_of, sortable, string_array, take_spans
+from records.columns import (
+    bytes_of,
+    digests_of,
+    gather_spans,
+    places_of,
+    sortable,
+    string_array,
+    take_spans,
+)
 from records.settings import Settings
 
 Bytes = npt.NDArray[np.uint8]
@@ -67,12 +74,9 @@ def merge_texts(parts: list[Texts]) -> tuple[Texts, Positions]:
         the texts; and int64, shape (texts,), numbers into the parts one behind the other.
     """
     digests = np.concatenate([part.digests for part in parts])
-    buffer = np.concatenate([part.buffer for part in parts])
-    shifts = np.cumsum([0, *(len(part.buffer) for part in parts)])
-    starts = np.concatenate([p.offsets[:-1] + s for p, s in zip(parts, shifts, strict=False)])
-    ends = np.concatenate([p.offsets[1:] + s for p, s in zip(parts, shifts, strict=False)])
     _, firsts = np.unique(sortable(digests), return_index=True)
-    return Texts(digests[firsts], *take_spans(buffer, starts[firsts], ends[firsts])), firsts
+    places = _Places.of([part.offsets for part in parts], firsts)
+    return Texts(digests[firsts], *places.take([part.buffer for part in parts])), firsts
 
 
 def take_texts(texts: Texts, numbers: Positions) -> Texts:
@@ -98,18 +102,47 @@ def numbers_of(texts: Texts, digests: Bytes) -> Positions:
     return places_of(texts.digests, digests)
 
 
+class _Places(NamedTuple):
+    """Where the spans of chosen texts are in several parts.
+
+    Attributes:
+        part: int64, shape (texts,): the part that each is in.
+        starts, ends: int64, shape (texts,): its span in that part.
+    """
+
+    part: Positions
+    starts: Positions
+    ends: Positions
+
+    @classmethod
+    def of(cls, offsets: Sequence[Positions], numbers: Positions) -> _Places:
+        """Return the places of texts by their numbers in the parts one behind the other.
+
+        Args:
+            offsets: of the texts of each part.
+            numbers: of the texts that are chosen.
+        """
+        firsts = np.cumsum([0, *(len(one) - 1 for one in offsets)])
+        part = np.searchsorted(firsts, numbers, side="right") - 1
+        starts = np.concatenate([one[:-1] for one in offsets])[numbers]
+        ends = np.concatenate([one[1:] for one in offsets])[numbers]
+        return cls(part, starts, ends)
+
+    def take(self, columns: Sequence[npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], Positions]:
+        """Return what the columns of the parts have there, and its offsets by text."""
+        return gather_spans(columns, *self)
+
+
 class Marked(NamedTuple):
     """What matching needs of texts: their words, and their windows with the bands hashed.
 
     Attributes:
         words: of all texts.
-        ranked: the same, ranked.
         windows: of all texts.
         bands: uint32, shape (windows, bands).
     """
 
     words: Words
-    ranked: Ranked
     windows: Windows
     bands: Hashes
 
@@ -118,33 +151,31 @@ def mark(texts: Texts, settings: Settings) -> Marked:
     """Find the words and windows of texts, and sign the windows."""
     words = find_words(texts.buffer, texts.offsets[:-1], texts.offsets[1:])
     windows = cut_windows(words, settings.sign)
-    ranked = rank_words(words, settings.align)
-    return Marked(words, ranked, windows, hash_bands(windows, settings.sign))
+    return Marked(words, windows, hash_bands(windows, settings.sign))
 
 
 def take_windows(parts: Sequence[Marked], numbers: Positions) -> tuple[Windows, Hashes]:
     """Return windows and bands of the texts with these numbers into the parts, in that order."""
-    windows = [part.windows for part in parts]
-    text_shift = np.cumsum([0, *(len(part.words.offsets) - 1 for part in parts)])
-    shingle_shift = np.cumsum([0, *(len(one.shingles) for one in windows)])
-    texts = np.concatenate([w.texts + s for w, s in zip(windows, text_shift, strict=False)])
-    starts = np.concatenate([w.starts + s for w, s in zip(windows, shingle_shift, strict=False)])
-    ends = np.concatenate([w.ends + s for w, s in zip(windows, shingle_shift, strict=False)])
-    shingles = np.concatenate([one.shingles for one in windows])
-    per_text = np.bincount(texts, minlength=int(text_shift[-1]))
-    last = np.cumsum(per_text)
-    order, offsets = take_spans(np.arange(len(texts)), (last - per_text)[numbers], last[numbers])
-    owner = np.repeat(np.arange(len(numbers)), np.diff(offsets))
-    bands = np.concatenate([part.bands for part in parts])[order]
-    return Windows(shingles, owner, starts[order], ends[order]), bands
+    held = [part.windows for part in parts]
+    firsts = [
+        np.searchsorted(one.texts, np.arange(len(part.words.offsets)))
+        for one, part in zip(held, parts, strict=True)
+    ]
+    places = _Places.of(firsts, numbers)
+    bands, offsets = places.take([part.bands for part in parts])
+    shift = np.cumsum([0, *(len(one.shingles) for one in held)])[places.part]
+    per_text = np.diff(offsets)
+    starts, ends = (
+        places.take([getattr(one, name) for one in held])[0] + np.repeat(shift, per_text)
+        for name in ("starts", "ends")
+    )
+    shingles = np.concatenate([one.shingles for one in held])
+    return Windows(shingles, np.repeat(np.arange(len(numbers)), per_text), starts, ends), bands
 
 
-def take_column(parts: Sequence[Words | Ranked], name: str, numbers: Positions) -> npt.NDArray[Any]:
-    """Return one flat column of the texts with these numbers into the parts, or their offsets."""
-    shifts = np.cumsum([0, *(int(part.offsets[-1]) for part in parts)])
-    starts = np.concatenate([p.offsets[:-1] + s for p, s in zip(parts, shifts, strict=False)])
-    ends = np.concatenate([p.offsets[1:] + s for p, s in zip(parts, shifts, strict=False)])
-    starts, ends = starts[numbers], ends[numbers]
-    if name == "offsets":
-        return np.concatenate(([0], np.cumsum(ends - starts)))
-    return take_spans(np.concatenate([getattr(part, name) for part in parts]), starts, ends)[0]
+def take_words(parts: Sequence[Marked], numbers: Positions) -> Words:
+    """Return the words of the texts with these numbers into the parts, in that order."""
+    words = [part.words for part in parts]
+    places = _Places.of([one.offsets for one in words], numbers)
+    columns = [places.take([getattr(one, name) for one in words])[0] for name in Words._fields[1:]]
+    return Words(np.concatenate(([0], np.cumsum(places.ends - places.starts))), *columns)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -69,15 +69,23 @@ class Words(NamedTuple):
     Attributes:
         offsets: int64, shape (texts + 1,): which words are whose.
         hashes: uint32, shape (words,), never 0 or 1.
-        starts, ends: int32, shape (words,), in bytes from the start of the text.
+        starts, ends: int32, shape (words,), in bytes from the start of the text; uint16 where they
+            were ``narrowed``.
         kinds: uint8, shape (words,): CONTENT, FUNCTION, CHARACTER or NUMBER.
     """
 
     offsets: Positions
     hashes: Hashes
-    starts: npt.NDArray[np.int32]
-    ends: npt.NDArray[np.int32]
+    starts: npt.NDArray[Any]
+    ends: npt.NDArray[Any]
     kinds: Bytes
+
+
+def narrowed(words: Words) -> Words:
+    """Return words with as small numbers as their texts allow, to be written."""
+    if words.ends.max(initial=0) > np.iinfo(np.uint16).max:
+        return words
+    return words._replace(starts=words.starts.astype(np.uint16), ends=words.ends.astype(np.uint16))
 
 
 def find_words(buffer: Bytes, starts: Positions, ends: Positions) -> Words:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dedup.alignment import align_pairs
+from dedup.alignment import align_pairs, rank_words
 from dedup.candidates import meeting_buckets, pack_pairs
 from dedup.clusters import EXACT, link_pairs
 from dedup.signatures import estimate_resemblance, shingle_words, sign_sets
@@ -258,7 +258,7 @@ class _Pair:
         """Return the passages, what they come to, and the relation that follows."""
         align, words = self.settings.align, self.marked.words
         sides = np.array([self.left]), np.array([self.right])
-        found = align_pairs(words, self.marked.ranked, *sides, align)
+        found = align_pairs(words, rank_words(words, align), *sides, align)
         links, found = link_pairs(words, *sides, found, align.fold_share)
         passages = []
         for row in zip(*found[1:], strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dedup.alignment import Ranked, align_pairs
+from dedup.alignment import Ranked, align_pairs, rank_words
 from dedup.candidates import (
     Buckets,
     Candidates,
@@ -36,9 +36,9 @@ from dedup.texts import (
     cut_texts,
     mark,
     merge_texts,
-    take_column,
     take_texts,
     take_windows,
+    take_words,
     texts_of,
 )
 from dedup.words import Words
@@ -150,7 +150,8 @@ def lay_out(
     target.mkdir()
     is_new = np.ones(len(texts.digests), dtype=np.bool_)
     with ThreadPoolExecutor(settings.run.workers) as pool:
-        saving = [] if base else _save_marked(target, parts, came_from, pool)
+        if base is None:
+            saving = pool.submit(_save_words, target, parts, came_from, settings.align)
         windows, bands = take_windows(parts, came_from)
         entering = enter(texts, windows, sort_bands(bands, pool))
         del bands
@@ -168,35 +169,25 @@ def lay_out(
             windows, bands = take_windows(parts, came_from)
             buckets = sort_bands(bands, pool)
             del bands
-        saving = saving or _save_marked(target, parts, came_from, pool)
+        if base is not None:
+            saving = pool.submit(_save_words, target, parts, came_from, settings.align)
         save_arrays(texts, target)
         save_arrays(windows, target / "windows")
         np.save(target / "is_new.npy", is_new)
         for band, (entries, crowds) in enumerate(zip(buckets, sharing.crowds, strict=True)):
             np.save(target / f"buckets-{band:03d}.npy", entries)
             save_arrays(Crowds(*crowds), target / f"crowds-{band:03d}")
-        for column in saving:
-            column.result()
+        saving.result()
     return entering
 
 
-def _save_marked(
-    target: Path, parts: Sequence[Marked], came_from: Positions, pool: ThreadPoolExecutor
-) -> list[Future[None]]:
-    """Begin to write the words and ranked words of texts, a column at a time."""
-    sources: dict[str, list[Words] | list[Ranked]] = {
-        "words": [part.words for part in parts],
-        "ranked": [part.ranked for part in parts],
-    }
-
-    def save(kind: str, name: str) -> None:
-        np.save(target / kind / f"{name}.npy", take_column(sources[kind], name, came_from))
-
-    for kind in sources:
-        (target / kind).mkdir()
-    columns = [("ranked", name) for name in Ranked._fields]
-    columns += [("words", name) for name in Words._fields]
-    return [pool.submit(save, *column) for column in columns]
+def _save_words(
+    target: Path, parts: Sequence[Marked], came_from: Positions, settings: AlignSettings
+) -> None:
+    """Write the words of texts, and the ranked words."""
+    words = take_words(parts, came_from)
+    save_arrays(words, target / "words")
+    save_arrays(rank_words(words, settings), target / "ranked")
 
 
 def _only(

@@ -13,10 +13,9 @@ from threading import Lock
 import numpy as np
 import pyarrow as pa
 
-from dedup.alignment import Ranked
 from dedup.signatures import Windows
 from dedup.texts import Marked, Texts, distinct_texts, mark, numbers_of
-from dedup.words import Words
+from dedup.words import Words, narrowed
 from flows.plan import FILES, batch_folder, files_of, planned_batches, planned_files
 from flows.staging import load_array, load_arrays, load_table, put_in_place, save_arrays, save_table
 from ingest.batch import Batch, read_parts
@@ -54,8 +53,7 @@ class StagedBatch:
         """Return the words and windows of its texts."""
         words = load_arrays(Words, self.folder / "words")
         windows = load_arrays(Windows, self.folder / "windows")
-        ranked = load_arrays(Ranked, self.folder / "ranked")
-        return Marked(words, ranked, windows, load_array(self.folder / "bands.npy"))
+        return Marked(words, windows, load_array(self.folder / "bands.npy"))
 
 
 def stage_batch(folder: Path, batch: int, settings: Settings) -> BatchCounts:
@@ -133,8 +131,7 @@ def _stage_part(read: Batch, folder: Path, settings: Settings) -> dict[str, int]
     save_table(_with_words(read, texts, marked.words), folder / "documents.arrow")
     save_table(read.occurrences, folder / "occurrences.arrow")
     save_arrays(texts, folder / "texts")
-    save_arrays(marked.words, folder / "words")
-    save_arrays(marked.ranked, folder / "ranked")
+    save_arrays(narrowed(marked.words), folder / "words")
     save_arrays(marked.windows, folder / "windows")
     np.save(folder / "bands.npy", marked.bands)
     return {

@@ -63,7 +63,7 @@ STAGE_VERSIONS = {
 }
 
 
-_STAGED_AS = "2"
+_STAGED_AS = "3"
 """Raised when a run stages something else than before: what was staged so is not taken up then."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dedup.alignment import align_pairs
+from dedup.alignment import align_pairs, rank_words
 from dedup.candidates import meeting_buckets, pack_pairs
 from dedup.signatures import sign_sets
 from dedup.texts import mark, texts_of
@@ -66,4 +66,5 @@ def _weigh_crowds(archive: Archive) -> None:
     index = open_index(archive, base.manifest.segments, settings)
     index.gives(np.array([0]), marked.bands[:1, 0].copy(), texts.digests[:1], settings.sign)
     dear = settings.align.model_copy(update={"gap_cost": 1001.01})
-    align_pairs(marked.words, marked.ranked, np.array([0]), np.array([1]), dear)  # as long texts
+    ranked = rank_words(marked.words, dear)
+    align_pairs(marked.words, ranked, np.array([0]), np.array([1]), dear)  # as long texts

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +33,40 @@ def take_spans(
     for k in range(len(starts)):
         taken[offsets[k] : offsets[k + 1]] = values[starts[k] : ends[k]]
     return taken, offsets
+
+
+def gather_spans(
+    parts: Sequence[npt.NDArray[Any]], part: Positions, starts: Positions, ends: Positions
+) -> tuple[npt.NDArray[Any], Positions]:
+    """Return spans of several arrays one behind the other, and their offsets, shape (spans + 1,).
+
+    Each value is copied once; the arrays are not put together before.
+
+    Args:
+        parts: of one or two dimensions, as wide as each other; of rows, spans are of rows.
+        part: int64, shape (spans,): which array each span is of.
+        starts, ends: int64, shape (spans,), in that array.
+    """
+    kind = np.result_type(*parts)
+    offsets = np.concatenate(([0], np.cumsum(ends - starts)))
+    taken = np.empty((int(offsets[-1]), *parts[0].shape[1:]), dtype=kind)
+    width = kind.itemsize * math.prod(taken.shape[1:])
+    for number, values in enumerate(parts):
+        mine = np.flatnonzero(part == number)
+        held = np.ascontiguousarray(values, dtype=kind).reshape(-1).view(np.uint8)
+        held.flags.writeable = False  # one kind of argument, so that it is compiled once
+        put = taken.reshape(-1).view(np.uint8)
+        _put_spans(held, width * starts[mine], width * ends[mine], width * offsets[mine], put)
+    return taken, offsets
+
+
+@kernel
+def _put_spans(
+    values: Bytes, starts: Positions, ends: Positions, places: Positions, taken: Bytes
+) -> None:
+    for k in range(len(starts)):
+        size = ends[k] - starts[k]
+        taken[places[k] : places[k] + size] = values[starts[k] : ends[k]]
 
 
 @kernel

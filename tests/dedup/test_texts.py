@@ -8,15 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.alignment import Ranked
 from dedup.texts import (
     distinct_texts,
     mark,
     merge_texts,
     numbers_of,
-    take_column,
     take_texts,
     take_windows,
+    take_words,
     texts_of,
 )
 from dedup.words import Words
@@ -112,12 +111,11 @@ def test_numbers_of_texts_are_their_places_or_minus_one(held, sought):
 
 def assert_taken_equals_marked(parts, numbers, expected):
     """Check that columns taken from marked parts are those of the texts marked anew."""
-    for kind, names in (("words", Words._fields), ("ranked", Ranked._fields)):
-        for name in names:
-            taken = take_column([getattr(part, kind) for part in parts], name, numbers)
-            anew = getattr(getattr(expected, kind), name)
-            np.testing.assert_array_equal(taken, anew, err_msg=f"{kind}.{name}")
-            assert taken.dtype == anew.dtype
+    for name, taken, anew in zip(
+        Words._fields, take_words(parts, numbers), expected.words, strict=True
+    ):
+        np.testing.assert_array_equal(taken, anew, err_msg=name)
+        assert taken.dtype == anew.dtype
     windows, bands = take_windows(parts, numbers)
     np.testing.assert_array_equal(bands, expected.bands)
     np.testing.assert_array_equal(windows.texts, expected.windows.texts)
