@@ -3,7 +3,7 @@
 Locality-sensitive hashing (Indyk and Motwani 1998), banding as in Leskovec, Rajaraman, Ullman,
 Mining of Massive Datasets, section 3.4. Many pairs share a bucket by chance; comparing the shingles
 of the two windows costs a thousandth of an alignment and sorts most of them out. Of those, most are
-sorted out by a sketch of each window already: a bit for each of 64 kinds of shingle. A kind that
+sorted out by a sketch of each window already: a bit for each of 256 kinds of shingle. A kind that
 the left window has and the right one has not is a shingle, at least, that they do not share.
 
 A bucket is held as one uint64: the band's hash above, the number of the window below. Sorted, equal
@@ -33,6 +33,8 @@ from records.settings import SignSettings
 Buckets = npt.NDArray[np.uint64]
 
 _MERGED_AT_ONCE = 2**22
+_SKETCH_WORDS = 4
+"""Of 64 bits each."""
 
 
 class Candidates(NamedTuple):
@@ -101,8 +103,22 @@ def sort_buckets(hashes: Hashes) -> Buckets:
     return np.sort(hashes.astype(np.uint64) << np.uint64(32) | numbers)
 
 
+def shared_buckets(buckets: Buckets) -> Buckets:
+    """Return the entries of buckets that have several: a window alone in its bucket has no pair.
+
+    Args:
+        buckets: as ``sort_buckets`` returns them.
+    """
+    hashes = buckets >> np.uint64(32)
+    is_shared = np.zeros(len(buckets), dtype=np.bool_)
+    is_next = hashes[1:] == hashes[:-1]
+    is_shared[1:] = is_next
+    is_shared[:-1] |= is_next
+    return buckets[is_shared]
+
+
 def sketch_windows(windows: Windows) -> Buckets:
-    """Return which kinds of shingle each window has: uint64, shape (windows,), a bit a kind."""
+    """Return which kinds of shingle each window has: uint64, shape (windows, 4), a bit a kind."""
     return _sketch_windows(windows.shingles, windows.starts, windows.ends)
 
 
@@ -117,7 +133,7 @@ def pair_band(
     """Return the pairs of texts whose windows share a bucket of one band and enough shingles.
 
     Args:
-        buckets: as ``sort_buckets`` returns them.
+        buckets: as ``sort_buckets`` returns them, all or those of ``shared_buckets``.
         windows: what the numbers in ``buckets`` refer to; texts are numbered in the order of ids.
         sketches: of the windows, as ``sketch_windows`` returns them.
         texts: what is to be known of each.
@@ -231,11 +247,21 @@ def _meeting_buckets(
 
 @kernel
 def _sketch_windows(shingles: Hashes, starts: Positions, ends: Positions) -> Buckets:
-    sketches = np.zeros(len(starts), dtype=np.uint64)
+    sketches = np.zeros((len(starts), _SKETCH_WORDS), dtype=np.uint64)
     for window in range(len(starts)):
         for k in range(starts[window], ends[window]):
-            sketches[window] |= np.uint64(1) << np.uint64(shingles[k] >> np.uint32(26))
+            kind = np.uint64(shingles[k] >> np.uint32(24))
+            sketches[window, kind >> np.uint64(6)] |= np.uint64(1) << (kind & np.uint64(63))
     return sketches
+
+
+@inlined
+def _most_shared(sketches: Buckets, left: np.int64, right: np.int64, left_size: int) -> np.int64:
+    """Return the most shingles of the left window that may stand in the right one."""
+    missing = np.int64(0)
+    for k in range(_SKETCH_WORDS):
+        missing += _count_bits(sketches[left, k] & ~sketches[right, k])
+    return left_size - missing
 
 
 @inlined
@@ -301,10 +327,10 @@ def _pair_band(
             if is_new[left] and not is_given:
                 continue
             left_shingles = shingles[starts[left_window] : ends[left_window]]
-            left_size, left_sketch = len(left_shingles), sketches[left_window]
+            left_size = len(left_shingles)
             for j in range(i + 1, stop):
                 right_window = np.int64(buckets[j] & low)
-                most = left_size - _count_bits(left_sketch & ~sketches[right_window])
+                most = _most_shared(sketches, left_window, right_window, left_size)
                 right_size = ends[right_window] - starts[right_window]
                 if most < min_shared or most < min_share * min(left_size, right_size):
                     continue

@@ -23,6 +23,7 @@ from dedup.candidates import (
     merge_candidates,
     pack_pairs,
     pair_band,
+    shared_buckets,
     sketch_windows,
     unpack_pairs,
 )
@@ -132,7 +133,7 @@ def lay_out(
 ) -> Entering:
     """Write texts that come to an archive, and the old ones that they may pair with.
 
-    Writes ``texts/``: texts, words, ranked words, windows, sorted buckets, crowds, which are new.
+    Writes ``texts/``: texts, words, ranked words, windows, shared buckets, crowds, which are new.
 
     Args:
         folder: the run's.
@@ -175,7 +176,7 @@ def lay_out(
         save_arrays(windows, target / "windows")
         np.save(target / "is_new.npy", is_new)
         for band, (entries, crowds) in enumerate(zip(buckets, sharing.crowds, strict=True)):
-            np.save(target / f"buckets-{band:03d}.npy", entries)
+            np.save(target / f"buckets-{band:03d}.npy", shared_buckets(entries))
             save_arrays(Crowds(*crowds), target / f"crowds-{band:03d}")
         saving.result()
     return entering

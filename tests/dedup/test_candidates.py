@@ -13,6 +13,7 @@ from dedup.candidates import (
     merge_candidates,
     pack_pairs,
     pair_band,
+    shared_buckets,
     sketch_windows,
     sort_buckets,
     unpack_pairs,
@@ -52,7 +53,7 @@ def pair(hashes, owners, contents, is_new=None, uppers=None, crowds=None, **more
     halves = range(texts) if uppers is None else uppers
     windows = windows_of(owners, contents)
     return pair_band(
-        sort_buckets(np.array(hashes, dtype=np.uint32)),
+        shared_buckets(sort_buckets(np.array(hashes, dtype=np.uint32))),
         windows,
         sketch_windows(windows),
         PairedTexts(news, np.array(halves, dtype=np.uint64)),
@@ -114,6 +115,13 @@ def buckets_of(hashes, owners, is_new):
 @given(bands(), some_uppers(), some_news(), crowd_limits())
 def test_candidates_are_what_the_rule_gives_of_all_texts(band, uppers, is_new, sign):
     texts = max(band[1]) + 1
+    hashes = np.array(band[0], dtype=np.uint32)
+    shared = shared_buckets(sort_buckets(hashes))
+    numbers = (shared & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    assert sorted(numbers.tolist()) == [
+        n for n, one in enumerate(band[0]) if band[0].count(one) > 1
+    ]
+    np.testing.assert_array_equal(shared, np.sort(shared))
     found = pair(*band, is_new[:texts], uppers[:texts], **sign.model_dump())
     assert (pairs_of(found.pairs), pairs_of(found.lost)) == expected_of(band, uppers, is_new, sign)
     held = buckets_of(*band[:2], is_new).values()
