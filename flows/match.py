@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -99,9 +99,11 @@ def gather_texts(
         is_new &= places_of(news.text_digests(), texts.digests) >= 0
     texts, came_from = _only(texts, came_from, is_new)
     parts = [batch.marked() for batch in batches]
-    entering = lay_out(folder, texts, parts, came_from, index, base, settings)
-    keys = news.document_keys, news.source_keys
-    save_segment(segment, entering, *keys, settings)
+
+    def keep(entering: Entering) -> None:
+        save_segment(segment, entering, news.document_keys, news.source_keys, settings)
+
+    lay_out(folder, texts, parts, came_from, index, base, settings, keep)
     return len(texts.digests)
 
 
@@ -130,7 +132,8 @@ def lay_out(
     index: Index,
     base: Snapshot | None,
     settings: Settings,
-) -> Entering:
+    keep: Callable[[Entering], None],
+) -> None:
     """Write texts that come to an archive, and the old ones that they may pair with.
 
     Writes ``texts/``: texts, words, ranked words, windows, shared buckets, crowds, which are new.
@@ -143,19 +146,19 @@ def lay_out(
         index: of the texts that they may pair with.
         base: the version that those are read from.
         settings: of the archive.
-
-    Returns:
-        the texts as the index looks for them.
+        keep: takes the texts as the index looks for them, while other things are written.
     """
     target = folder / "texts"
     target.mkdir()
     is_new = np.ones(len(texts.digests), dtype=np.bool_)
     with ThreadPoolExecutor(settings.run.workers) as pool:
+        saving = []
         if base is None:
-            saving = pool.submit(_save_words, target, parts, came_from, settings.align)
+            saving += [pool.submit(_save_words, target, parts, came_from, settings.align)]
         windows, bands = take_windows(parts, came_from)
         entering = enter(texts, windows, sort_bands(bands, pool))
         del bands
+        saving += [pool.submit(keep, entering)]
         sharing = index.sharing(entering, settings.sign, settings.run.workers)
         buckets = entering.bands
         if len(sharing.texts) and base is not None:
@@ -171,15 +174,17 @@ def lay_out(
             buckets = sort_bands(bands, pool)
             del bands
         if base is not None:
-            saving = pool.submit(_save_words, target, parts, came_from, settings.align)
-        save_arrays(texts, target)
-        save_arrays(windows, target / "windows")
+            saving += [pool.submit(_save_words, target, parts, came_from, settings.align)]
+        saving += [
+            pool.submit(save_arrays, texts, target),
+            pool.submit(save_arrays, windows, target / "windows"),
+        ]
         np.save(target / "is_new.npy", is_new)
         for band, (entries, crowds) in enumerate(zip(buckets, sharing.crowds, strict=True)):
             np.save(target / f"buckets-{band:03d}.npy", shared_buckets(entries))
             save_arrays(Crowds(*crowds), target / f"crowds-{band:03d}")
-        saving.result()
-    return entering
+        for one in saving:
+            one.result()
 
 
 def _save_words(

@@ -47,8 +47,9 @@ def overlap_rows(
         begin = texts.offsets[number]
         start = begin + words.starts[words.offsets[number] + first]
         end = begin + words.ends[words.offsets[number] + last - 1]
-        columns[f"{side}_start_char"] = _as_characters(texts, number, start - begin)
-        columns[f"{side}_end_char"] = _as_characters(texts, number, end - begin)
+        edges = np.concatenate((start, end)) - np.tile(begin, 2)
+        characters = np.split(_as_characters(texts, np.tile(number, 2), edges), 2)
+        columns[f"{side}_start_char"], columns[f"{side}_end_char"] = characters
         columns[f"{side}_passage"] = string_array(texts.buffer, start, end)
         columns[f"{side}_words"] = (last - first).astype(np.int32)
     together = columns["left_words"] + columns["right_words"] - passages.matched

@@ -193,7 +193,8 @@ def _stage_gained(
     index = open_index(archive, segments, settings)
     texts = load_texts(base, gone.texts)
     parts = [mark(texts, settings)]
-    lay_out(folder, texts, parts, np.arange(len(texts.digests)), index, base, settings)
+    everything = np.arange(len(texts.digests))
+    lay_out(folder, texts, parts, everything, index, base, settings, lambda _: None)
     groups = band_groups(folder, settings.sign, settings.run.workers)
     stage = partial(pair_bands, folder, groups=groups, settings=settings.sign)
     with ThreadPoolExecutor(groups) as pool:
