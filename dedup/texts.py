@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -173,9 +173,16 @@ def take_windows(parts: Sequence[Marked], numbers: Positions) -> tuple[Windows, 
     return Windows(shingles, np.repeat(np.arange(len(numbers)), per_text), starts, ends), bands
 
 
-def take_words(parts: Sequence[Marked], numbers: Positions) -> Words:
-    """Return the words of the texts with these numbers into the parts, in that order."""
+def take_words(
+    parts: Sequence[Marked], numbers: Positions
+) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """Give the words of the texts with these numbers into the parts, in that order.
+
+    They come as the fields of ``Words``, a name and a column at a time, so that not all of them
+    need be held at once.
+    """
     words = [part.words for part in parts]
     places = _Places.of([one.offsets for one in words], numbers)
-    columns = [places.take([getattr(one, name) for one in words])[0] for name in Words._fields[1:]]
-    return Words(np.concatenate(([0], np.cumsum(places.ends - places.starts))), *columns)
+    yield "offsets", np.concatenate(([0], np.cumsum(places.ends - places.starts)))
+    for name in Words._fields[1:]:
+        yield name, places.take([getattr(one, name) for one in words])[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,10 +24,11 @@ from dedup.candidates import (
     pair_band,
     shared_buckets,
     sketch_windows,
+    sort_buckets,
     unpack_pairs,
 )
 from dedup.clusters import NEAR, Links, link_pairs
-from dedup.signatures import Windows
+from dedup.signatures import Hashes, Windows
 from dedup.texts import (
     Bytes,
     Marked,
@@ -52,7 +52,7 @@ from flows.overlaps import (
     stage_overlaps,
     staged_chunks,
 )
-from flows.read import staged_batches
+from flows.read import load_marked, save_marked, staged_batches
 from flows.staging import load_array, load_arrays, save_arrays
 from records.columns import distinct, halves_of, places_of
 from records.errors import ContractError
@@ -64,6 +64,8 @@ from store.views import connect
 
 TEXTS_IN_GROUP = 10_000
 """The bands of fewer texts are paired in one task, which takes about a second or less."""
+_PIECE_BYTES = 4 * 2**20
+"""So much text of the archive is marked at a time."""
 
 
 def gather_texts(
@@ -160,7 +162,7 @@ def lay_out(
         del bands
         saving += [pool.submit(keep, entering)]
         sharing = index.sharing(entering, settings.sign, settings.run.workers)
-        buckets = entering.bands
+        with_old: Hashes | None = None
         if len(sharing.texts) and base is not None:
             old_texts = load_texts(base, sharing.texts)
             texts, order = merge_texts([texts, old_texts])
@@ -168,11 +170,9 @@ def lay_out(
             all_parts = sum(len(part.words.offsets) - 1 for part in parts)
             old = all_parts + np.arange(len(sharing.texts))
             came_from = np.concatenate((came_from, old))[order]
-            pieces = cut_texts(old_texts, settings.run.workers)
-            parts = [*parts, *pool.map(partial(mark, settings=settings), pieces)]
-            windows, bands = take_windows(parts, came_from)
-            buckets = sort_bands(bands, pool)
-            del bands
+            parts = [*parts, *_stage_marked(old_texts, target, pool, settings)]
+            del old_texts
+            windows, with_old = take_windows(parts, came_from)
         if base is not None:
             saving += [pool.submit(_save_words, target, parts, came_from, settings.align)]
         saving += [
@@ -180,19 +180,40 @@ def lay_out(
             pool.submit(save_arrays, windows, target / "windows"),
         ]
         np.save(target / "is_new.npy", is_new)
-        for band, (entries, crowds) in enumerate(zip(buckets, sharing.crowds, strict=True)):
-            np.save(target / f"buckets-{band:03d}.npy", shared_buckets(entries))
-            save_arrays(Crowds(*crowds), target / f"crowds-{band:03d}")
+
+        def save_band(band: int) -> None:
+            new = entering.bands[band]
+            buckets = new if with_old is None else sort_buckets(with_old[:, band])
+            np.save(target / f"buckets-{band:03d}.npy", shared_buckets(buckets))
+            save_arrays(Crowds(*sharing.crowds[band]), target / f"crowds-{band:03d}")
+
+        saving += [pool.submit(save_band, band) for band in range(settings.sign.bands)]
         for one in saving:
             one.result()
+
+
+def _stage_marked(
+    texts: Texts, target: Path, pool: ThreadPoolExecutor, settings: Settings
+) -> list[Marked]:
+    """Find words and windows of texts, some at a time, and return them as mapped from files."""
+    pieces = cut_texts(texts, max(settings.run.workers, -(-len(texts.buffer) // _PIECE_BYTES)))
+    places = [target / f"old-{number:05d}" for number in range(len(pieces))]
+
+    def stage(piece: Texts, place: Path) -> Marked:
+        save_marked(mark(piece, settings), place)
+        return load_marked(place)
+
+    return list(pool.map(stage, pieces, places))
 
 
 def _save_words(
     target: Path, parts: Sequence[Marked], came_from: Positions, settings: AlignSettings
 ) -> None:
     """Write the words of texts, and the ranked words."""
-    words = take_words(parts, came_from)
-    save_arrays(words, target / "words")
+    (target / "words").mkdir()
+    for name, column in take_words(parts, came_from):
+        np.save(target / "words" / f"{name}.npy", column)
+    words = load_arrays(Words, target / "words")
     save_arrays(rank_words(words, settings), target / "ranked")
 
 

@@ -51,9 +51,7 @@ class StagedBatch:
 
     def marked(self) -> Marked:
         """Return the words and windows of its texts."""
-        words = load_arrays(Words, self.folder / "words")
-        windows = load_arrays(Windows, self.folder / "windows")
-        return Marked(words, windows, load_array(self.folder / "bands.npy"))
+        return load_marked(self.folder)
 
 
 def stage_batch(folder: Path, batch: int, settings: Settings) -> BatchCounts:
@@ -131,9 +129,7 @@ def _stage_part(read: Batch, folder: Path, settings: Settings) -> dict[str, int]
     save_table(_with_words(read, texts, marked.words), folder / "documents.arrow")
     save_table(read.occurrences, folder / "occurrences.arrow")
     save_arrays(texts, folder / "texts")
-    save_arrays(narrowed(marked.words), folder / "words")
-    save_arrays(marked.windows, folder / "windows")
-    np.save(folder / "bands.npy", marked.bands)
+    save_marked(marked, folder)
     return {
         "found": read.found,
         "sources": read.sources.num_rows,
@@ -142,6 +138,20 @@ def _stage_part(read: Batch, folder: Path, settings: Settings) -> dict[str, int]
         "paragraphs": read.occurrences.num_rows,
         "bytes_read": read.bytes_read,
     }
+
+
+def save_marked(marked: Marked, folder: Path) -> None:
+    """Write the words and windows of texts into a folder, which may be there."""
+    save_arrays(narrowed(marked.words), folder / "words")
+    save_arrays(marked.windows, folder / "windows")
+    np.save(folder / "bands.npy", marked.bands)
+
+
+def load_marked(folder: Path) -> Marked:
+    """Map what ``save_marked`` wrote."""
+    words = load_arrays(Words, folder / "words")
+    windows = load_arrays(Windows, folder / "windows")
+    return Marked(words, windows, load_array(folder / "bands.npy"))
 
 
 def _counts_of(folder: Path) -> BatchCounts:

@@ -10,7 +10,8 @@ that follows from its number and is never looked for in a listing, which may be 
     seal.txt                what the batches were made with
     batch-00000/            files of a batch; sources, rejects, documents, occurrences, texts, words
     news/                   what of all batches is new to the archive
-    texts/                  the distinct texts of the run, and old ones they may pair with
+    texts/                  the distinct texts of the run, and old ones they may pair with; what is
+                            marked of the latter in old-*
     candidates-*            those of some bands
     pairs.npy, lost.npy     candidates of all bands, and pairs that crowds gave up
     links-*                 what became of a chunk of them

@@ -111,9 +111,9 @@ def test_numbers_of_texts_are_their_places_or_minus_one(held, sought):
 
 def assert_taken_equals_marked(parts, numbers, expected):
     """Check that columns taken from marked parts are those of the texts marked anew."""
-    for name, taken, anew in zip(
-        Words._fields, take_words(parts, numbers), expected.words, strict=True
-    ):
+    columns = dict(take_words(parts, numbers))
+    assert list(columns) == list(Words._fields)
+    for (name, taken), anew in zip(columns.items(), expected.words, strict=True):
         np.testing.assert_array_equal(taken, anew, err_msg=name)
         assert taken.dtype == anew.dtype
     windows, bands = take_windows(parts, numbers)
