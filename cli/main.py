@@ -27,6 +27,7 @@ from cli.options import (
     date_from_path_option,
     encoding_option,
     json_option,
+    memory_option,
     print_json,
     print_written,
     progress,
@@ -102,6 +103,7 @@ def main() -> None:
 @series_option
 @sensitivity_option
 @workers_option
+@memory_option
 @runner_option
 @cluster_option
 @state_option
@@ -117,6 +119,7 @@ def ingest(
     series: str | None,
     sensitivity: str | None,
     workers: int | None,
+    memory: str | None,
     runner: str | None,
     cluster: str | None,
     state: Path | None,
@@ -136,7 +139,7 @@ def ingest(
       palimpsest ingest papers/ --archive press --date-from-path %Y%m%d --series @folder
     """
     read = {"encoding": encoding, "date_from_path": date_from_path, "series": series}
-    run = {"workers": workers, "runner": runner, "cluster": cluster}
+    run = {"workers": workers, "memory": memory, "runner": runner, "cluster": cluster}
     settings = settings_of(assignments, read, run, sensitivity)
     _expect_sources(sources)
     if dry_run:

@@ -62,6 +62,11 @@ series_option = click.option(
 workers_option = click.option(
     "--workers", type=int, metavar="N", help="Tasks at a time; as many as cores unless given."
 )
+memory_option = click.option(
+    "--memory",
+    metavar="SIZE",
+    help="What a run may hold, such as 512MB; it brings fewer articles at a time then.",
+)
 state_option = click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),

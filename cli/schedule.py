@@ -13,6 +13,7 @@ from cli.options import (
     archive_option,
     date_from_path_option,
     encoding_option,
+    memory_option,
     say_if_compiling,
     sensitivity_option,
     series_option,
@@ -60,6 +61,7 @@ class _Interval(click.ParamType[timedelta]):
 @series_option
 @sensitivity_option
 @workers_option
+@memory_option
 @state_option
 @set_option
 def schedule(
@@ -75,6 +77,7 @@ def schedule(
     series: str | None,
     sensitivity: str | None,
     workers: int | None,
+    memory: str | None,
     state: Path | None,
     assignments: tuple[str, ...],
 ) -> None:
@@ -96,7 +99,7 @@ def schedule(
     from store.address import absolute
 
     read = {"encoding": encoding, "date_from_path": date_from_path, "series": series}
-    settings = settings_of(assignments, read, {"workers": workers}, sensitivity)
+    settings = settings_of(assignments, read, {"workers": workers, "memory": memory}, sensitivity)
     zone = timezone or _local_zone()
     _expect(cron, every, zone, watch=watch)
     expand_sources(sources)  # refuses names that lead nowhere

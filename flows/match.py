@@ -156,29 +156,30 @@ def lay_out(
     with ThreadPoolExecutor(settings.run.workers) as pool:
         saving = []
         if base is None:
-            saving += [pool.submit(_save_words, target, parts, came_from, settings.align)]
+            saving += [
+                pool.submit(_save_words, target, parts, came_from, settings.align),
+                pool.submit(save_arrays, texts, target),
+            ]
         windows, bands = take_windows(parts, came_from)
         entering = enter(texts, windows, sort_bands(bands, pool))
         del bands
         saving += [pool.submit(keep, entering)]
         sharing = index.sharing(entering, settings.sign, settings.run.workers)
         with_old: Hashes | None = None
-        if len(sharing.texts) and base is not None:
+        if base is not None:  # one after the other, so that less is held
             old_texts = load_texts(base, sharing.texts)
             texts, order = merge_texts([texts, old_texts])
+            save_arrays(texts, target)
+            del texts
             is_new = order < len(is_new)
             all_parts = sum(len(part.words.offsets) - 1 for part in parts)
             old = all_parts + np.arange(len(sharing.texts))
             came_from = np.concatenate((came_from, old))[order]
             parts = [*parts, *_stage_marked(old_texts, target, pool, settings)]
             del old_texts
+            _save_words(target, parts, came_from, settings.align)
             windows, with_old = take_windows(parts, came_from)
-        if base is not None:
-            saving += [pool.submit(_save_words, target, parts, came_from, settings.align)]
-        saving += [
-            pool.submit(save_arrays, texts, target),
-            pool.submit(save_arrays, windows, target / "windows"),
-        ]
+        save_arrays(windows, target / "windows")
         np.save(target / "is_new.npy", is_new)
 
         def save_band(band: int) -> None:
@@ -187,6 +188,7 @@ def lay_out(
             np.save(target / f"buckets-{band:03d}.npy", shared_buckets(buckets))
             save_arrays(Crowds(*sharing.crowds[band]), target / f"crowds-{band:03d}")
 
+        del windows
         saving += [pool.submit(save_band, band) for band in range(settings.sign.bands)]
         for one in saving:
             one.result()
@@ -231,6 +233,8 @@ def load_texts(base: Snapshot, digests: Bytes) -> Texts:
     Raises:
         ContractError: one is not there.
     """
+    if not len(digests):
+        return texts_of(pa.array([], pa.string()), pa.array([], pa.string()))
     with connect(base) as connection:
         connection.register("wanted", pa.table({"text_id": hex_strings(digests)}))
         rows = connection.sql(

@@ -44,6 +44,7 @@ from flows.staging import load_table
 from records import __version__
 from records.errors import ContractError, SettingsError
 from records.ids import run_id_of
+from records.memory import hold_little, release_freed
 from records.progress import Report, silent
 from records.schemas import RUNS, SCHEMA_VERSION, TABLES
 from records.settings import MAY_DIFFER, Settings
@@ -181,6 +182,8 @@ def run_ingest(
         ContractError: an invariant does not hold; nothing of this portion has been written.
     """
     settings = settings or Settings()
+    if settings.run.memory:
+        hold_little()
     place = open_archive(archive)
     started = time.perf_counter()
     base = place.snapshot() if place.exists() else None
@@ -226,9 +229,10 @@ def _ingest_portion(
         if not has_any and not _unseen(rejects, base).num_rows:
             return _summary(run_id, place, plan, counts, rejects, None)
         report("wait", 0, 1)
-        with writing(place, run_id, settings.run.wait_seconds) as writer:
+        files_at_once = 1 if settings.run.memory else None
+        with writing(place, run_id, settings.run.wait_seconds, files_at_once) as writer:
             report("wait", 1, 1)
-            pa.default_memory_pool().release_unused()  # what reading took
+            release_freed()  # what reading took
             sealed = sealed_with(settings, writer.base)
             matching = _match(folder, writer, settings, each, report) if counts else None
             if matching:
@@ -242,7 +246,7 @@ def _ingest_portion(
             run = run_row(summary, settings, started_at, flow_run_id, texts_new)
             published = writer.commit(_changes(run_id, sealed, unseen, run, matching))
             clear_unpublished(place, published)
-            pa.default_memory_pool().release_unused()
+            release_freed()
             report("commit", 1, 1)
             return replace(summary, version=published.manifest.version)
 
@@ -333,7 +337,7 @@ def _match(
     chunks = staged_chunks(folder)
     rows = each(align_chunk, [(folder, chunk, settings.align) for chunk in chunks], report)
     segments.append(writer.run_id)
-    pa.default_memory_pool().release_unused()  # what matching took
+    release_freed()  # what matching took
     given_up = pairs_given_up(folder, archive, segments, settings)
     gone = replace(Gone.nothing(), pairs=pair_ids(folder, given_up))
     staged = (base, load_matched(folder), news, gone, settings.align)

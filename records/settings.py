@@ -10,7 +10,16 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from records.errors import SettingsError
 
@@ -24,6 +33,13 @@ RECURRING_DOCUMENTS = 10
 
 BAND_HASH_BITS = 26
 """Bits of a band's hash: what the index has room for beside a window's number."""
+
+LEAST_MEMORY = 384 * 10**6
+"""With less no run is of use: so much is held for the program alone, and some articles."""
+_HELD_ANYWAY = 300 * 10**6
+"""Bytes that a run holds for the program, with Prefect, before it has read anything."""
+_HELD_FOR_A_BYTE = 25
+"""Bytes that it holds for each of a portion, and for the old texts that those may pair with."""
 
 MAY_DIFFER = ("encoding", "metadata_fields", "date_from_path", "series", "page_seconds")
 """Settings of ``read`` that are of the sources of a run, not of the archive."""
@@ -267,6 +283,12 @@ class RunSettings(_Stage):
         min_length=1,
         description="address of a cluster of dask or ray; one on this machine where not given",
     )
+    memory: ByteSize | None = Field(
+        default=None,
+        ge=LEAST_MEMORY,
+        description="what a run in this process may hold, such as 512MB: from it follow "
+        "batch_bytes and portion_bytes where these are not given",
+    )
     batch_bytes: int = Field(default=16 * 2**20, ge=1, description="raw bytes in a batch")
     portion_bytes: int = Field(
         default=128 * 2**20,
@@ -276,6 +298,18 @@ class RunSettings(_Stage):
     wait_seconds: float = Field(
         default=3600.0, ge=0.0, description="how long to wait while another run is writing"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_what_memory_allows(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("memory") is None:
+            return values
+        try:
+            memory = TypeAdapter(ByteSize).validate_python(values["memory"])
+        except ValidationError:
+            return values  # told by the field itself
+        portion = max(1, (memory - _HELD_ANYWAY) // _HELD_FOR_A_BYTE)
+        return {"batch_bytes": max(1, portion // 4), "portion_bytes": portion} | values
 
     @model_validator(mode="after")
     def _can_be_reached(self) -> RunSettings:

@@ -159,13 +159,17 @@ def _locked(path: Path, wait_seconds: float = 60.0, waiting: str = "") -> Iterat
 
 
 @contextmanager
-def writing(archive: Archive, run_id: str, wait_seconds: float = 0.0) -> Iterator[Writer]:
+def writing(
+    archive: Archive, run_id: str, wait_seconds: float = 0.0, files_at_once: int | None = None
+) -> Iterator[Writer]:
     """Hold the archive's lock and give a writer; unpublished versions of dead runs are cleared.
 
     Args:
         archive: what is written to.
         run_id: who writes.
         wait_seconds: how long to wait for another writer.
+        files_at_once: how many files are written at a time, each of which is in memory; as many as
+            cores, and several in any case, unless given.
 
     Raises:
         TransientError: another run is still writing.
@@ -177,7 +181,7 @@ def writing(archive: Archive, run_id: str, wait_seconds: float = 0.0) -> Iterato
         base = archive.snapshot() if archive.exists() else None
         clear_unpublished(archive, base)
         try:
-            yield Writer(archive, run_id, base)
+            yield Writer(archive, run_id, base, files_at_once or max(4, os.cpu_count() or 1))
         finally:
             shutil.rmtree(archive.versions / _building(run_id), ignore_errors=True)
 
@@ -203,10 +207,13 @@ class Writer:
         base: the version that readers see, or None before the first.
     """
 
-    def __init__(self, archive: Archive, run_id: str, base: Snapshot | None) -> None:
+    def __init__(
+        self, archive: Archive, run_id: str, base: Snapshot | None, files_at_once: int
+    ) -> None:
         self.archive = archive
         self.run_id = run_id
         self.base = base
+        self._files_at_once = files_at_once
 
     def require_base(self) -> Snapshot:
         """Return the version that readers see.
@@ -218,7 +225,7 @@ class Writer:
 
     def commit(self, changes: Changes) -> Snapshot:
         """Publish the next version and return it."""
-        with ThreadPoolExecutor(max(4, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(self._files_at_once) as pool:
 
             def build(name: str) -> _Files:
                 return self._build_table(name, changes, pool)

@@ -1,0 +1,43 @@
+"""How a process keeps to little memory: what is freed goes back to the system at once."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import cache
+from typing import Any
+
+import pyarrow as pa
+
+_MMAP_THRESHOLD = -3
+"""The parameter of ``mallopt`` (3) for sizes that are mapped by themselves, M_MMAP_THRESHOLD."""
+_MAPPED_BYTES = 2**20
+
+
+def hold_little() -> None:
+    """Have large arrays mapped by themselves, for the rest of this process.
+
+    glibc raises the size above which it does so with each array that is freed, up to 32 MiB; arrays
+    of that size then leave holes which nobody else can use.
+    """
+    pa.set_memory_pool(pa.system_memory_pool())
+    library = _glibc()
+    if library is not None:
+        library.mallopt(_MMAP_THRESHOLD, _MAPPED_BYTES)
+
+
+def release_freed() -> None:
+    """Give back what has been freed and is held for later."""
+    pa.default_memory_pool().release_unused()
+    library = _glibc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
+@cache
+def _glibc() -> Any:
+    """Return the C library if it is glibc, which alone has these functions, else None."""
+    if sys.platform != "linux":
+        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "malloc_trim") else None
