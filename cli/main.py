@@ -262,9 +262,9 @@ def _ingest_with_prefect(
 
     # Before Prefect is imported, and while the kernels are loaded.
     server = prepare(state, settings.run.cluster)
-    say_if_compiling()
     from flows.warm import are_kernels_cached, warm_up
 
+    say_if_compiling()
     warm_up(to_look=not are_kernels_cached())
     from flows.ingest import ingest_with
     from ingest.discover import absolute_source
