@@ -7,6 +7,7 @@ written.
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -50,10 +51,19 @@ if TYPE_CHECKING:
     from records.settings import Settings
 
 
+_COLLECTIONS = 50_000, 5, 5
+"""What rooms and their libraries make while they are imported stays: to look through it every 700
+objects for what could go, as Python does, takes a tenth of a comparison of two articles."""
+_ALGEBRA_THREADS = "OPENBLAS_NUM_THREADS"
+"""numpy and scipy each start threads for algebra, of which none is done; they wait by spinning."""
+
+
 class _Commands(click.Group):
     """Turns errors into a message and an exit code, for every command."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        gc.set_threshold(*_COLLECTIONS)
+        os.environ.setdefault(_ALGEBRA_THREADS, "1")
         try:
             return super().invoke(ctx)
         except SettingsError as error:
@@ -265,9 +275,9 @@ def _ingest_with_prefect(
 
     # Before Prefect is imported, and while the kernels are loaded.
     server = prepare(state, settings.run.cluster)
-    say_if_compiling()
     from flows.warm import are_kernels_cached, warm_up
 
+    say_if_compiling()
     warm_up(to_look=not are_kernels_cached())
     from flows.ingest import ingest_with
     from ingest.discover import absolute_source

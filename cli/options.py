@@ -150,11 +150,16 @@ def uri_or_id(name: str) -> str:
 
 
 def say_if_compiling() -> None:
-    """Say why the first command on a machine takes longer."""
-    from flows.warm import are_kernels_cached
+    """Say why the first command on a machine takes longer.
+
+    To be called once the rooms of the command are imported: it is their kernels that are looked
+    for, and no others.
+    """
+    from records.compiled import are_kernels_cached
 
     if not are_kernels_cached():
-        click.echo("compiling kernels, once on this machine; this takes about a minute", err=True)
+        told = "compiling kernels, once on this machine; this takes up to a minute"
+        click.echo(told, err=True)
 
 
 def progress(as_json: bool) -> AbstractContextManager[Any]:

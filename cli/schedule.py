@@ -105,13 +105,13 @@ def schedule(
     expand_sources(sources)  # refuses names that lead nowhere
     from flows.engine import prepare_schedule
 
-    say_if_compiling()
     server = prepare_schedule(state, port)  # before Prefect is imported
     try:
         from flows.schedule import Timetable, keep_schedule
         from flows.warm import are_kernels_cached, warm_up
 
         if not are_kernels_cached():  # runs have processes of their own
+            say_if_compiling()
             warm_up()
         click.echo(f"Prefect's page: {server.page if server else 'that of PREFECT_API_URL'}")
         click.echo("stop with Ctrl-C; the schedule stays, and runs again when this does")

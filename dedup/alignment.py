@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dedup.words import CHARACTER, FUNCTION, KINDS, NUMBER, Words
-from records.columns import grown
+from records.columns import as_read_only, grown
 from records.compiled import LANES, highest_of_lanes, inlined, kernel
 from records.settings import AlignSettings
 
@@ -114,11 +114,14 @@ def align_pairs(
     sizes = np.diff(ranked.offsets)
     longest = max(sizes[left].max(initial=1), sizes[right].max(initial=1))
     costs, kind = _costs_of(int(longest), settings)
-    first, second, is_swapped = _put_in_order(words.offsets, words.hashes, left, right)
+    read = as_read_only(words.offsets), as_read_only(words.hashes)
+    first, second, is_swapped = _put_in_order(*read, left, right)
     found = _align_pairs(
-        words.offsets,
-        words.hashes,
-        *ranked._replace(scores=ranked.scores // np.uint8(costs.unit)),
+        *read,
+        as_read_only(ranked.offsets),
+        as_read_only(ranked.hashes),
+        as_read_only(ranked.places),
+        as_read_only(ranked.scores // np.uint8(costs.unit)),
         first,
         second,
         np.argsort(second, kind="stable"),

@@ -1,6 +1,8 @@
 """Sign windows of texts with MinHash, bit for bit as ``datasketch.MinHash`` (affine32) does.
 
-The only file that imports datasketch. Sources: Broder, On the resemblance and containment of
+The only file that imports datasketch, which takes longer than to read a small archive; so the
+permutations of the levels of sensitivity are kept in a file. ``python -m dedup.signatures`` writes
+it again. Sources: Broder, On the resemblance and containment of
 documents, 1997; for affine32, datasketch 2.0: the input hash goes through the 32-bit finaliser of
 MurmurHash3, then ``a * h + b`` modulo 2**32 with odd ``a`` for each permutation; the least is kept.
 """
@@ -8,6 +10,8 @@ MurmurHash3, then ``a * h + b`` modulo 2**32 with odd ``a`` for each permutation
 from __future__ import annotations
 
 from functools import cache
+from importlib import resources
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,13 +19,14 @@ import numpy.typing as npt
 
 from dedup.words import CHARACTER, CONTENT, FUNCTION, NUMBER, Words
 from records.compiled import inlined, kernel
-from records.settings import BAND_HASH_BITS, SignSettings
+from records.settings import BAND_HASH_BITS, SENSITIVITIES, Settings, SignSettings
 
 Bytes = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint32]
 Positions = npt.NDArray[np.int64]
 
 SCHEME = "affine32"
+_KEPT = "permutations.npz"
 MIN_WINDOW_SHINGLES = 5
 """A text of fewer shingles is not signed: it could not reach the score of a passage."""
 _EMPTY = 0xFFFFFFFF
@@ -45,10 +50,18 @@ class Windows(NamedTuple):
 @cache
 def permutations_of(count: int, seed: int) -> tuple[Hashes, Hashes]:
     """Return datasketch's ``a`` and ``b``: uint32, shape (count,) each."""
+    with (resources.files("dedup") / _KEPT).open("rb") as file:
+        kept = np.load(file)
+        name = f"{count}-{seed}"
+        a, b = kept[name] if name in kept else _made_by_datasketch(count, seed)
+    return a, b
+
+
+def _made_by_datasketch(count: int, seed: int) -> Hashes:
     from datasketch import MinHash
 
-    a, b = MinHash(num_perm=count, seed=seed, scheme=SCHEME).permutations
-    return np.ascontiguousarray(a, dtype=np.uint32), np.ascontiguousarray(b, dtype=np.uint32)
+    made = MinHash(num_perm=count, seed=seed, scheme=SCHEME).permutations
+    return np.ascontiguousarray(made, dtype=np.uint32)
 
 
 def sign_sets(shingles: Hashes, offsets: Positions, count: int, seed: int) -> Hashes:
@@ -250,3 +263,16 @@ def _band_hash(signature: Hashes, first: int, rows: int) -> np.uint32:
     for k in range(first, first + rows):
         value = _finalised(np.uint32(np.uint32(value ^ signature[k]) * np.uint32(0x01000193)))
     return value >> np.uint32(32 - BAND_HASH_BITS)
+
+
+def _write(path: Path) -> None:
+    """Keep the permutations that the levels of sensitivity take."""
+    levels = [Settings.model_validate({"sensitivity": level}).sign for level in SENSITIVITIES]
+    asked = {(level.permutations, level.seed) for level in levels}
+    made = {f"{count}-{seed}": _made_by_datasketch(count, seed) for count, seed in sorted(asked)}
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **made)
+
+
+if __name__ == "__main__":
+    _write(Path(__file__).with_name(_KEPT))

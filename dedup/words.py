@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from records.columns import grown
+from records.columns import as_read_only, grown
 from records.compiled import inlined, kernel
 from records.unicode import (
     APOSTROPHE,
@@ -95,9 +95,12 @@ def find_words(buffer: Bytes, starts: Positions, ends: Positions) -> Words:
         buffer: uint8, normalised texts as UTF-8.
         starts, ends: int64, shape (texts,), in bytes of ``buffer``.
     """
-    tables = character_tables()
-    found = _find_words(buffer, starts, ends, *tables, _function_word_slots())
-    return Words(*found)
+    return _words_with(_function_word_slots(), buffer, starts, ends)
+
+
+def _words_with(function_words: Hashes, buffer: Bytes, starts: Positions, ends: Positions) -> Words:
+    read = as_read_only(buffer), as_read_only(starts), as_read_only(ends)
+    return Words(*_find_words(*read, *character_tables(), function_words))
 
 
 def hash_words(words: list[str]) -> Hashes:
@@ -106,8 +109,7 @@ def hash_words(words: list[str]) -> Hashes:
     ends = np.cumsum([len(word) for word in encoded], dtype=np.int64)
     starts = np.concatenate((np.zeros(1, dtype=np.int64), ends[:-1]))
     buffer = np.frombuffer(b"".join(encoded), dtype=np.uint8)
-    no_slots = np.zeros(_SLOTS, dtype=np.uint32)
-    found = Words(*_find_words(buffer, starts, ends, *character_tables(), no_slots))
+    found = _words_with(np.zeros(_SLOTS, dtype=np.uint32), buffer, starts, ends)
     if len(found.hashes) != len(words):
         raise ValueError("each entry must be a single word")
     return found.hashes

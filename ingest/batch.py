@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +22,12 @@ from ingest.layout import lay_out
 from ingest.normalise import NormalisedTexts, normalise_paragraphs, normalise_text
 from ingest.page import NOWHERE
 from ingest.sources import Refused, Source, Walked, facts_of, walk_file
+from records.arrow import integers, lists, numbers, strings, table_of, times
 from records.compiled import kernel
 from records.digest import digest_spans
 from records.errors import SourceError
-from records.ids import document_id_of, hex_strings
-from records.schemas import TABLES, TIMESTAMP, schema_without
+from records.ids import DIGEST_BYTES, document_id_of, hex_strings
+from records.schemas import TABLES, schema_without
 from records.settings import ReadSettings
 from records.unicode import character_tables
 
@@ -136,17 +137,15 @@ def reject_table(rejects: Sequence[tuple[str, int | None, int | None, str, str]]
     Args:
         rejects: URI, size in bytes, modification time in nanoseconds, reason, detail.
     """
-    rows = [
-        {
-            "uri": uri,
-            "bytes": size,
-            "modified_at": None if modified is None else timestamp_of(modified),
-            "reason": reason,
-            "detail": detail.encode("utf-8", "backslashreplace").decode(),
-        }
-        for uri, size, modified, reason, detail in rejects
-    ]
-    return pa.Table.from_pylist(rows, schema=schema_without("rejects", "run_id"))
+    uris, sizes, modified, reasons, details = zip(*rejects, strict=True) if rejects else ((),) * 5
+    columns = {
+        "uri": strings(uris),
+        "bytes": integers(sizes, np.int64),
+        "modified_at": times(None if one is None else timestamp_of(one) for one in modified),
+        "reason": strings(reasons),
+        "detail": strings(one.encode("utf-8", "backslashreplace").decode() for one in details),
+    }
+    return table_of(columns, schema_without("rejects", "run_id"))
 
 
 def _read_part(
@@ -342,42 +341,29 @@ def _title(texts: NormalisedTexts, first: int, count: int) -> str | None:
 def _source_table(placed: Sequence[Placed]) -> pa.Table:
     facts = [one.facts for one in placed]
     sources = [one.source for one in placed]
-    columns: dict[str, Any] = {
-        "uri": pa.array([one.uri for one in sources], pa.string()),
-        "bytes": pa.array([one.size_bytes for one in sources], pa.int64()),
-        "modified_at": _timestamps([one.modified_ns for one in sources]),
-        "document_id": pa.array([document_id_of(one.sha256) for one in placed], pa.string()),
-        **{name: pa.array([getattr(one, name) for one in facts], pa.string()) for name in _NAMES},
-        "published_at": pa.array([one.published_at for one in facts], TIMESTAMP),
-        "target_uri": pa.array([one.member.target_uri for one in sources], pa.string()),
-        "captured_at": pa.array([one.member.captured_at for one in sources], TIMESTAMP),
+    columns = {
+        "uri": strings(one.uri for one in sources),
+        "bytes": integers((one.size_bytes for one in sources), np.int64),
+        "modified_at": times(timestamp_of(one.modified_ns) for one in sources),
+        "document_id": strings(document_id_of(one.sha256) for one in placed),
+        **{name: strings(getattr(one, name) for one in facts) for name in _NAMES},
+        "published_at": times(one.published_at for one in facts),
+        "target_uri": strings(one.member.target_uri for one in sources),
+        "captured_at": times(one.member.captured_at for one in sources),
     }
-    schema = schema_without("sources", "run_id")
-    return pa.table([columns[name] for name in schema.names], schema=schema)
-
-
-def _timestamps(modified_ns: list[int]) -> pa.Array:
-    """Return nanoseconds since 1970 as ``timestamp_of`` does."""
-    try:
-        return pa.array(np.array(modified_ns, dtype=np.int64) // 1000).cast(TIMESTAMP)
-    except OverflowError:  # a year that 64 bits do not hold
-        return pa.array(map(timestamp_of, modified_ns), TIMESTAMP)
+    return table_of(columns, schema_without("sources", "run_id"))
 
 
 def _container_table(walked: Sequence[Walked], counted: Counter[str]) -> pa.Table:
-    rows = []
-    for one in walked:
-        uri = uri_of(one.found.path)
-        rows.append(
-            {
-                "uri": uri,
-                "bytes": one.found.size_bytes,
-                "modified_at": timestamp_of(one.found.modified_ns),
-                "sources": counted[f"{uri} sources"],
-                "rejects": counted[f"{uri} rejects"],
-            }
-        )
-    return pa.Table.from_pylist(rows, schema=schema_without("containers", "run_id"))
+    uris = [uri_of(one.found.path) for one in walked]
+    columns = {
+        "uri": strings(uris),
+        "bytes": integers((one.found.size_bytes for one in walked), np.int64),
+        "modified_at": times(timestamp_of(one.found.modified_ns) for one in walked),
+        "sources": integers((counted[f"{uri} sources"] for uri in uris), np.int64),
+        "rejects": integers((counted[f"{uri} rejects"] for uri in uris), np.int64),
+    }
+    return table_of(columns, schema_without("containers", "run_id"))
 
 
 def _document_table(laid: _Laid, placed: Sequence[Placed]) -> pa.Table:
@@ -392,48 +378,49 @@ def _document_table(laid: _Laid, placed: Sequence[Placed]) -> pa.Table:
     unanchored = np.concatenate(([0], np.cumsum(laid.start_byte == NOWHERE)))
     of_source = {one.sha256: one.facts for one in reversed(placed)}
     facts = [of_source[document.sha256] for document in documents]
-    columns: dict[str, Any] = {
-        "document_id": [document_id_of(one.sha256) for one in documents],
-        "sha256": [one.sha256 for one in documents],
-        "media_type": [one.media_type for one in documents],
-        "encoding": [one.encoding for one in documents],
-        "encoding_from": [one.encoding_from for one in documents],
-        "decode_errors": [one.decode_errors for one in documents],
-        **{name: pa.array([getattr(one, name) for one in facts], pa.string()) for name in _NAMES},
-        "published_at": pa.array([one.published_at for one in facts], TIMESTAMP),
-        "extractor": [one.extractor for one in documents],
-        "extractor_version": [one.extractor_version for one in documents],
-        "bytes": [one.raw_bytes for one in documents],
-        "characters": laid.characters,
-        "paragraphs": laid.counts.astype(np.int32),
-        "unanchored": unanchored[firsts + laid.counts] - unanchored[firsts],
-        "text_sha256": text_sha256,
+    columns = {
+        "document_id": strings(document_id_of(one.sha256) for one in documents),
+        "sha256": strings(one.sha256 for one in documents),
+        "media_type": strings(one.media_type for one in documents),
+        "encoding": strings(one.encoding for one in documents),
+        "encoding_from": strings(one.encoding_from for one in documents),
+        "decode_errors": integers((one.decode_errors for one in documents), np.int32),
+        **{name: strings(getattr(one, name) for one in facts) for name in _NAMES},
+        "published_at": times(one.published_at for one in facts),
+        "extractor": strings(one.extractor for one in documents),
+        "extractor_version": strings(one.extractor_version for one in documents),
+        "bytes": integers((one.raw_bytes for one in documents), np.int64),
+        "characters": numbers(laid.characters),
+        "paragraphs": numbers(laid.counts.astype(np.int32)),
+        "unanchored": numbers(
+            (unanchored[firsts + laid.counts] - unanchored[firsts]).astype(np.int32)
+        ),
+        "text_sha256": strings(text_sha256),
     }
-    schema = schema_without("documents", "words", "run_id")
-    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+    return table_of(columns, schema_without("documents", "words", "run_id"))
 
 
 def _occurrence_table(laid: _Laid, digests: Bytes) -> pa.Table:
     documents, texts = laid.documents, laid.texts
-    ids = pa.array([document_id_of(document.sha256) for document in documents], pa.string())
+    ids = bytes.fromhex("".join(document_id_of(document.sha256) for document in documents))
     owner = np.repeat(np.arange(len(documents)), laid.counts)
-    shift_offsets = pa.array(texts.shift_offsets.astype(np.int32))
+    shift_offsets = texts.shift_offsets.astype(np.int32)
     is_nowhere = laid.start_byte == NOWHERE
     stretch_start, stretch_end = _stretches(laid)
-    columns: dict[str, Any] = {
-        "document_id": ids.take(pa.array(owner)),
-        "ordinal": (np.arange(len(owner)) - laid.firsts[owner]).astype(np.int32),
+    columns = {
+        "document_id": hex_strings(np.frombuffer(ids, np.uint8).reshape(-1, DIGEST_BYTES)[owner]),
+        "ordinal": numbers((np.arange(len(owner)) - laid.firsts[owner]).astype(np.int32)),
         "text_id": hex_strings(digests),
-        "start_char": laid.start_char,
-        "end_char": laid.end_char,
-        "start_byte": pa.array(laid.start_byte, mask=is_nowhere),
-        "end_byte": pa.array(laid.end_byte, mask=is_nowhere),
-        "shift_at": pa.ListArray.from_arrays(shift_offsets, pa.array(texts.shift_at)),
-        "shift_by": pa.ListArray.from_arrays(shift_offsets, pa.array(texts.shift_by)),
+        "start_char": numbers(laid.start_char),
+        "end_char": numbers(laid.end_char),
+        "start_byte": numbers(laid.start_byte, is_nowhere),
+        "end_byte": numbers(laid.end_byte, is_nowhere),
+        "shift_at": lists(shift_offsets, texts.shift_at),
+        "shift_by": lists(shift_offsets, texts.shift_by),
         "stretch_start": stretch_start,
         "stretch_end": stretch_end,
     }
-    return pa.table(columns).cast(TABLES["occurrences"])
+    return table_of(columns, TABLES["occurrences"])
 
 
 def _stretches(laid: _Laid) -> tuple[pa.Array, pa.Array]:
@@ -444,11 +431,9 @@ def _stretches(laid: _Laid) -> tuple[pa.Array, pa.Array]:
         counts[number] = len(stretches[0])
         for column, bounds in zip(values, stretches, strict=True):
             column.append(bounds - laid.start_byte[number])
-    offsets = pa.array(np.concatenate(([0], np.cumsum(counts))).astype(np.int32))
+    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
     begins, ends = (
-        pa.ListArray.from_arrays(
-            offsets, pa.array(np.concatenate([np.empty(0, np.int64), *column]).astype(np.int32))
-        )
+        lists(offsets, np.concatenate([np.empty(0, np.int64), *column]).astype(np.int32))
         for column in values
     )
     return begins, ends

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from rich.table import Table
-from rich.text import Text
-
 from records.schemas import TABLES
-from store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from store.archive import Snapshot
 
 _LONGEST_CELL = 320
 
@@ -33,6 +34,9 @@ def overview(snapshot: Snapshot) -> list[dict[str, Any]]:
 
 def render_overview(archive: str, snapshot: Snapshot) -> Table:
     """Show what an archive holds."""
+    from rich.table import Table
+    from rich.text import Text
+
     title = Text(f"{printable(archive)}, version {snapshot.manifest.version}")  # not as markup
     table = Table(title=title, title_justify="left")
     table.add_column("table")

@@ -102,6 +102,17 @@ def count_shared(left: npt.NDArray[Values], right: npt.NDArray[Values]) -> np.in
     return shared
 
 
+def as_read_only(values: npt.NDArray[Values]) -> npt.NDArray[Values]:
+    """Return a view of an array that cannot be written to.
+
+    A kernel is compiled, kept on disk and loaded once for what may be written to and once for what
+    may not. Arrays from elsewhere are of either kind, so a kernel that only reads is given these.
+    """
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
 def string_array(buffer: Bytes, starts: Positions, ends: Positions) -> pa.ChunkedArray:
     """Return spans of UTF-8 as Arrow strings, in chunks that 32-bit offsets can address."""
     chunk_of = np.cumsum(ends - starts) // _CHUNK_BYTES

@@ -17,10 +17,6 @@ from datetime import UTC, datetime
 from email.message import Message
 from typing import Any, BinaryIO, NamedTuple
 
-from warcio.archiveiterator import ArchiveIterator
-from warcio.bufferedreaders import ChunkedDataReader
-from warcio.exceptions import ArchiveLoadFailed
-
 from ingest.containers.member import Limits, Member, RefusedMember
 from records.errors import SourceError
 
@@ -34,7 +30,7 @@ _CHUNK_BYTES = 64 * 1024
 _CHUNK_HEAD = re.compile(rb"[0-9a-fA-F]+[ \t]*(;[^\r\n]*)?\r\n")
 _KEPT_BYTES = 256 * 2**20
 """How much of what responses held is kept for revisits that come later."""
-_FAULTS = (ArchiveLoadFailed, ValueError, IndexError, EOFError, AttributeError, TypeError)
+_FAULTS = (ValueError, IndexError, EOFError, AttributeError, TypeError)
 _TEXTS = ("text/html", "application/xhtml+xml", "text/plain")
 _READ = ("response", "resource", "conversion", "revisit")
 """Records that hold, or point to, what was published; requests, metadata and the like do not."""
@@ -305,11 +301,14 @@ def _document(
 
 
 def _parse(raw: bytes) -> Any:
+    from warcio.archiveiterator import ArchiveIterator  # takes long, and few sources need it
+    from warcio.exceptions import ArchiveLoadFailed
+
     try:
         return next(ArchiveIterator(io.BytesIO(raw + b"\r\n\r\n")))
     except StopIteration:
         raise SourceError("damaged", "no record could be read here") from None
-    except _FAULTS as error:
+    except (ArchiveLoadFailed, *_FAULTS) as error:
         raise SourceError("damaged", f"{type(error).__name__}: {error}"[:300]) from error
 
 
@@ -350,6 +349,8 @@ def _from_chunks(body: bytes) -> bytes:
     """Return what was sent in chunks; as it is if it was put together before it was archived."""
     if not _CHUNK_HEAD.match(body):
         return body
+    from warcio.bufferedreaders import ChunkedDataReader
+
     reader = ChunkedDataReader(io.BytesIO(body))
     pieces = []
     try:

@@ -2,20 +2,23 @@ import random
 
 import numpy as np
 import pytest
+from datasketch import MinHash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dedup.signatures import (
+    SCHEME,
     Windows,
     cut_windows,
     estimate_resemblance,
     hash_bands,
+    permutations_of,
     shingle,
     shingle_words,
     sign_sets,
 )
 from dedup.words import hash_words
-from records.settings import SignSettings
+from records.settings import SENSITIVITIES, Settings, SignSettings
 from tests import oracles
 from tests.strategies import shingle_sets, words_of
 
@@ -66,6 +69,13 @@ def test_words_of_shingles_are_those_that_they_are_hashed_from():
             expected = expected * 0x9E3779B1 % 2**32 ^ int(words.hashes[first + 1])
         assert value == expected
     assert set(lasts - firsts) == {1, 2}
+
+
+@pytest.mark.parametrize("level", SENSITIVITIES)
+def test_permutations_that_are_kept_are_those_of_datasketch(level):
+    sign = Settings.model_validate({"sensitivity": level}).sign
+    expected = MinHash(num_perm=sign.permutations, seed=sign.seed, scheme=SCHEME).permutations
+    np.testing.assert_array_equal(permutations_of(sign.permutations, sign.seed), expected)
 
 
 def test_seeds_give_different_signatures():
