@@ -12,18 +12,22 @@ import pyarrow as pa
 _MMAP_THRESHOLD = -3
 """The parameter of ``mallopt`` (3) for sizes that are mapped by themselves, M_MMAP_THRESHOLD."""
 _MAPPED_BYTES = 2**20
+_ARENA_MAX = -8
+"""Its parameter for how many places are allocated from, M_ARENA_MAX; else one for each thread."""
+_ARENAS = 2
 
 
 def hold_little() -> None:
     """Have large arrays mapped by themselves, for the rest of this process.
 
     glibc raises the size above which it does so with each array that is freed, up to 32 MiB; arrays
-    of that size then leave holes which nobody else can use.
+    of that size then leave holes which nobody else can use, in each of many arenas.
     """
     pa.set_memory_pool(pa.system_memory_pool())
     library = _glibc()
     if library is not None:
         library.mallopt(_MMAP_THRESHOLD, _MAPPED_BYTES)
+        library.mallopt(_ARENA_MAX, _ARENAS)
 
 
 def release_freed() -> None:

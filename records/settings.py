@@ -34,9 +34,9 @@ RECURRING_DOCUMENTS = 10
 BAND_HASH_BITS = 26
 """Bits of a band's hash: what the index has room for beside a window's number."""
 
-LEAST_MEMORY = 384 * 10**6
+LEAST_MEMORY = 400 * 10**6
 """With less no run is of use: so much is held for the program alone, and some articles."""
-_HELD_ANYWAY = 300 * 10**6
+_HELD_ANYWAY = 360 * 10**6
 """Bytes that a run holds for the program, with Prefect, before it has read anything."""
 _HELD_FOR_A_BYTE = 25
 """Bytes that it holds for each of a portion, and for the old texts that those may pair with."""
