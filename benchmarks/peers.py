@@ -85,7 +85,8 @@ def run_peers(sample: Path, cache: Path, most_seconds: float) -> list[dict[str, 
             rows.append(row | {"reason": f"did not end well: {ran.fault}"})
             continue
         counts = json.loads(ran.output.splitlines()[-1])
-        rows.append(row | counts | {"seconds": ran.seconds, "cpu_seconds": ran.cpu_seconds})
+        took = {name: getattr(ran, name) for name in ("seconds", "cpu_seconds", "others")}
+        rows.append(row | counts | took)
     return [*rows, _passim(cache)]
 
 

@@ -26,6 +26,8 @@ class Ran(NamedTuple):
         peak_mb: the most resident memory of the process itself (VmHWM), mapped files included.
         anonymous_mb: the most of what no file backs (RssAnon), by samples: what is in mapped files
             can be had again, and the system takes it back when somebody needs the room.
+        others: how many cores others took meanwhile, on average; what was measured beside others
+            that took much is told too slow.
     """
 
     code: int
@@ -35,6 +37,7 @@ class Ran(NamedTuple):
     cpu_seconds: float
     peak_mb: float
     anonymous_mb: float
+    others: float
 
     @property
     def fault(self) -> str:
@@ -51,7 +54,8 @@ def run(
     most_seconds: float | None = None,
 ) -> Ran:
     """Run a command; it is ended, with all that it started, once it takes too long."""
-    before, started = _cpu_of_children(), time.perf_counter()
+    before, busy_before, started = _own_cpu(), _busy_seconds(), time.perf_counter()
+    children_before = _cpu_of(resource.RUSAGE_CHILDREN)
     process = subprocess.Popen(
         [str(one) for one in command],
         stdout=subprocess.PIPE,
@@ -73,8 +77,10 @@ def run(
     seconds = time.perf_counter() - started
     done.set()
     watcher.join()
+    others = (_busy_seconds() - busy_before - (_own_cpu() - before)) / seconds
+    cpu_seconds = _cpu_of(resource.RUSAGE_CHILDREN) - children_before
     code = _NOT_DONE if is_late else process.returncode
-    return Ran(code, output, errors, seconds, _cpu_of_children() - before, *peaks)
+    return Ran(code, output, errors, seconds, cpu_seconds, *peaks, max(0.0, others))
 
 
 def _watch(pid: int, peaks: list[float], done: threading.Event) -> None:
@@ -96,6 +102,20 @@ def memory_of(pid: int | str = "self") -> dict[str, float]:
     }
 
 
-def _cpu_of_children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+def _cpu_of(whom: int) -> float:
+    used = resource.getrusage(whom)
     return used.ru_utime + used.ru_stime
+
+
+def _own_cpu() -> float:
+    return _cpu_of(resource.RUSAGE_SELF) + _cpu_of(resource.RUSAGE_CHILDREN)
+
+
+def _busy_seconds() -> float:
+    """Return how long all cores together have been busy since the machine started (Linux)."""
+    try:
+        line = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0]
+    except OSError:
+        return 0.0
+    user, nice, system, _idle, _waiting, *others = map(int, line.split()[1:9])
+    return (user + nice + system + sum(others)) / os.sysconf("SC_CLK_TCK")

@@ -7,7 +7,10 @@ from typing import Any
 
 
 def print_figures(figures: dict[str, Any]) -> None:
-    """Print all parts that have been measured."""
+    """Print all parts that have been measured.
+
+    ``others`` is how many cores others took meanwhile, on average.
+    """
     print("; ".join(f"{name} {value}" for name, value in figures["machine"].items()))
     for part, tell in _PARTS.items():
         if part in figures:
@@ -65,6 +68,9 @@ def _tell_jobs(title: str, jobs: list[dict[str, Any]], *more: str) -> None:
         "MB/s": "mb_per_second",
         "peak MB": "peak_mb",
         "anonymous MB": "anonymous_mb",
+        "others": "others",
+        "paragraphs": "paragraphs",
+        "kept": "kept",
         "candidates": "candidates",
         **{name.replace("_", " "): name for name in more},
     }
@@ -76,9 +82,9 @@ def _tell_prefect(figures: dict[str, Any]) -> None:
     for name, kinds in figures.items():
         for kind, one in kinds.items():
             rows.append((f"{name}, {kind} Prefect", *one.values()))
-        over = kinds["with"]["seconds"] - kinds["without"]["seconds"]
-        rows.append((f"{name}, what Prefect adds", over, None, None, None))
-    names = ("palimpsest ingest", "wall s", "CPU s", "peak MB", "anonymous MB")
+        added = [with_it - kinds["without"][what] for what, with_it in kinds["with"].items()]
+        rows.append((f"{name}, what Prefect adds", *added[:-1], None))
+    names = ("palimpsest ingest", "wall s", "CPU s", "peak MB", "anonymous MB", "others")
     print_table("With and without Prefect", names, rows)
 
 
@@ -137,12 +143,23 @@ def _tell_peers(figures: dict[str, Any]) -> None:
             row.get("mb_per_second"),
             row.get("ratio_same"),
             row.get("ratio_whole"),
+            row.get("others"),
             row.get("paragraphs"),
             row.get("kept"),
         )
         for row in figures["peers"]
     ]
-    names = ("peer", "wall s", "CPU s", "MB/s", "ours/same", "ours/all", "paragraphs", "kept")
+    names = (
+        "peer",
+        "wall s",
+        "CPU s",
+        "MB/s",
+        "ours/same",
+        "ours/all",
+        "others",
+        "paragraphs",
+        "kept",
+    )
     print_table("Other tools on the same articles", names, rows)
     for row in figures["peers"]:
         print(f"{row['peer']}: {row.get('reason', row['does'])}")

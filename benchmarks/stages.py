@@ -271,7 +271,8 @@ def _writing(added: dict[str, pa.Table], scratch: Path, repeats: int) -> Timed:
         write_table(rows, name, path)
         stored.append(path.read_bytes())
         sink = pa.BufferOutputStream()
-        pq.write_table(rows, sink, compression="none", use_dictionary=False)
+        with_dictionary = _columns_with_dictionary(path)
+        pq.write_table(rows, sink, compression="none", use_dictionary=with_dictionary)
         plain.append(sink.getvalue().to_pybytes())
 
     def write() -> None:
@@ -284,6 +285,16 @@ def _writing(added: dict[str, pa.Table], scratch: Path, repeats: int) -> Timed:
         bare.write_durably(stored, scratch / f"bare-{next(number)}")
 
     return _timed("write Parquet", repeats, write, write_bare, "zstd 3, write, fsync", "commit")
+
+
+def _columns_with_dictionary(path: Path) -> list[str]:
+    """Return the columns of a Parquet file that are held by a dictionary."""
+    metadata = pq.read_metadata(path)
+    if not metadata.num_row_groups:
+        return []
+    group = metadata.row_group(0)
+    columns = map(group.column, range(group.num_columns))
+    return [one.path_in_schema for one in columns if one.has_dictionary_page]
 
 
 def _timed(
