@@ -15,7 +15,7 @@ GOLD ?= ../shared/data/pan13-train.tar.xz
 export PALIMPSEST_STATE := $(CURDIR)/.palimpsest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install format lint types contracts unit bench bench-growth bench-passages sweep sweep-s3 order services servers browse fuzz bench-pages bench-served docs clean
+.PHONY: help demo test install format lint types contracts unit bench bench-growth bench-passages sweep sweep-s3 order services servers browse fuzz bench-pages bench-served bench-speed docs clean
 
 help: ## Show what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ bench: $(VENV)/.dev ## Measure the main job on a corpus of raw text (CORPUS=FOLD
 
 bench-growth: $(VENV)/.dev ## Measure many runs against one on a corpus (CORPUS=FOLDER or .tar.xz).
 	$(BIN)/python benchmarks/growth.py $(CORPUS)
+
+bench-speed: $(VENV)/.dev ## Measure the steps of the main job beside bare loops and other tools (CORPUS=FOLDER or .tar.xz; ten minutes).
+	$(BIN)/python benchmarks/speed.py $(CORPUS)
 
 bench-passages: $(VENV)/.dev ## Measure passages against gold (GOLD=FOLDER or .tar.xz); refuse figures below their floors.
 	$(BIN)/python benchmarks/passages.py $(GOLD) --check

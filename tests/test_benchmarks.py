@@ -53,3 +53,27 @@ def test_pages_of_an_archive_are_measured(examples_archive: Path) -> None:
     for one in figures["kinds"].values():
         assert 0 < one["median_ms"] <= one["most_ms"]
     assert figures["server_mb"] > 50
+
+
+def test_speed_is_told_by_step_and_does_not_change_what_comes_out() -> None:
+    examples = BENCHMARKS.parent / "examples" / "articles"
+    script = [sys.executable, str(BENCHMARKS / "speed.py"), str(examples), "--json"]
+    told = subprocess.run(
+        [*script, "--only", "steps,signatures,digest", "--rounds", "1"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=240,
+    )
+    figures = json.loads(told.stdout)
+    assert [job["workers"] for job in figures["steps"]] == [1, 2]
+    for job in figures["steps"]:
+        assert {"stage_batch", "gather_texts", "pair_bands", "commit", "rest"} <= job[
+            "steps"
+        ].keys()
+        for measure in ("seconds", "cpu_seconds"):
+            of_steps = sum(step[measure] for step in job["steps"].values())
+            assert of_steps == pytest.approx(job[measure], abs=0.05)
+        assert 0 < job["anonymous_mb"] < job["peak_mb"]
+    assert all(row["are_equal"] for row in figures["signatures"])
+    assert len({row["digest"] for row in figures["digest"]}) == 1

@@ -1,0 +1,121 @@
+"""Run commands as processes of their own, and tell what each took."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+_SAMPLED_EVERY = 0.02
+_NOT_DONE = 124
+"""The exit code of a process that was ended because it took too long, as ``timeout`` has it."""
+
+
+class Ran(NamedTuple):
+    """What a process said and took.
+
+    Attributes:
+        cpu_seconds: of it and of its children that it waited for.
+        peak_mb: the most resident memory of the process itself (VmHWM), mapped files included.
+        anonymous_mb: the most of what no file backs (RssAnon), by samples: what is in mapped files
+            can be had again, and the system takes it back when somebody needs the room.
+        others: how many cores others took meanwhile, on average; what was measured beside others
+            that took much is told too slow.
+    """
+
+    code: int
+    output: str
+    errors: str
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    anonymous_mb: float
+    others: float
+
+    @property
+    def fault(self) -> str:
+        """The last line that it said, for those who want to know why it failed."""
+        if self.code == _NOT_DONE:
+            return f"not done after {self.seconds:.0f} s"
+        lines = [line.strip() for line in (self.errors or self.output).splitlines()]
+        return next((line for line in reversed(lines) if line), f"exit code {self.code}")
+
+
+def run(
+    command: Sequence[str | Path],
+    environment: Mapping[str, str] | None = None,
+    most_seconds: float | None = None,
+) -> Ran:
+    """Run a command; it is ended, with all that it started, once it takes too long."""
+    before, busy_before, started = _own_cpu(), _busy_seconds(), time.perf_counter()
+    children_before = _cpu_of(resource.RUSAGE_CHILDREN)
+    process = subprocess.Popen(
+        [str(one) for one in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(environment or {})},
+        start_new_session=True,
+    )
+    peaks, done = [0.0, 0.0], threading.Event()
+    watcher = threading.Thread(target=_watch, args=(process.pid, peaks, done))
+    watcher.start()
+    is_late = False
+    try:
+        output, errors = process.communicate(timeout=most_seconds)
+    except subprocess.TimeoutExpired:
+        is_late = True
+        os.killpg(process.pid, signal.SIGKILL)
+        output, errors = process.communicate()
+    seconds = time.perf_counter() - started
+    done.set()
+    watcher.join()
+    others = (_busy_seconds() - busy_before - (_own_cpu() - before)) / seconds
+    cpu_seconds = _cpu_of(resource.RUSAGE_CHILDREN) - children_before
+    code = _NOT_DONE if is_late else process.returncode
+    return Ran(code, output, errors, seconds, cpu_seconds, *peaks, max(0.0, others))
+
+
+def _watch(pid: int, peaks: list[float], done: threading.Event) -> None:
+    while not done.wait(_SAMPLED_EVERY):
+        held = memory_of(pid)
+        peaks[0] = max(peaks[0], held.get("VmHWM", 0.0))
+        peaks[1] = max(peaks[1], held.get("RssAnon", 0.0))
+
+
+def memory_of(pid: int | str = "self") -> dict[str, float]:
+    """Return what a process holds in memory in MB, by the names of the kernel (Linux)."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return {}
+    return {
+        name: int(kib) * 1024 / 1e6
+        for name, kib in re.findall(r"^(\w+):\s+(\d+) kB$", status, re.MULTILINE)
+    }
+
+
+def _cpu_of(whom: int) -> float:
+    used = resource.getrusage(whom)
+    return used.ru_utime + used.ru_stime
+
+
+def _own_cpu() -> float:
+    return _cpu_of(resource.RUSAGE_SELF) + _cpu_of(resource.RUSAGE_CHILDREN)
+
+
+def _busy_seconds() -> float:
+    """Return how long all cores together have been busy since the machine started (Linux)."""
+    try:
+        line = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0]
+    except OSError:
+        return 0.0
+    user, nice, system, _idle, _waiting, *others = map(int, line.split()[1:9])
+    return (user + nice + system + sum(others)) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,186 @@
+"""Print what ``speed.py`` has measured as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+def print_figures(figures: dict[str, Any]) -> None:
+    """Print all parts that have been measured.
+
+    ``others`` is how many cores others took meanwhile, on average.
+    """
+    print("; ".join(f"{name} {value}" for name, value in figures["machine"].items()))
+    for part, tell in _PARTS.items():
+        if part in figures:
+            tell(figures[part])
+
+
+def print_table(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print rows below their names; what is first in a row stands to the left."""
+    told = [[_told(value) for value in row] for row in [names, *rows]]
+    widths = [max(len(row[column]) for row in told) for column in range(len(names))]
+    print(f"\n{title}")
+    for row in told:
+        first, *others = zip(row, widths, strict=True)
+        cells = [first[0].ljust(first[1]), *(value.rjust(width) for value, width in others)]
+        print("  ".join(cells).rstrip())
+
+
+def _told(value: Any) -> str:
+    if value is None:
+        return "-"
+    if not isinstance(value, float):
+        return str(value)
+    if abs(value) < 100:
+        return f"{value:.2f}"
+    return f"{value:,.0f}"
+
+
+def _tell_steps(jobs: list[dict[str, Any]]) -> None:
+    _tell_jobs("Main job, without Prefect, as a process", jobs)
+    for job in jobs:
+        rows = [
+            (
+                name,
+                one["seconds"],
+                one["cpu_seconds"],
+                100 * one["cpu_seconds"] / job["cpu_seconds"],
+                one["read_mb"],
+                one["mapped_mb"],
+                one["written_mb"],
+            )
+            for name, one in job["steps"].items()
+        ]
+        names = ("step", "wall s", "CPU s", "CPU %", "read MB", "mapped MB", "written MB")
+        print_table(f"Steps with {job['workers']} worker(s)", names, rows)
+
+
+def _tell_jobs(title: str, jobs: list[dict[str, Any]], *more: str) -> None:
+    columns = {
+        "workers": "workers",
+        "articles": "articles",
+        "MB": "megabytes",
+        "wall s": "seconds",
+        "run s": "seconds_of_run",
+        "CPU s": "cpu_seconds",
+        "MB/s": "mb_per_second",
+        "peak MB": "peak_mb",
+        "anonymous MB": "anonymous_mb",
+        "others": "others",
+        "paragraphs": "paragraphs",
+        "kept": "kept",
+        "candidates": "candidates",
+        **{name.replace("_", " "): name for name in more},
+    }
+    print_table(title, list(columns), [[job[name] for name in columns.values()] for job in jobs])
+
+
+def _tell_prefect(figures: dict[str, Any]) -> None:
+    rows = []
+    for name, kinds in figures.items():
+        for kind, one in kinds.items():
+            rows.append((f"{name}, {kind} Prefect", *one.values()))
+        added = [with_it - kinds["without"][what] for what, with_it in kinds["with"].items()]
+        rows.append((f"{name}, what Prefect adds", *added[:-1], None))
+    names = ("palimpsest ingest", "wall s", "CPU s", "peak MB", "anonymous MB", "others")
+    print_table("With and without Prefect", names, rows)
+
+
+def _tell_startup(figures: dict[str, float]) -> None:
+    print_table("Start-up, median of five", ("command", "wall s"), list(figures.items()))
+
+
+def _tell_floors(figures: dict[str, Any]) -> None:
+    rows = [
+        (
+            row["stage"],
+            row["mb_per_second"],
+            row["floor_mb_per_second"],
+            row["distance"],
+            100 * row["share"],
+            row["distance_times_share"],
+            row["floor"],
+        )
+        for row in figures["stages"]
+    ]
+    names = ("stage", "MB/s", "floor MB/s", "distance", "CPU %", "distance x share", "floor is")
+    title = f"Stages of {figures['articles']} articles ({figures['megabytes']:.2f} MB), one thread"
+    print_table(title, names, rows)
+
+
+def _tell_signatures(rows: list[dict[str, Any]]) -> None:
+    told = [
+        (
+            row["permutations"],
+            row["texts"],
+            row["shingles"],
+            row["megabytes"] / row["kernel_seconds"],
+            row["megabytes"] / row["datasketch_seconds"],
+            row["ratio"],
+            "yes" if row["are_equal"] else "NO",
+        )
+        for row in rows
+    ]
+    names = ("permutations", "texts", "shingles", "MB/s", "datasketch MB/s", "ratio", "equal")
+    print_table("Signatures beside datasketch (affine32)", names, told)
+
+
+def _tell_peers(figures: dict[str, Any]) -> None:
+    _tell_jobs(
+        "The main job on the articles of other tools, and on all",
+        [
+            figures["ours_same"],
+            figures["ours_whole"],
+        ],
+    )
+    rows = [
+        (
+            row["peer"],
+            row.get("seconds"),
+            row.get("cpu_seconds"),
+            row.get("mb_per_second"),
+            row.get("ratio_same"),
+            row.get("ratio_whole"),
+            row.get("others"),
+            row.get("paragraphs"),
+            row.get("kept"),
+        )
+        for row in figures["peers"]
+    ]
+    names = (
+        "peer",
+        "wall s",
+        "CPU s",
+        "MB/s",
+        "ours/same",
+        "ours/all",
+        "others",
+        "paragraphs",
+        "kept",
+    )
+    print_table("Other tools on the same articles", names, rows)
+    for row in figures["peers"]:
+        print(f"{row['peer']}: {row.get('reason', row['does'])}")
+
+
+def _tell_slope(jobs: list[dict[str, Any]]) -> None:
+    _tell_jobs("Slope", jobs, "ratio", "ratio_of_run")
+
+
+def _tell_digest(rows: list[dict[str, Any]]) -> None:
+    told = [(row["digest"], row["workers"], row["batch_bytes"]) for row in rows]
+    print_table("Digest of all tables", ("digest", "workers", "batch bytes"), told)
+
+
+_PARTS: dict[str, Callable[[Any], None]] = {
+    "steps": _tell_steps,
+    "prefect": _tell_prefect,
+    "startup": _tell_startup,
+    "floors": _tell_floors,
+    "signatures": _tell_signatures,
+    "peers": _tell_peers,
+    "slope": _tell_slope,
+    "digest": _tell_digest,
+}
