@@ -202,20 +202,37 @@ def _finalised(value: np.uint32) -> np.uint32:
 
 
 @inlined
-def _lower(least: Hashes, value: np.uint32, a: Hashes, b: Hashes) -> None:
-    """Take one shingle into a signature."""
-    mixed = _finalised(value)
-    for k in range(len(a)):
-        permuted = np.uint32(np.uint32(a[k] * mixed) + b[k])
-        least[k] = min(least[k], permuted)
+def _lower(least: Hashes, shingles: Hashes, begin: int, end: int, a: Hashes, b: Hashes) -> None:
+    """Take shingles into a signature, eight at a time, so that it is loaded less often."""
+    at = begin
+    while at + 8 <= end:
+        one, two = _finalised(shingles[at]), _finalised(shingles[at + 1])
+        three, four = _finalised(shingles[at + 2]), _finalised(shingles[at + 3])
+        five, six = _finalised(shingles[at + 4]), _finalised(shingles[at + 5])
+        seven, eight = _finalised(shingles[at + 6]), _finalised(shingles[at + 7])
+        for k in range(len(a)):
+            lowest = min(_least_of(one, two, a[k], b[k]), _least_of(three, four, a[k], b[k]))
+            lowest = min(lowest, _least_of(five, six, a[k], b[k]))
+            least[k] = min(least[k], lowest, _least_of(seven, eight, a[k], b[k]))
+        at += 8
+    while at < end:
+        one, two = _finalised(shingles[at]), _finalised(shingles[min(at + 1, end - 1)])
+        for k in range(len(a)):
+            least[k] = min(least[k], _least_of(one, two, a[k], b[k]))
+        at += 2
+
+
+@inlined
+def _least_of(left: np.uint32, right: np.uint32, a: np.uint32, b: np.uint32) -> np.uint32:
+    """Return the lower of two permuted values."""
+    return min(np.uint32(np.uint32(a * left) + b), np.uint32(np.uint32(a * right) + b))
 
 
 @kernel
 def _sign_sets(shingles: Hashes, offsets: Positions, a: Hashes, b: Hashes) -> Hashes:
     signatures = np.full((len(offsets) - 1, len(a)), _EMPTY, dtype=np.uint32)
     for row in range(len(offsets) - 1):
-        for k in range(offsets[row], offsets[row + 1]):
-            _lower(signatures[row], shingles[k], a, b)
+        _lower(signatures[row], shingles, offsets[row], offsets[row + 1], a, b)
     return signatures
 
 
@@ -244,8 +261,7 @@ def _hash_bands(
             least = ring[signed % in_window]
             least[:] = np.uint32(_EMPTY)
             begin = first + signed * stride
-            for k in range(begin, min(ends[window], begin + stride)):
-                _lower(least, shingles[k], a, b)
+            _lower(least, shingles, begin, min(ends[window], begin + stride), a, b)
             signed += 1
         signature[:] = np.uint32(_EMPTY)
         for held in range(min(in_window, signed)):
