@@ -107,7 +107,8 @@ def save_segment(
         window_sizes=(entering.ends - entering.starts).astype(np.uint16),
         prints=entering.prints,
     )
-    write_segment(folder, segment, entering.bands, made_with(settings))
+    bands = entering.bands
+    write_segment(folder, segment, bands, len(bands), made_with(settings))
 
 
 def merged_names(

@@ -107,13 +107,16 @@ def pack_band(buckets: Buckets) -> tuple[Numbers, Numbers]:
     return slots, (rests << np.uint64(width) | buckets & _LOW).astype(np.uint32)
 
 
-def write_segment(folder: Path, segment: Segment, bands: Iterable[Buckets], made_with: Any) -> None:
+def write_segment(
+    folder: Path, segment: Segment, bands: Iterable[Buckets], count: int, made_with: Any
+) -> None:
     """Write a segment and make sure that it is on the disk.
 
     Args:
         folder: must not exist.
         segment: its slots and entries are not looked at, since they come from ``bands``.
-        bands: the buckets of each band, as ``pack_band`` takes them.
+        bands: the buckets of each band, as ``pack_band`` takes them; one is held at a time.
+        count: how many bands there are.
         made_with: plain values that all segments of an index must agree on.
     """
     if len(segment.prints) >= 2**32:
@@ -121,33 +124,52 @@ def write_segment(folder: Path, segment: Segment, bands: Iterable[Buckets], made
             f"index: {len(segment.prints)} shingles in a segment; expected fewer than 2**32"
         )
     folder.mkdir(parents=True)
-    packed = [pack_band(band) for band in bands]
-    slots, entries = ([part[side] for part in packed] for side in (0, 1))
-    shape = (len(packed), -1) if packed else (0, 0)
-    whole = segment._replace(
-        slots=np.concatenate([np.empty(0, np.uint32), *slots]).reshape(shape),
-        entries=np.concatenate([np.empty(0, np.uint32), *entries]).reshape(shape),
-    )
-    files = {name: _save(folder, name, getattr(whole, name)) for name in Segment._fields}
+    slots: list[Numbers] = []
+
+    def entries() -> Iterator[Numbers]:
+        for band in bands:
+            of_band, packed = pack_band(band)
+            slots.append(of_band)
+            yield packed
+
+    windows = len(segment.window_texts) if count else 0
+    files = {"entries": _save(folder, "entries", np.uint32, (count, windows), entries())}
+    whole = segment._replace(slots=np.stack(slots) if slots else np.empty((0, 0), np.uint32))
+    for name in Segment._fields:
+        if name != "entries":
+            values = np.ascontiguousarray(getattr(whole, name))
+            files[name] = _save(folder, name, values.dtype, values.shape, [values])
     with (folder / _FACTS).open("x", encoding="utf-8") as file:
         json.dump({"made_with": made_with, "files": files}, file, indent=1, sort_keys=True)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _save(folder: Path, name: str, values: npt.NDArray[Any]) -> dict[str, int]:
-    values = np.ascontiguousarray(values)
+def _save(
+    folder: Path,
+    name: str,
+    kind: npt.DTypeLike,
+    shape: tuple[int, ...],
+    parts: Iterable[npt.NDArray[Any]],
+) -> dict[str, int]:
+    """Write an array as ``numpy.save`` does, part by part along its first axis."""
+    checksum = 0
     with (folder / f"{name}.npy").open("xb") as file:
-        np.save(file, values)
+        described = np.lib.format.dtype_to_descr(np.dtype(kind))
+        header = {"descr": described, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            part.tofile(file)
+            checksum = _checksum(part, checksum)
         file.flush()
         os.fsync(file.fileno())
         size = file.tell()
-    return {"bytes": size, "crc32": _checksum(values)}
+    return {"bytes": size, "crc32": checksum}
 
 
-def _checksum(values: npt.NDArray[Any]) -> int:
+def _checksum(values: npt.NDArray[Any], of_before: int = 0) -> int:
     flat = np.ascontiguousarray(values).reshape(-1)
-    return zlib.crc32(flat.view(np.uint8).data)
+    return zlib.crc32(flat.view(np.uint8).data, of_before)
 
 
 def open_segment(folder: Path, made_with: Any) -> Segment:
@@ -257,7 +279,9 @@ def merge_segments(
         window_sizes=sizes,
         prints=prints,
     )
-    write_segment(folder, merged, _merged_bands(segments, renumbered, bounds), made_with)
+    count = max((one.entries.shape[0] for one in segments), default=0)
+    bands = _merged_bands(segments, renumbered, bounds, count)
+    write_segment(folder, merged, bands, count, made_with)
 
 
 def _merged_keys(parts: Sequence[Bytes], gone: Bytes | None) -> tuple[Bytes, list[Positions]]:
@@ -298,9 +322,9 @@ def _merged_prints(
 
 
 def _merged_bands(
-    segments: Sequence[Segment], renumbered: Positions, bounds: Positions
+    segments: Sequence[Segment], renumbered: Positions, bounds: Positions, count: int
 ) -> Iterator[Buckets]:
-    for band in range(max((one.entries.shape[0] for one in segments), default=0)):
+    for band in range(count):
         parts = []
         for one, shift in zip(segments, bounds, strict=False):
             if not len(one.window_texts):

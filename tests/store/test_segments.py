@@ -62,7 +62,8 @@ def test_packed_band_gives_its_buckets_again(windows, hashes, is_high, seed):
 
 def write(folder: Path, texts: dict[bytes, Signed], documents=(), sources=()) -> Segment:
     segment = segment_of(texts, documents, sources)
-    write_segment(folder, segment, enter(texts).bands, MADE_WITH)
+    bands = enter(texts).bands
+    write_segment(folder, segment, bands, len(bands), MADE_WITH)
     return open_segment(folder, MADE_WITH)
 
 
