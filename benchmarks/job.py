@@ -1,6 +1,6 @@
 """Carry out one main job and print, as JSON, what it and each of its steps took.
 
-    python benchmarks/job.py SOURCES.json ARCHIVE [--workers N] [--batch-bytes N]
+    python benchmarks/job.py SOURCES.json ARCHIVE [--workers N] [--batch-bytes N] [--memory SIZE]
 
 ``speed.py`` starts it as a process of its own. The product knows nothing of this: the functions
 that ``flows.run`` calls are replaced in this process by ones that look at the clock first. A name
@@ -163,8 +163,9 @@ def main() -> None:
     parser.add_argument("archive", type=Path)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--batch-bytes", type=int)
+    parser.add_argument("--memory")
     options = parser.parse_args()
-    run = {"workers": options.workers}
+    run: dict[str, Any] = {"workers": options.workers, "memory": options.memory}
     if options.batch_bytes:
         run["batch_bytes"] = options.batch_bytes
     settings = Settings(run=RunSettings(**run))

@@ -5,7 +5,8 @@
 Parts: ``steps`` of the main job without Prefect, with 1 and 2 workers; ``prefect``, what Prefect
 adds; ``startup`` of commands; ``floors``, finer stages beside bare loops; ``signatures`` beside
 datasketch's; ``peers``, other tools on the same articles; ``slope``, the same job on 1, 3 and 10
-times as many articles; ``digest`` of the tables, whatever the workers and batches. Kernels are
+times as many articles; ``memory``, the same with little of it; ``digest`` of the tables, whatever
+the workers, batches and memory. Kernels are
 compiled first, which is not measured. Exits 1 if digests or signatures differ.
 """
 
@@ -67,7 +68,13 @@ class Bench:
             self.jobs[key] = min(jobs, key=lambda job: job["seconds"])
         return self.jobs[key]
 
-    def job(self, files: list[str], workers: int, batch_bytes: int | None = None) -> dict[str, Any]:
+    def job(
+        self,
+        files: list[str],
+        workers: int,
+        batch_bytes: int | None = None,
+        memory: str | None = None,
+    ) -> dict[str, Any]:
         """Do a main job as a process of its own, without Prefect; return what it took."""
         self._started += 1
         archive = self.scratch / f"archive-{self._started}"
@@ -75,6 +82,7 @@ class Bench:
         sources.write_text(json.dumps(files), encoding="utf-8")
         command = [sys.executable, _HERE / "job.py", sources, archive, "--workers", workers]
         command += ["--batch-bytes", batch_bytes] if batch_bytes else []
+        command += ["--memory", memory] if memory else []
         ran = _expect(run(command))
         told = json.loads(ran.output)
         summary = told["summary"]
@@ -84,6 +92,7 @@ class Bench:
         start["cpu_seconds"] = ran.cpu_seconds - sum(one["cpu_seconds"] for one in steps.values())
         return {
             "workers": workers,
+            "portions": summary["portions"],
             "articles": len(files),
             "megabytes": megabytes,
             "seconds": ran.seconds,
@@ -227,6 +236,18 @@ def measure_slope(bench: Bench) -> list[dict[str, Any]]:
     return best
 
 
+def measure_memory(bench: Bench) -> list[dict[str, Any]]:
+    """Return the main job on a tenth of the articles and on all, by what memory it may hold."""
+    tenth = bench.files[: max(1, len(bench.files) // 10)]
+    rows = []
+    for memory in ("512MB", "1GB"):
+        for files in (tenth, bench.files):
+            job = bench.job(files, _WORKERS, memory=memory)
+            digest = digest_archive(Archive(job["archive"]).snapshot())
+            rows.append(job | {"memory": memory, "digest": digest})
+    return rows
+
+
 def measure_digest(bench: Bench) -> list[dict[str, Any]]:
     """Return the digests of the tables, by workers and batch bytes."""
     return [
@@ -249,6 +270,7 @@ _PARTS: dict[str, Callable[[Bench], Any]] = {
     "signatures": measure_signatures,
     "peers": measure_peers,
     "slope": measure_slope,
+    "memory": measure_memory,
     "digest": measure_digest,
 }
 
@@ -288,7 +310,9 @@ def main() -> int:
     else:
         print_figures(figures)
     are_equal = all(row["are_equal"] for row in figures.get("signatures", ()))
-    return 0 if are_equal and len({row["digest"] for row in figures.get("digest", ())}) <= 1 else 1
+    whole = [row for row in figures.get("memory", ()) if row["articles"] == len(files)]
+    digests = {row["digest"] for row in [*whole, *figures.get("digest", ())]}
+    return 0 if are_equal and len(digests) <= 1 else 1
 
 
 def _machine() -> dict[str, Any]:

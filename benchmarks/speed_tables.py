@@ -169,6 +169,10 @@ def _tell_slope(jobs: list[dict[str, Any]]) -> None:
     _tell_jobs("Slope", jobs, "ratio", "ratio_of_run")
 
 
+def _tell_memory(rows: list[dict[str, Any]]) -> None:
+    _tell_jobs("With little memory", rows, "memory", "portions")
+
+
 def _tell_digest(rows: list[dict[str, Any]]) -> None:
     told = [(row["digest"], row["workers"], row["batch_bytes"]) for row in rows]
     print_table("Digest of all tables", ("digest", "workers", "batch bytes"), told)
@@ -182,5 +186,6 @@ _PARTS: dict[str, Callable[[Any], None]] = {
     "signatures": _tell_signatures,
     "peers": _tell_peers,
     "slope": _tell_slope,
+    "memory": _tell_memory,
     "digest": _tell_digest,
 }

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from cli.main import main
 from records.schemas import TABLES
+from records.settings import RunSettings
 from store.archive import Archive
 from tests.flows.corpora import contents, ingest, listing, make_paragraph, write_articles
 
@@ -80,6 +81,26 @@ def test_ingest_with_rejects_exits_with_1(corpus: Path, fresh_archive: Path) -> 
     assert result.exit_code == 1
     assert "3 found = 2 new + 0 known + 1 rejected" in result.stdout
     assert "1 empty" in result.stdout
+
+
+def test_little_memory_makes_more_versions_and_the_same_tables(
+    tmp_path: Path, fresh_archive: Path
+) -> None:
+    articles = {
+        f"{number:03d}.txt": [make_paragraph(number % 40), *map(make_paragraph, range(40, 400))]
+        for number in range(80)
+    }
+    corpus = write_articles(tmp_path / "in", articles)
+    ingest(corpus, tmp_path / "whole" / "press")
+    read = sum(path.stat().st_size for path in corpus.iterdir())
+    portion = RunSettings(memory="400MB").portion_bytes  # type: ignore[arg-type]
+    assert read > 2 * portion
+    told = run_apart(
+        "ingest", corpus, "--archive", fresh_archive, "--no-prefect", "--memory", "400MB", "--json"
+    )
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout)["portions"] == -(-read // portion)
+    assert contents(fresh_archive) == contents(tmp_path / "whole" / "press")
 
 
 def test_all_wrong_settings_are_told_at_once(corpus: Path, fresh_archive: Path) -> None:

@@ -145,6 +145,7 @@ def test_each_decisive_setting_changes_the_seal(stage, name):
 def test_settings_of_the_run_change_neither_digest_nor_seal():
     assert set(RunSettings.model_fields) == {
         "workers",
+        "memory",
         "batch_bytes",
         "portion_bytes",
         "wait_seconds",
@@ -155,6 +156,7 @@ def test_settings_of_the_run_change_neither_digest_nor_seal():
         {
             "run": {
                 "workers": 99,
+                "memory": "2GB",
                 "batch_bytes": 7,
                 "portion_bytes": 7,
                 "wait_seconds": 0,
@@ -178,3 +180,18 @@ def test_every_setting_says_what_it_is():
     for stage in ("read", "sign", "align"):
         for name, field in type(getattr(Settings(), stage)).model_fields.items():
             assert field.description, f"{stage}.{name}"
+
+
+def test_memory_tells_how_much_is_brought_at_a_time_unless_that_is_given():
+    little, more = (RunSettings(memory=size) for size in ("512MB", "1GB"))
+    assert little.memory == 512 * 10**6
+    assert 0 < little.batch_bytes < little.portion_bytes < more.portion_bytes
+    assert more.portion_bytes < RunSettings().portion_bytes * 2
+    given = RunSettings(memory="1GB", portion_bytes=10**6)
+    assert (given.portion_bytes, given.batch_bytes) == (10**6, more.batch_bytes)
+
+
+@pytest.mark.parametrize("told", ["100MB", "much", -5])
+def test_memory_that_is_too_little_or_no_size_is_refused(told):
+    with pytest.raises(SettingsError, match=r"run\.memory"):
+        parse_settings({"run": {"memory": told}})
