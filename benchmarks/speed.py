@@ -82,8 +82,11 @@ class Bench:
         sources.write_text(json.dumps(files), encoding="utf-8")
         command = [sys.executable, _HERE / "job.py", sources, archive, "--workers", workers]
         command += ["--batch-bytes", batch_bytes] if batch_bytes else []
-        command += ["--memory", memory] if memory else []
-        ran = _expect(run(command))
+        environment = {}
+        if memory:  # as commands that are told --memory do
+            command += ["--memory", memory]
+            environment["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+        ran = _expect(run(command, environment))
         told = json.loads(ran.output)
         summary = told["summary"]
         megabytes, steps = summary["bytes_read"] / 1e6, told["steps"]

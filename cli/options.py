@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -139,6 +140,8 @@ def settings_of(
         raise SettingsError([*faults, *error.faults]) from error
     if faults:
         raise SettingsError(faults)
+    if settings.run.memory:  # Arrow looks at this when it is imported, which it is not yet
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     return settings
 
 

@@ -36,7 +36,7 @@ BAND_HASH_BITS = 26
 
 LEAST_MEMORY = 400 * 10**6
 """With less no run is of use: so much is held for the program alone, and some articles."""
-_HELD_ANYWAY = 360 * 10**6
+_HELD_ANYWAY = 300 * 10**6
 """Bytes that a run holds for the program, with Prefect, before it has read anything."""
 _HELD_FOR_A_BYTE = 25
 """Bytes that it holds for each of a portion, and for the old texts that those may pair with."""

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from records.memory import for_duckdb
 from records.schemas import TABLES
 from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, RECURRING_DOCUMENTS
 from store.archive import Snapshot
@@ -235,7 +236,7 @@ def connect_tables(snapshot: Snapshot, names: Iterable[str]) -> Connection:
     """Return a DuckDB connection in memory, with a view for each of these tables and no other."""
     import duckdb  # takes a tenth of a second, which commands without a query need not wait for
 
-    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false", **for_duckdb()})
     for name in names:
         files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in snapshot.files(name))
         connection.execute(f'CREATE VIEW "{name}" AS FROM read_parquet([{files}])')
