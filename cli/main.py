@@ -7,6 +7,7 @@ written.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 from pathlib import Path
@@ -46,6 +47,7 @@ from cli.schedule import schedule
 from records import __version__
 from records.errors import ArchiveError, SettingsError, UnsureError
 from records.files import new_file
+from records.memory import uncollected
 
 if TYPE_CHECKING:
     from records.settings import Settings
@@ -197,6 +199,21 @@ def compare(
       palimpsest compare monday.txt tuesday.txt
       palimpsest compare monday.txt tuesday.txt --html side-by-side.html
     """
+    atexit.register(gc.disable)  # Python would look once more, after which all is freed anyway
+    with uncollected:  # all of which takes a tenth of the time
+        _compare(left, right, encoding, html, sensitivity, assignments, as_json=as_json)
+
+
+def _compare(
+    left: str,
+    right: str,
+    encoding: str | None,
+    html: Path | None,
+    sensitivity: str | None,
+    assignments: tuple[str, ...],
+    *,
+    as_json: bool,
+) -> None:
     settings = settings_of(assignments, {"encoding": encoding}, None, sensitivity)
     from evidence.compare import compare_files, read_and_compare
 
