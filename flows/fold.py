@@ -392,12 +392,12 @@ def _texts_of(
     matched: Matched,
     base: Snapshot | None,
 ) -> Texts:
-    """Return the texts of the rows to be written, from this run or else from the archive."""
+    """Return texts with those of the rows to be written, from this run or else from the archive."""
     wanted = members.digests[distinct(np.concatenate((chosen, changes.folded, changes.into)))]
     place = places_of(matched.texts.digests, wanted)
-    texts = take_texts(matched.texts, place[place >= 0])
     if base is None or (place >= 0).all():
-        return texts
+        return matched.texts
+    texts = take_texts(matched.texts, place[place >= 0])
     return merge_texts([texts, load_texts(base, wanted[place < 0])])[0]
 
 
