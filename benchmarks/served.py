@@ -3,8 +3,8 @@
     python benchmarks/served.py ARCHIVE [--each 30] [--seed 1] [--json]
 
 Starts the server as its own process, lets it make its catalogue in a new state folder, and asks for
-pages of documents, pairs and paragraphs that a seed has chosen, in shuffled order and each once, so
-that none is told from what the last one left behind. Prints for each kind of page the median and
+pages of documents, pairs and paragraphs that a seed has chosen, in shuffled order, of a server that
+has shown none of them. Prints for each kind of page the median and
 the slowest, in milliseconds, and the most memory that the server took.
 """
 
