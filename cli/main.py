@@ -25,6 +25,7 @@ from cli.options import (
     SOME_FAILED,
     WRONG_USAGE,
     archive_option,
+    choose_allocator,
     cluster_option,
     date_from_path_option,
     encoding_option,
@@ -47,7 +48,7 @@ from cli.schedule import schedule
 from records import __version__
 from records.errors import ArchiveError, SettingsError, UnsureError
 from records.files import new_file
-from records.memory import uncollected
+from records.garbage import uncollected
 
 if TYPE_CHECKING:
     from records.settings import Settings
@@ -153,6 +154,7 @@ def ingest(
     read = {"encoding": encoding, "date_from_path": date_from_path, "series": series}
     run = {"workers": workers, "memory": memory, "runner": runner, "cluster": cluster}
     settings = settings_of(assignments, read, run, sensitivity)
+    choose_allocator(settings)
     _expect_sources(sources)
     if dry_run:
         _preview(sources, archive, settings, as_json=as_json)
@@ -200,20 +202,7 @@ def compare(
       palimpsest compare monday.txt tuesday.txt --html side-by-side.html
     """
     atexit.register(gc.disable)  # Python would look once more, after which all is freed anyway
-    with uncollected:  # all of which takes a tenth of the time
-        _compare(left, right, encoding, html, sensitivity, assignments, as_json=as_json)
-
-
-def _compare(
-    left: str,
-    right: str,
-    encoding: str | None,
-    html: Path | None,
-    sensitivity: str | None,
-    assignments: tuple[str, ...],
-    *,
-    as_json: bool,
-) -> None:
+    click.get_current_context().with_resource(uncollected)  # all of which takes a tenth of the time
     settings = settings_of(assignments, {"encoding": encoding}, None, sensitivity)
     from evidence.compare import compare_files, read_and_compare
 

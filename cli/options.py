@@ -140,9 +140,16 @@ def settings_of(
         raise SettingsError([*faults, *error.faults]) from error
     if faults:
         raise SettingsError(faults)
-    if settings.run.memory:  # Arrow looks at this when it is imported, which it is not yet
-        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     return settings
+
+
+def choose_allocator(settings: Settings) -> None:
+    """Have Arrow give back what it has freed, if a run may hold little.
+
+    To be called before Arrow is imported, which is when it looks.
+    """
+    if settings.run.memory:
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
 def uri_or_id(name: str) -> str:

@@ -11,6 +11,7 @@ import click
 
 from cli.options import (
     archive_option,
+    choose_allocator,
     date_from_path_option,
     encoding_option,
     memory_option,
@@ -93,13 +94,14 @@ def schedule(
       palimpsest schedule articles/ --archive press --every 1h
       palimpsest schedule articles/ --archive press --watch
     """
+    read = {"encoding": encoding, "date_from_path": date_from_path, "series": series}
+    settings = settings_of(assignments, read, {"workers": workers, "memory": memory}, sensitivity)
+    choose_allocator(settings)
     import asyncio
 
     from ingest.discover import absolute_source, expand_sources
     from store.address import absolute
 
-    read = {"encoding": encoding, "date_from_path": date_from_path, "series": series}
-    settings = settings_of(assignments, read, {"workers": workers, "memory": memory}, sensitivity)
     zone = timezone or _local_zone()
     _expect(cron, every, zone, watch=watch)
     expand_sources(sources)  # refuses names that lead nowhere

@@ -18,7 +18,7 @@ from flows.plan import FILES, batch_folder, files_of, planned_batches, planned_f
 from flows.staging import load_array, load_arrays, load_table, put_in_place, save_arrays, save_table
 from ingest.batch import Batch, read_parts
 from ingest.extractors import Extractors
-from records.memory import uncollected
+from records.garbage import uncollected
 from records.settings import Settings
 
 _COUNTS = "counts.json"

@@ -1,13 +1,13 @@
-"""How a process keeps to little memory, and when it does not look for what could be freed."""
+"""How a process keeps to little memory: what is freed goes back to the system at once."""
 
 from __future__ import annotations
 
 import ctypes
-import gc
 import sys
 from functools import cache
-from threading import Lock
 from typing import Any
+
+import pyarrow as pa
 
 _MMAP_THRESHOLD = -3
 """The parameter of ``mallopt`` (3) for sizes that are mapped by themselves, M_MMAP_THRESHOLD."""
@@ -30,8 +30,6 @@ def hold_little() -> None:
     glibc raises the size above which it does so with each array that is freed, up to 32 MiB; arrays
     of that size then leave holes which nobody else can use, in each of many arenas.
     """
-    import pyarrow as pa
-
     _FOR_DUCKDB.update(dict.fromkeys(_FLUSHED, "1MB"))
     pa.set_memory_pool(pa.system_memory_pool())
     library = _glibc()
@@ -47,8 +45,6 @@ def for_duckdb() -> dict[str, str]:
 
 def release_freed() -> None:
     """Give back what has been freed and is held for later."""
-    import pyarrow as pa
-
     pa.default_memory_pool().release_unused()
     library = _glibc()
     if library is not None:
@@ -62,32 +58,3 @@ def _glibc() -> Any:
         return None
     library = ctypes.CDLL(None)
     return library if hasattr(library, "malloc_trim") else None
-
-
-class _Uncollected:
-    """Puts the search for cyclic garbage off while something is done, in any number of threads.
-
-    What makes many objects, none of them in a cycle, has Python look through all that is imported
-    again and again.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._doing = 0
-        self._was_on = False
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._doing:
-                self._was_on = gc.isenabled()
-                gc.disable()
-            self._doing += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._doing -= 1
-            if not self._doing and self._was_on:
-                gc.enable()
-
-
-uncollected = _Uncollected()
