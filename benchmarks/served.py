@@ -26,10 +26,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import urlencode
 from urllib.request import urlopen
 
-_ORDERS = ("date", "latest", "reuse", "words")
+from inspector.catalogue.read import ORDERS
+
+from processes import memory_of  # isort: skip
+
+_ORDERS = [name for name in ORDERS if name != "relevance"]
 
 
 class Server(NamedTuple):
@@ -52,9 +56,7 @@ class Server(NamedTuple):
 
     def peak_mb(self) -> float:
         """Return the most memory that the server has held so far."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        [peak] = re.findall(r"VmHWM:\s+(\d+) kB", status)
-        return int(peak) * 1024 / 1e6
+        return memory_of(self.process.pid)["VmHWM"]
 
 
 @contextmanager
@@ -106,7 +108,7 @@ def addresses(server: Server, each: int, chance: random.Random) -> dict[str, lis
         asked["document"].append(f"documents/{one}")
         asked["document, as JSON"].append(f"documents/{one}.json")
         asked["bytes"].append(f"documents/{one}/bytes/{chance.randrange(len(texts))}")
-        asked["paragraph"].append(f"paragraphs/{quote_plus(chance.choice(texts))}")
+        asked["paragraph"].append(f"paragraphs/{chance.choice(texts)}")
         if told["partners"]:
             other = chance.choice(told["partners"])["document_id"]
             asked["compare"].append(f"compare/{one}/{other}")

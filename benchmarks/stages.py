@@ -222,7 +222,7 @@ def _matching(files: Sequence[str], scratch: Path, settings: Settings, repeats: 
             "pair",
             seconds["pair_bands"],
             floors.get("pair_bands"),
-            "sketches of all that meet, and",
+            "AND of sketches of all that meet",
             "pair_bands",
         ),
         Timed(
