@@ -18,8 +18,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +32,8 @@ from ingest.normalise import SEPARATOR
 from records.errors import SourceError
 from store.archive import Archive, Snapshot
 from store.views import connect
+
+from processes import Ran, expect, run  # isort: skip
 
 HEADER = "-- "
 """Lines at the top of a newswire file that begin so are its header, not its body."""
@@ -91,8 +91,8 @@ def measure(corpus: Path, scratch: Path, options: argparse.Namespace) -> dict[st
     Path(warm[0]).write_text("Prefect makes its database at its first start: not measured.")
     subprocess.run([command[0], "ingest", *warm], env=environment, check=True, capture_output=True)
 
-    summary, wall, peak, own_peak = timed(command, environment)
-    again, again_wall, _, _ = timed(command, environment)
+    summary, ran = ingested(command, environment)
+    again, ran_again = ingested(command, environment)
     snapshot = Archive(archive).snapshot()
     megabytes = summary["bytes_read"] / 1e6
     balance = summary["sources_new"] + summary["sources_known"] + summary["sources_rejected"]
@@ -102,11 +102,11 @@ def measure(corpus: Path, scratch: Path, options: argparse.Namespace) -> dict[st
         "megabytes": round(megabytes, 1),
         "seconds of the run": round(summary["seconds"], 1),
         "MB/s of the run": round(summary["megabytes_per_second"], 2),
-        "seconds of the process": round(wall, 1),
-        "MB/s of the process": round(megabytes / wall, 2),
-        "peak memory MB": round(own_peak / 1e6),
-        "peak memory MB with server": round(peak / 1e6),
-        "seconds of a second run": round(again_wall, 1),
+        "seconds of the process": round(ran.seconds, 1),
+        "MB/s of the process": round(megabytes / ran.seconds, 2),
+        "peak memory MB": round(ran.peak_mb),
+        "peak memory MB with server": round(ran.with_children_mb),
+        "seconds of a second run": round(ran_again.seconds, 1),
         "second run commits?": again["version"] is not None,
         "paragraphs seen": summary["paragraphs_seen"],
         "paragraphs kept": summary["paragraphs_kept"],
@@ -120,47 +120,10 @@ def measure(corpus: Path, scratch: Path, options: argparse.Namespace) -> dict[st
     }
 
 
-def timed(
-    command: list[str], environment: dict[str, str]
-) -> tuple[dict[str, Any], float, int, int]:
-    """Return the summary, the seconds, and the peak resident bytes with and without children."""
-    started = time.perf_counter()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
-    peaks = [0, 0]
-
-    def sample() -> None:
-        while process.poll() is None:
-            own = resident(process.pid)
-            peaks[0] = max(peaks[0], own + sum(resident(child) for child in children(process.pid)))
-            peaks[1] = max(peaks[1], own)
-            time.sleep(0.05)
-
-    watcher = threading.Thread(target=sample)
-    watcher.start()
-    output, _ = process.communicate()
-    wall = time.perf_counter() - started
-    watcher.join()
-    if process.returncode not in (0, 1):
-        sys.exit(process.returncode)
-    return json.loads(output), wall, peaks[0], peaks[1]
-
-
-def resident(pid: int) -> int:
-    """Return the resident bytes of a process (Linux), pages of mapped files included."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def children(pid: int) -> list[int]:
-    """Return the children of a process (Linux)."""
-    try:
-        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except OSError:
-        return []
-    return [int(child) for child in listed.split()]
+def ingested(command: list[str], environment: dict[str, str]) -> tuple[dict[str, Any], Ran]:
+    """Return the summary of an ingest, and what its process took."""
+    ran = expect(run(command, environment), 0, 1)
+    return json.loads(ran.output), ran
 
 
 def documents_not_rebuilt(snapshot: Snapshot) -> int:

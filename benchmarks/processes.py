@@ -26,6 +26,7 @@ class Ran(NamedTuple):
         peak_mb: the most resident memory of the process itself (VmHWM), mapped files included.
         anonymous_mb: the most of what no file backs (RssAnon), by samples: what is in mapped files
             can be had again, and the system takes it back when somebody needs the room.
+        with_children_mb: the most resident memory of it and of its children together, by samples.
         others: how many cores others took meanwhile, on average; what was measured beside others
             that took much is told too slow.
     """
@@ -37,6 +38,7 @@ class Ran(NamedTuple):
     cpu_seconds: float
     peak_mb: float
     anonymous_mb: float
+    with_children_mb: float
     others: float
 
     @property
@@ -64,7 +66,7 @@ def run(
         env={**os.environ, **(environment or {})},
         start_new_session=True,
     )
-    peaks, done = [0.0, 0.0], threading.Event()
+    peaks, done = [0.0, 0.0, 0.0], threading.Event()
     watcher = threading.Thread(target=_watch, args=(process.pid, peaks, done))
     watcher.start()
     is_late = False
@@ -83,11 +85,20 @@ def run(
     return Ran(code, output, errors, seconds, cpu_seconds, *peaks, max(0.0, others))
 
 
+def expect(ran: Ran, *codes: int) -> Ran:
+    """Return what ran, if it ended as expected; else tell why and end."""
+    if ran.code not in (codes or (0,)):
+        raise SystemExit(f"nothing was measured: {ran.errors or ran.fault}")
+    return ran
+
+
 def _watch(pid: int, peaks: list[float], done: threading.Event) -> None:
     while not done.wait(_SAMPLED_EVERY):
         held = memory_of(pid)
         peaks[0] = max(peaks[0], held.get("VmHWM", 0.0))
         peaks[1] = max(peaks[1], held.get("RssAnon", 0.0))
+        together = [held, *map(memory_of, _children(pid))]
+        peaks[2] = max(peaks[2], sum(one.get("VmRSS", 0.0) for one in together))
 
 
 def memory_of(pid: int | str = "self") -> dict[str, float]:
@@ -100,6 +111,15 @@ def memory_of(pid: int | str = "self") -> dict[str, float]:
         name: int(kib) * 1024 / 1e6
         for name, kib in re.findall(r"^(\w+):\s+(\d+) kB$", status, re.MULTILINE)
     }
+
+
+def _children(pid: int) -> list[int]:
+    """Return the children of a process (Linux)."""
+    try:
+        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    except OSError:
+        return []
+    return [int(child) for child in listed.split()]
 
 
 def _cpu_of(whom: int) -> float:

@@ -32,7 +32,7 @@ from store.digest import digest_archive
 from beside_datasketch import compare_with_datasketch  # isort: skip
 from main_job import options_of, unpacked  # isort: skip
 from peers import run_peers  # isort: skip
-from processes import Ran, run  # isort: skip
+from processes import Ran, expect, run  # isort: skip
 from speed_tables import print_figures  # isort: skip
 from stages import time_stages  # isort: skip
 
@@ -86,7 +86,7 @@ class Bench:
         if memory:  # as commands that are told --memory do
             command += ["--memory", memory]
             environment["ARROW_DEFAULT_MEMORY_POOL"] = "system"
-        ran = _expect(run(command, environment))
+        ran = expect(run(command, environment))
         told = json.loads(ran.output)
         summary = told["summary"]
         megabytes, steps = summary["bytes_read"] / 1e6, told["steps"]
@@ -120,7 +120,7 @@ class Bench:
         command = [_PALIMPSEST, "ingest", sources, "--archive", archive, *options]
         ran = run(command, {"PALIMPSEST_STATE": str(self.scratch / "state")})
         shutil.rmtree(archive.with_name(f".{archive.name}.store"), ignore_errors=True)
-        return _expect(ran, 0, 1)
+        return expect(ran, 0, 1)
 
 
 def measure_steps(bench: Bench) -> list[dict[str, Any]]:
@@ -163,7 +163,7 @@ def measure_startup(_: Bench) -> dict[str, float]:
     commands: dict[str, list[Any]] = {"--help": ["--help"], "compare A B": ["compare", *pair]}
     return {
         f"palimpsest {name}": median(
-            _expect(run([_PALIMPSEST, *arguments])).seconds for _ in range(5)
+            expect(run([_PALIMPSEST, *arguments])).seconds for _ in range(5)
         )
         for name, arguments in commands.items()
     }
@@ -297,7 +297,7 @@ def main() -> int:
     asked = options.only.split(",")
     if unknown := [name for name in asked if name not in _PARTS]:
         parser.error(f"--only: {', '.join(unknown)}; expected some of {', '.join(_PARTS)}")
-    _expect(run([_PALIMPSEST, "compile"]))
+    expect(run([_PALIMPSEST, "compile"]))
     figures: dict[str, Any] = {"machine": _machine()}
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
@@ -326,13 +326,6 @@ def _machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
     }
-
-
-def _expect(ran: Ran, *codes: int) -> Ran:
-    """Return what ran, if it ended as expected; else tell why and end."""
-    if ran.code not in (codes or (0,)):
-        raise SystemExit(f"nothing was measured: {ran.errors or ran.fault}")
-    return ran
 
 
 if __name__ == "__main__":
