@@ -17,10 +17,11 @@ import dedup
 from dedup.candidates import Buckets, sort_buckets
 from dedup.signatures import SCHEME, Hashes, Windows
 from dedup.texts import Bytes, Texts, mark, texts_of
-from records.columns import digests_of, distinct_digests
+from records.columns import digests_of
 from records.errors import ContractError
 from records.ids import member_key, run_id_of, source_key
 from records.settings import BAND_HASH_BITS, Settings
+from records.sorting import distinct_digests
 from store.address import open_archive
 from store.archive import Archive, Snapshot
 from store.commit import Changes, again_if_outrun, clear_unpublished, writing
