@@ -14,12 +14,14 @@ filled. ``tests/oracles.py`` fills it, and finds the same scores.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dedup.words import CHARACTER, FUNCTION, KINDS, NUMBER, Words
+from dedup.texts import Places
+from dedup.words import CHARACTER, FUNCTION, KINDS, NUMBER, HashedWords, Words
 from records.columns import as_read_only, grown
 from records.compiled import LANES, highest_of_lanes, inlined, kernel
 from records.settings import AlignSettings
@@ -28,7 +30,7 @@ from records.sorting import order_of
 Bytes = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint32]
 Positions = npt.NDArray[np.int64]
-Places = npt.NDArray[np.int32]
+Numbers = npt.NDArray[np.int32]
 Scores = npt.NDArray[Any]
 Room = npt.NDArray[Any]
 
@@ -75,7 +77,7 @@ class Ranked(NamedTuple):
 
     offsets: Positions
     hashes: Hashes
-    places: Places
+    places: Numbers
     scores: Bytes
 
 
@@ -90,7 +92,32 @@ class _Costs(NamedTuple):
 
 def rank_words(words: Words, settings: AlignSettings) -> Ranked:
     """Return the content words of texts as alignment takes them."""
-    return Ranked(*_rank_words(words.offsets, words.hashes, words.kinds, _by_kind(settings)))
+    return rank_parts([words], np.arange(len(words.offsets) - 1), settings)
+
+
+def rank_parts(parts: Sequence[Words], numbers: Positions, settings: AlignSettings) -> Ranked:
+    """Return the content words of the texts with these numbers into the parts, in that order."""
+    by_kind = _by_kind(settings)
+    where = Places.of([one.offsets for one in parts], numbers)
+    counts = np.empty(len(numbers), dtype=np.int64)
+    mine = [np.flatnonzero(where.part == number) for number in range(len(parts))]
+    spans = [(where.starts[texts], where.ends[texts]) for texts in mine]
+    for part, texts, (starts, ends) in zip(parts, mine, spans, strict=True):
+        before = np.concatenate(([0], np.cumsum(by_kind[part.kinds] > 0)))
+        counts[texts] = before[ends] - before[starts]
+    offsets = np.concatenate(([0], np.cumsum(counts)))
+    ranked = Ranked(
+        offsets,
+        np.empty(offsets[-1], dtype=np.uint32),
+        np.empty(offsets[-1], dtype=np.int32),
+        np.empty(offsets[-1], dtype=np.uint8),
+    )
+    for part, texts, (starts, ends) in zip(parts, mine, spans, strict=True):
+        _rank_words(
+            as_read_only(part.hashes), as_read_only(part.kinds), by_kind, starts, ends,
+            offsets[texts], ranked.hashes, ranked.places, ranked.scores,
+        )  # fmt: skip
+    return ranked
 
 
 def _by_kind(settings: AlignSettings) -> Bytes:
@@ -103,7 +130,7 @@ def _by_kind(settings: AlignSettings) -> Bytes:
 
 
 def align_pairs(
-    words: Words, ranked: Ranked, left: Positions, right: Positions, settings: AlignSettings
+    words: HashedWords, ranked: Ranked, left: Positions, right: Positions, settings: AlignSettings
 ) -> Passages:
     """Align pairs of texts.
 
@@ -179,7 +206,7 @@ def _align_pairs(
     hashes: Hashes,
     content_offsets: Positions,
     content: Hashes,
-    places: Places,
+    places: Numbers,
     scores: Bytes,
     left: Positions,
     right: Positions,
@@ -278,22 +305,24 @@ def swap_sides(rows: Any) -> None:
 
 @kernel
 def _rank_words(
-    offsets: Positions, hashes: Hashes, kinds: Bytes, by_kind: Bytes
-) -> tuple[Positions, Hashes, Places, Bytes]:
-    content = np.empty(len(hashes), dtype=np.uint32)
-    places = np.empty(len(hashes), dtype=np.int32)
-    scores = np.empty(len(hashes), dtype=np.uint8)
-    content_offsets = np.zeros(len(offsets), dtype=np.int64)
-    count = 0
-    for text in range(len(offsets) - 1):
-        for word in range(offsets[text], offsets[text + 1]):
-            if by_kind[kinds[word]] > 0:
-                content[count] = hashes[word]
-                places[count] = word - offsets[text]
-                scores[count] = by_kind[kinds[word]]
-                count += 1
-        content_offsets[text + 1] = count
-    return content_offsets, content[:count].copy(), places[:count].copy(), scores[:count].copy()
+    hashes: Hashes,
+    kinds: Bytes,
+    by_kind: Bytes,
+    starts: Positions,
+    ends: Positions,
+    firsts: Positions,
+    content: Hashes,
+    places: Numbers,
+    scores: Bytes,
+) -> None:
+    """Write the content words of each text from its first place on."""
+    for text in range(len(starts)):
+        at = firsts[text]
+        for word in range(starts[text], ends[text]):
+            score = by_kind[kinds[word]]
+            if score > 0:
+                content[at], places[at], scores[at] = hashes[word], word - starts[text], score
+                at += 1
 
 
 @inlined
@@ -318,7 +347,7 @@ def _slots(size: int) -> int:
 
 @inlined
 def _enter(
-    content: Hashes, first: int, size: int, heads: Places, follows: Places, slots: int
+    content: Hashes, first: int, size: int, heads: Numbers, follows: Numbers, slots: int
 ) -> None:
     """Enter the content words of a text into a table, by hash.
 
@@ -339,12 +368,12 @@ def _meet(
     my_size: int,
     theirs: int,
     their_size: int,
-    heads: Places,
-    follows: Places,
+    heads: Numbers,
+    follows: Numbers,
     slots: int,
-    waiting: Places,
+    waiting: Numbers,
     gap: int,
-    rows: Places,
+    rows: Numbers,
     down: Scores,
     across: Scores,
 ) -> int:
@@ -386,7 +415,7 @@ def _begin(down: Scores) -> None:
 @inlined
 def _best_chain(
     stop: int,
-    rows: Places,
+    rows: Numbers,
     down: Scores,
     across: Scores,
     reached: Scores,
@@ -395,7 +424,7 @@ def _best_chain(
     gap: int,
     farthest: int,
     min_score: int,
-    chain: Places,
+    chain: Numbers,
 ) -> tuple[int, np.int64]:
     """Write the anchors of the best chain, the last one first; return its length and score.
 
@@ -456,9 +485,9 @@ def _predecessor(
 
 @inlined
 def _measure(
-    chain: Places,
+    chain: Numbers,
     length: int,
-    rows: Places,
+    rows: Numbers,
     across: Scores,
     gap: int,
     hashes: Hashes,
@@ -466,7 +495,7 @@ def _measure(
     left_end: int,
     right: int,
     right_end: int,
-    places: Places,
+    places: Numbers,
     mine: int,
     theirs: int,
     found: Positions,
@@ -537,9 +566,9 @@ def _agreeing(
 @inlined
 def _beside(
     stop: int,
-    chain: Places,
+    chain: Numbers,
     length: int,
-    rows: Places,
+    rows: Numbers,
     down: Scores,
     across: Scores,
     reached: Scores,

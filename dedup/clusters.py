@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dedup.alignment import Passages
-from dedup.words import Words
+from dedup.words import HashedWords
 from records.compiled import inlined, kernel
 from records.sorting import distinct
 
@@ -58,7 +58,7 @@ class Links(NamedTuple):
 
 
 def link_pairs(
-    words: Words, left: Positions, right: Positions, passages: Passages, fold_share: float
+    words: HashedWords, left: Positions, right: Positions, passages: Passages, fold_share: float
 ) -> tuple[Links, Passages]:
     """Return the pairs that have a passage, and the passages with their pairs numbered anew."""
     pairs = distinct(passages.pair)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -41,6 +41,11 @@ class Texts(NamedTuple):
             starts, ends = starts[numbers], ends[numbers]
         return string_array(self.buffer, starts, ends)
 
+    def take(self, numbers: Positions) -> Texts:
+        """Return some texts, by ascending numbers."""
+        starts, ends = self.offsets[:-1][numbers], self.offsets[1:][numbers]
+        return Texts(self.digests[numbers], *take_spans(self.buffer, starts, ends))
+
 
 def distinct_texts(digests: Bytes, buffer: Bytes, starts: Positions, ends: Positions) -> Texts:
     """Return each of many texts once.
@@ -68,14 +73,8 @@ def merge_texts(parts: list[Texts]) -> tuple[Texts, Positions]:
     """
     digests = np.concatenate([part.digests for part in parts])
     firsts = first_of_each(digests)
-    places = _Places.of([part.offsets for part in parts], firsts)
+    places = Places.of([part.offsets for part in parts], firsts)
     return Texts(digests[firsts], *places.take([part.buffer for part in parts])), firsts
-
-
-def take_texts(texts: Texts, numbers: Positions) -> Texts:
-    """Return the texts with these numbers, ascending."""
-    starts, ends = texts.offsets[:-1][numbers], texts.offsets[1:][numbers]
-    return Texts(texts.digests[numbers], *take_spans(texts.buffer, starts, ends))
 
 
 def cut_texts(texts: Texts, parts: int) -> list[Texts]:
@@ -95,8 +94,8 @@ def numbers_of(texts: Texts, digests: Bytes) -> Positions:
     return places_of(texts.digests, digests)
 
 
-class _Places(NamedTuple):
-    """Where the spans of chosen texts are in several parts.
+class Places(NamedTuple):
+    """Where the spans of chosen texts are in several parts, in bytes, words or windows.
 
     Attributes:
         part: int64, shape (texts,): the part that each is in.
@@ -108,7 +107,7 @@ class _Places(NamedTuple):
     ends: Positions
 
     @classmethod
-    def of(cls, offsets: Sequence[Positions], numbers: Positions) -> _Places:
+    def of(cls, offsets: Sequence[Positions], numbers: Positions) -> Places:
         """Return the places of texts by their numbers in the parts one behind the other.
 
         Args:
@@ -120,6 +119,10 @@ class _Places(NamedTuple):
         starts = np.concatenate([one[:-1] for one in offsets])[numbers]
         ends = np.concatenate([one[1:] for one in offsets])[numbers]
         return cls(part, starts, ends)
+
+    def at(self, numbers: Positions) -> Places:
+        """Return the places of some of the texts."""
+        return Places(self.part[numbers], self.starts[numbers], self.ends[numbers])
 
     def take(self, columns: Sequence[npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], Positions]:
         """Return what the columns of the parts have there, and its offsets by text."""
@@ -154,7 +157,7 @@ def take_windows(parts: Sequence[Marked], numbers: Positions) -> tuple[Windows, 
         np.searchsorted(one.texts, np.arange(len(part.words.offsets)))
         for one, part in zip(held, parts, strict=True)
     ]
-    places = _Places.of(firsts, numbers)
+    places = Places.of(firsts, numbers)
     bands, offsets = places.take([part.bands for part in parts])
     shift = np.cumsum([0, *(len(one.shingles) for one in held)])[places.part]
     per_text = np.diff(offsets)
@@ -166,16 +169,8 @@ def take_windows(parts: Sequence[Marked], numbers: Positions) -> tuple[Windows, 
     return Windows(shingles, np.repeat(np.arange(len(numbers)), per_text), starts, ends), bands
 
 
-def take_words(
-    parts: Sequence[Marked], numbers: Positions
-) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-    """Give the words of the texts with these numbers into the parts, in that order.
-
-    They come as the fields of ``Words``, a name and a column at a time, so that not all of them
-    need be held at once.
-    """
-    words = [part.words for part in parts]
-    places = _Places.of([one.offsets for one in words], numbers)
-    yield "offsets", np.concatenate(([0], np.cumsum(places.ends - places.starts)))
-    for name in Words._fields[1:]:
-        yield name, places.take([getattr(one, name) for one in words])[0]
+def take_hashes(parts: Sequence[Words], numbers: Positions) -> tuple[Positions, Hashes]:
+    """Return the words of the texts with these numbers into the parts: offsets, and hashes."""
+    places = Places.of([one.offsets for one in parts], numbers)
+    hashes, offsets = places.take([one.hashes for one in parts])
+    return offsets, hashes

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +79,20 @@ class Words(NamedTuple):
     starts: npt.NDArray[Any]
     ends: npt.NDArray[Any]
     kinds: Bytes
+
+
+class HashedWords(Protocol):
+    """What comparing texts word by word must know of ``Words``."""
+
+    @property
+    def offsets(self) -> Positions:
+        """Which words are whose."""
+        ...
+
+    @property
+    def hashes(self) -> Hashes:
+        """Of all words."""
+        ...
 
 
 def narrowed(words: Words) -> Words:

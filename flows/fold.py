@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 
 from dedup.alignment import align_pairs, rank_words
 from dedup.clusters import aligned_words, first_occurrences, join_clusters
-from dedup.texts import Bytes, Positions, Texts, merge_texts, numbers_of, take_texts
+from dedup.texts import Bytes, Positions, Texts, merge_texts
 from dedup.words import find_words
+from flows.gathered import Gathered
 from flows.match import Matched, load_texts
 from flows.news import News
 from records.columns import digests_of
@@ -271,7 +272,7 @@ class _Members(NamedTuple):
 def _members(matched: Matched, touched: _Touched | None) -> _Members:
     new = np.flatnonzero(matched.is_new)
     digests = matched.texts.digests[new]
-    words = np.diff(matched.words.offsets)[new].astype(np.int32)
+    words = matched.texts.sizes(new).astype(np.int32)
     if touched is None:
         return _Members(digests, words, np.ones(len(new), dtype=np.bool_))
     digests = np.concatenate((digests, digests_of(touched.folds.column("text_id"))))
@@ -392,25 +393,25 @@ def _texts_of(
     changes: _Changes,
     matched: Matched,
     base: Snapshot | None,
-) -> Texts:
+) -> Texts | Gathered:
     """Return texts with those of the rows to be written, from this run or else from the archive."""
     wanted = members.digests[distinct(np.concatenate((chosen, changes.folded, changes.into)))]
     place = places_of(matched.texts.digests, wanted)
     if base is None or (place >= 0).all():
         return matched.texts
-    texts = take_texts(matched.texts, place[place >= 0])
+    texts = matched.texts.take(place[place >= 0])
     return merge_texts([texts, load_texts(base, wanted[place < 0])])[0]
 
 
 def _paragraph_rows(
-    members: _Members, witnesses: _Witnesses, firsts: Positions, texts: Texts
+    members: _Members, witnesses: _Witnesses, firsts: Positions, texts: Texts | Gathered
 ) -> pa.Table:
     """Return rows of paragraphs, without ``run_id``."""
     chosen = witnesses.number[firsts]
     rows = witnesses.rows.take(pa.array(firsts))
     columns: dict[str, Any] = {
         "paragraph_id": hex_strings(members.digests[chosen]),
-        "text": texts.strings(numbers_of(texts, members.digests[chosen])),
+        "text": texts.strings(places_of(texts.digests, members.digests[chosen])),
         "words": members.words[chosen],
     }
     for name in ("language", "document_id", "uri", "title", "published_at", "ordinal", *_SPANS):
@@ -419,12 +420,16 @@ def _paragraph_rows(
 
 
 def _variant_rows(
-    members: _Members, folded: Positions, into: Positions, texts: Texts, settings: AlignSettings
+    members: _Members,
+    folded: Positions,
+    into: Positions,
+    texts: Texts | Gathered,
+    settings: AlignSettings,
 ) -> pa.Table:
     """Return rows of variants, without ``run_id``; each is aligned with its paragraph."""
     concerned, numbers = np.unique(np.concatenate((folded, into)), return_inverse=True)
-    place = numbers_of(texts, members.digests[concerned])
-    words = find_words(texts.buffer, texts.offsets[:-1][place], texts.offsets[1:][place])
+    held = texts.take(places_of(texts.digests, members.digests[concerned]))
+    words = find_words(held.buffer, held.offsets[:-1], held.offsets[1:])
     left, right = numbers[: len(folded)], numbers[len(folded) :]
     passages = align_pairs(words, rank_words(words, settings), left, right, settings)
     matched = aligned_words(passages, len(folded))
@@ -433,7 +438,7 @@ def _variant_rows(
     columns: dict[str, Any] = {
         "text_id": hex_strings(members.digests[folded]),
         "paragraph_id": hex_strings(members.digests[into]),
-        "text": texts.strings(place[left]),
+        "text": held.strings(left),
         "words": sizes[left].astype(np.int32),
         "matched_words": matched.astype(np.int32),
         "resemblance": (matched / np.maximum(1, together)).astype(np.float32),

@@ -91,10 +91,10 @@ def known_keys(archive: Archive, base: Snapshot | None, settings: Settings) -> I
         return Index([_keys_of(base)])
 
 
-def enter(texts: Texts, windows: Windows, bands: Sequence[Buckets]) -> Entering:
+def enter(digests: Bytes, windows: Windows, bands: Sequence[Buckets]) -> Entering:
     """Return new texts as the index looks for them."""
     prints = windows.shingles.astype(np.uint16)
-    return Entering(texts.digests, windows.texts, windows.starts, windows.ends, prints, bands)
+    return Entering(digests, windows.texts, windows.starts, windows.ends, prints, bands)
 
 
 def save_segment(
@@ -142,7 +142,7 @@ def write_index(index: Path, name: str, base: Snapshot, settings: Settings) -> N
     with ThreadPoolExecutor(settings.run.workers) as pool:
         for number, texts in enumerate(_all_texts(base)):
             marked = mark(texts, settings)
-            entering = enter(texts, marked.windows, sort_bands(marked.bands, pool))
+            entering = enter(texts.digests, marked.windows, sort_bands(marked.bands, pool))
             folders.append(index / f"{name}-part-{number:05d}")
             save_segment(folders[-1], entering, empty_keys(), empty_keys(), settings)
             segments.append(open_segment(folders[-1], made_with(settings)))

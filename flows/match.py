@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dedup.alignment import Ranked, align_pairs, rank_words
+from dedup.alignment import align_pairs
 from dedup.candidates import (
     Buckets,
     Candidates,
@@ -29,20 +29,8 @@ from dedup.candidates import (
 )
 from dedup.clusters import NEAR, Links, link_pairs
 from dedup.signatures import Hashes, Windows
-from dedup.texts import (
-    Bytes,
-    Marked,
-    Positions,
-    Texts,
-    cut_texts,
-    mark,
-    merge_texts,
-    take_texts,
-    take_windows,
-    take_words,
-    texts_of,
-)
-from dedup.words import Words
+from dedup.texts import Bytes, Positions, Texts, cut_texts, mark, take_windows, texts_of
+from flows.gathered import Gathered, load_digests, load_words, save_gathered
 from flows.index import enter, open_index, save_segment, sort_bands
 from flows.news import load_news
 from flows.overlaps import (
@@ -52,12 +40,12 @@ from flows.overlaps import (
     stage_overlaps,
     staged_chunks,
 )
-from flows.read import load_marked, save_marked, staged_batches
+from flows.read import StagedBatch, stage_texts, staged_batches
 from flows.staging import load_array, load_arrays, save_arrays
 from records.errors import ContractError
 from records.ids import hex_strings
 from records.settings import AlignSettings, Settings, SignSettings
-from records.sorting import distinct, halves_of, places_of
+from records.sorting import distinct, first_of_each, halves_of, places_of
 from store.archive import Archive, Snapshot
 from store.index import Entering, Index
 from store.views import connect
@@ -93,20 +81,21 @@ def gather_texts(
     for begun in (folder / "texts", segment):  # by a worker that was lost
         if begun.exists():
             shutil.rmtree(begun)
-    batches, news = staged_batches(folder), load_news(folder)
+    parts, news = staged_batches(folder), load_news(folder)
     index = open_index(archive, segments, settings)
-    texts, came_from = merge_texts([batch.texts() for batch in batches])
-    is_new = ~index.known("texts", texts.digests)
+    all_digests = np.concatenate([part.texts().digests for part in parts])
+    came_from = first_of_each(all_digests)
+    digests = all_digests[came_from]
+    is_new = ~index.known("texts", digests)
     if news.rejects.num_rows:
-        is_new &= places_of(news.text_digests(), texts.digests) >= 0
-    texts, came_from = _only(texts, came_from, is_new)
-    parts = [batch.marked() for batch in batches]
+        is_new &= places_of(news.text_digests(), digests) >= 0
+    came_from, digests = came_from[is_new], digests[is_new]
 
     def keep(entering: Entering) -> None:
         save_segment(segment, entering, news.document_keys, news.source_keys, settings)
 
-    lay_out(folder, texts, parts, came_from, index, base, settings, keep)
-    return len(texts.digests)
+    lay_out(folder, parts, digests, came_from, index, base, settings, keep)
+    return len(digests)
 
 
 def _version_seen(archive: Archive, version: int | None) -> Snapshot | None:
@@ -128,22 +117,23 @@ def _version_seen(archive: Archive, version: int | None) -> Snapshot | None:
 
 def lay_out(
     folder: Path,
-    texts: Texts,
-    parts: Sequence[Marked],
+    parts: Sequence[StagedBatch],
+    digests: Bytes,
     came_from: Positions,
     index: Index,
     base: Snapshot | None,
     settings: Settings,
     keep: Callable[[Entering], None],
 ) -> None:
-    """Write texts that come to an archive, and the old ones that they may pair with.
+    """Write what is to be known of texts that come to an archive, and old ones they may pair with.
 
-    Writes ``texts/``: texts, words, ranked words, windows, shared buckets, crowds, which are new.
+    Writes ``texts/``: where the texts are, words, ranked words, windows, shared buckets, crowds,
+    which are new.
 
     Args:
         folder: the run's.
-        texts: that come, sorted by digest.
-        parts: with their words and windows.
+        parts: that hold the texts that come, with their words and windows.
+        digests: of the texts that come, sorted.
         came_from: which of all texts in ``parts`` each one is.
         index: of the texts that they may pair with.
         base: the version that those are read from.
@@ -151,34 +141,31 @@ def lay_out(
         keep: takes the texts as the index looks for them, while other things are written.
     """
     target = folder / "texts"
-    target.mkdir()
-    is_new = np.ones(len(texts.digests), dtype=np.bool_)
+    target.mkdir(exist_ok=True)
+    is_new = np.ones(len(digests), dtype=np.bool_)
     with ThreadPoolExecutor(settings.run.workers) as pool:
         saving = []
         if base is None:
             saving += [
-                pool.submit(_save_words, target, parts, came_from, settings.align),
-                pool.submit(save_arrays, texts, target),
+                pool.submit(save_gathered, folder, parts, digests, came_from, settings.align)
             ]
-        windows, bands = take_windows(parts, came_from)
-        entering = enter(texts, windows, sort_bands(bands, pool))
+        marked = [part.marked() for part in parts]
+        windows, bands = take_windows(marked, came_from)
+        entering = enter(digests, windows, sort_bands(bands, pool))
         del bands
         saving += [pool.submit(keep, entering)]
         sharing = index.sharing(entering, settings.sign, settings.run.workers)
         with_old: Hashes | None = None
         if base is not None:  # one after the other, so that less is held
-            old_texts = load_texts(base, sharing.texts)
-            texts, order = merge_texts([texts, old_texts])
-            save_arrays(texts, target)
-            del texts
+            all_texts = sum(len(one.words.offsets) - 1 for one in marked)
+            old = all_texts + np.arange(len(sharing.texts))
+            parts = [*parts, *_stage_old(load_texts(base, sharing.texts), target, pool, settings)]
+            digests = np.concatenate((digests, sharing.texts))
+            order = first_of_each(digests)
             is_new = order < len(is_new)
-            all_parts = sum(len(part.words.offsets) - 1 for part in parts)
-            old = all_parts + np.arange(len(sharing.texts))
-            came_from = np.concatenate((came_from, old))[order]
-            parts = [*parts, *_stage_marked(old_texts, target, pool, settings)]
-            del old_texts
-            _save_words(target, parts, came_from, settings.align)
-            windows, with_old = take_windows(parts, came_from)
+            digests, came_from = digests[order], np.concatenate((came_from, old))[order]
+            save_gathered(folder, parts, digests, came_from, settings.align)
+            windows, with_old = take_windows([part.marked() for part in parts], came_from)
         save_arrays(windows, target / "windows")
         np.save(target / "is_new.npy", is_new)
 
@@ -194,37 +181,17 @@ def lay_out(
             one.result()
 
 
-def _stage_marked(
+def _stage_old(
     texts: Texts, target: Path, pool: ThreadPoolExecutor, settings: Settings
-) -> list[Marked]:
-    """Find words and windows of texts, some at a time, and return them as mapped from files."""
+) -> list[StagedBatch]:
+    """Find words and windows of texts, some at a time, and stage them."""
     pieces = cut_texts(texts, max(settings.run.workers, -(-len(texts.buffer) // _PIECE_BYTES)))
     places = [target / f"old-{number:05d}" for number in range(len(pieces))]
 
-    def stage(piece: Texts, place: Path) -> Marked:
-        save_marked(mark(piece, settings), place)
-        return load_marked(place)
+    def stage(piece: Texts, place: Path) -> StagedBatch:
+        return stage_texts(piece, mark(piece, settings), place)
 
     return list(pool.map(stage, pieces, places))
-
-
-def _save_words(
-    target: Path, parts: Sequence[Marked], came_from: Positions, settings: AlignSettings
-) -> None:
-    """Write the words of texts, and the ranked words."""
-    (target / "words").mkdir()
-    for name, column in take_words(parts, came_from):
-        np.save(target / "words" / f"{name}.npy", column)
-    words = load_arrays(Words, target / "words")
-    save_arrays(rank_words(words, settings), target / "ranked")
-
-
-def _only(
-    texts: Texts, came_from: Positions, wanted: npt.NDArray[np.bool_]
-) -> tuple[Texts, Positions]:
-    if wanted.all():
-        return texts, came_from
-    return take_texts(texts, np.flatnonzero(wanted)), came_from[wanted]
 
 
 def load_texts(base: Snapshot, digests: Bytes) -> Texts:
@@ -266,7 +233,7 @@ def pair_bands(folder: Path, group: int, groups: int, settings: SignSettings) ->
     target = folder / "texts"
     windows = load_arrays(Windows, target / "windows")
     sketches = sketch_windows(windows)
-    upper, _ = halves_of(load_array(target / "digests.npy"))
+    upper, _ = halves_of(load_digests(folder))
     texts = PairedTexts(np.array(load_array(target / "is_new.npy")), upper)
 
     def pair(band: int) -> Candidates:
@@ -302,10 +269,10 @@ def pairs_given_up(
     lost = np.array(load_array(folder / "lost.npy"))
     if not len(lost):
         return lost
-    texts = load_arrays(Texts, folder / "texts")
+    texts = Gathered.load(folder)
     left, right = unpack_pairs(lost)
     concerned = distinct(np.concatenate((left, right)))
-    marked = mark(take_texts(texts, concerned), settings)
+    marked = mark(texts.take(concerned), settings)
     local = pack_pairs(np.searchsorted(concerned, left), np.searchsorted(concerned, right))
     pair, band, value = meeting_buckets(marked.bands, marked.windows, local, settings.sign)
     index = open_index(archive, segments, settings)
@@ -317,21 +284,19 @@ def pairs_given_up(
 
 def pair_ids(folder: Path, pairs: Buckets) -> pa.Table:
     """Return packed pairs of a run's texts by their ids."""
-    digests = load_array(folder / "texts" / "digests.npy")
+    digests = load_digests(folder)
     left, right = (hex_strings(digests[side]) for side in unpack_pairs(pairs))
     return pa.table({"left_text_id": left, "right_text_id": right})
 
 
 def align_chunk(folder: Path, chunk: int, settings: AlignSettings) -> int:
     """Align a chunk of the candidates, stage the overlaps, and return how many there are."""
-    target = folder / "texts"
-    words = load_arrays(Words, target / "words")
-    ranked = load_arrays(Ranked, target / "ranked")
+    words, ranked = load_words(folder)
     mine = slice(chunk * PAIRS_IN_CHUNK, (chunk + 1) * PAIRS_IN_CHUNK)
     left, right = unpack_pairs(load_array(folder / "pairs.npy")[mine])
     passages = align_pairs(words, ranked, left, right, settings)
     links, passages = link_pairs(words, left, right, passages, settings.fold_share)
-    rows = overlap_rows(load_arrays(Texts, target), words, links, passages, folder.name)
+    rows = overlap_rows(Gathered.load(folder), links, passages, folder.name)
     stage_overlaps(rows, folder, chunk)
     save_arrays(links, links_path(folder, chunk))
     return len(passages.pair)
@@ -341,13 +306,12 @@ class Matched(NamedTuple):
     """The run's texts, and which of them are near-duplicates.
 
     Attributes:
-        texts, words: of all texts, new and old.
+        texts: new and old.
         is_new: bool, shape (texts,).
         left, right: int64, shape (pairs,): near-duplicates, numbers of texts.
     """
 
-    texts: Texts
-    words: Words
+    texts: Gathered
     is_new: npt.NDArray[np.bool_]
     left: Positions
     right: Positions
@@ -355,14 +319,12 @@ class Matched(NamedTuple):
 
 def load_matched(folder: Path) -> Matched:
     """Return what matching staged."""
-    target = folder / "texts"
     parts = [load_arrays(Links, links_path(folder, chunk)) for chunk in staged_chunks(folder)]
     near = [part.relation == NEAR for part in parts]
     none = np.empty(0, dtype=np.int64)
     return Matched(
-        load_arrays(Texts, target),
-        load_arrays(Words, target / "words"),
-        np.array(load_array(target / "is_new.npy")),
+        Gathered.load(folder),
+        np.array(load_array(folder / "texts" / "is_new.npy")),
         np.concatenate([none, *(p.left[n] for p, n in zip(parts, near, strict=True))]),
         np.concatenate([none, *(p.right[n] for p, n in zip(parts, near, strict=True))]),
     )

@@ -13,13 +13,10 @@ import pyarrow as pa
 
 from dedup.alignment import Passages
 from dedup.clusters import Links
-from dedup.texts import Positions, Texts
-from dedup.words import Words
+from flows.gathered import Gathered
 from flows.staging import load_array, put_in_place
-from records.columns import count_characters, string_array
 from records.ids import hex_strings
 from records.schemas import TABLES
-from records.sorting import distinct
 from store.commit import write_rows, written_files
 
 Shares = npt.NDArray[np.float64]
@@ -27,14 +24,14 @@ Shares = npt.NDArray[np.float64]
 PAIRS_IN_CHUNK = 100_000
 
 
-def overlap_rows(
-    texts: Texts, words: Words, links: Links, passages: Passages, run_id: str
-) -> pa.Table:
+def overlap_rows(texts: Gathered, links: Links, passages: Passages, run_id: str) -> pa.Table:
     """Return the rows of overlaps.
 
     Args:
-        texts, words: of the whole run.
+        texts: of the whole run.
+        links: of their numbers.
         passages: their ``pair`` numbers ``links``.
+        run_id: of the run.
     """
     left, right = links.left[passages.pair], links.right[passages.pair]
     columns: dict[str, Any] = {
@@ -45,13 +42,10 @@ def overlap_rows(
         ("left", left, passages.left_first, passages.left_last),
         ("right", right, passages.right_first, passages.right_last),
     ):
-        begin = texts.offsets[number]
-        start = begin + words.starts[words.offsets[number] + first]
-        end = begin + words.ends[words.offsets[number] + last - 1]
-        edges = np.concatenate((start, end)) - np.tile(begin, 2)
-        characters = np.split(_as_characters(texts, np.tile(number, 2), edges), 2)
-        columns[f"{side}_start_char"], columns[f"{side}_end_char"] = characters
-        columns[f"{side}_passage"] = string_array(texts.buffer, start, end)
+        start, end = texts.spans(number, first, last)
+        columns[f"{side}_start_char"] = texts.as_characters(number, start)
+        columns[f"{side}_end_char"] = texts.as_characters(number, end)
+        columns[f"{side}_passage"] = texts.passages(number, start, end)
         columns[f"{side}_words"] = (last - first).astype(np.int32)
     together = columns["left_words"] + columns["right_words"] - passages.matched
     columns |= {
@@ -107,15 +101,3 @@ def _overlaps_folder(folder: Path, chunk: int) -> Path:
 def links_path(folder: Path, chunk: int) -> Path:
     """Return where the links of a chunk are staged."""
     return folder / f"links-{chunk:05d}"
-
-
-def _as_characters(texts: Texts, number: Positions, position: Positions) -> Positions:
-    """Return positions in texts in characters, from bytes; the same where a text is ASCII."""
-    concerned = distinct(number)
-    begins, ends = texts.offsets[:-1][concerned], texts.offsets[1:][concerned]
-    is_ascii = count_characters(texts.buffer, begins, ends) == ends - begins
-    characters = position.astype(np.int64)
-    other = np.flatnonzero(~is_ascii[np.searchsorted(concerned, number)])
-    begin = texts.offsets[number[other]]
-    characters[other] = count_characters(texts.buffer, begin, begin + position[other])
-    return characters

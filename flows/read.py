@@ -48,9 +48,14 @@ class StagedBatch:
         """Return the batch's distinct texts."""
         return load_arrays(Texts, self.folder / "texts")
 
+    def words(self) -> Words:
+        """Return the words of its texts."""
+        return load_arrays(Words, self.folder / "words")
+
     def marked(self) -> Marked:
         """Return the words and windows of its texts."""
-        return load_marked(self.folder)
+        windows = load_arrays(Windows, self.folder / "windows")
+        return Marked(self.words(), windows, load_array(self.folder / "bands.npy"))
 
 
 def stage_batch(folder: Path, batch: int, settings: Settings) -> BatchCounts:
@@ -98,8 +103,7 @@ def _stage_part(read: Batch, folder: Path, settings: Settings) -> dict[str, int]
     save_table(read.containers, folder / "containers.arrow")
     save_table(_with_words(read, texts, marked.words), folder / "documents.arrow")
     save_table(read.occurrences, folder / "occurrences.arrow")
-    save_arrays(texts, folder / "texts")
-    save_marked(marked, folder)
+    stage_texts(texts, marked, folder)
     return {
         "found": read.found,
         "sources": read.sources.num_rows,
@@ -110,18 +114,13 @@ def _stage_part(read: Batch, folder: Path, settings: Settings) -> dict[str, int]
     }
 
 
-def save_marked(marked: Marked, folder: Path) -> None:
-    """Write the words and windows of texts into a folder, which may be there."""
+def stage_texts(texts: Texts, marked: Marked, folder: Path) -> StagedBatch:
+    """Write texts with their words and windows as a part of a batch has them."""
+    save_arrays(texts, folder / "texts")
     save_arrays(narrowed(marked.words), folder / "words")
     save_arrays(marked.windows, folder / "windows")
     np.save(folder / "bands.npy", marked.bands)
-
-
-def load_marked(folder: Path) -> Marked:
-    """Map what ``save_marked`` wrote."""
-    words = load_arrays(Words, folder / "words")
-    windows = load_arrays(Windows, folder / "windows")
-    return Marked(words, windows, load_array(folder / "bands.npy"))
+    return StagedBatch(folder)
 
 
 def _counts_of(folder: Path) -> BatchCounts:

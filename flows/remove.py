@@ -33,6 +33,7 @@ from flows.match import (
 )
 from flows.news import News
 from flows.overlaps import staged_chunks, staged_overlaps
+from flows.read import stage_texts
 from flows.run import RunSummary, run_row, sealed_with, with_run_id
 from flows.staging import load_array
 from records.columns import Bytes, digests_of
@@ -193,9 +194,9 @@ def _stage_gained(
     """
     index = open_index(archive, segments, settings)
     texts = load_texts(base, gone.texts)
-    parts = [mark(texts, settings)]
+    parts = [stage_texts(texts, mark(texts, settings), folder / "gone")]
     everything = np.arange(len(texts.digests))
-    lay_out(folder, texts, parts, everything, index, base, settings, lambda _: None)
+    lay_out(folder, parts, texts.digests, everything, index, base, settings, lambda _: None)
     groups = band_groups(folder, settings.sign, settings.run.workers)
     stage = partial(pair_bands, folder, groups=groups, settings=settings.sign)
     with ThreadPoolExecutor(groups) as pool:

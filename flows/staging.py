@@ -10,8 +10,8 @@ that follows from its number and is never looked for in a listing, which may be 
     seal.txt                what the batches were made with
     batch-00000/            files of a batch; sources, rejects, documents, occurrences, texts, words
     news/                   what of all batches is new to the archive
-    texts/                  the distinct texts of the run, and old ones they may pair with; what is
-                            marked of the latter in old-*
+    texts/                  where the distinct texts of the run are, and old ones that they may
+                            pair with, which stand in old-*; the words of all of them
     candidates-*            those of some bands
     pairs.npy, lost.npy     candidates of all bands, and pairs that crowds gave up
     links-*                 what became of a chunk of them

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -115,11 +115,27 @@ def as_read_only(values: npt.NDArray[Values]) -> npt.NDArray[Values]:
 
 def string_array(buffer: Bytes, starts: Positions, ends: Positions) -> pa.ChunkedArray:
     """Return spans of UTF-8 as Arrow strings, in chunks that 32-bit offsets can address."""
-    chunk_of = np.cumsum(ends - starts) // _CHUNK_BYTES
-    bounds = [0, *(np.flatnonzero(np.diff(chunk_of)) + 1).tolist(), len(starts)]
+    return _in_chunks(ends - starts, lambda mine: take_spans(buffer, starts[mine], ends[mine]))
+
+
+def gather_strings(
+    parts: Sequence[Bytes], part: Positions, starts: Positions, ends: Positions
+) -> pa.ChunkedArray:
+    """Return spans of several arrays of UTF-8 as Arrow strings; see ``gather_spans``."""
+    return _in_chunks(
+        ends - starts,
+        lambda mine: gather_spans(parts, part[mine], starts[mine], ends[mine]),
+    )
+
+
+def _in_chunks(
+    sizes: Positions, take: Callable[[slice], tuple[npt.NDArray[Any], Positions]]
+) -> pa.ChunkedArray:
+    chunk_of = np.cumsum(sizes) // _CHUNK_BYTES
+    bounds = [0, *(np.flatnonzero(np.diff(chunk_of)) + 1).tolist(), len(sizes)]
     chunks = []
     for first, last in pairwise(bounds):
-        taken, offsets = take_spans(buffer, starts[first:last], ends[first:last])
+        taken, offsets = take(slice(first, last))
         columns = pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(taken)
         chunks.append(pa.StringArray.from_buffers(last - first, *columns))
     return pa.chunked_array(chunks, pa.string())

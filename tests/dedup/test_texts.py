@@ -8,17 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dedup.alignment import rank_parts, rank_words
 from dedup.texts import (
     distinct_texts,
     mark,
     merge_texts,
     numbers_of,
-    take_texts,
+    take_hashes,
     take_windows,
-    take_words,
     texts_of,
 )
-from dedup.words import Words
 from records.ids import text_id_of
 from records.settings import Settings
 from tests.strategies import mixed_texts, pack_texts, varied_texts
@@ -97,7 +96,7 @@ def test_texts_taken_are_those_with_the_numbers(strings, data):
     is_taken = st.lists(st.booleans(), min_size=len(ordered), max_size=len(ordered))
     numbers = np.flatnonzero(data.draw(is_taken)).astype(np.int64)
     expected = [ordered[number] for number in numbers]
-    assert_texts_are(take_texts(texts, numbers), expected)
+    assert_texts_are(texts.take(numbers), expected)
     assert texts.strings(numbers).to_pylist() == expected
 
 
@@ -111,11 +110,13 @@ def test_numbers_of_texts_are_their_places_or_minus_one(held, sought):
 
 def assert_taken_equals_marked(parts, numbers, expected):
     """Check that columns taken from marked parts are those of the texts marked anew."""
-    columns = dict(take_words(parts, numbers))
-    assert list(columns) == list(Words._fields)
-    for (name, taken), anew in zip(columns.items(), expected.words, strict=True):
-        np.testing.assert_array_equal(taken, anew, err_msg=name)
-        assert taken.dtype == anew.dtype
+    words = [part.words for part in parts]
+    offsets, hashes = take_hashes(words, numbers)
+    np.testing.assert_array_equal(offsets, expected.words.offsets)
+    np.testing.assert_array_equal(hashes, expected.words.hashes)
+    ranked = rank_parts(words, numbers, _SETTINGS.align)
+    for name, anew in rank_words(expected.words, _SETTINGS.align)._asdict().items():
+        np.testing.assert_array_equal(getattr(ranked, name), anew, err_msg=name)
     windows, bands = take_windows(parts, numbers)
     np.testing.assert_array_equal(bands, expected.bands)
     np.testing.assert_array_equal(windows.texts, expected.windows.texts)
@@ -142,7 +143,7 @@ def test_columns_may_be_taken_of_some_texts_only(strings, data):
     texts = texts_from(strings)
     is_taken = st.lists(st.booleans(), min_size=len(texts.digests), max_size=len(texts.digests))
     numbers = np.flatnonzero(data.draw(is_taken)).astype(np.int64)
-    expected = mark(take_texts(texts, numbers), _SETTINGS)
+    expected = mark(texts.take(numbers), _SETTINGS)
     assert_taken_equals_marked([mark(texts, _SETTINGS)], numbers, expected)
 
 
