@@ -51,6 +51,11 @@ def write_durably(pieces: Sequence[bytes], folder: Path) -> None:
             os.fsync(file.fileno())
 
 
+def touch(size: int) -> None:
+    """Write to memory that the process does not have yet."""
+    np.empty(size, dtype=np.uint8).fill(1)
+
+
 def copy(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Go through memory once: read everything, and write it."""
     return values.copy()
