@@ -18,8 +18,8 @@ Bytes = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.uint64]
 Positions = npt.NDArray[np.int64]
 
-_FEW = 2000
-"""So many numbers are sorted by comparing them, which is as fast and needs no kernel."""
+MANY = 2000
+"""Fewer numbers are sorted by comparing them, which is as fast and needs no kernel."""
 _DIGIT_BITS = 9
 """Bits sorted by at a time: the counts of a digit stay in the nearest cache."""
 _SIGN = np.uint64(1 << 63)
@@ -29,7 +29,7 @@ _HALF = np.uint64(32)
 
 def sorted_numbers(values: npt.NDArray[Values]) -> npt.NDArray[Values]:
     """Return values in order, as ``numpy.sort`` does."""
-    if len(values) < _FEW or values.dtype.kind not in "ui" or values.dtype.itemsize != 8:
+    if len(values) < MANY or values.dtype.kind not in "ui" or values.dtype.itemsize != 8:
         return np.sort(values)
     sign = _SIGN if values.dtype.kind == "i" else np.uint64(0)
     return (_sort(values.view(np.uint64) ^ sign, 0) ^ sign).view(values.dtype)
@@ -42,7 +42,7 @@ def packed_by_number(numbers: npt.NDArray[Values]) -> Numbers:
         numbers: integers from 0 to 2**32 - 1, at most as many.
     """
     packed = numbers.astype(np.uint64) << _HALF | np.arange(len(numbers), dtype=np.uint64)
-    return np.sort(packed) if len(packed) < _FEW else _sort(packed, 32)
+    return np.sort(packed) if len(packed) < MANY else _sort(packed, 32)
 
 
 def order_of(numbers: npt.NDArray[Values]) -> Positions:
@@ -123,7 +123,7 @@ def first_of_each(digests: Bytes) -> Positions:
     Args:
         digests: uint8, shape (n, 16).
     """
-    if len(digests) < _FEW:
+    if len(digests) < MANY:
         return np.unique(sortable(digests), return_index=True)[1]
     upper, lower = halves_of(digests)
     return _first_of_each(upper, lower, order_of(upper >> _HALF))
@@ -166,7 +166,7 @@ def places_of(held: Bytes, wanted: Bytes) -> Positions:
     """
     if len(held) == 0:
         return np.full(len(wanted), -1, dtype=np.int64)
-    if len(wanted) < max(_FEW, len(held) // 8):  # not all of what is held is looked at
+    if len(wanted) < max(MANY, len(held) // 8):  # not all of what is held is looked at
         keys, sought = sortable(held), sortable(wanted)
         place = np.minimum(np.searchsorted(keys, sought), len(keys) - 1)
         return np.where(keys[place] == sought, place, -1)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from records.sorting import (
+    MANY,
     distinct,
     distinct_digests,
     first_of_each,
@@ -26,8 +27,7 @@ DIGESTS = st.lists(
     ),
     max_size=20,
 )
-MANY = 5000
-"""So many values are not compared, but sorted and looked up by their digits."""
+_SIZE = 2 * MANY + 1
 
 
 def _rows(digests: list[bytes]) -> np.ndarray:
@@ -37,11 +37,11 @@ def _rows(digests: list[bytes]) -> np.ndarray:
 def _many_digests(seed: int) -> np.ndarray:
     """Return digests, many of them twice; some agree in their first 4, 8 or 12 bytes."""
     chance = np.random.default_rng(seed)
-    rows = chance.integers(0, 256, (MANY, 16), dtype=np.uint8)
+    rows = chance.integers(0, 256, (_SIZE, 16), dtype=np.uint8)
     for agree in (4, 8, 12):
-        alike = chance.integers(0, MANY, (2, 40))
+        alike = chance.integers(0, _SIZE, (2, 40))
         rows[alike[0], :agree] = rows[alike[1], :agree]
-    return rows[chance.integers(0, MANY, 2 * MANY)]
+    return rows[chance.integers(0, _SIZE, 2 * _SIZE)]
 
 
 @heavy
@@ -90,26 +90,26 @@ def test_places_are_those_of_a_search_one_by_one(held, others):
 @pytest.mark.parametrize("shift", [0, 5])
 def test_many_numbers_are_sorted_as_by_comparing_them(bits: int, shift: int) -> None:
     chance = np.random.default_rng(bits)
-    values = chance.integers(0, 2**bits, MANY, dtype=np.uint64, endpoint=bits < 64) << shift
+    values = chance.integers(0, 2**bits, _SIZE, dtype=np.uint64, endpoint=bits < 64) << shift
     assert np.array_equal(sorted_numbers(values), np.sort(values))
     assert np.array_equal(sorted_numbers(values[::2]), np.sort(values[::2]))
     assert np.array_equal(distinct(values), np.unique(values))
 
 
 def test_many_signed_numbers_are_sorted_with_the_negative_ones_first() -> None:
-    values = np.random.default_rng(1).integers(-(2**63), 2**63, MANY)
+    values = np.random.default_rng(1).integers(-(2**63), 2**63, _SIZE)
     assert np.array_equal(sorted_numbers(values), np.sort(values))
     assert np.array_equal(sorted_numbers(values % 7), np.sort(values % 7))
     assert sorted_numbers(values).dtype == np.int64
 
 
 def test_what_is_no_number_of_eight_bytes_is_sorted_too() -> None:
-    values = np.random.default_rng(2).integers(0, 99, MANY)
+    values = np.random.default_rng(2).integers(0, 99, _SIZE)
     for kind in (np.int16, np.uint32, np.float64, "S3"):
         assert np.array_equal(sorted_numbers(values.astype(kind)), np.sort(values.astype(kind)))
 
 
-@pytest.mark.parametrize("size", [0, 1, 300, MANY])
+@pytest.mark.parametrize("size", [0, 1, 300, _SIZE])
 @pytest.mark.parametrize("kind", [np.uint32, np.int64])
 def test_equal_numbers_stay_in_their_order(size: int, kind: type) -> None:
     values = np.random.default_rng(size).integers(0, 2**8, size).astype(kind)
