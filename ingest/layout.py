@@ -17,6 +17,8 @@ The rules, in the order in which they apply:
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -205,10 +207,10 @@ def _plain_length(text: Bytes, is_open: bool) -> int:
         for k in range(_STEP):
             is_other |= _is_other(step[k], is_open)
         if is_other:
-            first = np.uint8(_STEP)
+            first: Any = np.uint8(_STEP)
             for k in range(_STEP):
                 first = min(first, np.uint8(k) if _is_other(step[k], is_open) else np.uint8(_STEP))
-            return length + first
+            return length + int(first)
         length += _STEP
     while length < len(text) and not _is_other(text[length], is_open):
         length += 1
