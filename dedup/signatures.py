@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -164,8 +164,8 @@ def hash_bands(windows: Windows, settings: SignSettings) -> Hashes:
 def _shingle(
     offsets: Positions,
     hashes: Hashes,
-    ends: npt.NDArray[np.int32],
-    starts: npt.NDArray[np.int32],
+    ends: npt.NDArray[Any],
+    starts: npt.NDArray[Any],
     kinds: Bytes,
 ) -> tuple[Hashes, Positions]:
     shingles = np.empty(len(hashes), dtype=np.uint32)

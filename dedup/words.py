@@ -69,8 +69,8 @@ class Words(NamedTuple):
     Attributes:
         offsets: int64, shape (texts + 1,): which words are whose.
         hashes: uint32, shape (words,), never 0 or 1.
-        starts, ends: int32, shape (words,), in bytes from the start of the text; uint16 where they
-            were ``narrowed``.
+        starts, ends: uint16, shape (words,), in bytes from the start of the text; int32 where one
+            of the texts is longer than that allows.
         kinds: uint8, shape (words,): CONTENT, FUNCTION, CHARACTER or NUMBER.
     """
 
@@ -79,13 +79,6 @@ class Words(NamedTuple):
     starts: npt.NDArray[Any]
     ends: npt.NDArray[Any]
     kinds: Bytes
-
-
-def narrowed(words: Words) -> Words:
-    """Return words with as small numbers as their texts allow, to be written."""
-    if words.ends.max(initial=0) > np.iinfo(np.uint16).max:
-        return words
-    return words._replace(starts=words.starts.astype(np.uint16), ends=words.ends.astype(np.uint16))
 
 
 def find_words(buffer: Bytes, starts: Positions, ends: Positions) -> Words:
@@ -100,7 +93,9 @@ def find_words(buffer: Bytes, starts: Positions, ends: Positions) -> Words:
 
 def _words_with(function_words: Hashes, buffer: Bytes, starts: Positions, ends: Positions) -> Words:
     read = as_read_only(buffer), as_read_only(starts), as_read_only(ends)
-    return Words(*_find_words(*read, *character_tables(), function_words))
+    is_short = (ends - starts).max(initial=0) <= np.iinfo(np.uint16).max
+    places = np.empty(0, np.uint16 if is_short else np.int32)
+    return Words(*_find_words(*read, *character_tables(), function_words, places))
 
 
 def hash_words(words: list[str]) -> Hashes:
@@ -175,7 +170,9 @@ def _find_words(
     folds: Hashes,
     expansions: Hashes,
     function_words: Hashes,
-) -> tuple[Positions, Hashes, npt.NDArray[np.int32], npt.NDArray[np.int32], Bytes]:
+    places: npt.NDArray[Any],
+) -> tuple[Positions, Hashes, npt.NDArray[Any], npt.NDArray[Any], Bytes]:
+    """Find words; where they stand is written in the kind of numbers that ``places`` are."""
     texts = len(text_starts)
     offsets = np.zeros(texts + 1, dtype=np.int64)
     total = 0
@@ -183,8 +180,8 @@ def _find_words(
         total += text_ends[text] - text_starts[text]
     room = total // 4 + 64
     hashes = np.empty(room, dtype=np.uint32)
-    starts = np.empty(room, dtype=np.int32)
-    ends = np.empty(room, dtype=np.int32)
+    starts = np.empty(room, dtype=places.dtype)
+    ends = np.empty(room, dtype=places.dtype)
     kinds = np.empty(room, dtype=np.uint8)
     plain = _plain_folds(properties, folds)
     values = np.empty(0, dtype=np.uint64)
@@ -230,8 +227,8 @@ def _cut_words(
     expansions: Hashes,
     plain: Bytes,
     values: npt.NDArray[np.uint64],
-    starts: npt.NDArray[np.int32],
-    ends: npt.NDArray[np.int32],
+    starts: npt.NDArray[Any],
+    ends: npt.NDArray[Any],
 ) -> int:
     """Write where the words of a text stand, and their hashes before these are finished.
 
