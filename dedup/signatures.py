@@ -150,14 +150,22 @@ def hash_bands(windows: Windows, settings: SignSettings) -> Hashes:
     Returns:
         uint32, shape (windows, bands), below ``2**BAND_HASH_BITS``.
     """
+    a, b = permutations_of(settings.permutations, settings.seed)
     return _hash_bands(
         *windows,
         settings.stride_words,
         settings.window_words // settings.stride_words,
-        *permutations_of(settings.permutations, settings.seed),
+        _by_row(a, settings),
+        _by_row(b, settings),
         settings.bands,
         settings.rows,
     )
+
+
+def _by_row(components: Hashes, settings: SignSettings) -> Hashes:
+    """Return the first rows of all bands, then the second ones: bands are hashed side by side."""
+    by_band = components[: settings.bands * settings.rows].reshape(settings.bands, settings.rows)
+    return np.ascontiguousarray(by_band.T).reshape(-1)
 
 
 @kernel
@@ -249,7 +257,10 @@ def _hash_bands(
     bands: int,
     rows: int,
 ) -> Hashes:
-    """Sign stride by stride: the signature of a union is the least of the signatures."""
+    """Sign stride by stride: the signature of a union is the least of the signatures.
+
+    ``a`` and ``b`` are by row, and so are signatures.
+    """
     buckets = np.empty((len(texts), bands), dtype=np.uint32)
     ring = np.empty((in_window, len(a)), dtype=np.uint32)
     signature = np.empty(len(a), dtype=np.uint32)
@@ -267,18 +278,22 @@ def _hash_bands(
         for held in range(min(in_window, signed)):
             for k in range(len(a)):
                 signature[k] = min(signature[k], ring[held, k])
-        for band in range(bands):
-            buckets[window, band] = _band_hash(signature, band * rows, rows)
+        _put_band_hashes(signature, rows, buckets[window])
     return buckets
 
 
 @inlined
-def _band_hash(signature: Hashes, first: int, rows: int) -> np.uint32:
-    """Hash the components of one band (FNV-1a over words, then MurmurHash3's finaliser)."""
-    value = np.uint32(0x811C9DC5)
-    for k in range(first, first + rows):
-        value = _finalised(np.uint32(np.uint32(value ^ signature[k]) * np.uint32(0x01000193)))
-    return value >> np.uint32(32 - BAND_HASH_BITS)
+def _put_band_hashes(signature: Hashes, rows: int, hashes: Hashes) -> None:
+    """Hash the components of each band (FNV-1a over words, then MurmurHash3's finaliser)."""
+    bands = len(hashes)
+    hashes[:] = np.uint32(0x811C9DC5)
+    for row in range(rows):
+        components = signature[row * bands : (row + 1) * bands]
+        for band in range(bands):
+            mixed = np.uint32(np.uint32(hashes[band] ^ components[band]) * np.uint32(0x01000193))
+            hashes[band] = _finalised(mixed)
+    for band in range(bands):
+        hashes[band] >>= np.uint32(32 - BAND_HASH_BITS)
 
 
 def _write(path: Path) -> None:
