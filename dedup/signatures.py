@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dedup.words import CHARACTER, CONTENT, FUNCTION, NUMBER, Words
+from dedup.words import CHARACTER, CONTENT, Words
 from records.compiled import inlined, kernel
 from records.settings import BAND_HASH_BITS, SENSITIVITIES, Settings, SignSettings
 
@@ -178,22 +178,18 @@ def _shingle(
 ) -> tuple[Hashes, Positions]:
     shingles = np.empty(len(hashes), dtype=np.uint32)
     shingle_offsets = np.zeros(len(offsets), dtype=np.int64)
-    count = 0
+    count = np.uint64(0)
     for text in range(len(offsets) - 1):
         first = offsets[text]
         for word in range(first, offsets[text + 1]):
-            if kinds[word] == FUNCTION or kinds[word] == NUMBER:
-                continue
+            hashed, is_shingle = hashes[word], kinds[word] == CONTENT
             if kinds[word] == CHARACTER:
                 follows = word > first and kinds[word - 1] == CHARACTER
-                if not (follows and ends[word - 1] == starts[word]):
-                    continue
-                shingles[count] = np.uint32(
-                    np.uint32(hashes[word - 1] * np.uint32(0x9E3779B1)) ^ hashes[word]
-                )
-            else:
-                shingles[count] = hashes[word]
-            count += 1
+                is_shingle = follows and ends[word - 1] == starts[word]
+                if is_shingle:
+                    hashed ^= np.uint32(hashes[word - 1] * np.uint32(0x9E3779B1))
+            shingles[count] = hashed  # and kept if it is one: no jump depends on the word
+            count += np.uint64(is_shingle)
         shingle_offsets[text + 1] = count
     return shingles[:count].copy(), shingle_offsets
 

@@ -23,7 +23,7 @@ from ingest.normalise import NormalisedTexts, normalise_paragraphs, normalise_te
 from ingest.page import NOWHERE
 from ingest.sources import Refused, Source, Walked, facts_of, walk_file
 from records.arrow import integers, lists, numbers, strings, table_of, times, times_at
-from records.compiled import kernel
+from records.compiled import inlined, kernel
 from records.digest import digest_spans
 from records.errors import SourceError
 from records.ids import DIGEST_BYTES, document_id_of, hex_strings
@@ -37,6 +37,7 @@ Positions = npt.NDArray[np.int64]
 PART_BYTES = 32 * 2**20
 """A batch that turns out to hold more than this, because of containers, comes in parts."""
 _MAX_TITLE_CHARS = 200
+_STEP = 64
 _TITLE_MARKS = "#-=* \t"
 _NAMES = ("title", "author", "site", "language", "series", "published_from")
 _NO_FACTS: tuple[tuple[Any, ...], ...] = ((),) * len(Facts._fields)
@@ -282,14 +283,27 @@ def _count_chars(
     for document in range(len(offsets) - 1):
         at, seen = offsets[document], 0
         for k in range(bound_offsets[document], bound_offsets[document + 1]):
-            for position in range(at, bounds[k]):
-                seen += 1 if buffer[position] & 0xC0 != 0x80 else 0
+            seen += _characters_in(buffer[at : bounds[k]])
             at = bounds[k]
             chars[k] = seen
-        for position in range(at, offsets[document + 1]):
-            seen += 1 if buffer[position] & 0xC0 != 0x80 else 0
-        lengths[document] = seen
+        lengths[document] = seen + _characters_in(buffer[at : offsets[document + 1]])
     return chars, lengths
+
+
+@inlined
+def _characters_in(text: Bytes) -> int:
+    """Return how many characters begin in UTF-8, counted in single bytes as far as these go."""
+    continued, at = 0, 0
+    while at + _STEP <= len(text):
+        step = text[at : at + _STEP]
+        found: Any = np.uint8(0)
+        for k in range(_STEP):
+            found = np.uint8(found + np.uint8(step[k] & 0xC0 == 0x80))
+        continued += found
+        at += _STEP
+    for k in range(at, len(text)):
+        continued += text[k] & 0xC0 == 0x80
+    return len(text) - continued
 
 
 def _find_faults(laid: _Laid) -> dict[str, SourceError]:
