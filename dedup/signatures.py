@@ -12,12 +12,12 @@ from __future__ import annotations
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dedup.words import CHARACTER, CONTENT, FUNCTION, NUMBER, Words
+from dedup.words import CHARACTER, CONTENT, Words
 from records.compiled import inlined, kernel
 from records.settings import BAND_HASH_BITS, SENSITIVITIES, Settings, SignSettings
 
@@ -150,42 +150,46 @@ def hash_bands(windows: Windows, settings: SignSettings) -> Hashes:
     Returns:
         uint32, shape (windows, bands), below ``2**BAND_HASH_BITS``.
     """
+    a, b = permutations_of(settings.permutations, settings.seed)
     return _hash_bands(
         *windows,
         settings.stride_words,
         settings.window_words // settings.stride_words,
-        *permutations_of(settings.permutations, settings.seed),
+        _by_row(a, settings),
+        _by_row(b, settings),
         settings.bands,
         settings.rows,
     )
+
+
+def _by_row(components: Hashes, settings: SignSettings) -> Hashes:
+    """Return the first rows of all bands, then the second ones: bands are hashed side by side."""
+    by_band = components[: settings.bands * settings.rows].reshape(settings.bands, settings.rows)
+    return np.ascontiguousarray(by_band.T).reshape(-1)
 
 
 @kernel
 def _shingle(
     offsets: Positions,
     hashes: Hashes,
-    ends: npt.NDArray[np.int32],
-    starts: npt.NDArray[np.int32],
+    ends: npt.NDArray[Any],
+    starts: npt.NDArray[Any],
     kinds: Bytes,
 ) -> tuple[Hashes, Positions]:
     shingles = np.empty(len(hashes), dtype=np.uint32)
     shingle_offsets = np.zeros(len(offsets), dtype=np.int64)
-    count = 0
+    count = np.uint64(0)
     for text in range(len(offsets) - 1):
         first = offsets[text]
         for word in range(first, offsets[text + 1]):
-            if kinds[word] == FUNCTION or kinds[word] == NUMBER:
-                continue
+            hashed, is_shingle = hashes[word], kinds[word] == CONTENT
             if kinds[word] == CHARACTER:
                 follows = word > first and kinds[word - 1] == CHARACTER
-                if not (follows and ends[word - 1] == starts[word]):
-                    continue
-                shingles[count] = np.uint32(
-                    np.uint32(hashes[word - 1] * np.uint32(0x9E3779B1)) ^ hashes[word]
-                )
-            else:
-                shingles[count] = hashes[word]
-            count += 1
+                is_shingle = follows and ends[word - 1] == starts[word]
+                if is_shingle:
+                    hashed ^= np.uint32(hashes[word - 1] * np.uint32(0x9E3779B1))
+            shingles[count] = hashed  # and kept if it is one: no jump depends on the word
+            count += np.uint64(is_shingle)
         shingle_offsets[text + 1] = count
     return shingles[:count].copy(), shingle_offsets
 
@@ -249,7 +253,10 @@ def _hash_bands(
     bands: int,
     rows: int,
 ) -> Hashes:
-    """Sign stride by stride: the signature of a union is the least of the signatures."""
+    """Sign stride by stride: the signature of a union is the least of the signatures.
+
+    ``a`` and ``b`` are by row, and so are signatures.
+    """
     buckets = np.empty((len(texts), bands), dtype=np.uint32)
     ring = np.empty((in_window, len(a)), dtype=np.uint32)
     signature = np.empty(len(a), dtype=np.uint32)
@@ -267,18 +274,22 @@ def _hash_bands(
         for held in range(min(in_window, signed)):
             for k in range(len(a)):
                 signature[k] = min(signature[k], ring[held, k])
-        for band in range(bands):
-            buckets[window, band] = _band_hash(signature, band * rows, rows)
+        _put_band_hashes(signature, rows, buckets[window])
     return buckets
 
 
 @inlined
-def _band_hash(signature: Hashes, first: int, rows: int) -> np.uint32:
-    """Hash the components of one band (FNV-1a over words, then MurmurHash3's finaliser)."""
-    value = np.uint32(0x811C9DC5)
-    for k in range(first, first + rows):
-        value = _finalised(np.uint32(np.uint32(value ^ signature[k]) * np.uint32(0x01000193)))
-    return value >> np.uint32(32 - BAND_HASH_BITS)
+def _put_band_hashes(signature: Hashes, rows: int, hashes: Hashes) -> None:
+    """Hash the components of each band (FNV-1a over words, then MurmurHash3's finaliser)."""
+    bands = len(hashes)
+    hashes[:] = np.uint32(0x811C9DC5)
+    for row in range(rows):
+        components = signature[row * bands : (row + 1) * bands]
+        for band in range(bands):
+            mixed = np.uint32(np.uint32(hashes[band] ^ components[band]) * np.uint32(0x01000193))
+            hashes[band] = _finalised(mixed)
+    for band in range(bands):
+        hashes[band] >>= np.uint32(32 - BAND_HASH_BITS)
 
 
 def _write(path: Path) -> None:

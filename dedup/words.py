@@ -69,8 +69,8 @@ class Words(NamedTuple):
     Attributes:
         offsets: int64, shape (texts + 1,): which words are whose.
         hashes: uint32, shape (words,), never 0 or 1.
-        starts, ends: int32, shape (words,), in bytes from the start of the text; uint16 where they
-            were ``narrowed``.
+        starts, ends: uint16, shape (words,), in bytes from the start of the text; int32 where one
+            of the texts is longer than that allows.
         kinds: uint8, shape (words,): CONTENT, FUNCTION, CHARACTER or NUMBER.
     """
 
@@ -95,13 +95,6 @@ class HashedWords(Protocol):
         ...
 
 
-def narrowed(words: Words) -> Words:
-    """Return words with as small numbers as their texts allow, to be written."""
-    if words.ends.max(initial=0) > np.iinfo(np.uint16).max:
-        return words
-    return words._replace(starts=words.starts.astype(np.uint16), ends=words.ends.astype(np.uint16))
-
-
 def find_words(buffer: Bytes, starts: Positions, ends: Positions) -> Words:
     """Return the words of texts.
 
@@ -114,7 +107,9 @@ def find_words(buffer: Bytes, starts: Positions, ends: Positions) -> Words:
 
 def _words_with(function_words: Hashes, buffer: Bytes, starts: Positions, ends: Positions) -> Words:
     read = as_read_only(buffer), as_read_only(starts), as_read_only(ends)
-    return Words(*_find_words(*read, *character_tables(), function_words))
+    is_short = (ends - starts).max(initial=0) <= np.iinfo(np.uint16).max
+    places = np.empty(0, np.uint16 if is_short else np.int32)
+    return Words(*_find_words(*read, *character_tables(), function_words, places))
 
 
 def hash_words(words: list[str]) -> Hashes:
@@ -189,7 +184,9 @@ def _find_words(
     folds: Hashes,
     expansions: Hashes,
     function_words: Hashes,
-) -> tuple[Positions, Hashes, npt.NDArray[np.int32], npt.NDArray[np.int32], Bytes]:
+    places: npt.NDArray[Any],
+) -> tuple[Positions, Hashes, npt.NDArray[Any], npt.NDArray[Any], Bytes]:
+    """Find words; where they stand is written in the kind of numbers that ``places`` are."""
     texts = len(text_starts)
     offsets = np.zeros(texts + 1, dtype=np.int64)
     total = 0
@@ -197,11 +194,11 @@ def _find_words(
         total += text_ends[text] - text_starts[text]
     room = total // 4 + 64
     hashes = np.empty(room, dtype=np.uint32)
-    starts = np.empty(room, dtype=np.int32)
-    ends = np.empty(room, dtype=np.int32)
+    starts = np.empty(room, dtype=places.dtype)
+    ends = np.empty(room, dtype=places.dtype)
     kinds = np.empty(room, dtype=np.uint8)
     plain = _plain_folds(properties, folds)
-    prime = np.uint64(0x100000001B3)
+    values = np.empty(0, dtype=np.uint64)
     count = 0
     for text in range(texts):
         begin, end = text_starts[text], text_ends[text]
@@ -211,61 +208,104 @@ def _find_words(
             starts = grown(starts, room)
             ends = grown(ends, room)
             kinds = grown(kinds, room)
-        at = begin
-        while at < end:
-            if plain[buffer[at]] == _BETWEEN:
-                at += 1
-                continue
-            code_point, size = read_character(buffer, at)
-            kind = (property_of(properties, code_point) >> WORD_SHIFT) & WORD_MASK
-            if kind != LETTER and kind != IDEOGRAPH:
-                at += size
-                continue
-            start = at
-            is_number = _is_digit(code_point)
-            value = _mixed(_SEED, code_point, folds, expansions)
-            at += size
-            if kind == LETTER:
-                while at < end and plain[buffer[at]] < _BETWEEN:
-                    value = (value ^ np.uint64(plain[buffer[at]])) * prime
-                    at += 1
-            stop = at
-            while at < end and plain[buffer[at]] != _BETWEEN:
-                code_point, size = read_character(buffer, at)
-                following = (property_of(properties, code_point) >> WORD_SHIFT) & WORD_MASK
-                if following == MARK or (following == LETTER and kind == LETTER):
-                    value = _mixed(value, code_point, folds, expansions)
-                    at += size
-                    stop = at
-                elif following == JOINER:
-                    at += size
-                elif following == APOSTROPHE and kind == LETTER and at == stop:
-                    if not _letter_follows(buffer, at + size, end, properties):
-                        break
-                    value = _mixed(value, 0x27, folds, expansions)
-                    at += size
-                    stop = at
-                elif code_point == 0x3A and kind == LETTER and _is_address(buffer, at, end):
-                    while at < end and 0x20 < buffer[at] < 0x7F:
-                        value = (value ^ np.uint64(buffer[at])) * np.uint64(0x100000001B3)
-                        at += 1
-                    stop = at
-                    break
-                else:
-                    break
-            hashed = _finished(value)
-            hashes[count] = hashed
-            starts[count] = start - begin
-            ends[count] = stop - begin
-            if kind == IDEOGRAPH:
-                kinds[count] = CHARACTER
-            elif is_number:
-                kinds[count] = NUMBER
-            else:
-                kinds[count] = FUNCTION if _is_listed(hashed, function_words) else CONTENT
-            count += 1
+        if end - begin >= len(values):
+            values = np.empty(2 * (end - begin) + 1, dtype=np.uint64)
+        found = _cut_words(
+            buffer[begin:end],
+            properties,
+            folds,
+            expansions,
+            plain,
+            values,
+            starts[count:],
+            ends[count:],
+        )
+        for word in range(found):
+            hashed = _finished(values[word])
+            hashes[count + word] = hashed
+            code_point, _ = read_character(buffer, begin + starts[count + word])
+            kind = FUNCTION if _is_listed(hashed, function_words) else CONTENT
+            kind = NUMBER if _is_digit(code_point) else kind
+            is_wide = (property_of(properties, code_point) >> WORD_SHIFT) & WORD_MASK == IDEOGRAPH
+            kinds[count + word] = CHARACTER if is_wide else kind
+        count += found
         offsets[text + 1] = count
     return offsets, hashes[:count], starts[:count], ends[:count], kinds[:count]
+
+
+@inlined
+def _cut_words(
+    text: Bytes,
+    properties: Bytes,
+    folds: Hashes,
+    expansions: Hashes,
+    plain: Bytes,
+    values: npt.NDArray[np.uint64],
+    starts: npt.NDArray[Any],
+    ends: npt.NDArray[Any],
+) -> int:
+    """Write where the words of a text stand, and their hashes before these are finished.
+
+    Where a word ends, no processor foresees. So among plain letters and what is between them no
+    jump depends on it: at each byte a word is written, and kept if it has ended there.
+    """
+    prime = np.uint64(0x100000001B3)
+    count: Any = np.uint64(0)  # unsigned, and so known not to be counted from the end
+    at, end = 0, len(text)
+    while at < end:
+        start, value = at, _SEED
+        for place in range(np.uint64(at), np.uint64(end)):
+            folded = plain[text[place]]
+            if folded > _BETWEEN:
+                break
+            is_letter = folded < _BETWEEN
+            starts[count] = start
+            ends[count] = at
+            values[count] = value
+            count += np.uint64((folded == _BETWEEN) & (start < at))
+            mixed = (value ^ np.uint64(folded)) * prime
+            value = mixed if is_letter else _SEED
+            at += 1
+            start = start if is_letter else at
+        kind: Any = LETTER
+        if start == at:
+            if at == end:
+                break
+            code_point, size = read_character(text, at)
+            kind = (property_of(properties, code_point) >> WORD_SHIFT) & WORD_MASK
+            at += size
+            if kind != LETTER and kind != IDEOGRAPH:
+                continue
+            value = _mixed(_SEED, code_point, folds, expansions)
+        stop = at
+        while at < end and plain[text[at]] != _BETWEEN:
+            code_point, size = read_character(text, at)
+            following = (property_of(properties, code_point) >> WORD_SHIFT) & WORD_MASK
+            if following == MARK or (following == LETTER and kind == LETTER):
+                value = _mixed(value, code_point, folds, expansions)
+                at += size
+                stop = at
+            elif following == JOINER:
+                at += size
+            elif following == APOSTROPHE and kind == LETTER and at == stop:
+                if not _letter_follows(text, at + size, end, properties):
+                    break
+                value = _mixed(value, 0x27, folds, expansions)
+                at += size
+                stop = at
+            elif code_point == 0x3A and kind == LETTER and _is_address(text, at, end):
+                while at < end and 0x20 < text[at] < 0x7F:
+                    value = (value ^ np.uint64(text[at])) * prime
+                    at += 1
+                stop = at
+                break
+            else:
+                break
+        starts[count] = start
+        ends[count] = stop
+        values[count] = value
+        count += np.uint64(1)
+    return int(count)
 
 
 @inlined
@@ -400,8 +440,6 @@ def _finished(value: np.uint64) -> np.uint32:
 @inlined
 def _is_listed(value: np.uint32, slots: Hashes) -> bool:
     at = np.int64(value) & (_SLOTS - 1)
-    while slots[at] != 0:
-        if slots[at] == value:
-            return True
+    while slots[at] != 0 and slots[at] != value:
         at = (at + 1) & (_SLOTS - 1)
-    return False
+    return bool(slots[at] == value)

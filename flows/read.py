@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from dedup.signatures import Windows
 from dedup.texts import Marked, Texts, distinct_texts, mark, numbers_of
-from dedup.words import Words, narrowed
+from dedup.words import Words
 from flows.plan import FILES, batch_folder, files_of, planned_batches, planned_files
 from flows.staging import load_array, load_arrays, load_table, put_in_place, save_arrays, save_table
 from ingest.batch import Batch, read_parts
@@ -117,7 +117,7 @@ def _stage_part(read: Batch, folder: Path, settings: Settings) -> dict[str, int]
 def stage_texts(texts: Texts, marked: Marked, folder: Path) -> StagedBatch:
     """Write texts with their words and windows as a part of a batch has them."""
     save_arrays(texts, folder / "texts")
-    save_arrays(narrowed(marked.words), folder / "words")
+    save_arrays(marked.words, folder / "words")
     save_arrays(marked.windows, folder / "windows")
     np.save(folder / "bands.npy", marked.bands)
     return StagedBatch(folder)

@@ -7,14 +7,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from ingest.decode import decode_span
-from ingest.discover import FoundFile, timestamp_of, uri_of
+from ingest.discover import FoundFile, microseconds_of, uri_of
 from ingest.document import PLAIN, Document, read_documents
 from ingest.extractors import Extractors
 from ingest.facts import Facts, Folders
@@ -22,8 +22,8 @@ from ingest.layout import lay_out
 from ingest.normalise import NormalisedTexts, normalise_paragraphs, normalise_text
 from ingest.page import NOWHERE
 from ingest.sources import Refused, Source, Walked, facts_of, walk_file
-from records.arrow import integers, lists, numbers, strings, table_of, times
-from records.compiled import kernel
+from records.arrow import integers, lists, numbers, strings, table_of, times, times_at
+from records.compiled import inlined, kernel
 from records.digest import digest_spans
 from records.errors import SourceError
 from records.ids import DIGEST_BYTES, document_id_of, hex_strings
@@ -37,8 +37,10 @@ Positions = npt.NDArray[np.int64]
 PART_BYTES = 32 * 2**20
 """A batch that turns out to hold more than this, because of containers, comes in parts."""
 _MAX_TITLE_CHARS = 200
+_STEP = 64
 _TITLE_MARKS = "#-=* \t"
 _NAMES = ("title", "author", "site", "language", "series", "published_from")
+_NO_FACTS: tuple[tuple[Any, ...], ...] = ((),) * len(Facts._fields)
 
 
 class Placed(NamedTuple):
@@ -141,7 +143,7 @@ def reject_table(rejects: Sequence[tuple[str, int | None, int | None, str, str]]
     columns = {
         "uri": strings(uris),
         "bytes": integers(sizes, np.int64),
-        "modified_at": times(None if one is None else timestamp_of(one) for one in modified),
+        "modified_at": times_at(None if one is None else microseconds_of(one) for one in modified),
         "reason": strings(reasons),
         "detail": strings(one.encode("utf-8", "backslashreplace").decode() for one in details),
     }
@@ -281,14 +283,27 @@ def _count_chars(
     for document in range(len(offsets) - 1):
         at, seen = offsets[document], 0
         for k in range(bound_offsets[document], bound_offsets[document + 1]):
-            for position in range(at, bounds[k]):
-                seen += 1 if buffer[position] & 0xC0 != 0x80 else 0
+            seen += _characters_in(buffer[at : bounds[k]])
             at = bounds[k]
             chars[k] = seen
-        for position in range(at, offsets[document + 1]):
-            seen += 1 if buffer[position] & 0xC0 != 0x80 else 0
-        lengths[document] = seen
+        lengths[document] = seen + _characters_in(buffer[at : offsets[document + 1]])
     return chars, lengths
+
+
+@inlined
+def _characters_in(text: Bytes) -> int:
+    """Return how many characters begin in UTF-8, counted in single bytes as far as these go."""
+    continued, at = 0, 0
+    while at + _STEP <= len(text):
+        step = text[at : at + _STEP]
+        found: Any = np.uint8(0)
+        for k in range(_STEP):
+            found = np.uint8(found + np.uint8(step[k] & 0xC0 == 0x80))
+        continued += found
+        at += _STEP
+    for k in range(at, len(text)):
+        continued += text[k] & 0xC0 == 0x80
+    return len(text) - continued
 
 
 def _find_faults(laid: _Laid) -> dict[str, SourceError]:
@@ -339,19 +354,26 @@ def _title(texts: NormalisedTexts, first: int, count: int) -> str | None:
 
 
 def _source_table(placed: Sequence[Placed]) -> pa.Table:
-    facts = [one.facts for one in placed]
     sources = [one.source for one in placed]
     columns = {
         "uri": strings(one.uri for one in sources),
         "bytes": integers((one.size_bytes for one in sources), np.int64),
-        "modified_at": times(timestamp_of(one.modified_ns) for one in sources),
+        "modified_at": times_at(microseconds_of(one.modified_ns) for one in sources),
         "document_id": strings(document_id_of(one.sha256) for one in placed),
-        **{name: strings(getattr(one, name) for one in facts) for name in _NAMES},
-        "published_at": times(one.published_at for one in facts),
+        **_fact_columns([one.facts for one in placed]),
         "target_uri": strings(one.member.target_uri for one in sources),
         "captured_at": times(one.member.captured_at for one in sources),
     }
     return table_of(columns, schema_without("sources", "run_id"))
+
+
+def _fact_columns(facts: Sequence[Facts]) -> dict[str, pa.Array]:
+    """Return the columns of the facts that documents and their sources have."""
+    told = dict(zip(Facts._fields, zip(*facts, strict=True) if facts else _NO_FACTS, strict=True))
+    return {
+        **{name: strings(told[name]) for name in _NAMES},
+        "published_at": times(told["published_at"]),
+    }
 
 
 def _container_table(walked: Sequence[Walked], counted: Counter[str]) -> pa.Table:
@@ -359,7 +381,7 @@ def _container_table(walked: Sequence[Walked], counted: Counter[str]) -> pa.Tabl
     columns = {
         "uri": strings(uris),
         "bytes": integers((one.found.size_bytes for one in walked), np.int64),
-        "modified_at": times(timestamp_of(one.found.modified_ns) for one in walked),
+        "modified_at": times_at(microseconds_of(one.found.modified_ns) for one in walked),
         "sources": integers((counted[f"{uri} sources"] for uri in uris), np.int64),
         "rejects": integers((counted[f"{uri} rejects"] for uri in uris), np.int64),
     }
@@ -377,7 +399,6 @@ def _document_table(laid: _Laid, placed: Sequence[Placed]) -> pa.Table:
     ]
     unanchored = np.concatenate(([0], np.cumsum(laid.start_byte == NOWHERE)))
     of_source = {one.sha256: one.facts for one in reversed(placed)}
-    facts = [of_source[document.sha256] for document in documents]
     columns = {
         "document_id": strings(document_id_of(one.sha256) for one in documents),
         "sha256": strings(one.sha256 for one in documents),
@@ -385,8 +406,7 @@ def _document_table(laid: _Laid, placed: Sequence[Placed]) -> pa.Table:
         "encoding": strings(one.encoding for one in documents),
         "encoding_from": strings(one.encoding_from for one in documents),
         "decode_errors": integers((one.decode_errors for one in documents), np.int32),
-        **{name: strings(getattr(one, name) for one in facts) for name in _NAMES},
-        "published_at": times(one.published_at for one in facts),
+        **_fact_columns([of_source[document.sha256] for document in documents]),
         "extractor": strings(one.extractor for one in documents),
         "extractor_version": strings(one.extractor_version for one in documents),
         "bytes": integers((one.raw_bytes for one in documents), np.int64),

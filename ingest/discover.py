@@ -19,6 +19,8 @@ from records.errors import SettingsError, SourceError
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9_.~/:@!$&'()*+,;=-]*")
 """A path that is as it is quoted."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_TIME, _LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""Of the years 1 to 9999, in microseconds since 1970."""
 _AS_IT_IS = ("http://", "https://")
 
 
@@ -102,9 +104,12 @@ def status_of(path: str) -> FoundFile:
 
 def timestamp_of(modified_ns: int) -> datetime:
     """Return nanoseconds since 1970 as a time in UTC, cut to microseconds; the range clips it."""
-    lowest, highest = -62_135_596_800_000_000, 253_402_300_799_999_999
-    microseconds = min(max(modified_ns // 1000, lowest), highest)
-    return _EPOCH + timedelta(microseconds=microseconds)
+    return _EPOCH + timedelta(microseconds=microseconds_of(modified_ns))
+
+
+def microseconds_of(modified_ns: int) -> int:
+    """Return nanoseconds since 1970 in microseconds, within what a time can be."""
+    return min(max(modified_ns // 1000, _FIRST_TIME), _LAST_TIME)
 
 
 def discover(arguments: Sequence[str]) -> Discovery:

@@ -29,12 +29,15 @@ _MIN_CONFIDENCE = 0.5
 _NO_LANGUAGE = "zxx"
 _ARRAYS = ("moves", "states", "likelihood", "prior", "language")
 _NAMES = "names.json"
-_FORM = 2
+_FORM = 3
 """To be raised when the arrays change that are unpacked."""
 _LANES = 512
 """So many texts are scored side by side. Each step waits for memory that the one before named, and
 those of other texts go on meanwhile; and what a feature speaks for is fetched once for all."""
 _LANE_BITS = 9
+_LINE = 16
+"""So many scores are in a line of the processor's cache. Rows are made of whole lines, so that they
+are added up a line at a time, with none across two and nothing left over."""
 
 Scores = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -48,7 +51,7 @@ class _Model(NamedTuple):
         states: int32, shape (states, 2): the row of each state in ``moves``, and its feature; -1
             for none.
         likelihood: float32, shape (features, classes), as logarithms.
-        prior: float32, shape (classes,).
+        prior: float32, shape (classes,). Some classes only fill a row up, and are impossible.
         language: int32, shape (classes,), the number of each class's language; two may be one.
         names: of the languages, by number.
     """
@@ -136,12 +139,13 @@ def _library_model() -> _Model:
 
     found = LanguageIdentifier.from_model_file(MODEL_FILE)
     names = sorted(set(found.nb_classes))
+    filling = (0, -len(found.nb_classes) % _LINE)
     model = _Model(
         np.asarray(found.tk_nextmove),
         np.column_stack((found.tk_row, found.tk_output)).astype(np.int32, order="C"),
-        np.asarray(found.nb_ptc).astype(np.float32),
-        np.asarray(found.nb_pc).astype(np.float32),
-        np.array([names.index(name) for name in found.nb_classes], np.int32),
+        np.pad(np.asarray(found.nb_ptc).astype(np.float32), ((0, 0), filling)),
+        np.pad(np.asarray(found.nb_pc).astype(np.float32), filling, constant_values=-np.inf),
+        np.pad(np.array([names.index(name) for name in found.nb_classes], np.int32), filling),
         names,
     )
     for name in _ARRAYS:

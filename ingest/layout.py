@@ -17,6 +17,8 @@ The rules, in the order in which they apply:
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -27,7 +29,6 @@ from records.unicode import (
     DROPPED,
     IDEOGRAPH,
     LAYOUT_MASK,
-    LETTER,
     LINE_BREAK,
     LOWER,
     PARAGRAPH_BREAK,
@@ -54,6 +55,8 @@ _STEP = 32
 """So many bytes of plain text are looked at at once."""
 _SHORTEST_PIECE = 5
 """A piece of a cut block is at least a fifth of the limit long."""
+_HASHED_LETTERS = 13
+"""Each letter shifts a hash of 64 bits by five, so that no earlier one would be left in it."""
 
 # Columns of the array of lines.
 _START, _END, _INDENT, _WIDTH, _FIRST_WORD, _STARTS_BLOCK, _STARTS_LOWER, _IS_CLOSED = range(8)
@@ -141,7 +144,7 @@ def _read_lines(buffer: Bytes, begin: int, end: int, properties: Bytes) -> Lines
         starts_lower = 1 if property_of(properties, code_point) & LOWER else 0
         breaks_anywhere = (property_of(properties, code_point) >> WORD_SHIFT) & WORD_MASK
         while at < end:
-            length = _plain_length(buffer[at:end])
+            length = _plain_length(buffer[at:end], False)
             if length:
                 plain = buffer[at : at + length]
                 if first_word == 0:
@@ -188,23 +191,37 @@ def _read_lines(buffer: Bytes, begin: int, end: int, properties: Bytes) -> Lines
 
 
 @inlined
-def _plain_length(text: Bytes) -> int:
+def _plain_length(text: Bytes, is_open: bool) -> int:
     """Return how many characters from the first on are blanks and visible ASCII.
 
-    The loop of fixed length becomes a few instructions over all of its bytes.
+    The loops of fixed length become a few instructions over all of their bytes.
+
+    Args:
+        text: of UTF-8.
+        is_open: whether what closes a sentence is none of them.
     """
     length = 0
     while length + _STEP <= len(text):
         step = text[length : length + _STEP]
         is_other = np.uint8(0)
         for k in range(_STEP):
-            is_other |= np.uint8(step[k] < 0x20) | np.uint8(step[k] > 0x7E)
+            is_other |= _is_other(step[k], is_open)
         if is_other:
-            break
+            first: Any = np.uint8(_STEP)
+            for k in range(_STEP):
+                first = min(first, np.uint8(k) if _is_other(step[k], is_open) else np.uint8(_STEP))
+            return length + int(first)
         length += _STEP
-    while length < len(text) and 0x20 <= text[length] <= 0x7E:
+    while length < len(text) and not _is_other(text[length], is_open):
         length += 1
     return length
+
+
+@inlined
+def _is_other(byte: np.uint8, is_open: bool) -> np.uint8:
+    is_other = np.uint8(byte < 0x20) | np.uint8(byte > 0x7E)
+    closes = np.uint8(byte == 0x2E) | np.uint8(byte == 0x21) | np.uint8(byte == 0x3F)
+    return np.uint8(is_other | closes & np.uint8(is_open))
 
 
 @inlined
@@ -358,49 +375,51 @@ def _piece_end(
     best, best_hash = -1, np.uint64(0)
     last_blank, last_visible = -1, begin
     word_start, word_has_stop, word_is_upper = begin, False, False
-    closing, closed_word_hash = False, np.uint64(0)
-    word_hash = np.uint64(0)
+    closing, closed_at = False, begin
     while at < end and chars < max_chars:
-        if _is_plain_letter(buffer[at], properties):
-            if at == word_start:
-                word_is_upper = not properties[buffer[at]] & LOWER
-            while at < end and chars < max_chars and _is_plain_letter(buffer[at], properties):
-                word_hash = (word_hash << np.uint64(5)) ^ np.uint64(buffer[at])
-                word_hash *= np.uint64(0x9E3779B97F4A7C15)
-                at += 1
-                chars += 1
-            closing, last_visible = False, at
-            continue
+        if not closing and best != at:  # nothing closes a sentence here, nor has closed one
+            length = _plain_length(buffer[at : min(end, at + max_chars - chars)], True)
+            if length:
+                word = at + _behind_last_blank(buffer[at : at + length])
+                if word > at:
+                    visible = _visible_length(buffer[at:word])
+                    last_visible = at + visible if visible else last_visible
+                    last_blank = last_visible
+                    word_start, word_has_stop, word_is_upper = word, False, False
+                at += length
+                chars += length
+                if word < at:
+                    last_visible = at
+                    word_is_upper |= word == word_start and _is_upper(properties[buffer[word]])
+                continue
         code_point, size = read_character(buffer, at)
         value = property_of(properties, code_point)
         layout = value & LAYOUT_MASK
         if layout != 0 and layout != DROPPED:
-            if closing and chars >= min_chars and (best < 0 or closed_word_hash < best_hash):
-                if not _begins_lower(buffer, at, end, properties):
-                    best, best_hash = last_visible, closed_word_hash
+            if closing and chars >= min_chars and not _begins_lower(buffer, at, end, properties):
+                hashed = _ending_hash(buffer, begin, closed_at, properties)
+                if best < 0 or hashed < best_hash:
+                    best, best_hash = last_visible, hashed
             if chars > 0:
                 last_blank = last_visible
             closing = False
             word_start, word_has_stop, word_is_upper = at + size, False, False
         elif layout == 0:
             if is_wide_terminal(code_point):
-                if chars >= min_chars and (best < 0 or word_hash < best_hash):
-                    best, best_hash = at + size, word_hash
+                if chars >= min_chars:
+                    hashed = _ending_hash(buffer, begin, at, properties)
+                    if best < 0 or hashed < best_hash:
+                        best, best_hash = at + size, hashed
             elif best == at and is_closer(code_point):
                 best = at + size  # the quotation mark belongs to the sentence that it closes
             elif is_terminal(code_point):
                 is_short_name = word_is_upper and at - word_start <= 3
                 closing = not (code_point == 0x2E and (is_short_name or word_has_stop))
                 word_has_stop = code_point == 0x2E
-                closed_word_hash = word_hash
+                closed_at = at
             elif not (closing and is_closer(code_point)):
                 closing = False
-            if (value >> WORD_SHIFT) & WORD_MASK:
-                if at == word_start:
-                    word_is_upper = not value & LOWER
-                # The last dozen letters or so decide; earlier ones are shifted out.
-                word_hash = (word_hash << np.uint64(5)) ^ np.uint64(code_point)
-                word_hash *= np.uint64(0x9E3779B97F4A7C15)
+            word_is_upper |= at == word_start and _is_upper(value)
             last_visible = at + size
         at += size
         chars += 1
@@ -417,8 +436,41 @@ def _piece_end(
 
 
 @inlined
-def _is_plain_letter(byte: np.uint8, properties: Bytes) -> bool:
-    return bool(byte < 0x80 and (properties[byte] >> WORD_SHIFT) & WORD_MASK == LETTER)
+def _behind_last_blank(plain: Bytes) -> int:
+    at = len(plain)
+    while at > 0 and plain[at - 1] != 0x20:
+        at -= 1
+    return at
+
+
+@inlined
+def _is_upper(value: np.uint8) -> bool:
+    """Tell whether a character with these properties begins a word that is no lower-case one."""
+    return bool((value >> WORD_SHIFT) & WORD_MASK != 0 and value & LOWER == 0)
+
+
+@inlined
+def _ending_hash(buffer: Bytes, begin: int, end: int, properties: Bytes) -> np.uint64:
+    """Return a hash of the last letters before ``end``, at most ``_HASHED_LETTERS`` of them."""
+    at, letters = end, 0
+    while at > begin and letters < _HASHED_LETTERS:
+        at -= 1
+        while buffer[at] & 0xC0 == 0x80:
+            at -= 1
+        letters += _is_in_word(property_of(properties, read_character(buffer, at)[0]))
+    value = np.uint64(0)
+    while at < end:
+        code_point, size = read_character(buffer, at)
+        if _is_in_word(property_of(properties, code_point)):
+            value = (value << np.uint64(5)) ^ np.uint64(code_point)
+            value *= np.uint64(0x9E3779B97F4A7C15)
+        at += size
+    return value
+
+
+@inlined
+def _is_in_word(value: np.uint8) -> bool:
+    return bool(value & LAYOUT_MASK == 0 and (value >> WORD_SHIFT) & WORD_MASK != 0)
 
 
 @inlined

@@ -32,15 +32,20 @@ def strings(values: Iterable[str | None]) -> pa.Array:
         ['à', None, '']
     """
     held = list(values)
-    encoded = [b"" if value is None else value.encode() for value in held]
+    joined = "".join(filter(None, held))
+    encoded = joined.encode()
+    if len(encoded) == len(joined):  # as many bytes as characters
+        sizes = np.array([-1 if one is None else len(one) for one in held], dtype=np.int64)
+    else:
+        sizes = np.array([-1 if one is None else len(one.encode()) for one in held], dtype=np.int64)
+    is_null = sizes < 0
     offsets = np.zeros(len(held) + 1, dtype=np.int64)
-    np.cumsum([len(one) for one in encoded], out=offsets[1:])
+    np.cumsum(np.maximum(sizes, 0), out=offsets[1:])
     if offsets[-1] > np.iinfo(np.int32).max:
         raise ContractError(
             f"a column of strings has {offsets[-1]} bytes; expected less than 2**31"
         )
-    buffers = pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(b"".join(encoded))
-    is_null = np.array([value is None for value in held], dtype=np.bool_)
+    buffers = pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(encoded)
     return pa.Array.from_buffers(pa.string(), len(held), [_validity(is_null), *buffers])
 
 
@@ -74,7 +79,12 @@ def times(values: Iterable[datetime | None]) -> pa.Array:
         >>> times([datetime(1970, 1, 2, tzinfo=UTC)]).view(pa.int64()).to_pylist()
         [86400000000]
     """
-    return integers(map(_microseconds, values), np.int64).view(TIMESTAMP)
+    return times_at(map(_microseconds, values))
+
+
+def times_at(microseconds: Iterable[int | None]) -> pa.Array:
+    """Return a column of times from the microseconds since 1970."""
+    return integers(microseconds, np.int64).view(TIMESTAMP)
 
 
 def lists(offsets: npt.NDArray[np.int32], values: npt.NDArray[Any]) -> pa.ListArray:

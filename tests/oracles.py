@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from functools import cache
-from itertools import product
+from itertools import dropwhile, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ import numpy as np
 from datasketch import MinHash
 
 from records.settings import SignSettings
+from records.unicode import character_tables, is_closer, is_terminal
 
 _WITHOUT_BLANKS = (
     "CJK",
@@ -60,6 +61,68 @@ def find_words(text: str) -> list[Word]:
             behind, kind = end, _kind_of(text[start], folded)
         words.append(Word(_bytes(text[:start]), _bytes(text[:end]), folded, kind))
     return words
+
+
+def cut_block(text: str, limit: int) -> list[str]:
+    """Return the pieces of a block that is longer than the limit, by one look at each character."""
+    pieces, rest = [], text
+    while rest:
+        stop = _piece_end(rest, limit)
+        pieces.append(rest[:stop])
+        behind = rest[stop:]
+        rest = behind[len(behind) - len(_without_blanks(behind)) :]
+    return pieces
+
+
+def _piece_end(text: str, limit: int) -> int:
+    if len(text) <= limit:
+        return len(text)
+    least, hashed, best = max(1, limit // 5), 0, None
+    word, last_stop, closing = 0, "", None  # the hash of the letters before what closes a sentence
+    visible, blank = 0, 0
+    for at, character in enumerate(text[:limit]):
+        value = int(character_tables().properties[ord(character)])
+        layout, kind = value & 7, value >> 3 & 7
+        if layout not in (0, 4):
+            behind = _without_blanks(text[at:])
+            is_end = closing is not None and at >= least
+            if is_end and not behind[:1].islower() and (best is None or closing < best[0]):
+                best = closing, visible
+            word, last_stop, closing, blank = at + 1, "", None, visible
+        elif layout == 0:
+            if character in "。！？｡":
+                if at >= least and (best is None or hashed < best[0]):
+                    best = hashed, at + 1
+            elif best is not None and best[1] == at and is_closer(ord(character)):
+                best = best[0], at + 1
+            elif is_terminal(ord(character)):
+                first = int(character_tables().properties[ord(text[word])])
+                is_upper = first >> 3 & 7 and not first & (128 | 7)
+                is_name = is_upper and _bytes(text[word:at]) <= 3
+                is_dot = character == "."
+                closing = None if is_dot and (is_name or last_stop == ".") else hashed
+                last_stop = character
+            elif closing is None or not is_closer(ord(character)):
+                closing = None
+            if kind:
+                hashed = ((hashed << 5 ^ ord(character)) * 0x9E3779B97F4A7C15) % 2**64
+            visible = at + 1
+    return best[1] if best else blank or _unmarked(text, limit)
+
+
+def _without_blanks(text: str) -> str:
+    properties = character_tables().properties
+    return "".join(dropwhile(lambda one: properties[ord(one)] & 7, text))
+
+
+def _unmarked(text: str, at: int) -> int:
+    for stop in range(at, 0, -1):
+        value = int(character_tables().properties[ord(text[stop])])
+        if _bytes(text[:stop]) <= 4:
+            break
+        if value >> 3 & 7 not in (2, 5) and value & 7 == 0:
+            return stop
+    return at
 
 
 def fold_character(character: str) -> str:

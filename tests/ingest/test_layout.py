@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ingest.layout import lay_out
 from ingest.normalise import normalise_text
 from records.unicode import character_tables
+from tests import oracles
 from tests.ingest.paragraphs import paragraphs_of
 
 FIRST = (
@@ -31,6 +32,15 @@ JAPANESE = (
     "昨日の夕方、港湾委員会は古い防波堤の状態について技師の報告を聞いた。防波堤はこの二年の冬の嵐で"
     "大きな被害を受けており、海側の面をすべて直さなければ三度目の冬には耐えられないという。"
 )
+
+
+# fmt: off
+BLOCK_PIECES = (
+    "word", "Word", "a", "B", "7", " ", " ", "\t", "\u00a0", "\u00ad", ". ", "! ", "? ", ".",
+    "U.S. ", "Mr. ", '." ', ", ", "'", '"', ")", " (", "-", "é", "É", "の", "漢字", "。", "。」", "！",
+    "…", "’", "ا", "😀",
+)
+# fmt: on
 
 
 def _wrapped(text: str, width: int, **indents: str) -> str:
@@ -161,6 +171,21 @@ def test_no_piece_is_longer_than_the_limit_and_none_is_lost(text, limit):
     assert all(0 < len(piece) <= limit for piece in pieces)
     dense = normalise_text(text).replace(" ", "")
     assert normalise_text("".join(pieces)).replace(" ", "") == dense
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from(BLOCK_PIECES), min_size=25, max_size=120).map("".join),
+    st.integers(5, 60),
+)
+def test_a_long_block_is_cut_as_one_look_at_each_character_says(text, limit):
+    block = text.strip(" \t\u00a0\u00ad")
+    encoded = block.encode()
+    offsets = np.array([0, len(encoded)])
+    buffer = np.frombuffer(encoded, np.uint8)
+    starts, ends, _ = lay_out(buffer, offsets, character_tables(), limit)
+    found = [encoded[start:end].decode() for start, end in zip(starts, ends, strict=True)]
+    assert found == oracles.cut_block(block, limit)
 
 
 @pytest.mark.parametrize(
