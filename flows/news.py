@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.index import container_keys, source_keys
+from flows.index import file_keys, source_keys
 from flows.read import staged_tables
 from flows.staging import load_array, load_table, save_table
 from records.columns import Bytes, digests_of, distinct_digests
@@ -109,7 +109,7 @@ def find_news(folder: Path, index: Index, base: Snapshot | None) -> News:
     documents, occurrences = _new_documents(folder, index, removed)
     sources = sources.filter(pa.array(~is_known))
     containers = pa.concat_tables(staged_tables(folder, "containers"))
-    held = container_keys(containers)
+    held = file_keys(containers)
     is_held = index.known("sources", held)
     return News(
         _as_told(documents, sources),
