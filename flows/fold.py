@@ -103,10 +103,10 @@ def fold(
     folded = np.flatnonzero(representative[cluster] != np.arange(len(cluster)))
     _check(news, len(chosen) + len(folded), members)
     changes = _changes(members, witnesses, firsts, folded, representative[cluster[folded]], touched)
-    texts = _texts_of(members, witnesses.number[changes.firsts], changes, matched, base)
+    texts, place = _texts_of(members, witnesses.number[changes.firsts], changes, matched, base)
     added = {
-        "paragraphs": _paragraph_rows(members, witnesses, changes.firsts, texts),
-        "variants": _variant_rows(members, changes.folded, changes.into, texts, settings),
+        "paragraphs": _paragraph_rows(members, witnesses, changes.firsts, texts, place),
+        "variants": _variant_rows(members, changes.folded, changes.into, texts, place, settings),
     }
     withdrawn = dict(changes.withdrawn)
     changed = news.changed.select(news.documents.column_names).cast(news.documents.schema)
@@ -281,8 +281,8 @@ def _members(matched: Matched, touched: _Touched | None) -> _Members:
 
 def _clusters(members: _Members, matched: Matched, touched: _Touched | None) -> Positions:
     """Return the cluster of each member: the least member of it."""
-    number = places_of(members.digests, matched.texts.digests)
-    left, right = number[matched.left], number[matched.right]
+    linked = (matched.texts.digests[side] for side in (matched.left, matched.right))
+    left, right = (places_of(members.digests, digests) for digests in linked)
     if touched is not None:
         near = touched.near
         if near is None:
@@ -391,25 +391,31 @@ def _texts_of(
     changes: _Changes,
     matched: Matched,
     base: Snapshot | None,
-) -> Texts:
-    """Return texts with those of the rows to be written, from this run or else from the archive."""
-    wanted = members.digests[distinct(np.concatenate((chosen, changes.folded, changes.into)))]
-    place = places_of(matched.texts.digests, wanted)
-    if base is None or (place >= 0).all():
-        return matched.texts
-    texts = take_texts(matched.texts, place[place >= 0])
-    return merge_texts([texts, load_texts(base, wanted[place < 0])])[0]
+) -> tuple[Texts, Positions]:
+    """Return texts with those of the rows to be written, from this run or else from the archive.
+
+    Returns:
+        the texts; and int64, shape (members,), the number of each among them, -1 if it is not.
+    """
+    place = numbers_of(matched.texts, members.digests)
+    wanted = distinct(np.concatenate((chosen, changes.folded, changes.into)))
+    is_old = place[wanted] < 0
+    if base is None or not is_old.any():
+        return matched.texts, place
+    new, old = place[wanted[~is_old]], members.digests[wanted[is_old]]
+    texts = merge_texts([take_texts(matched.texts, new), load_texts(base, old)])[0]
+    return texts, numbers_of(texts, members.digests)
 
 
 def _paragraph_rows(
-    members: _Members, witnesses: _Witnesses, firsts: Positions, texts: Texts
+    members: _Members, witnesses: _Witnesses, firsts: Positions, texts: Texts, place: Positions
 ) -> pa.Table:
-    """Return rows of paragraphs, without ``run_id``."""
+    """Return rows of paragraphs, without ``run_id``; ``place`` numbers the members' texts."""
     chosen = witnesses.number[firsts]
     rows = witnesses.rows.take(pa.array(firsts))
     columns: dict[str, Any] = {
         "paragraph_id": hex_strings(members.digests[chosen]),
-        "text": texts.strings(numbers_of(texts, members.digests[chosen])),
+        "text": texts.strings(place[chosen]),
         "words": members.words[chosen],
     }
     for name in ("language", "document_id", "uri", "title", "published_at", "ordinal", *_SPANS):
@@ -418,11 +424,16 @@ def _paragraph_rows(
 
 
 def _variant_rows(
-    members: _Members, folded: Positions, into: Positions, texts: Texts, settings: AlignSettings
+    members: _Members,
+    folded: Positions,
+    into: Positions,
+    texts: Texts,
+    place: Positions,
+    settings: AlignSettings,
 ) -> pa.Table:
     """Return rows of variants, without ``run_id``; each is aligned with its paragraph."""
     concerned, numbers = np.unique(np.concatenate((folded, into)), return_inverse=True)
-    place = numbers_of(texts, members.digests[concerned])
+    place = place[concerned]
     words = find_words(texts.buffer, texts.offsets[:-1][place], texts.offsets[1:][place])
     left, right = numbers[: len(folded)], numbers[len(folded) :]
     passages = align_pairs(words, rank_words(words, settings), left, right, settings)

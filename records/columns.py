@@ -19,6 +19,11 @@ Positions = npt.NDArray[np.int64]
 Shifts = npt.NDArray[np.int32]
 
 _CHUNK_BYTES = 2**29
+_LOW = np.array(
+    [value & 15 if value < 0x40 else (value & 15) + 9 for value in range(256)], np.uint8
+)
+"""What a hexadecimal digit, by its byte, stands for at the end of a byte, and at its beginning."""
+_HIGH = _LOW << 4
 
 
 @kernel
@@ -198,9 +203,7 @@ def digests_of(hex_ids: pa.Array) -> Bytes:
     """Return ids in hex as digests: uint8, shape (ids, 16)."""
     buffer, offsets = bytes_of(hex_ids)
     letters = buffer[offsets[0] : offsets[-1]] if len(offsets) else buffer
-    nibbles = (letters & 15) + np.where(letters > 0x39, 9, 0).astype(np.uint8)
-    pairs = (nibbles[0::2] << 4 | nibbles[1::2]).astype(np.uint8, copy=False)
-    return pairs.reshape(-1, 16)
+    return (_HIGH[letters[0::2]] | _LOW[letters[1::2]]).reshape(-1, 16)
 
 
 def shift_positions(
