@@ -23,6 +23,7 @@ from dedup.words import CHARACTER, FUNCTION, KINDS, NUMBER, Words
 from records.columns import as_read_only, grown
 from records.compiled import LANES, highest_of_lanes, inlined, kernel
 from records.settings import AlignSettings
+from records.sorting import order_of
 
 Bytes = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint32]
@@ -124,7 +125,7 @@ def align_pairs(
         as_read_only(ranked.scores // np.uint8(costs.unit)),
         first,
         second,
-        np.argsort(second, kind="stable"),
+        order_of(second),
         np.empty((_ROWS, _ROOM), dtype=kind),
         longest,
         *costs,
@@ -241,7 +242,7 @@ def _align_pairs(
             is_kept = resembles(found[count], min_resemblance)
             found[count, PAIR] = pair if is_kept else _REJECTED
             count += 1
-            stop, bound = _beside(stop, chain, length, rows, down, across, scores, mine)
+            stop, bound = _beside(stop, chain, length, rows, down, across, reached)
             if bound < min_score:
                 break
         count = _keep(found, begin, count)
@@ -541,23 +542,23 @@ def _beside(
     rows: Places,
     down: Scores,
     across: Scores,
-    scores: Bytes,
-    mine: int,
+    reached: Scores,
 ) -> tuple[int, np.int64]:
-    """Keep the anchors outside a chain's span on both sides; return their end and best score."""
+    """Keep the anchors outside a chain's span on both sides; return their end and a bound.
+
+    No chain of theirs has a higher score than the bound: the highest score that one of them was
+    reached with when there were more anchors.
+    """
     first, last = chain[length - 1], chain[0]
     first_row, last_row = rows[first], rows[last]
     first_across, last_across = across[first], across[last]
     kept = LANES
+    bound = np.int64(0)
     for k in range(LANES, stop):
         i, there = rows[k], across[k]
         rows[kept], down[kept], across[kept] = i, down[k], there
         is_off_rows = (i < first_row) | (i > last_row)
         is_off = is_off_rows & ((there < first_across) | (there > last_across))
         kept += 1 if is_off else 0
-    bound, row = np.int64(0), -1
-    for k in range(LANES, kept):
-        if rows[k] != row:
-            row = rows[k]
-            bound += np.int64(scores[mine + row])
+        bound = max(bound, np.int64(reached[k]) if is_off else np.int64(0))
     return kept, bound

@@ -26,9 +26,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dedup.signatures import Hashes, Positions, Windows
-from records.columns import count_shared, distinct, grown, head_limit
+from records.columns import count_shared, grown, head_limit
 from records.compiled import inlined, kernel
 from records.settings import SignSettings
+from records.sorting import distinct, packed_by_number
 
 Buckets = npt.NDArray[np.uint64]
 
@@ -99,8 +100,7 @@ def sort_buckets(hashes: Hashes) -> Buckets:
     """
     if len(hashes) >= 2**32:
         raise ValueError(f"{len(hashes)} windows; a band holds fewer than 2**32")
-    numbers = np.arange(len(hashes), dtype=np.uint64)
-    return np.sort(hashes.astype(np.uint64) << np.uint64(32) | numbers)
+    return packed_by_number(hashes)
 
 
 def shared_buckets(buckets: Buckets) -> Buckets:

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from dedup.alignment import Passages
 from dedup.words import Words
-from records.columns import distinct
 from records.compiled import inlined, kernel
+from records.sorting import distinct
 
 Positions = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.float64]

@@ -12,16 +12,9 @@ import pyarrow as pa
 
 from dedup.signatures import Windows, cut_windows, hash_bands
 from dedup.words import Words, find_words
-from records.columns import (
-    bytes_of,
-    digests_of,
-    gather_spans,
-    places_of,
-    sortable,
-    string_array,
-    take_spans,
-)
+from records.columns import bytes_of, digests_of, gather_spans, string_array, take_spans
 from records.settings import Settings
+from records.sorting import first_of_each, places_of
 
 Bytes = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint32]
@@ -57,7 +50,7 @@ def distinct_texts(digests: Bytes, buffer: Bytes, starts: Positions, ends: Posit
         buffer: uint8, UTF-8.
         starts, ends: int64, shape (spans,), in bytes of ``buffer``.
     """
-    _, firsts = np.unique(sortable(digests), return_index=True)
+    firsts = first_of_each(digests)
     return Texts(digests[firsts], *take_spans(buffer, starts[firsts], ends[firsts]))
 
 
@@ -74,7 +67,7 @@ def merge_texts(parts: list[Texts]) -> tuple[Texts, Positions]:
         the texts; and int64, shape (texts,), numbers into the parts one behind the other.
     """
     digests = np.concatenate([part.digests for part in parts])
-    _, firsts = np.unique(sortable(digests), return_index=True)
+    firsts = first_of_each(digests)
     places = _Places.of([part.offsets for part in parts], firsts)
     return Texts(digests[firsts], *places.take([part.buffer for part in parts])), firsts
 

@@ -25,9 +25,10 @@ from ingest.batch import Batch, read_batch
 from ingest.discover import status_of
 from ingest.normalise import normalise_text
 from ingest.page import NOWHERE
-from records.columns import count_characters, halves_of, shift_positions, string_array
+from records.columns import count_characters, shift_positions, string_array
 from records.errors import SettingsError, SourceError
 from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, Settings
+from records.sorting import halves_of
 
 MAX_PAIRS = 4_000_000
 """Above so many pairs of texts, only those that share a bucket are aligned."""

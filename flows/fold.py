@@ -21,10 +21,11 @@ from dedup.texts import Bytes, Positions, Texts, merge_texts, numbers_of, take_t
 from dedup.words import find_words
 from flows.match import Matched, load_texts
 from flows.news import News
-from records.columns import digests_of, distinct, places_of, sortable
+from records.columns import digests_of
 from records.errors import ContractError
 from records.ids import hex_strings
 from records.settings import AlignSettings
+from records.sorting import distinct, places_of, sortable
 from store.archive import Snapshot
 from store.segments import empty_keys
 from store.views import connect

@@ -18,11 +18,12 @@ import dedup
 from dedup.candidates import Buckets, sort_buckets
 from dedup.signatures import SCHEME, Hashes, Windows
 from dedup.texts import Bytes, Texts, mark, texts_of
-from records.columns import bytes_of, digests_of, distinct_digests
+from records.columns import bytes_of, digests_of
 from records.digest import digest_spans
 from records.errors import ContractError
 from records.ids import run_id_of
 from records.settings import BAND_HASH_BITS, Settings
+from records.sorting import distinct_digests
 from store.address import open_archive
 from store.archive import Archive, Snapshot
 from store.commit import Changes, again_if_outrun, clear_unpublished, writing

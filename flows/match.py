@@ -54,10 +54,10 @@ from flows.overlaps import (
 )
 from flows.read import load_marked, save_marked, staged_batches
 from flows.staging import load_array, load_arrays, save_arrays
-from records.columns import distinct, halves_of, places_of
 from records.errors import ContractError
 from records.ids import hex_strings
 from records.settings import AlignSettings, Settings, SignSettings
+from records.sorting import distinct, halves_of, places_of
 from store.archive import Archive, Snapshot
 from store.index import Entering, Index
 from store.views import connect

@@ -16,9 +16,10 @@ from dedup.clusters import Links
 from dedup.texts import Positions, Texts
 from dedup.words import Words
 from flows.staging import load_array, put_in_place
-from records.columns import count_characters, distinct, string_array
+from records.columns import count_characters, string_array
 from records.ids import hex_strings
 from records.schemas import TABLES
+from records.sorting import distinct
 from store.commit import write_rows, written_files
 
 Shares = npt.NDArray[np.float64]

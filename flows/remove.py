@@ -35,11 +35,12 @@ from flows.news import News
 from flows.overlaps import staged_chunks, staged_overlaps
 from flows.run import RunSummary, run_row, sealed_with, with_run_id
 from flows.staging import load_array
-from records.columns import Bytes, digests_of, distinct_digests
+from records.columns import Bytes, digests_of
 from records.errors import SettingsError
 from records.ids import run_id_of
 from records.schemas import TABLES, schema_without
 from records.settings import Settings
+from records.sorting import distinct_digests
 from store.address import open_archive
 from store.archive import Archive, Snapshot
 from store.commit import Changes, again_if_outrun, clear_unpublished, preparing, writing

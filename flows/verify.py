@@ -25,10 +25,11 @@ from ingest.decode import decode_span
 from ingest.document import JSON, PAGE
 from ingest.json_line import read_line, unescape
 from ingest.normalise import SEPARATOR, normalise_paragraphs
-from records.columns import Bytes, bytes_of, digests_of, distinct_digests
+from records.columns import Bytes, bytes_of, digests_of
 from records.errors import ContractError, SourceError
 from records.progress import Report, silent
 from records.settings import ReadSettings
+from records.sorting import distinct_digests
 from records.unicode import character_tables
 from store.archive import Archive, Snapshot
 from store.checks import (

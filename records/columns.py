@@ -19,11 +19,11 @@ Positions = npt.NDArray[np.int64]
 Shifts = npt.NDArray[np.int32]
 
 _CHUNK_BYTES = 2**29
-_LOW = np.array(
-    [value & 15 if value < 0x40 else (value & 15) + 9 for value in range(256)], np.uint8
-)
-"""What a hexadecimal digit, by its byte, stands for at the end of a byte, and at its beginning."""
-_HIGH = _LOW << 4
+_DIGITS = np.arange(256, dtype=np.uint8)
+_LOW: Bytes = np.where(ord("A") > _DIGITS, _DIGITS & 15, (_DIGITS & 15) + 9).astype(np.uint8)
+"""What a hexadecimal digit, by its byte, stands for at the end of a byte."""
+_HIGH: Bytes = (_LOW << 4).astype(np.uint8)
+"""And at the beginning of one."""
 
 
 @kernel
@@ -141,46 +141,6 @@ def bytes_of(strings: pa.Array) -> tuple[Bytes, Positions]:
     return buffer, offsets
 
 
-def distinct(values: npt.NDArray[Values]) -> npt.NDArray[Values]:
-    """Return the distinct values in order.
-
-    As ``numpy.unique``, which from numpy 2.3 on hashes integers and is ten times slower on these.
-    """
-    ordered = np.sort(values)
-    keep = np.ones(len(ordered), dtype=np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=keep[1:])
-    return ordered[keep]
-
-
-def sortable(digests: Bytes) -> npt.NDArray[np.bytes_]:
-    """Return digests, uint8 of shape (n, width), as values that sort and compare as their bytes."""
-    width = digests.shape[1]
-    return np.ascontiguousarray(digests).view(f"S{width}").reshape(-1)
-
-
-def places_of(held: Bytes, wanted: Bytes) -> Positions:
-    """Return where digests stand among sorted ones: int64, shape (wanted,), -1 if they do not."""
-    keys, sought = sortable(held), sortable(wanted)
-    if len(keys) == 0:
-        return np.full(len(sought), -1, dtype=np.int64)
-    place = np.minimum(np.searchsorted(keys, sought), len(keys) - 1)
-    return np.where(keys[place] == sought, place, -1)
-
-
-def distinct_digests(digests: Bytes) -> Bytes:
-    """Return digests, uint8 of shape (n, width), sorted and each once."""
-    ordered = digests[np.argsort(sortable(digests), kind="stable")]
-    keep = np.ones(len(ordered), dtype=np.bool_)
-    np.any(ordered[1:] != ordered[:-1], axis=1, out=keep[1:])
-    return ordered[keep]
-
-
-def halves_of(digests: Bytes) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """Return digests, uint8 of shape (n, 16), as two columns of numbers that sort as they do."""
-    halves = np.ascontiguousarray(digests).view(">u8").astype(np.uint64)
-    return halves[:, 0], halves[:, 1]
-
-
 @inlined
 def head_limit(texts: int, crowd_texts: int, crowd_heads: int) -> np.uint64:
     """Return below which upper half of its digest a text is a head of a crowd.
@@ -203,7 +163,8 @@ def digests_of(hex_ids: pa.Array) -> Bytes:
     """Return ids in hex as digests: uint8, shape (ids, 16)."""
     buffer, offsets = bytes_of(hex_ids)
     letters = buffer[offsets[0] : offsets[-1]] if len(offsets) else buffer
-    return (_HIGH[letters[0::2]] | _LOW[letters[1::2]]).reshape(-1, 16)
+    pairs: Bytes = _HIGH[letters[0::2]] | _LOW[letters[1::2]]
+    return pairs.reshape(-1, 16)
 
 
 def shift_positions(

@@ -32,11 +32,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from records.columns import bytes_of, sortable
+from records.columns import bytes_of
 from records.digest import digest_spans
 from records.errors import ContractError
 from records.ids import DIGEST_BYTES
 from records.schemas import TABLES
+from records.sorting import sortable
 from store.archive import Snapshot
 
 Bytes = npt.NDArray[np.uint8]

@@ -16,19 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from records.columns import (
-    Bytes,
-    Positions,
-    count_shared,
-    distinct,
-    distinct_digests,
-    grown,
-    halves_of,
-    head_limit,
-    places_of,
-)
+from records.columns import Bytes, Positions, count_shared, grown, head_limit
 from records.compiled import kernel
 from records.settings import SignSettings
+from records.sorting import distinct, distinct_digests, halves_of, places_of
 from store.segments import Buckets, Numbers, Prints, Segment, empty_keys, open_segment, size_bytes
 
 _TIER_BITS = 2

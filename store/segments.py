@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from records.columns import Bytes, Positions, sortable, take_spans
+from records.columns import Bytes, Positions, take_spans
 from records.errors import ContractError
 from records.settings import BAND_HASH_BITS
+from records.sorting import order_of, sortable, sorted_numbers
 
 Buckets = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.uint32]
@@ -267,7 +268,7 @@ def merge_segments(
     texts, numbers = keys["texts"]
     owners = [number[one.window_texts] for one, number in zip(segments, numbers, strict=True)]
     owner = np.concatenate([np.empty(0, np.int64), *owners])
-    order = np.argsort(owner, kind="stable")[np.count_nonzero(owner < 0) :]
+    order = order_of(owner + 1)[np.count_nonzero(owner < 0) :]
     renumbered = np.full(len(owner), -1, dtype=np.int64)
     renumbered[order] = np.arange(len(order))
     starts, sizes, prints = _merged_prints(segments, owner, order)
@@ -333,4 +334,4 @@ def _merged_bands(
             window = renumbered[(buckets & _LOW).astype(np.int64) + shift]
             kept = (buckets & ~_LOW) | window.astype(np.uint64)
             parts.append(kept[window >= 0])
-        yield np.sort(np.concatenate([np.empty(0, np.uint64), *parts]))
+        yield sorted_numbers(np.concatenate([np.empty(0, np.uint64), *parts]))

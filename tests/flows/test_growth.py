@@ -17,8 +17,8 @@ from dedup.candidates import (
     unpack_pairs,
 )
 from dedup.signatures import Windows
-from records.columns import halves_of
 from records.settings import SignSettings
+from records.sorting import halves_of
 from store.index import Index
 from store.segments import merge_segments, open_segment
 from tests import oracles

@@ -12,12 +12,7 @@ from records.columns import (
     bytes_of,
     count_characters,
     digests_of,
-    distinct,
-    distinct_digests,
-    halves_of,
     head_limit,
-    places_of,
-    sortable,
     string_array,
     take_spans,
 )
@@ -105,39 +100,6 @@ def test_no_strings_have_no_bytes(strings):
     assert digests_of(strings).shape == (0, 16)
 
 
-@heavy
-@given(st.lists(st.integers(-5, 5)))
-def test_distinct_values_are_a_sorted_set(values):
-    assert distinct(np.array(values, dtype=np.int64)).tolist() == sorted(set(values))
-
-
-@heavy
-@given(DIGESTS)
-def test_digests_sort_and_compare_as_their_bytes(digests):
-    keys = sortable(_rows(digests))
-    order = np.argsort(keys, kind="stable")
-    assert [digests[at] for at in order] == sorted(digests)
-    assert len(distinct(keys)) == len(set(digests))
-
-
-@heavy
-@given(DIGESTS)
-def test_distinct_digests_are_a_sorted_set(digests):
-    found = distinct_digests(_rows(digests))
-    assert [row.tobytes() for row in found] == sorted(set(digests))
-
-
-@heavy
-@given(DIGESTS)
-def test_halves_are_digests_as_numbers_that_sort_alike(digests):
-    upper, lower = halves_of(_rows(digests))
-    whole = [
-        (high << 64 | low).to_bytes(16, "big")
-        for high, low in zip(upper.tolist(), lower.tolist(), strict=True)
-    ]
-    assert whole == digests
-
-
 LIMITS = st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n)))
 
 
@@ -157,15 +119,6 @@ def test_crowd_has_once_to_four_times_as_many_heads_as_set(limits, more):
     texts = limits[0] + more
     heads = texts * (int(head_limit(texts, *limits)) / 2**64)
     assert limits[1] * 0.999 < heads < limits[1] * 4.001
-
-
-@heavy
-@given(DIGESTS, DIGESTS)
-def test_places_are_those_of_a_search_one_by_one(held, others):
-    held = sorted(set(held))
-    wanted = [*others, *held[::-1]]
-    expected = [held.index(digest) if digest in held else -1 for digest in wanted]
-    assert places_of(_rows(held), _rows(wanted)).tolist() == expected
 
 
 @heavy
