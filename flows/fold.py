@@ -68,8 +68,7 @@ class Folded:
     """The rows that a run adds, and the keys of rows that go.
 
     Attributes:
-        added: by table, without ``run_id``, ``runs``, ``rejects``, and ``overlaps``, which are
-            written where they are aligned.
+        added: paragraphs and variants, without ``run_id``.
         withdrawn: by table, rows of key columns.
         documents: documents not seen before.
         paragraphs: occurrences in them.
@@ -110,10 +109,6 @@ def fold(
         "variants": _variant_rows(members, changes.folded, changes.into, texts, place, settings),
     }
     withdrawn = dict(changes.withdrawn)
-    changed = news.changed.select(news.documents.column_names).cast(news.documents.schema)
-    added |= {"documents": pa.concat_tables([news.documents, changed])}
-    added |= {"occurrences": news.occurrences}
-    added |= {"sources": news.sources, "containers": news.containers}
     if news.changed.num_rows:
         withdrawn["documents"] = news.changed.select(["document_id"])
     if touched is not None and touched.lost_overlaps.num_rows:

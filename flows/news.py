@@ -59,6 +59,16 @@ class News:
         }
         return cls(**tables, known=0, source_keys=empty_keys(), document_keys=empty_keys())
 
+    def rows(self) -> dict[str, pa.Table]:
+        """Return the rows to add by table; those that a run refuses are told elsewhere."""
+        changed = self.changed.select(self.documents.column_names).cast(self.documents.schema)
+        return {
+            "documents": pa.concat_tables([self.documents, changed]),
+            "occurrences": self.occurrences,
+            "sources": self.sources,
+            "containers": self.containers,
+        }
+
     def text_digests(self) -> Bytes:
         """Return the digests of the texts in the new documents, sorted."""
         return distinct_digests(digests_of(self.occurrences.column("text_id")))
