@@ -14,9 +14,9 @@ from cli.options import (
     SOME_FAILED,
     archive_argument,
     json_option,
+    make_ready,
     print_json,
     progress,
-    say_if_compiling,
     set_option,
     settings_of,
     uri_or_id,
@@ -143,7 +143,7 @@ def export(
     document_id = find_document(snapshot, uri_or_id(named)) if named else None
     filters = {name: options[name] for name in _ABOUT_PASSAGES[:-1]}
     if form == ANNOTATIONS or (form == CSV and not options["without_passages"]):
-        say_if_compiling()
+        make_ready()
     name = absolute(archive).rstrip("/").rpartition("/")[2]
     with progress(as_json) as report:
         wanted = Wanted(document_id, **filters)

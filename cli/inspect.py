@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import click
 
-from cli.options import archive_argument, progress, say_if_compiling, version_option
+from cli.options import archive_argument, make_ready, progress, version_option
 from records.errors import SettingsError
 
 DEFAULT_PORT = 8470
@@ -82,7 +82,7 @@ def inspect(
     place = open_archive(archive)
     if not wait:
         place.manifest(version)  # what is wrong with it, before anything is served
-    say_if_compiling()
+    make_ready()
     listener = _listen(socket, host, port)
     port = listener.getsockname()[1]
     shown_at = f"[{host}]" if ":" in host else "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cli.options import archive_argument, json_option, print_json, say_if_compiling, uri_or_id
+from cli.options import archive_argument, json_option, make_ready, print_json, uri_or_id
 
 _wait = click.option(
     "--wait",
@@ -39,7 +39,7 @@ def remove(
     from flows.remove import remove as take_down
     from inspector.terminal import render_removal
 
-    say_if_compiling()
+    make_ready()
     removal = take_down(archive, [uri_or_id(name) for name in documents], reason, wait_seconds)
     if as_json:
         print_json(removal.to_dict())
@@ -62,7 +62,7 @@ def compact(archive: str, wait_seconds: float, as_json: bool) -> None:
     """
     from flows.compact import compact as write_few
 
-    say_if_compiling()
+    make_ready()
     done = write_few(archive, wait_seconds)
     if as_json:
         print_json(done)
@@ -84,7 +84,7 @@ def reindex(archive: str, wait_seconds: float, as_json: bool) -> None:
     """
     from flows.index import reindex as make_index
 
-    say_if_compiling()
+    make_ready()
     done = make_index(archive, wait_seconds)
     if as_json:
         print_json(done)

@@ -12,9 +12,9 @@ from cli.options import (
     SOME_FAILED,
     archive_argument,
     json_option,
+    make_ready,
     print_json,
     progress,
-    say_if_compiling,
     set_option,
     settings_of,
     uri_or_id,
@@ -109,7 +109,7 @@ def passages(
     snapshot = open_archive(archive).snapshot(version)
     level = snapshot.settings().sensitivity
     settings = settings_of(assignments, sensitivity=level).passages
-    say_if_compiling()
+    make_ready()
     document_id = find_document(snapshot, uri_or_id(document)) if document else None
     wanted = Wanted(document_id, clear, without_recurring, min_words, across_series)
     if output is not None:
@@ -159,7 +159,7 @@ def explain(
     from inspector.terminal import render_explanation
     from store.address import open_archive
 
-    say_if_compiling()
+    make_ready()
     snapshot = open_archive(archive).snapshot(version)
     names = uri_or_id(name), None if other is None else uri_or_id(other)
     told = explain_match(snapshot, *names, limit)
@@ -188,7 +188,7 @@ def verify(archive: str, tables_only: bool, version: int | None, as_json: bool) 
     from flows.verify import verify as verify_archive
     from store.address import absolute, open_archive
 
-    say_if_compiling()
+    make_ready()
     place = open_archive(archive)
     snapshot = place.snapshot(version)
     with progress(as_json) as report:

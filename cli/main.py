@@ -30,12 +30,12 @@ from cli.options import (
     date_from_path_option,
     encoding_option,
     json_option,
+    make_ready,
     memory_option,
     print_json,
     print_written,
     progress,
     runner_option,
-    say_if_compiling,
     sensitivity_option,
     series_option,
     set_option,
@@ -206,7 +206,7 @@ def compare(
     settings = settings_of(assignments, {"encoding": encoding}, None, sensitivity)
     from evidence.compare import compare_files, read_and_compare
 
-    say_if_compiling()
+    make_ready()
     if html is not None:
         from inspector.comparison import comparison_file, tell_files
 
@@ -234,7 +234,7 @@ def compile_kernels() -> None:
     """
     from flows.warm import warm_up
 
-    say_if_compiling()
+    make_ready()
     warm_up()
 
 
@@ -249,7 +249,7 @@ def _preview(sources: tuple[str, ...], archive: str, settings: Settings, *, as_j
     """Print what a run would read, and exit."""
     from flows.preview import preview
 
-    say_if_compiling()
+    make_ready()
     with progress(as_json) as report:
         told = preview(sources, archive, settings, report)
     if as_json:
@@ -269,7 +269,7 @@ def _ingest_directly(
     if settings.run.runner != "threads":
         told = f"expected --runner threads, found {settings.run.runner}; leave one of them out"
         raise SettingsError([f"--no-prefect: {told}"])
-    say_if_compiling()
+    make_ready()
     each = in_threads(settings.run.workers)
     return run_ingest(sources, archive, settings, each=each, report=report).to_dict()
 
@@ -283,7 +283,7 @@ def _ingest_with_prefect(
     server = prepare(state, settings.run.cluster)
     from flows.warm import are_kernels_cached, warm_up
 
-    say_if_compiling()
+    make_ready()
     warm_up(to_look=not are_kernels_cached())
     from flows.ingest import ingest_with
     from ingest.discover import absolute_source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -159,14 +160,19 @@ def uri_or_id(name: str) -> str:
     return names.uri_or_id(name)
 
 
-def say_if_compiling() -> None:
-    """Say why the first command on a machine takes longer.
+def make_ready() -> None:
+    """Leave out what no command needs, and say why the first one on a machine takes longer.
 
     To be called once the rooms of the command are imported: it is their kernels that are looked
     for, and no others.
     """
-    from records.compiled import are_kernels_cached
+    from records.arrow import leave_out_pandas
+    from records.compiled import are_kernels_cached, leave_out_algebra
 
+    leave_out_pandas()
+    leave_out_algebra()
+    if "duckdb" not in sys.modules:  # which tells of all that it finds still there as Python ends
+        gc.freeze()  # rooms and libraries stay: to look through them at the end takes 0.2 s
     if not are_kernels_cached():
         told = "compiling kernels, once on this machine; this takes up to a minute"
         click.echo(told, err=True)

@@ -10,9 +10,9 @@ import click
 from cli.options import (
     archive_argument,
     json_option,
+    make_ready,
     print_written,
     progress,
-    say_if_compiling,
     uri_or_id,
     version_option,
 )
@@ -73,7 +73,7 @@ def report(
     _expect_one(out, document, compare, is_html=shown_as == "html")
     place = open_archive(archive)
     snapshot = place.snapshot(version)
-    say_if_compiling()
+    make_ready()
     name, told = place.name.rstrip("/").rpartition("/")[2], {"version": snapshot.manifest.version}
     if compare:
         ids = [_id_of(snapshot, one) for one in compare]

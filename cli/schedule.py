@@ -14,8 +14,8 @@ from cli.options import (
     choose_allocator,
     date_from_path_option,
     encoding_option,
+    make_ready,
     memory_option,
-    say_if_compiling,
     sensitivity_option,
     series_option,
     set_option,
@@ -113,7 +113,7 @@ def schedule(
         from flows.warm import are_kernels_cached, warm_up
 
         if not are_kernels_cached():  # runs have processes of their own
-            say_if_compiling()
+            make_ready()
             warm_up()
         click.echo(f"Prefect's page: {server.page if server else 'that of PREFECT_API_URL'}")
         click.echo("stop with Ctrl-C; the schedule stays, and runs again when this does")

@@ -69,8 +69,7 @@ class Folded:
     """The rows that a run adds, and the keys of rows that go.
 
     Attributes:
-        added: by table, without ``run_id``, ``runs``, ``rejects``, and ``overlaps``, which are
-            written where they are aligned.
+        added: paragraphs and variants, without ``run_id``.
         withdrawn: by table, rows of key columns.
         documents: documents not seen before.
         paragraphs: occurrences in them.
@@ -105,16 +104,12 @@ def fold(
     folded = np.flatnonzero(representative[cluster] != np.arange(len(cluster)))
     _check(news, len(chosen) + len(folded), members)
     changes = _changes(members, witnesses, firsts, folded, representative[cluster[folded]], touched)
-    texts = _texts_of(members, witnesses.number[changes.firsts], changes, matched, base)
+    texts, place = _texts_of(members, witnesses.number[changes.firsts], changes, matched, base)
     added = {
-        "paragraphs": _paragraph_rows(members, witnesses, changes.firsts, texts),
-        "variants": _variant_rows(members, changes.folded, changes.into, texts, settings),
+        "paragraphs": _paragraph_rows(members, witnesses, changes.firsts, texts, place),
+        "variants": _variant_rows(members, changes.folded, changes.into, texts, place, settings),
     }
     withdrawn = dict(changes.withdrawn)
-    changed = news.changed.select(news.documents.column_names).cast(news.documents.schema)
-    added |= {"documents": pa.concat_tables([news.documents, changed])}
-    added |= {"occurrences": news.occurrences}
-    added |= {"sources": news.sources, "containers": news.containers}
     if news.changed.num_rows:
         withdrawn["documents"] = news.changed.select(["document_id"])
     if touched is not None and touched.lost_overlaps.num_rows:
@@ -283,8 +278,8 @@ def _members(matched: Matched, touched: _Touched | None) -> _Members:
 
 def _clusters(members: _Members, matched: Matched, touched: _Touched | None) -> Positions:
     """Return the cluster of each member: the least member of it."""
-    number = places_of(members.digests, matched.texts.digests)
-    left, right = number[matched.left], number[matched.right]
+    linked = (matched.texts.digests[side] for side in (matched.left, matched.right))
+    left, right = (places_of(members.digests, digests) for digests in linked)
     if touched is not None:
         near = touched.near
         if near is None:
@@ -393,25 +388,35 @@ def _texts_of(
     changes: _Changes,
     matched: Matched,
     base: Snapshot | None,
-) -> Texts | Gathered:
-    """Return texts with those of the rows to be written, from this run or else from the archive."""
-    wanted = members.digests[distinct(np.concatenate((chosen, changes.folded, changes.into)))]
-    place = places_of(matched.texts.digests, wanted)
-    if base is None or (place >= 0).all():
-        return matched.texts
-    texts = matched.texts.take(place[place >= 0])
-    return merge_texts([texts, load_texts(base, wanted[place < 0])])[0]
+) -> tuple[Texts | Gathered, Positions]:
+    """Return texts with those of the rows to be written, from this run or else from the archive.
+
+    Returns:
+        the texts; and int64, shape (members,), the number of each among them, -1 if it is not.
+    """
+    place = places_of(matched.texts.digests, members.digests)
+    wanted = distinct(np.concatenate((chosen, changes.folded, changes.into)))
+    is_old = place[wanted] < 0
+    if base is None or not is_old.any():
+        return matched.texts, place
+    new, old = place[wanted[~is_old]], members.digests[wanted[is_old]]
+    texts = merge_texts([matched.texts.take(new), load_texts(base, old)])[0]
+    return texts, places_of(texts.digests, members.digests)
 
 
 def _paragraph_rows(
-    members: _Members, witnesses: _Witnesses, firsts: Positions, texts: Texts | Gathered
+    members: _Members,
+    witnesses: _Witnesses,
+    firsts: Positions,
+    texts: Texts | Gathered,
+    place: Positions,
 ) -> pa.Table:
-    """Return rows of paragraphs, without ``run_id``."""
+    """Return rows of paragraphs, without ``run_id``; ``place`` numbers the members' texts."""
     chosen = witnesses.number[firsts]
     rows = witnesses.rows.take(pa.array(firsts))
     columns: dict[str, Any] = {
         "paragraph_id": hex_strings(members.digests[chosen]),
-        "text": texts.strings(places_of(texts.digests, members.digests[chosen])),
+        "text": texts.strings(place[chosen]),
         "words": members.words[chosen],
     }
     for name in ("language", "document_id", "uri", "title", "published_at", "ordinal", *_SPANS):
@@ -424,11 +429,12 @@ def _variant_rows(
     folded: Positions,
     into: Positions,
     texts: Texts | Gathered,
+    place: Positions,
     settings: AlignSettings,
 ) -> pa.Table:
     """Return rows of variants, without ``run_id``; each is aligned with its paragraph."""
     concerned, numbers = np.unique(np.concatenate((folded, into)), return_inverse=True)
-    held = texts.take(places_of(texts.digests, members.digests[concerned]))
+    held = texts.take(place[concerned])
     words = find_words(held.buffer, held.offsets[:-1], held.offsets[1:])
     left, right = numbers[: len(folded)], numbers[len(folded) :]
     passages = align_pairs(words, rank_words(words, settings), left, right, settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 import dedup
 from dedup.candidates import Buckets, sort_buckets
 from dedup.signatures import SCHEME, Hashes, Windows
 from dedup.texts import Bytes, Texts, mark, texts_of
-from records.columns import digests_of
+from records.columns import bytes_of, digests_of
+from records.digest import digest_spans
 from records.errors import ContractError
-from records.ids import member_key, run_id_of, source_key
+from records.ids import run_id_of
 from records.settings import BAND_HASH_BITS, Settings
 from records.sorting import distinct_digests
 from store.address import open_archive
@@ -164,12 +166,12 @@ def _keys_of(base: Snapshot) -> Segment:
         digests_of(base.read("documents", ["document_id"]).column("document_id"))
     )
     sources = source_keys(base.read("sources", SOURCE_KEY))
-    containers = container_keys(base.read("containers", CONTAINER_KEY))
+    containers = file_keys(base.read("containers", FILE_KEY))
     return keys_only(documents, distinct_digests(np.concatenate((sources, containers))))
 
 
 SOURCE_KEY = ["uri", "bytes", "modified_at", "document_id"]
-CONTAINER_KEY = SOURCE_KEY[:3]
+FILE_KEY = SOURCE_KEY[:3]
 
 
 def source_keys(sources: pa.Table) -> Bytes:
@@ -178,21 +180,31 @@ def source_keys(sources: pa.Table) -> Bytes:
     A file is known by what can be told without reading it, the member of a container by its bytes:
     its container may have grown since.
     """
-    columns = (sources.column(name).to_pylist() for name in SOURCE_KEY)
-    return _joined_keys(
-        member_key(uri, document_id) if "#" in uri else source_key(uri, size, time)
-        for uri, size, time, document_id in zip(*columns, strict=True)
-    )
+    uris = sources.column("uri")
+    members = pc.binary_join_element_wise(sources.column("document_id"), uris, " ")
+    is_member = pc.match_substring(uris, "#")
+    return _digests(pc.if_else(is_member, members, _as_found(sources)))
 
 
-def container_keys(containers: pa.Table) -> Bytes:
-    """Return the keys of containers, by which they are known as other files are."""
-    columns = (containers.column(name).to_pylist() for name in CONTAINER_KEY)
-    return _joined_keys(source_key(*row) for row in zip(*columns, strict=True))
+def file_keys(files: pa.Table) -> Bytes:
+    """Return the keys of files, by which containers are known as others are."""
+    return _digests(_as_found(files))
 
 
-def _joined_keys(keys: Iterable[bytes]) -> Bytes:
-    return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 16)
+def _as_found(files: pa.Table) -> pa.ChunkedArray:
+    """Return size, time as ISO 8601 has it, and URI of files, with blanks between."""
+    size = files.column("bytes").cast(pa.string())
+    time = files.column("modified_at").cast(pa.timestamp("us")).cast(pa.string())
+    second = pc.replace_substring(pc.utf8_slice_codeunits(time, 0, 19), " ", "T")
+    part = pc.utf8_slice_codeunits(time, 19)
+    part = pc.if_else(pc.equal(part, ".000000"), "", part)
+    time = pc.binary_join_element_wise(second, part, "+00:00", "")
+    return pc.binary_join_element_wise(size, time, files.column("uri"), " ")
+
+
+def _digests(told: pa.ChunkedArray) -> Bytes:
+    buffer, offsets = bytes_of(told)
+    return digest_spans(buffer, offsets[:-1], offsets[1:])
 
 
 @again_if_outrun

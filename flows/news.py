@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.index import container_keys, source_keys
+from flows.index import file_keys, source_keys
 from flows.read import staged_tables
 from flows.staging import load_array, load_table, save_table
 from records.columns import Bytes, digests_of
@@ -58,6 +58,16 @@ class News:
             name: schema_without(table, "run_id").empty_table() for name, table in _TABLES.items()
         }
         return cls(**tables, known=0, source_keys=empty_keys(), document_keys=empty_keys())
+
+    def rows(self) -> dict[str, pa.Table]:
+        """Return the rows to add by table; those that a run refuses are told elsewhere."""
+        changed = self.changed.select(self.documents.column_names).cast(self.documents.schema)
+        return {
+            "documents": pa.concat_tables([self.documents, changed]),
+            "occurrences": self.occurrences,
+            "sources": self.sources,
+            "containers": self.containers,
+        }
 
     def text_digests(self) -> Bytes:
         """Return the digests of the texts in the new documents, sorted."""
@@ -110,7 +120,7 @@ def find_news(folder: Path, index: Index, base: Snapshot | None) -> News:
     documents, occurrences = _new_documents(folder, index, removed)
     sources = sources.filter(pa.array(~is_known))
     containers = pa.concat_tables(staged_tables(folder, "containers"))
-    held = container_keys(containers)
+    held = file_keys(containers)
     is_held = index.known("sources", held)
     return News(
         _as_told(documents, sources),

@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flows.index import FILE_KEY, file_keys
 from flows.staging import load_table, save_table
 from ingest.batch import reject_table
 from ingest.discover import FoundFile, discover, timestamp_of, uri_of
-from records.ids import source_key
+from records.arrow import integers, times
 from records.schemas import PASSING_REASONS
 from records.settings import Settings
 from store.archive import Snapshot
@@ -103,26 +104,28 @@ def survey_sources(
         SettingsError: an argument names nothing.
     """
     discovery = discover(sources)
+    rejects = reject_table(
+        [(uri_of(one.path), None, None, one.reason, one.detail) for one in discovery.rejects]
+    )
+    if base is None:
+        return Survey(discovery.files, 0, 0, rejects)
     uris = [uri_of(found.path) for found in discovery.files]
-    times = [timestamp_of(found.modified_ns) for found in discovery.files]
     sizes = [found.size_bytes for found in discovery.files]
-    joined = b"".join(map(source_key, uris, sizes, times))
-    is_known = index.known("sources", np.frombuffer(joined, np.uint8).reshape(-1, 16))
+    modified = [timestamp_of(found.modified_ns) for found in discovery.files]
+    columns = pa.array(uris, pa.string()), integers(sizes, np.int64), times(modified)
+    is_known = index.known("sources", file_keys(pa.table(columns, names=FILE_KEY)))
     refused = _refused_files(base, settings.read.encoding)
     containers = _known_containers(base)
     fresh, known, known_rejects = [], 0, 0
     for number, found in enumerate(discovery.files):
         if is_known[number]:
-            inside = containers.get((uris[number], sizes[number], times[number]), (1, 0))
+            inside = containers.get((uris[number], sizes[number], modified[number]), (1, 0))
             known, known_rejects = known + inside[0], known_rejects + inside[1]
             continue
-        if refused and (uris[number], sizes[number], times[number]) in refused:
+        if refused and (uris[number], sizes[number], modified[number]) in refused:
             known_rejects += 1
         else:
             fresh.append(found)
-    rejects = reject_table(
-        [(uri_of(one.path), None, None, one.reason, one.detail) for one in discovery.rejects]
-    )
     return Survey(fresh, known, known_rejects, rejects)
 
 

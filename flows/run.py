@@ -51,7 +51,16 @@ from records.settings import MAY_DIFFER, Settings
 from records.unicode import UNICODE_TABLE_VERSION
 from store.address import open_archive
 from store.archive import Archive, Snapshot
-from store.commit import Changes, Writer, again_if_outrun, clear_unpublished, preparing, writing
+from store.commit import (
+    Changes,
+    Writer,
+    again_if_outrun,
+    clear_unpublished,
+    preparing,
+    write_rows,
+    writing,
+    written_files,
+)
 
 _MAY_DIFFER = {f"read.{name}" for name in MAY_DIFFER}
 
@@ -265,7 +274,7 @@ class _Matching:
 
     news: News
     folded: Folded
-    overlaps: list[Path]
+    written: dict[str, list[Path]]
     overlaps_found: int
     segments: list[str]
     texts_new: int
@@ -341,10 +350,24 @@ def _match(
     given_up = pairs_given_up(folder, archive, segments, settings)
     gone = replace(Gone.nothing(), pairs=pair_ids(folder, given_up))
     staged = (base, load_matched(folder), news, gone, settings.align)
-    [folded] = in_order(fold, [staged], report)
+    with ThreadPoolExecutor(1) as pool:
+        writing_rows = pool.submit(_write_rows, folder, news, writer.run_id)
+        if settings.run.memory:
+            writing_rows.result()  # folding and a file are not held together
+        [folded] = in_order(fold, [staged], report)
+        written = writing_rows.result()
     segments = merged_names(archive, segments, f"{writer.run_id}-merged", settings)
-    overlaps = staged_overlaps(folder, rows)
-    return _Matching(news, folded, overlaps, sum(rows), segments, texts_new, candidates, crowds)
+    written["overlaps"] = staged_overlaps(folder, rows)
+    return _Matching(news, folded, written, sum(rows), segments, texts_new, candidates, crowds)
+
+
+def _write_rows(folder: Path, news: News, run_id: str) -> dict[str, list[Path]]:
+    """Write the rows that do not wait for folding; return their files by table."""
+    written = {}
+    for name, rows in with_run_id(news.rows(), run_id).items():
+        write_rows(rows, name, folder / "rows" / name)
+        written[name] = written_files(folder / "rows" / name, rows.num_rows)
+    return written
 
 
 def _summary(
@@ -445,7 +468,7 @@ def _changes(
         matching.folded.withdrawn if matching else {},
         sealed,
         matching.segments if matching else None,
-        written={"overlaps": matching.overlaps} if matching else {},
+        written=matching.written if matching else {},
     )
 
 

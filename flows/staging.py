@@ -16,6 +16,7 @@ that follows from its number and is never looked for in a listing, which may be 
     pairs.npy, lost.npy     candidates of all bands, and pairs that crowds gave up
     links-*                 what became of a chunk of them
     overlaps-*              its overlaps, as files of the archive
+    rows/                   the rows that do not wait for folding, as files of the archive
 """
 
 from __future__ import annotations

@@ -15,10 +15,20 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from records.errors import ContractError
+from records.imports import hidden
 from records.schemas import TIMESTAMP
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+
+
+def leave_out_pandas() -> None:
+    """Have pyarrow look for pandas now and not find it, for a process that hands it none of its.
+
+    It looks once, at its first array or scalar. ``to_pandas`` looks again, and works.
+    """
+    with hidden("pandas"):
+        pa.array([])
 
 
 def strings(values: Iterable[str | None]) -> pa.Array:

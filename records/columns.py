@@ -19,6 +19,11 @@ Positions = npt.NDArray[np.int64]
 Shifts = npt.NDArray[np.int32]
 
 _CHUNK_BYTES = 2**29
+_DIGITS = np.arange(256, dtype=np.uint8)
+_LOW: Bytes = np.where(ord("A") > _DIGITS, _DIGITS & 15, (_DIGITS & 15) + 9).astype(np.uint8)
+"""What a hexadecimal digit, by its byte, stands for at the end of a byte."""
+_HIGH: Bytes = (_LOW << 4).astype(np.uint8)
+"""And at the beginning of one."""
 
 
 @kernel
@@ -174,8 +179,7 @@ def digests_of(hex_ids: pa.Array) -> Bytes:
     """Return ids in hex as digests: uint8, shape (ids, 16)."""
     buffer, offsets = bytes_of(hex_ids)
     letters = buffer[offsets[0] : offsets[-1]] if len(offsets) else buffer
-    nibbles = (letters & 15) + np.where(letters > 0x39, 9, 0).astype(np.uint8)
-    pairs = (nibbles[0::2] << 4 | nibbles[1::2]).astype(np.uint8, copy=False)
+    pairs: Bytes = _HIGH[letters[0::2]] | _LOW[letters[1::2]]
     return pairs.reshape(-1, 16)
 
 

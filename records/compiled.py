@@ -6,6 +6,7 @@ Kernels are compiled at their first call and kept on disk beside the source (or 
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -14,6 +15,8 @@ import numba
 from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from records.imports import hidden
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -42,6 +45,16 @@ def inlined(function: Kernel) -> Kernel:
 def are_kernels_cached() -> bool:
     """Tell whether each kernel imported so far has compiled code on disk already."""
     return all(_is_cached(compiled) for compiled in _kernels)
+
+
+def leave_out_algebra() -> None:
+    """Have numba look for scipy's algebra now and not find it, for a process that does none.
+
+    It looks before the first kernel, for ``numpy.cov`` and ``corrcoef``, which it cannot compile
+    from then on.
+    """
+    with hidden("scipy.linalg"):
+        importlib.import_module("numba.np.arraymath")
 
 
 def cache_folder(compiled: Any) -> Path:

@@ -30,17 +30,6 @@ def text_id_of(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
 
 
-def source_key(uri: str, size_bytes: int, modified_at: datetime) -> bytes:
-    """Return a key of 16 bytes for a source as it was found: the same file, unchanged."""
-    told = f"{size_bytes} {modified_at.isoformat()} {uri}"
-    return hashlib.blake2b(told.encode(), digest_size=DIGEST_BYTES).digest()
-
-
-def member_key(uri: str, document_id: str) -> bytes:
-    """Return a key of 16 bytes for the member of a container: the same bytes in the same place."""
-    return hashlib.blake2b(f"{document_id} {uri}".encode(), digest_size=DIGEST_BYTES).digest()
-
-
 def hex_strings(digests: npt.NDArray[np.uint8]) -> pa.Array:
     """Return digests as an Arrow string array of lower-case hex.
 

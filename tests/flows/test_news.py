@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from flows.index import FILE_KEY, SOURCE_KEY, file_keys, source_keys
 from flows.run import RunSummary, in_order, run_ingest
 from records.ids import document_id_of
 from records.progress import silent
-from records.schemas import REMOVALS
+from records.schemas import REMOVALS, TABLES
 from store.archive import Archive
 from store.commit import Changes, writing
 from tests.flows.corpora import (
@@ -150,3 +151,27 @@ def test_document_that_was_taken_down_does_not_come_back_under_any_name(
         assert found[name] == expected[name]
     again = ingest([*files, copy], fresh_archive)
     assert (again.version, *_counts(again)[1:]) == (None, 0, len(files) - 1, 2)
+
+
+def test_keys_are_digests_of_what_a_source_is_found_by() -> None:
+    first, second = datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 5, 1, 0, 0, 0, 1, tzinfo=UTC)
+    found = [
+        ("file:///a%201", 12, first, "d" * 32),
+        ("file:///a%201", 12, second, "d" * 32),
+        ("file:///a%201", 1, first, "d" * 32),
+        ("file:///é", 12, datetime(1, 1, 1, tzinfo=UTC), "d" * 32),
+        ("file:///a.zip#1", 12, first, "d" * 32),
+        ("file:///a.zip#1", 12, None, "e" * 32),
+    ]
+    rows = [dict(zip(SOURCE_KEY, one, strict=True)) for one in found]
+    sources = pa.Table.from_pylist(rows, schema=pa.schema([_field(one) for one in SOURCE_KEY]))
+    told = [f"{size} {time.isoformat()} {uri}" for uri, size, time, _ in found[:4]]
+    told += [f"{document_id} {uri}" for uri, _, _, document_id in found[4:]]
+    keys = [hashlib.blake2b(one.encode(), digest_size=16).digest() for one in told]
+    assert source_keys(sources).tobytes() == b"".join(keys)
+    assert file_keys(sources.slice(0, 4).select(FILE_KEY)).tobytes() == b"".join(keys[:4])
+    assert file_keys(sources.slice(0, 0)).shape == (0, 16)
+
+
+def _field(name: str) -> pa.Field:
+    return TABLES["sources"].field(name).with_nullable(True)

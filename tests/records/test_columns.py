@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +16,7 @@ from records.columns import (
     string_array,
     take_spans,
 )
-from records.ids import document_id_of, hex_strings, source_key, text_id_of
+from records.ids import document_id_of, hex_strings, text_id_of
 from tests import oracles
 
 heavy = settings(max_examples=60, deadline=None, derandomize=True)
@@ -134,14 +133,3 @@ def test_ids_in_hex_go_there_and_back(digests):
 def test_ids_are_as_long_as_their_digest():
     assert document_id_of("ab" * 32) == "ab" * 16
     assert len(text_id_of("")) == 32
-
-
-def test_key_of_a_source_changes_with_each_of_what_it_is_found_by():
-    found = ("file:///a 1", 12, datetime(2024, 5, 1, tzinfo=UTC))
-    others = ("file:///a", 1, datetime(2024, 5, 1, 0, 0, 0, 1, tzinfo=UTC))
-    keys = {source_key(*found)}
-    for place, other in enumerate(others):
-        keys.add(source_key(*found[:place], other, *found[place + 1 :]))
-    assert len(keys) == 4
-    assert {len(key) for key in keys} == {16}
-    assert source_key(*found) == source_key(*found)
