@@ -26,7 +26,8 @@ import pyarrow as pa
 
 import flows.run
 import store.commit
-from flows.run import Each, in_order, in_threads, run_ingest
+from flows.each import Each, each_with, in_order
+from flows.run import run_ingest
 from records.progress import Report
 from records.settings import RunSettings, Settings
 
@@ -56,8 +57,8 @@ _MEASURES = ("seconds", "cpu_seconds", "read_mb", "written_mb")
 class Clock:
     """Tells the steps of a run apart: each moment is of the innermost step that is open.
 
-    CPU time is that of the whole process, threads included, so a step is told right as long as the
-    run carries out one after the other. What other threads call is not told apart.
+    CPU time is that of the whole process, threads and forks included, so a step is told right as
+    long as the run carries out one after the other. What other threads call is not told apart.
     """
 
     def __init__(self) -> None:
@@ -122,7 +123,10 @@ _np_load = np.load
 
 
 def _reading() -> np.ndarray:
-    """Return the time, the CPU time, and the MB that were read and written by calls so far."""
+    """Return the time, the CPU time, and the MB that were read and written by calls so far.
+
+    What children took is in it once they have been waited for.
+    """
     moved = {"rchar": 0, "wchar": 0}
     try:
         for line in Path("/proc/self/io").read_text(encoding="ascii").splitlines():
@@ -131,11 +135,11 @@ def _reading() -> np.ndarray:
     except OSError:
         pass
     calls = moved["rchar"] / 1e6, moved["wchar"] / 1e6
-    return np.array([time.perf_counter(), time.process_time(), *calls])
+    return np.array([time.perf_counter(), sum(os.times()[:4]), *calls])
 
 
-def _each(clock: Clock, workers: int) -> Each:
-    carry_out = in_order if workers == 1 else in_threads(workers)
+def _each(clock: Clock, settings: RunSettings) -> Each:
+    carry_out = in_order if settings.workers == 1 else each_with(settings)
 
     def timed(
         step: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], report: Report
@@ -172,7 +176,7 @@ def main() -> None:
     sources = json.loads(options.sources.read_text(encoding="utf-8"))
     clock = Clock()
     watch(clock)
-    each = _each(clock, options.workers)
+    each = _each(clock, settings.run)
     summary = run_ingest(sources, options.archive, settings, each=each)
     steps = clock.told()
     peak = memory_of().get("VmHWM", 0.0)

@@ -106,6 +106,7 @@ class Bench:
             "mb_per_second": megabytes / ran.seconds,
             "peak_mb": max(told["peak_mb"], ran.peak_mb),
             "anonymous_mb": ran.anonymous_mb,
+            "with_forks_mb": ran.with_children_mb,
             "others": ran.others,
             "paragraphs": summary["paragraphs_seen"],
             "kept": summary["paragraphs_kept"],

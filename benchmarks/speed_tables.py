@@ -68,6 +68,7 @@ def _tell_jobs(title: str, jobs: list[dict[str, Any]], *more: str) -> None:
         "MB/s": "mb_per_second",
         "peak MB": "peak_mb",
         "anonymous MB": "anonymous_mb",
+        "with forks MB": "with_forks_mb",
         "others": "others",
         "paragraphs": "paragraphs",
         "kept": "kept",

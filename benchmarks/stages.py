@@ -25,7 +25,8 @@ from dedup.alignment import rank_words
 from dedup.signatures import cut_windows, hash_bands, permutations_of
 from dedup.texts import Texts, distinct_texts
 from dedup.words import find_words
-from flows.run import in_order, run_ingest
+from flows.each import in_order
+from flows.run import run_ingest
 from ingest.batch import read_batch
 from ingest.decode import decode
 from ingest.discover import FoundFile, discover

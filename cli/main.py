@@ -264,13 +264,14 @@ def _preview(sources: tuple[str, ...], archive: str, settings: Settings, *, as_j
 def _ingest_directly(
     sources: tuple[str, ...], archive: str, settings: Settings, report: Any
 ) -> dict[str, Any]:
-    from flows.run import in_threads, run_ingest
+    from flows.each import each_with
+    from flows.run import run_ingest
 
     if settings.run.runner != "threads":
         told = f"expected --runner threads, found {settings.run.runner}; leave one of them out"
         raise SettingsError([f"--no-prefect: {told}"])
     make_ready()
-    each = in_threads(settings.run.workers)
+    each = each_with(settings.run)
     return run_ingest(sources, archive, settings, each=each, report=report).to_dict()
 
 

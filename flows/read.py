@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from dataclasses import dataclass
 from functools import cache
@@ -84,10 +85,13 @@ def _read_batch(folder: Path, batch: int, target: Path, settings: Settings) -> N
 def _extractors(settings: Settings) -> Extractors:
     """Return who extracts pages in this process; as many as there are tasks at a time in it."""
     workers = settings.run.workers if settings.run.runner == "threads" else 1
-    return _shared_extractors(workers, settings.read.page_seconds)
+    return _shared_extractors(workers, settings.read.page_seconds, os.getpid())
 
 
-_shared_extractors = cache(Extractors)
+@cache
+def _shared_extractors(workers: int, page_seconds: float, _: int) -> Extractors:
+    """Return those of a process; a fork has its own."""
+    return Extractors(workers, page_seconds)
 
 
 def _part_folder(batch: Path, number: int) -> Path:

@@ -10,13 +10,13 @@ import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial, reduce
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 import dedup
 import ingest
 import store
+from flows.each import Each, in_order
 from flows.fold import Folded, Gone, fold
 from flows.index import known_keys, mend_index, merged_names, open_index
 from flows.match import (
@@ -77,16 +78,6 @@ _STAGED_AS = "3"
 """Raised when a run stages something else than before: what was staged so is not taken up then."""
 
 
-class Each(Protocol):
-    """Carries out a step once for each tuple of arguments; the results in the same order."""
-
-    def __call__(
-        self, step: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], report: Report
-    ) -> list[Any]:
-        """Return what the step gave for each tuple of arguments, in their order."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class RunSummary:
     """What a run did. Counts are of this run; ``version`` is None if it had nothing to commit."""
@@ -136,37 +127,6 @@ class RunSummary:
         """Return the summary as plain values."""
         rate = round(self.megabytes_per_second, 3)
         return asdict(self) | {"seconds": round(self.seconds, 3), "megabytes_per_second": rate}
-
-
-def in_order(
-    step: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], report: Report
-) -> list[Any]:
-    """Carry out a step once for each tuple of arguments, one after the other."""
-    results = []
-    for done, one in enumerate(arguments):
-        results.append(step(*one))
-        report(step.__name__, done + 1, len(arguments))
-    return results
-
-
-def in_threads(workers: int) -> Each:
-    """Return what carries out a step for so many tuples of arguments at a time."""
-
-    def carry_out(
-        step: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], report: Report
-    ) -> list[Any]:
-        with ThreadPoolExecutor(workers) as pool:
-            futures = [pool.submit(step, *one) for one in arguments]
-            try:
-                for done, future in enumerate(as_completed(futures), start=1):
-                    future.result()
-                    report(step.__name__, done, len(futures))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-        return [future.result() for future in futures]
-
-    return carry_out
 
 
 def run_ingest(

@@ -35,8 +35,9 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from flows.each import Each
 from flows.reuse import most_reused
-from flows.run import Each, RunSummary, flat
+from flows.run import RunSummary, flat
 from flows.wording import (
     EXAMPLES,
     Told,

@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from flows.each import in_order
 from flows.index import FILE_KEY, SOURCE_KEY, file_keys, source_keys
-from flows.run import RunSummary, in_order, run_ingest
+from flows.run import RunSummary, run_ingest
 from records.ids import document_id_of
 from records.progress import silent
 from records.schemas import REMOVALS, TABLES

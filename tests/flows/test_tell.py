@@ -16,8 +16,9 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import Artifact
 
 from flows import lineage, reuse, tell
+from flows.each import in_order
 from flows.ingest import ingest_with
-from flows.run import RunSummary, in_order, run_ingest
+from flows.run import RunSummary, run_ingest
 from flows.tell import tell_result, telling
 from flows.wording import Told, one_line, summary_markdown
 from records.errors import SettingsError

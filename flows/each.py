@@ -1,0 +1,133 @@
+"""Who carries out a step once for each batch: in order, in threads, or in processes as well.
+
+Prefect's runners are in ``flows.runners``.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from typing import Any, Protocol
+
+from flows.read import stage_batch
+from records.compiled import are_kernels_cached
+from records.progress import Report
+from records.settings import RunSettings
+
+
+class Each(Protocol):
+    """Carries out a step once for each tuple of arguments; the results in the same order."""
+
+    def __call__(
+        self, step: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], report: Report
+    ) -> list[Any]:
+        """Return what the step gave for each tuple of arguments, in their order."""
+        ...
+
+
+def in_order(
+    step: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], report: Report
+) -> list[Any]:
+    """Carry out a step once for each tuple of arguments, one after the other."""
+    results = []
+    for done, one in enumerate(arguments):
+        results.append(step(*one))
+        report(step.__name__, done + 1, len(arguments))
+    return results
+
+
+def in_threads(workers: int) -> Each:
+    """Return what carries out a step for so many tuples of arguments at a time."""
+
+    def carry_out(
+        step: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], report: Report
+    ) -> list[Any]:
+        with ThreadPoolExecutor(workers) as pool:
+            futures = [pool.submit(step, *one) for one in arguments]
+            try:
+                for done, future in enumerate(as_completed(futures), start=1):
+                    future.result()
+                    report(step.__name__, done, len(futures))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return [future.result() for future in futures]
+
+    return carry_out
+
+
+def each_with(settings: RunSettings) -> Each:
+    """Return what carries out the steps of a run that has its process to itself."""
+    if settings.memory:  # every process would hold so much
+        return in_threads(settings.workers)
+    return with_forks(settings.workers)
+
+
+def with_forks(workers: int) -> Each:
+    """Return what reads batches in so many processes, and does all else in as many threads.
+
+    A third of reading holds the interpreter's lock, so threads cannot share it. A forked process
+    has all that is imported, and starts in milliseconds; where processes cannot be forked safely,
+    on other systems and beside other threads, batches are read in threads.
+    """
+    threads = in_threads(workers)
+
+    def carry_out(
+        step: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], report: Report
+    ) -> list[Any]:
+        forks = min(workers, len(arguments)) - 1
+        if step is stage_batch and forks > 0 and _may_fork():
+            return _beside_forks(forks, step, arguments, report)
+        return threads(step, arguments, report)
+
+    return carry_out
+
+
+def _may_fork() -> bool:
+    """Tell whether a fork has all that it needs, and nobody holds a lock that it would wait for."""
+    is_alone = sys.platform == "linux" and threading.active_count() == 1
+    return is_alone and are_kernels_cached()  # else each would compile them
+
+
+def _beside_forks(
+    forks: int, step: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], report: Report
+) -> list[Any]:
+    """Carry out a step that leaves its results behind, here and in processes of its own.
+
+    A process that fails leaves what it was at undone. It is done again here, as is told here why it
+    cannot be.
+    """
+    context = multiprocessing.get_context("fork")
+    taken = context.Value("q", 0)
+
+    def take() -> int:
+        with taken.get_lock():
+            number = int(taken.value)
+            taken.value += 1
+        return number
+
+    def help_out(parent: int) -> None:
+        with suppress(BaseException):  # the parent comes to it, and tells
+            while (number := take()) < len(arguments) and os.getppid() == parent:
+                step(*arguments[number])
+
+    helpers = [context.Process(target=help_out, args=(os.getpid(),)) for _ in range(forks)]
+    for helper in helpers:
+        helper.start()
+    try:
+        while (number := take()) < len(arguments):
+            step(*arguments[number])
+            begun = min(taken.value, len(arguments))
+            report(step.__name__, max(1, begun - forks), len(arguments))
+        for helper in helpers:
+            helper.join()
+    finally:
+        for helper in helpers:
+            helper.kill()
+            helper.join()
+    return in_order(step, arguments, report)  # what is there already is only looked up
