@@ -10,9 +10,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from http.cookiejar import CookieJar
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -125,11 +127,10 @@ def test_any_port_is_printed_and_ctrl_c_ends_it(press: Path, state: Path) -> Non
     with shown(press, "--port", "0", state=state) as server:
         address = server.address()
         assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d+/", address)
-        with urllib.request.urlopen(address, timeout=SECONDS) as page:
-            assert b"2 documents" in page.read()
-        # A browser keeps its connection.
-        port = int(address.rstrip("/").rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port)):
+        browser = HTTPConnection(urlsplit(address).netloc, timeout=SECONDS)
+        with closing(browser):  # which keeps its connection
+            browser.request("GET", "/")
+            assert b"2 documents" in browser.getresponse().read()
             code, said, seconds = server.interrupt()
     assert code in {0, 130}
     assert said == ""
