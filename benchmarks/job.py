@@ -2,34 +2,28 @@
 
     python benchmarks/job.py SOURCES.json ARCHIVE [--workers N] [--batch-bytes N] [--memory SIZE]
 
-``speed.py`` starts it as a process of its own. The product knows nothing of this: the functions
-that ``flows.run`` calls are replaced in this process by ones that look at the clock first. A name
-that is not there any more is passed over, and its time is part of the rest.
+``speed.py`` starts it as a process of its own. It is the command ``ingest --no-prefect``, which
+knows nothing of this: once its rooms are imported, the functions that ``flows.run`` calls are
+replaced by ones that look at the clock first. A name that is not there any more is passed over, and
+its time is part of the rest.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import io
 import json
 import os
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
-import flows.run
-import store.commit
-from flows.each import Each, each_with, in_order
-from flows.run import run_ingest
-from records.progress import Report
-from records.settings import RunSettings, Settings
+import cli.main
 
 from processes import memory_of  # isort: skip
 
@@ -62,7 +56,7 @@ class Clock:
     """
 
     def __init__(self) -> None:
-        self.taken: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(len(_MEASURES)))
+        self.taken: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(_MEASURES))
         self.mapped: dict[str, dict[str, int]] = defaultdict(dict)
         self._open = [REST]
         self._thread = threading.get_ident()
@@ -97,7 +91,7 @@ class Clock:
 
         @functools.wraps(function)
         def call(path: Any, *args: Any, **kwargs: Any) -> Any:
-            if function is not _np_load or kwargs.get("mmap_mode"):
+            if isinstance(path, str | Path):  # else it reads what somebody has opened
                 self.mapped[self._open[-1]][str(path)] = Path(path).stat().st_size
             return function(path, *args, **kwargs)
 
@@ -108,21 +102,20 @@ class Clock:
         self._charge()
         names = [*(name for name in self.taken if name != REST), REST]
         return {
-            name: dict(zip(_MEASURES, self.taken[name].tolist(), strict=True))
+            name: dict(zip(_MEASURES, self.taken[name], strict=True))
             | {"mapped_mb": sum(self.mapped[name].values()) / 1e6}
             for name in names
         }
 
     def _charge(self) -> None:
         now = _reading()
-        self.taken[self._open[-1]] += now - self._last
+        step = self.taken[self._open[-1]]
+        for measure, before in enumerate(self._last):
+            step[measure] += now[measure] - before
         self._last = now
 
 
-_np_load = np.load
-
-
-def _reading() -> np.ndarray:
+def _reading() -> list[float]:
     """Return the time, the CPU time, and the MB that were read and written by calls so far.
 
     What children took is in it once they have been waited for.
@@ -135,29 +128,41 @@ def _reading() -> np.ndarray:
     except OSError:
         pass
     calls = moved["rchar"] / 1e6, moved["wchar"] / 1e6
-    return np.array([time.perf_counter(), sum(os.times()[:4]), *calls])
-
-
-def _each(clock: Clock, settings: RunSettings) -> Each:
-    carry_out = in_order if settings.workers == 1 else each_with(settings)
-
-    def timed(
-        step: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], report: Report
-    ) -> list[Any]:
-        with clock.step(step.__name__):
-            return carry_out(step, arguments, report)
-
-    return timed
+    return [time.perf_counter(), sum(os.times()[:4]), *calls]
 
 
 def watch(clock: Clock) -> None:
     """Have the clock told of the functions that a run calls and the files that it maps."""
+    import numpy as np
+    import pyarrow as pa
+
+    import flows.each
+    import flows.run
+    import store.commit
+
     for name, step in _STEPS.items():
         if hasattr(flows.run, name):
             setattr(flows.run, name, clock.timed(step, getattr(flows.run, name)))
     store.commit.Writer.commit = clock.timed("commit", store.commit.Writer.commit)  # type: ignore[method-assign]
     np.load = clock.noting(np.load)
     pa.memory_map = clock.noting(pa.memory_map)
+    for name in ("in_threads", "with_forks"):
+        setattr(flows.each, name, _timed_each(clock, getattr(flows.each, name)))
+
+
+def _timed_each(clock: Clock, make: Callable[[int], Any]) -> Callable[[int], Any]:
+    """Return what makes an ``Each`` whose steps are counted as such."""
+
+    def make_timed(workers: int) -> Any:
+        carry_out = make(workers)
+
+        def timed(step: Callable[..., Any], arguments: Sequence[Any], report: Any) -> Any:
+            with clock.step(step.__name__):
+                return carry_out(step, arguments, report)
+
+        return timed
+
+    return make_timed
 
 
 def main() -> None:
@@ -169,18 +174,27 @@ def main() -> None:
     parser.add_argument("--batch-bytes", type=int)
     parser.add_argument("--memory")
     options = parser.parse_args()
-    run: dict[str, Any] = {"workers": options.workers, "memory": options.memory}
-    if options.batch_bytes:
-        run["batch_bytes"] = options.batch_bytes
-    settings = Settings(run=RunSettings(**run))
     sources = json.loads(options.sources.read_text(encoding="utf-8"))
-    clock = Clock()
-    watch(clock)
-    each = _each(clock, settings.run)
-    summary = run_ingest(sources, options.archive, settings, each=each)
-    steps = clock.told()
+    command = ["ingest", *sources, "--archive", str(options.archive), "--no-prefect", "--json"]
+    command += ["--workers", str(options.workers)]
+    command += ["--memory", options.memory] if options.memory else []
+    if options.batch_bytes:
+        command += ["--set", f"run.batch_bytes={options.batch_bytes}"]
+    make_ready, clocks = cli.main.make_ready, []
+
+    def begin() -> None:
+        make_ready()
+        clocks.append(Clock())  # what comes before is the start
+        watch(clocks[0])
+
+    cli.main.make_ready = begin
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        cli.main.main.main(command, standalone_mode=False)
+    steps = clocks[0].told()
     peak = memory_of().get("VmHWM", 0.0)
-    print(json.dumps({"summary": summary.to_dict(), "steps": steps, "peak_mb": peak}))
+    summary = json.loads(printed.getvalue())
+    print(json.dumps({"summary": summary, "steps": steps, "peak_mb": peak}))
 
 
 if __name__ == "__main__":
