@@ -207,7 +207,7 @@ def measure_floors(bench: Bench) -> dict[str, Any]:
 
 def measure_signatures(bench: Bench) -> list[dict[str, Any]]:
     """Return the project's kernel beside datasketch."""
-    return compare_with_datasketch(bench.files[: bench.options.sample], 3)
+    return compare_with_datasketch(bench.files[: bench.options.sample], 9)
 
 
 def measure_peers(bench: Bench) -> dict[str, Any]:
