@@ -73,7 +73,9 @@ def sign_sets(shingles: Hashes, offsets: Positions, count: int, seed: int) -> Ha
         count: permutations.
         seed: seed of the permutations.
     """
-    return _sign_sets(shingles, offsets, *permutations_of(count, seed))
+    signatures = np.empty((len(offsets) - 1, count), dtype=np.uint32)  # in large pages, if it is so
+    _sign_sets(shingles, offsets, *permutations_of(count, seed), signatures)
+    return signatures
 
 
 def estimate_resemblance(left: Hashes, right: Hashes) -> float:
@@ -233,11 +235,12 @@ def _least_of(left: np.uint32, right: np.uint32, a: np.uint32, b: np.uint32) -> 
 
 
 @kernel
-def _sign_sets(shingles: Hashes, offsets: Positions, a: Hashes, b: Hashes) -> Hashes:
-    signatures = np.full((len(offsets) - 1, len(a)), _EMPTY, dtype=np.uint32)
+def _sign_sets(
+    shingles: Hashes, offsets: Positions, a: Hashes, b: Hashes, signatures: Hashes
+) -> None:
     for row in range(len(offsets) - 1):
+        signatures[row, :] = np.uint32(_EMPTY)
         _lower(signatures[row], shingles, offsets[row], offsets[row + 1], a, b)
-    return signatures
 
 
 @kernel
