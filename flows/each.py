@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from typing import Any, Protocol
 
-from flows.read import stage_batch
+from flows.read import extractors_shared_by, stage_batch
 from records.compiled import are_kernels_cached
 from records.progress import Report
 from records.settings import RunSettings
@@ -82,7 +82,8 @@ def with_forks(workers: int) -> Each:
     ) -> list[Any]:
         forks = min(workers, len(arguments)) - 1
         if step is stage_batch and forks > 0 and _may_fork():
-            return _beside_forks(forks, step, arguments, report)
+            with extractors_shared_by(1 + forks):
+                return _beside_forks(forks, step, arguments, report)
         return threads(step, arguments, report)
 
     return carry_out

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -82,10 +84,24 @@ def _read_batch(folder: Path, batch: int, target: Path, settings: Settings) -> N
     put_in_place(building, target)
 
 
+@contextmanager
+def extractors_shared_by(processes: int) -> Iterator[None]:
+    """Have so many processes, this one and its forks, share the workers that extract pages."""
+    global _processes  # noqa: PLW0603  # forks take it with them
+    _processes = processes
+    try:
+        yield
+    finally:
+        _processes = 1
+
+
+_processes = 1
+
+
 def _extractors(settings: Settings) -> Extractors:
     """Return who extracts pages in this process; as many as there are tasks at a time in it."""
     workers = settings.run.workers if settings.run.runner == "threads" else 1
-    return _shared_extractors(workers, settings.read.page_seconds, os.getpid())
+    return _shared_extractors(-(-workers // _processes), settings.read.page_seconds, os.getpid())
 
 
 @cache

@@ -33,7 +33,8 @@ latest = time.monotonic() + 30
 def readers():
     return {path.name.partition("-")[0] for path in Path(pids).iterdir()}
 
-def note(folder, batch, *rest):
+def note(folder, batch, target, settings):
+    assert flows.read._extractors(settings)._workers == 2  # five for three
     Path(pids, f"{os.getpid()}-{batch}").touch()
     if fault == "killed" and os.getpid() != parent:
         os.kill(os.getpid(), 9)
@@ -43,11 +44,12 @@ def note(folder, batch, *rest):
         raise OSError(28, "no space left for batch 2")
     while os.getpid() == parent and len(readers()) < 3 and time.monotonic() < latest:
         time.sleep(0.01)  # so that each comes to one
-    read(folder, batch, *rest)
+    read(folder, batch, target, settings)
 
 flows.read._read_batch = note
-settings = Settings(run=RunSettings(workers=3, batch_bytes=600))
+settings = Settings(run=RunSettings(workers=5, batch_bytes=600))
 summary = run_ingest([corpus], archive, settings, each=with_forks(3))
+assert flows.read._extractors(settings)._workers == 5
 print(json.dumps(summary.to_dict() | {"parent": parent}))
 """
 
