@@ -9,15 +9,20 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from typing import Any, Protocol
 
 from flows.read import extractors_shared_by, stage_batch
 from records.compiled import are_kernels_cached
-from records.progress import Report
+from records.progress import Report, silent
 from records.settings import RunSettings
+
+_BYTES = 4
+"""Of the number of a batch, where it waits for a process."""
+_MOST = 2**16 // _BYTES
+"""So many numbers fit into a pipe, whose room is 64 KiB (Linux); a portion has far fewer."""
 
 
 class Each(Protocol):
@@ -81,7 +86,7 @@ def with_forks(workers: int) -> Each:
         step: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], report: Report
     ) -> list[Any]:
         forks = min(workers, len(arguments)) - 1
-        if step is stage_batch and forks > 0 and _may_fork():
+        if step is stage_batch and forks > 0 and len(arguments) <= _MOST and _may_fork():
             with extractors_shared_by(1 + forks):
                 return _beside_forks(forks, step, arguments, report)
         return threads(step, arguments, report)
@@ -104,31 +109,36 @@ def _beside_forks(
     cannot be.
     """
     context = multiprocessing.get_context("fork")
-    taken = context.Value("q", 0)
+    # Numbers wait in a pipe, and not behind a lock, which who is killed would keep.
+    waiting, filled = os.pipe()
+    os.write(filled, b"".join(number.to_bytes(_BYTES, "big") for number in range(len(arguments))))
+    os.close(filled)
 
-    def take() -> int:
-        with taken.get_lock():
-            number = int(taken.value)
-            taken.value += 1
-        return number
+    def take() -> Iterator[int]:
+        while number := os.read(waiting, _BYTES):
+            yield int.from_bytes(number, "big")
 
     def help_out(parent: int) -> None:
         with suppress(BaseException):  # the parent comes to it, and tells
-            while (number := take()) < len(arguments) and os.getppid() == parent:
+            for number in take():
+                if os.getppid() != parent:
+                    break
                 step(*arguments[number])
 
     helpers = [context.Process(target=help_out, args=(os.getpid(),)) for _ in range(forks)]
     for helper in helpers:
         helper.start()
     try:
-        while (number := take()) < len(arguments):
+        for number in take():
             step(*arguments[number])
-            begun = min(taken.value, len(arguments))
-            report(step.__name__, max(1, begun - forks), len(arguments))
+            report(step.__name__, max(1, number + 1 - forks), len(arguments))
         for helper in helpers:
             helper.join()
     finally:
         for helper in helpers:
             helper.kill()
             helper.join()
-    return in_order(step, arguments, report)  # what is there already is only looked up
+        os.close(waiting)
+    results = in_order(step, arguments, silent)  # what is there already is only looked up
+    report(step.__name__, len(arguments), len(arguments))
+    return results
