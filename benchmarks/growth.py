@@ -17,13 +17,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from flows.each import in_threads
 from flows.run import run_ingest
 from flows.warm import warm_up
-from records.progress import Report
 from store.archive import Archive
 from store.digest import digest_archive
 from store.segments import size_bytes
@@ -82,13 +81,8 @@ def _feed(files: list[str], archive: Path, runs: int) -> list[float]:
     seconds = []
     for number in range(runs):
         mine = files[len(files) * number // runs : len(files) * (number + 1) // runs]
-        seconds.append(run_ingest(mine, archive, each=_in_threads).seconds)
+        seconds.append(run_ingest(mine, archive, each=in_threads(2)).seconds)
     return seconds
-
-
-def _in_threads(step: Any, arguments: Any, report: Report) -> list[Any]:  # noqa: ARG001
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda one: step(*one), arguments))
 
 
 def _index_size(archive: Archive) -> dict[str, Any]:

@@ -92,16 +92,16 @@ class _Costs(NamedTuple):
 
 def rank_words(words: Words, settings: AlignSettings) -> Ranked:
     """Return the content words of texts as alignment takes them."""
-    return rank_parts([words], np.arange(len(words.offsets) - 1), settings)
+    everything = Places.of([words.offsets], np.arange(len(words.offsets) - 1))
+    return rank_parts([words], everything, settings)
 
 
-def rank_parts(parts: Sequence[Words], numbers: Positions, settings: AlignSettings) -> Ranked:
-    """Return the content words of the texts with these numbers into the parts, in that order."""
+def rank_parts(parts: Sequence[Words], places: Places, settings: AlignSettings) -> Ranked:
+    """Return the content words of the texts whose words are in these places of the parts."""
     by_kind = _by_kind(settings)
-    where = Places.of([one.offsets for one in parts], numbers)
-    counts = np.empty(len(numbers), dtype=np.int64)
-    mine = [np.flatnonzero(where.part == number) for number in range(len(parts))]
-    spans = [(where.starts[texts], where.ends[texts]) for texts in mine]
+    counts = np.empty(len(places.part), dtype=np.int64)
+    mine = [np.flatnonzero(places.part == number) for number in range(len(parts))]
+    spans = [(places.starts[texts], places.ends[texts]) for texts in mine]
     for part, texts, (starts, ends) in zip(parts, mine, spans, strict=True):
         before = np.concatenate(([0], np.cumsum(by_kind[part.kinds] > 0)))
         counts[texts] = before[ends] - before[starts]

@@ -167,10 +167,3 @@ def take_windows(parts: Sequence[Marked], numbers: Positions) -> tuple[Windows, 
     )
     shingles = np.concatenate([one.shingles for one in held])
     return Windows(shingles, np.repeat(np.arange(len(numbers)), per_text), starts, ends), bands
-
-
-def take_hashes(parts: Sequence[Words], numbers: Positions) -> tuple[Positions, Hashes]:
-    """Return the words of the texts with these numbers into the parts: offsets, and hashes."""
-    places = Places.of([one.offsets for one in parts], numbers)
-    hashes, offsets = places.take([one.hashes for one in parts])
-    return offsets, hashes

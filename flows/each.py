@@ -125,10 +125,12 @@ def _beside_forks(
                     break
                 step(*arguments[number])
 
-    helpers = [context.Process(target=help_out, args=(os.getpid(),)) for _ in range(forks)]
-    for helper in helpers:
-        helper.start()
+    helpers = []
     try:
+        for _ in range(forks):
+            helper = context.Process(target=help_out, args=(os.getpid(),))
+            helper.start()
+            helpers.append(helper)
         for number in take():
             step(*arguments[number])
             report(step.__name__, max(1, number + 1 - forks), len(arguments))

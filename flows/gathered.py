@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dedup.alignment import Ranked, rank_parts
-from dedup.texts import Bytes, Places, Positions, Texts, take_hashes
+from dedup.texts import Bytes, Places, Positions, Texts
 from dedup.words import Words
 from flows.read import StagedBatch
 from flows.staging import load_array, load_arrays, save_arrays
@@ -28,22 +28,9 @@ from records.settings import AlignSettings
 
 Flags = npt.NDArray[np.bool_]
 
+_IS_ASCII, _PLACES, _WORD_PLACES = "is_ascii.npy", "places", "word-places"
 _PARTS = "parts.json"
 """Names the folders that hold the texts, as seen from the folder of the run."""
-
-
-class Numbered(NamedTuple):
-    """Which texts there are, and where.
-
-    Attributes:
-        digests: uint8, shape (texts, 16), sorted.
-        came_from: int64, shape (texts,): which of all texts of the parts each one is.
-        is_ascii: bool, shape (texts,): bytes are characters in it.
-    """
-
-    digests: Bytes
-    came_from: Positions
-    is_ascii: Flags
 
 
 class WordHashes(NamedTuple):
@@ -75,13 +62,17 @@ def save_gathered(
         settings: what matches of words earn.
     """
     target = folder / "texts"
-    held, words = [part.texts() for part in parts], [part.words() for part in parts]
-    is_ascii = np.concatenate([_are_ascii(texts) for texts in held])[came_from]
-    save_arrays(Numbered(digests, came_from, is_ascii), target)
+    texts, words = [part.texts() for part in parts], [part.words() for part in parts]
+    word_places = Places.of([one.offsets for one in words], came_from)
+    np.save(target / "digests.npy", digests)
+    np.save(target / _IS_ASCII, np.concatenate([_are_ascii(one) for one in texts])[came_from])
+    save_arrays(Places.of([one.offsets for one in texts], came_from), target / _PLACES)
+    save_arrays(word_places, target / _WORD_PLACES)
     names = [os.path.relpath(part.folder, folder) for part in parts]
     (target / _PARTS).write_text(json.dumps(names), encoding="utf-8")
-    save_arrays(WordHashes(*take_hashes(words, came_from)), target / "words")
-    save_arrays(rank_parts(words, came_from, settings), target / "ranked")
+    hashes, offsets = word_places.take([one.hashes for one in words])
+    save_arrays(WordHashes(offsets, hashes), target / "words")
+    save_arrays(rank_parts(words, word_places, settings), target / "ranked")
 
 
 def _are_ascii(texts: Texts) -> Flags:
@@ -125,17 +116,15 @@ class Gathered:
     def load(cls, folder: Path) -> Gathered:
         """Open the texts that ``save_gathered`` wrote into a run's folder."""
         target = folder / "texts"
-        digests, came_from, is_ascii = load_arrays(Numbered, target)
         names = json.loads((target / _PARTS).read_text(encoding="utf-8"))
         parts = [StagedBatch(folder / name) for name in names]
-        texts, words = [part.texts() for part in parts], [part.words() for part in parts]
         return cls(
-            digests,
-            is_ascii,
-            [one.buffer for one in texts],
-            Places.of([one.offsets for one in texts], came_from),
-            words,
-            Places.of([one.offsets for one in words], came_from),
+            load_digests(folder),
+            load_array(target / _IS_ASCII),
+            [part.texts().buffer for part in parts],
+            load_arrays(Places, target / _PLACES),
+            [part.words() for part in parts],
+            load_arrays(Places, target / _WORD_PLACES),
         )
 
     def strings(self, numbers: Positions) -> pa.ChunkedArray:

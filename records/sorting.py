@@ -56,12 +56,15 @@ def order_of(numbers: npt.NDArray[Values]) -> Positions:
 
 @kernel
 def _sort(values: Numbers, first_bit: int) -> Numbers:
-    """Return numbers in the order of their bits from one on; equal ones as they stand."""
+    """Return numbers in the order of their bits from one on; equal ones as they stand.
+
+    The array that is given is written over.
+    """
     one = np.uint64(1)
     varying = np.uint64(0)
     for k in range(len(values)):
         varying |= values[k] ^ values[0]
-    here, there = values.copy(), np.empty_like(values)
+    here, there = values, np.empty_like(values)
     places = np.empty((1 << _DIGIT_BITS) + 1, dtype=np.int64)
     at = np.int64(first_bit)
     while at < 64 and varying >> np.uint64(at):

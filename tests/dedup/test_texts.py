@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from dedup.alignment import rank_parts, rank_words
 from dedup.texts import (
+    Places,
     distinct_texts,
     mark,
     merge_texts,
     numbers_of,
-    take_hashes,
     take_windows,
     texts_of,
 )
@@ -111,12 +111,17 @@ def test_numbers_of_texts_are_their_places_or_minus_one(held, sought):
 def assert_taken_equals_marked(parts, numbers, expected):
     """Check that columns taken from marked parts are those of the texts marked anew."""
     words = [part.words for part in parts]
-    offsets, hashes = take_hashes(words, numbers)
-    np.testing.assert_array_equal(offsets, expected.words.offsets)
-    np.testing.assert_array_equal(hashes, expected.words.hashes)
-    ranked = rank_parts(words, numbers, _SETTINGS.align)
+    places = Places.of([one.offsets for one in words], numbers)
+    for name in ("hashes", "starts", "ends", "kinds"):
+        taken, offsets = places.take([getattr(one, name) for one in words])
+        anew = getattr(expected.words, name)
+        np.testing.assert_array_equal(offsets, expected.words.offsets)
+        np.testing.assert_array_equal(taken, anew, err_msg=name)
+        assert taken.dtype == anew.dtype
+    ranked = rank_parts(words, places, _SETTINGS.align)
     for name, anew in rank_words(expected.words, _SETTINGS.align)._asdict().items():
         np.testing.assert_array_equal(getattr(ranked, name), anew, err_msg=name)
+        assert getattr(ranked, name).dtype == anew.dtype
     windows, bands = take_windows(parts, numbers)
     np.testing.assert_array_equal(bands, expected.bands)
     np.testing.assert_array_equal(windows.texts, expected.windows.texts)
