@@ -1,8 +1,8 @@
 """The ``palimpsest`` command. Rooms are imported when a command needs them, so that help is quick.
 
-Commands that only look at an archive are in ``cli.look``. Exit codes: 0 done; 1 done, but some
-sources were rejected, or something did not verify; 2 wrong usage; 3 failed, and nothing was
-written.
+Commands that only look at an archive are in ``cli.look``. Exit codes: 0 done; 1 done, but this
+run rejected sources that no run before it had rejected, or something did not verify; 2 wrong
+usage; 3 failed, and nothing was written.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def ingest(
         from inspector.terminal import render_summary
 
         click.echo(render_summary(summary))
-    raise click.exceptions.Exit(SOME_FAILED if summary["sources_rejected"] else DONE)
+    raise click.exceptions.Exit(SOME_FAILED if summary["sources_rejected_new"] else DONE)
 
 
 @main.command()
@@ -258,7 +258,7 @@ def _preview(sources: tuple[str, ...], archive: str, settings: Settings, *, as_j
         from inspector.terminal import render_preview
 
         click.echo(render_preview(told))
-    raise click.exceptions.Exit(SOME_FAILED if told["rejects"] else DONE)
+    raise click.exceptions.Exit(SOME_FAILED if told["rejects_new"] else DONE)
 
 
 def _ingest_directly(

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from flows.index import known_keys
 from flows.plan import survey_sources
-from flows.run import sealed_with
+from flows.run import sealed_with, unseen_rejects
 from ingest.batch import Batch, read_parts
 from ingest.extractors import Extractors
 from records.progress import Report, silent
@@ -29,7 +29,8 @@ def preview(
 
     Returns:
         ``known``: how many sources the archive has; ``sources``: a row for each new one, with what
-        would be kept of it; ``rejects``: a row for each that would be refused, with the reason.
+        would be kept of it; ``rejects``: a row for each that would be refused, with the reason;
+        ``rejects_new``: how many of these no earlier run has recorded.
 
     Raises:
         SettingsError: a source names nothing, or the archive was made with other settings.
@@ -39,17 +40,20 @@ def preview(
     sealed_with(settings, base)
     survey = survey_sources(sources, base, known_keys(place, base, settings), settings)
     read: list[dict[str, Any]] = []
-    rejects = _rows(survey.rejects, _REJECT)
+    rejects = [survey.rejects]
     with Extractors(settings.run.workers, settings.read.page_seconds) as extractors:
         for part in read_parts(survey.fresh, settings.read, extractors):
             read += _with_documents(part)
-            rejects += _rows(part.rejects, _REJECT)
-            report("read", len(read) + len(rejects), max(survey.found, len(read) + len(rejects)))
+            rejects.append(part.rejects)
+            done = len(read) + sum(one.num_rows for one in rejects)
+            report("read", done, max(survey.found, done))
+    rejected = pa.concat_tables(rejects)
     return {
         "archive": place.name,
         "known": survey.known + survey.known_rejects,
         "sources": read,
-        "rejects": rejects,
+        "rejects": _rows(rejected, _REJECT),
+        "rejects_new": unseen_rejects(rejected, base).num_rows,
     }
 
 

@@ -74,13 +74,21 @@ STAGE_VERSIONS = {
 }
 
 
+SHOWN_REJECTS = 3
+"""Rejects that the summary of a run names."""
+
 _STAGED_AS = "3"
 """Raised when a run stages something else than before: what was staged so is not taken up then."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a run did. Counts are of this run; ``version`` is None if it had nothing to commit."""
+    """What a run did. Counts are of this run; ``version`` is None if it had nothing to commit.
+
+    Attributes:
+        sources_rejected_new: rejected sources that no earlier run has recorded.
+        first_rejects: ``uri``, ``reason`` and ``detail`` of the first of these.
+    """
 
     run_id: str
     archive: str
@@ -89,6 +97,8 @@ class RunSummary:
     sources_new: int
     sources_known: int
     sources_rejected: int
+    sources_rejected_new: int = 0
+    first_rejects: list[dict[str, str]] = field(default_factory=list)
     rejects_by_reason: dict[str, int] = field(default_factory=dict)
     documents_new: int = 0
     paragraphs_seen: int = 0
@@ -120,7 +130,11 @@ class RunSummary:
         reasons = Counter(self.rejects_by_reason) + Counter(later.rejects_by_reason)
         version = self.version if later.version is None else later.version
         return replace(
-            later, **sums, rejects_by_reason=dict(sorted(reasons.items())), version=version
+            later,
+            **sums,
+            first_rejects=(self.first_rejects + later.first_rejects)[:SHOWN_REJECTS],
+            rejects_by_reason=dict(sorted(reasons.items())),
+            version=version,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -195,7 +209,7 @@ def _ingest_portion(
         counts: list[BatchCounts] = each(stage_batch, arguments, report)
         rejects = _rejects(folder)
         has_any = any(one.sources or one.containers for one in counts)
-        if not has_any and not _unseen(rejects, base).num_rows:
+        if not has_any and not unseen_rejects(rejects, base).num_rows:
             return _summary(run_id, place, plan, counts, rejects, None)
         report("wait", 0, 1)
         files_at_once = 1 if settings.run.memory else None
@@ -206,8 +220,9 @@ def _ingest_portion(
             matching = _match(folder, writer, settings, each, report) if counts else None
             if matching:
                 rejects = pa.concat_tables([rejects, matching.news.rejects])
+            unseen = unseen_rejects(rejects, writer.base)
             summary = _summary(run_id, place, plan, counts, rejects, matching)
-            unseen = _unseen(rejects, writer.base)
+            summary = replace(summary, **_new_rejects(unseen))
             if not unseen.num_rows and not (matching and matching.news):
                 clear_unpublished(place, writer.base)  # another run has brought it all meanwhile
                 return summary
@@ -281,14 +296,20 @@ def _rejects(folder: Path) -> pa.Table:
     )
 
 
-def _unseen(rejects: pa.Table, base: Snapshot | None) -> pa.Table:
-    """Return the rejects that no earlier run has told just so."""
+def unseen_rejects(rejects: pa.Table, base: Snapshot | None) -> pa.Table:
+    """Return the rejects that the archive has no equal row of."""
     if base is None or not rejects.num_rows:
         return rejects
     names = ["uri", "bytes", "modified_at", "reason"]
     told = {tuple(row.values()) for row in base.read("rejects", names).to_pylist()}
     is_unseen = [tuple(row.values()) not in told for row in rejects.select(names).to_pylist()]
     return rejects.filter(pa.array(is_unseen, pa.bool_()))
+
+
+def _new_rejects(unseen: pa.Table) -> dict[str, Any]:
+    """Return the fields of a summary that describe new rejects."""
+    first = unseen.select(["uri", "reason", "detail"]).slice(0, SHOWN_REJECTS).to_pylist()
+    return {"sources_rejected_new": unseen.num_rows, "first_rejects": first}
 
 
 def _match(

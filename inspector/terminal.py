@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -235,11 +236,14 @@ def render_summary(summary: Mapping[str, Any]) -> str:
     """Show what a run did."""
     s = summary
     sources = f"{s['sources_new']:,} new + {s['sources_known']:,} known"
-    rejected = f"{s['sources_rejected']:,} rejected"
-    lines = [f"sources     {s['sources_found']:,} found = {sources} + {rejected}"]
+    lines = [f"sources     {s['sources_found']:,} found = {sources} + {_rejected(s)}"]
     if s["rejects_by_reason"]:
         reasons = ", ".join(f"{count:,} {name}" for name, count in s["rejects_by_reason"].items())
         lines.append(f"rejected    {reasons}")
+    for one in s["first_rejects"]:
+        lines.append(f"  {name_of(one['uri'])}: {one['reason']}: {_cell(one['detail'])}")
+    if s["first_rejects"]:
+        lines.append(f"  see them all: palimpsest show {shlex.quote(s['archive'])} rejects")
     if s["sources_new"]:
         kept = f"{s['paragraphs_kept']:,} kept + {s['paragraphs_folded']:,} folded"
         repeated = f"{s['paragraphs_repeated']:,} repeated word for word"
@@ -268,6 +272,15 @@ def render_summary(summary: Mapping[str, Any]) -> str:
         + (f"is now at version {version}" if version else "is as it was: nothing is new")
     )
     return printable("\n".join(lines))
+
+
+def _rejected(summary: Mapping[str, Any]) -> str:
+    """Return how many sources were rejected, and how many of them earlier runs had rejected."""
+    rejected, new = summary["sources_rejected"], summary["sources_rejected_new"]
+    if rejected == new:
+        return f"{rejected:,} rejected"
+    known = f"{rejected - new:,} known" if new else "known"
+    return f"{rejected:,} rejected ({known})"
 
 
 def render_preview(told: Mapping[str, Any], limit: int = 20) -> str:

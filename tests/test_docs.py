@@ -103,7 +103,7 @@ def test_the_summary_in_the_readme_is_what_ingest_prints(desk):
     [shown] = [block for block in blocks("console") if "seen =" in block]
     printed = (desk / "summary.txt").read_text(encoding="utf-8")
     for line in shown.splitlines()[1:]:
-        assert line in printed
+        assert line.strip() == "..." or line in printed
 
 
 @pytest.mark.parametrize(

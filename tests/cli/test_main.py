@@ -83,6 +83,39 @@ def test_ingest_with_rejects_exits_with_1(corpus: Path, fresh_archive: Path) -> 
     assert "1 empty" in result.stdout
 
 
+def test_known_rejects_are_no_reason_to_exit_with_1(corpus: Path, fresh_archive: Path) -> None:
+    (corpus / "empty.txt").write_bytes(b"")
+    (corpus / "gone.txt").symlink_to("nowhere")  # tried again in each run
+    arguments = ("ingest", corpus, "--archive", fresh_archive, "--no-prefect")
+    assert run(*arguments).exit_code == 1
+    again = run(*arguments)
+    assert again.exit_code == 0, again.output
+    assert "4 found = 0 new + 2 known + 2 rejected (known)" in again.stdout
+    assert run(*arguments, "--dry-run").exit_code == 0
+    (corpus / "other.txt").write_bytes(b"")
+    assert run(*arguments, "--dry-run").exit_code == 1
+    more = run(*arguments)
+    assert more.exit_code == 1
+    assert "5 found = 0 new + 2 known + 3 rejected (2 known)" in more.stdout
+
+
+def test_summary_names_the_first_rejects_and_the_command_that_lists_them(
+    tmp_path: Path, fresh_archive: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(5):
+        (folder / f"{number}.txt").write_bytes(b"")
+    arguments = ("ingest", folder, "--archive", fresh_archive, "--no-prefect")
+    result = run(*arguments, "--set", "run.portion_bytes=1")
+    assert result.exit_code == 1
+    assert [f"{folder}/{number}.txt: empty" in result.stdout for number in range(5)] == [
+        *[True] * 3, False, False,
+    ]  # fmt: skip
+    assert f"palimpsest show {fresh_archive} rejects" in result.stdout
+    assert "see them all" not in run(*arguments).stdout
+
+
 def test_little_memory_makes_more_versions_and_the_same_tables(
     tmp_path: Path, fresh_archive: Path
 ) -> None:

@@ -87,6 +87,7 @@ def test_summary_tells_that_nothing_is_new() -> None:
             "sources_new",
             "sources_known",
             "sources_rejected",
+            "sources_rejected_new",
             "crowds",
             "paragraphs_unanchored",
             "portions",
@@ -97,7 +98,8 @@ def test_summary_tells_that_nothing_is_new() -> None:
         ],
         0,
     )
-    told = render_summary(counts | {"rejects_by_reason": {}, "version": None, "archive": "a\x1bb"})
+    nothing = {"rejects_by_reason": {}, "first_rejects": [], "version": None}
+    told = render_summary(counts | nothing | {"archive": "a\x1bb"})
     assert "nothing is new" in told
     assert "\x1b" not in told
 
