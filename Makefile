@@ -10,12 +10,15 @@ ARCHIVE ?= $(DEMO_ARCHIVE)
 CORPUS ?= ../shared/data/newswire.tar.xz
 PAGES ?= ../shared/data/newspages.tar.xz
 GOLD ?= ../shared/data/pan13-train.tar.xz
+MINUTES ?= 30
+# Property tests with random examples: SEED=N repeats a run that printed N.
+RANDOM := --hypothesis-profile=random $(if $(SEED),--hypothesis-seed=$(SEED))
 
 # Prefect's state of the commands below stays inside the project's folder.
 export PALIMPSEST_STATE := $(CURDIR)/.palimpsest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install format lint types contracts unit bench bench-growth bench-passages sweep sweep-s3 order services servers browse fuzz bench-pages bench-served bench-speed docs clean
+.PHONY: help demo test install format lint types contracts unit bench bench-growth bench-passages sweep sweep-s3 order services servers browse fuzz soak bench-pages bench-served bench-speed docs clean
 
 help: ## Show what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,7 +61,13 @@ servers: $(VENV)/.dev ## Test servers, workers and commands that are killed, on 
 	PALIMPSEST_SERVERS=1 $(BIN)/pytest -n auto -m servers
 
 order: $(VENV)/.dev ## Test at length that no order, split into runs, crash or removal shows in the tables.
-	PALIMPSEST_LONG=1 $(BIN)/pytest tests/flows/test_order.py tests/flows/test_runners.py tests/flows/test_readers_meanwhile.py
+	PALIMPSEST_LONG=1 $(BIN)/pytest $(RANDOM) tests/flows/test_order.py tests/flows/test_runners.py tests/flows/test_readers_meanwhile.py
+
+soak: $(VENV)/.dev ## Test all properties with new random examples, round after round, for half an hour (MINUTES=30).
+	@end=$$(($$(date +%s) + 60 * $(MINUTES))); \
+	while [ $$(date +%s) -lt $$end ]; do \
+	  $(BIN)/pytest -n auto --dist worksteal -m hypothesis --hypothesis-profile=soak || exit; \
+	done
 
 bench-served: $(VENV)/.dev ## Measure the pages of an archive of your own: their time, the server's memory (ARCHIVE=DIR).
 	$(BIN)/python benchmarks/served.py $(ARCHIVE)

@@ -1,6 +1,7 @@
 """Fixtures that several rooms share. Prefect's folder is named before anything imports Prefect."""
 
 import os
+import random
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 _HOME = Path(tempfile.mkdtemp(prefix="palimpsest-tests-"))
 _KEPT = {"PALIMPSEST_LONG", "PALIMPSEST_SERVERS", "PALIMPSEST_ARCHIVE"}  # set by make
@@ -25,6 +27,42 @@ os.environ |= {
 }
 
 ROOT = Path(__file__).parents[1]
+
+# Profiles of property tests: `ci` repeats the same examples in every run, so that only a change of
+# the code can make a test fail; `random` draws new ones; `soak` draws ten times as many. None has a
+# deadline, since the first example may load kernels.
+for _profile, _is_fixed, _examples in (
+    ("ci", True, 100),
+    ("random", False, 100),
+    ("soak", False, 1_000),
+):
+    settings.register_profile(
+        _profile,
+        derandomize=_is_fixed,
+        max_examples=_examples,
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+settings.load_profile("ci")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the seed of a random profile. Workers of xdist get it with the other options."""
+    options = config.option
+    if options.hypothesis_seed and not options.hypothesis_profile:
+        options.hypothesis_profile = "random"
+    profile = settings.get_profile(options.hypothesis_profile or "ci")
+    if not profile.derandomize and options.hypothesis_seed is None:
+        options.hypothesis_seed = str(random.SystemRandom().randrange(2**32))
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    seed, profile = config.option.hypothesis_seed, config.option.hypothesis_profile
+    if seed is None:
+        return None
+    return f"random examples; to repeat: --hypothesis-profile={profile} --hypothesis-seed={seed}"
 
 
 def pytest_unconfigure() -> None:

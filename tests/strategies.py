@@ -7,10 +7,17 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from dedup.words import Words, find_words
 from records.settings import SignSettings
+
+
+def max_examples(count: int) -> settings:
+    """Return settings for ``count`` examples in a usual run; a profile for long runs scales it."""
+    return settings(max_examples=max(1, count * settings.default.max_examples // 100))
+
 
 _PIECES = (
     *"abzAZéßſﬁİıΣσςΩώΆάЖжЁёҚқәӘ",

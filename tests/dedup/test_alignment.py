@@ -3,7 +3,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dedup.alignment import align_pairs, rank_words
@@ -12,14 +12,15 @@ from records.settings import AlignSettings
 from tests import oracles
 from tests.strategies import (
     invent_words,
+    max_examples,
     plant_passage,
     repetitive_texts,
     varied_texts,
     words_of,
 )
 
-_heavy = settings(max_examples=60, deadline=None, derandomize=True)
-_many = settings(max_examples=300, deadline=None, derandomize=True)
+_heavy = max_examples(60)
+_many = max_examples(300)
 _UNLIMITED = 10**6
 _ALL = AlignSettings(min_score=0.01, min_resemblance=1e-9, max_passages=40)
 _REPEATS = (

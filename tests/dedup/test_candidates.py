@@ -2,7 +2,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dedup.candidates import (
@@ -21,7 +21,7 @@ from dedup.candidates import (
 from dedup.signatures import Windows, cut_windows, hash_bands
 from records.settings import SignSettings
 from tests import oracles
-from tests.strategies import crowd_limits, invent_words, replace_words, words_of
+from tests.strategies import crowd_limits, invent_words, max_examples, replace_words, words_of
 
 _TOP = 2**64 - 1
 
@@ -111,7 +111,7 @@ def buckets_of(hashes, owners, is_new):
     return held
 
 
-@settings(max_examples=250, deadline=None, derandomize=True)
+@max_examples(250)
 @given(bands(), some_uppers(), some_news(), crowd_limits())
 def test_candidates_are_what_the_rule_gives_of_all_texts(band, uppers, is_new, sign):
     texts = max(band[1]) + 1
@@ -128,7 +128,7 @@ def test_candidates_are_what_the_rule_gives_of_all_texts(band, uppers, is_new, s
     assert found.crowds == sum(len(old | new) > sign.crowd_texts for old, new in held if new)
 
 
-@settings(max_examples=250, deadline=None, derandomize=True)
+@max_examples(250)
 @given(
     bands(),
     some_uppers(),
@@ -228,7 +228,7 @@ def test_no_windows_make_no_pairs():
     assert (pairs_of(found.pairs), pairs_of(found.lost), found.crowds) == ([], [], 0)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@max_examples(50)
 @given(st.lists(st.integers(0, 2**32 - 1), max_size=30))
 def test_buckets_are_sorted_by_hash_then_by_window(hashes):
     buckets = sort_buckets(np.array(hashes, dtype=np.uint32))
@@ -239,7 +239,7 @@ def test_buckets_are_sorted_by_hash_then_by_window(hashes):
 _one_side = st.integers(0, 2**32 - 1)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@max_examples(50)
 @given(st.lists(st.tuples(_one_side, _one_side), max_size=8))
 def test_packed_pairs_sort_as_pairs_and_are_unpacked_again(pairs):
     sides = np.array(pairs, dtype=np.int64).reshape(-1, 2)
@@ -251,7 +251,7 @@ def test_packed_pairs_sort_as_pairs_and_are_unpacked_again(pairs):
 _some_pairs = st.lists(st.tuples(st.integers(0, 5), st.integers(6, 9)), max_size=8)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@max_examples(50)
 @given(
     st.lists(st.tuples(_some_pairs, _some_pairs, st.integers(0, 3)), max_size=4),
     st.sampled_from([1, 4, 2**22]),
@@ -270,7 +270,7 @@ def test_merged_candidates_are_each_pair_once_in_order(parts, at_once):
     assert merged.crowds == sum(crowds for _, _, crowds in parts)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@max_examples(100)
 @given(bands(), st.sets(st.tuples(st.integers(0, 11), st.integers(12, _TEXTS - 1)), max_size=30))
 def test_pairs_meet_in_every_bucket_in_which_their_windows_are_alike(band, pairs):
     hashes, owners, contents = band

@@ -2,13 +2,14 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dedup.alignment import Passages
 from dedup.clusters import aligned_words, first_occurrences, join_clusters, relate
 from tests import oracles
 from tests.oracles import Occurrence
+from tests.strategies import max_examples
 
 _UNDATED = np.iinfo(np.int64).max
 
@@ -84,7 +85,7 @@ def some_occurrences(draw):
     return [Occurrence(*row, rank) for row, rank in zip(drawn, ranks, strict=True)]
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@max_examples(200)
 @given(some_occurrences(), st.randoms(use_true_random=False))
 def test_first_occurrences_follow_the_rule_in_any_order_of_rows(occurrences, chance):
     clusters = sorted({o.cluster for o in occurrences})

@@ -4,16 +4,23 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dedup.passages import find_passages
 from records.settings import AlignSettings, PassageSettings
 from tests import oracles
-from tests.strategies import edit_words, invent_words, replace_words, varied_texts, words_of
+from tests.strategies import (
+    edit_words,
+    invent_words,
+    max_examples,
+    replace_words,
+    varied_texts,
+    words_of,
+)
 
-_few = settings(max_examples=40, deadline=None, derandomize=True)
-_many = settings(max_examples=120, deadline=None, derandomize=True)
+_few = max_examples(40)
+_many = max_examples(120)
 _USUAL = (PassageSettings(), AlignSettings())
 _LOW_PASSAGE = PassageSettings(
     clear_score=1.0, clear_share=0.01, clear_words=2, strong_score=1000.0, summary_score=0.4

@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 from datasketch import MinHash
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dedup.signatures import (
@@ -20,7 +20,7 @@ from dedup.signatures import (
 from dedup.words import hash_words
 from records.settings import SENSITIVITIES, Settings, SignSettings
 from tests import oracles
-from tests.strategies import shingle_sets, words_of
+from tests.strategies import max_examples, shingle_sets, words_of
 
 _SHAPES = [(20, 10), (12, 4), (6, 6), (8, 2)]
 
@@ -34,7 +34,7 @@ def shape(window, stride, **more):
     return SignSettings(window_words=window, stride_words=stride, **more)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@max_examples(60)
 @given(
     st.lists(shingle_sets, min_size=1, max_size=4),
     st.sampled_from([1, 4, 31, 128]),
@@ -110,7 +110,7 @@ def test_shingles_are_content_words_and_pairs_of_characters():
     assert shingles[2] == shingles[4] != shingles[3] == shingles[5]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@max_examples(60)
 @given(st.lists(st.integers(0, 70), min_size=1, max_size=5), st.sampled_from(_SHAPES))
 def test_windows_are_cut_in_whole_strides_until_one_reaches_the_end(sizes, lengths):
     texts = [" ".join(f"w{k}" for k in range(size)) for size in sizes]
@@ -131,7 +131,7 @@ def test_number_of_windows(size, windows):
     assert len(cut_windows(words_of([text]), SignSettings()).texts) == windows
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@max_examples(40)
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=4), st.sampled_from(_SHAPES), st.data())
 def test_bands_are_those_of_the_signature_of_each_window(sizes, lengths, data):
     bands, rows = data.draw(st.sampled_from([(8, 4), (16, 2), (3, 5)]))

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dedup.alignment import rank_parts, rank_words
@@ -20,9 +20,9 @@ from dedup.texts import (
 )
 from records.ids import text_id_of
 from records.settings import Settings
-from tests.strategies import mixed_texts, pack_texts, varied_texts
+from tests.strategies import max_examples, mixed_texts, pack_texts, varied_texts
 
-_quick = settings(max_examples=60, deadline=None, derandomize=True)
+_quick = max_examples(60)
 _SETTINGS = Settings()
 
 some_texts = st.lists(mixed_texts | varied_texts, max_size=6)

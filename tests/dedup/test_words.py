@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from dedup.words import (
     CHARACTER,
@@ -13,10 +13,10 @@ from dedup.words import (
     stem_words,
 )
 from tests import oracles
-from tests.strategies import mixed_texts, pack_texts, words_of
+from tests.strategies import max_examples, mixed_texts, pack_texts, words_of
 
 _KINDS = {"content": CONTENT, "function": FUNCTION, "character": CHARACTER, "number": NUMBER}
-_quick = settings(max_examples=300, deadline=None, derandomize=True)
+_quick = max_examples(300)
 
 
 def spellings(text):

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dedup.candidates import (
@@ -33,6 +33,7 @@ from tests.store.signed import (
     scratch,
     segment_of,
 )
+from tests.strategies import max_examples
 
 Texts = dict[bytes, Signed]
 
@@ -120,7 +121,7 @@ def growing(draw):
     return [{d: t for d, t in texts.items() if place[d] == run} for run in range(runs)], sign
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@max_examples(200)
 @given(growing(), st.integers(0, 4))
 def test_pairs_are_those_of_all_texts_whatever_runs_they_come_in(drawn, merged_after):
     runs, sign = drawn

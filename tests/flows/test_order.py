@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 import flows.run
@@ -38,6 +37,7 @@ from tests.flows.corpora import (
     write_articles,
 )
 from tests.flows.corpora import ingest as ingest_files
+from tests.strategies import max_examples
 from tests.sweep.attempts import forked
 from tests.sweep.calls import KILLED, Watch
 
@@ -209,7 +209,7 @@ def run_at_once(history: History, folder: Path, archive: Path, names: Sequence[s
     return Archive(archive)
 
 
-@hypothesis_settings(max_examples=300 if LONG else 8, deadline=None, derandomize=not LONG)
+@max_examples(300 if LONG else 8)
 @given(history=histories)
 def test_no_order_and_no_accident_makes_a_difference(history: History) -> None:
     with TemporaryDirectory() as place, documents_dated(some_date):
@@ -224,7 +224,7 @@ def test_no_order_and_no_accident_makes_a_difference(history: History) -> None:
         expect_lossless(folder / "press")
 
 
-@hypothesis_settings(max_examples=300 if LONG else 4, deadline=None, derandomize=not LONG)
+@max_examples(300 if LONG else 4)
 @given(history=removals)
 def test_documents_taken_down_leave_what_would_be_without_them(history: History) -> None:
     with TemporaryDirectory() as place, documents_dated(some_date):

@@ -15,7 +15,7 @@ import cloudpickle
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prefect.context import serialize_context
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -35,7 +35,7 @@ from store.archive import Archive
 from store.digest import digest_archive
 from tests import oracles
 from tests.flows.corpora import ingest, make_paragraph, reuse_articles, settings_of, write_articles
-from tests.strategies import crowd_limits
+from tests.strategies import crowd_limits, max_examples
 
 BATCH_BYTES = 1500
 _MOST_PICKLED = 64 * 2**10
@@ -295,7 +295,7 @@ def _pairs_in(path: Path) -> list[tuple[int, int]]:
     return list(zip(left.tolist(), right.tolist(), strict=True))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@max_examples(40)
 @given(_laid_out(), crowd_limits(), st.integers(1, 7))
 def test_however_the_bands_are_grouped_the_candidates_are_those_of_the_rule(
     laid_out: tuple[Any, ...], sign: SignSettings, groups: int

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.batch import Batch, read_batch, reject_table
@@ -21,8 +21,9 @@ from records.ids import text_id_of
 from records.schemas import REJECT_REASONS, TABLES, conform
 from records.settings import ReadSettings
 from tests.ingest.paragraphs import batch_of, texts_of
+from tests.strategies import max_examples
 
-heavy = settings(max_examples=60, deadline=None, derandomize=True)
+heavy = max_examples(60)
 
 WORDS = st.one_of(
     st.text(st.characters(exclude_categories=("Cs", "Cc", "Cn", "Zl", "Zp")), max_size=8),

@@ -6,13 +6,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ingest.decode import Decoded, decode, decode_span, is_html
 from records.errors import SourceError
+from tests.strategies import max_examples
 
-heavy = settings(max_examples=60, deadline=None, derandomize=True)
+heavy = max_examples(60)
 
 VISIBLE = st.characters(exclude_categories=("Cs", "Cc", "Cn"))
 TEXTS = st.text(st.one_of(VISIBLE, st.sampled_from(" \n\tabcéäß漢字😀")), max_size=200)

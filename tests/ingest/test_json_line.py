@@ -6,16 +6,17 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.json_line import read_line, unescape
 from records.errors import SourceError
+from tests.strategies import max_examples
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@max_examples(300)
 @given(TEXTS, TEXTS, st.booleans(), st.booleans(), st.data())
 def test_any_piece_of_the_text_is_cut_out_of_the_bytes(text, other, is_ascii, is_first, data):
     fields = {"text": text, "title": other, "n": [1, {"text": "not this"}]}

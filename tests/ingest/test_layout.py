@@ -4,7 +4,7 @@ import textwrap
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.layout import lay_out
@@ -12,6 +12,7 @@ from ingest.normalise import normalise_text
 from records.unicode import character_tables
 from tests import oracles
 from tests.ingest.paragraphs import paragraphs_of
+from tests.strategies import max_examples
 
 FIRST = (
     "The harbour board met on Tuesday evening to hear the report of its engineer on the state of "
@@ -161,7 +162,7 @@ def test_a_long_block_is_cut_at_sentence_ends_only():
     assert all(len(piece) >= 100 for piece in pieces[:-1])
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@max_examples(60)
 @given(
     st.text(st.sampled_from("aB .!?\n\"')漢。」é\u0301😀\u200b\u00a0x1"), max_size=1500),
     st.integers(200, 300),
@@ -173,7 +174,7 @@ def test_no_piece_is_longer_than_the_limit_and_none_is_lost(text, limit):
     assert normalise_text("".join(pieces)).replace(" ", "") == dense
 
 
-@settings(max_examples=300, deadline=None)
+@max_examples(300)
 @given(
     st.lists(st.sampled_from(BLOCK_PIECES), min_size=25, max_size=120).map("".join),
     st.integers(5, 60),

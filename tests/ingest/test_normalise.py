@@ -4,14 +4,15 @@ import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingest.normalise import normalise_paragraphs, normalise_text
 from records.columns import shift_positions
 from records.unicode import BLANK, DROPPED, LAYOUT_MASK, TABLE_SIZE, character_tables
+from tests.strategies import max_examples
 
-heavy = settings(max_examples=60, deadline=None, derandomize=True)
+heavy = max_examples(60)
 
 RICH = st.text(
     st.one_of(

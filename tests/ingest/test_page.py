@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.anchor import anchor, reproduces
@@ -18,6 +18,7 @@ from ingest.extractors import Extractors
 from ingest.normalise import normalise_text
 from ingest.page import NOWHERE, RawPage, decode_page, read_pages
 from records.errors import SourceError
+from tests.strategies import max_examples
 
 PARAGRAPHS = [
     (
@@ -45,7 +46,7 @@ MARKUP = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@max_examples(150)
 @given(st.lists(st.tuples(WORDS, MARKUP, st.booleans()), min_size=1, max_size=40), st.randoms())
 def test_words_between_any_markup_are_found_again(words, rng):
     def written(word: str, all_entities: bool) -> str:

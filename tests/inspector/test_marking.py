@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.normalise import normalise_paragraphs, normalise_text
@@ -21,8 +21,9 @@ from records.columns import shift_positions
 from records.unicode import character_tables
 from store.rebuild import SEPARATOR
 from tests.ingest.test_normalise import RICH
+from tests.strategies import max_examples
 
-many = settings(max_examples=150, deadline=None, derandomize=True)
+many = max_examples(150)
 Row = dict[str, Any]
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.catalogue import Catalogue
@@ -14,6 +14,7 @@ from inspector.catalogue.words import as_indexed, find_term, match_expression, s
 from inspector.pages.views import documents
 from tests.flows.corpora import ingest, write_articles
 from tests.inspector.made import NOON, catalogue_of, files_dated
+from tests.strategies import max_examples
 
 ARTICLES = {
     "north/storm.txt": "The storm shut the Lantern Bridge. A bridge of lanterns it is not.",
@@ -146,7 +147,7 @@ def test_syntax_of_the_index_is_only_words(found: Callable[..., list[str]], word
         assert ("syntax" in names) == wanted[words]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@max_examples(60)
 @given(
     st.text(
         st.one_of(
@@ -162,7 +163,7 @@ def test_whatever_is_typed_is_looked_for(catalogue: Catalogue, words: str) -> No
     assert match_expression(search_terms(words)).count('"') % 2 == 0
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@max_examples(60)
 @given(st.text(st.characters(exclude_categories=("Cs",)), max_size=40), st.integers(0, 40))
 def test_a_word_of_a_text_is_found_in_it_where_it_stands(text: str, number: int) -> None:
     words = search_terms(text.replace('"', " "))

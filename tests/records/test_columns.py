@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from records.columns import (
@@ -18,8 +18,9 @@ from records.columns import (
 )
 from records.ids import document_id_of, hex_strings, text_id_of
 from tests import oracles
+from tests.strategies import max_examples
 
-heavy = settings(max_examples=60, deadline=None, derandomize=True)
+heavy = max_examples(60)
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=12), max_size=12)
 DIGESTS = st.lists(

@@ -4,11 +4,12 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from records.digest import digest_spans
 from records.ids import hex_strings, text_id_of
+from tests.strategies import max_examples
 
 
 def _digests(pieces: list[bytes]) -> list[bytes]:
@@ -24,7 +25,7 @@ def test_digests_equal_hashlib_around_the_blocks(length):
     assert _digests([piece]) == [hashlib.blake2b(piece, digest_size=16).digest()]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@max_examples(60)
 @given(st.lists(st.binary(max_size=1000), min_size=1, max_size=5))
 def test_digests_equal_hashlib(pieces):
     expected = [hashlib.blake2b(piece, digest_size=16).digest() for piece in pieces]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from records.sorting import (
@@ -17,8 +17,9 @@ from records.sorting import (
     sortable,
     sorted_numbers,
 )
+from tests.strategies import max_examples
 
-heavy = settings(max_examples=60, deadline=None, derandomize=True)
+heavy = max_examples(60)
 
 DIGESTS = st.lists(
     st.one_of(

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from records.errors import ContractError
@@ -22,7 +22,7 @@ from tests.store.signed import (
     rows_of,
     segment_of,
 )
-from tests.strategies import crowd_limits
+from tests.strategies import crowd_limits, max_examples
 
 
 def _text(shingles, hashes):
@@ -90,7 +90,7 @@ def _expected(buckets, new, sign):
     return needed, allowed, [sorted(one.items()) for one in crowds]
 
 
-@settings(max_examples=250, deadline=None, derandomize=True)
+@max_examples(250)
 @given(archives(), crowd_limits())
 def test_texts_that_new_ones_may_pair_with_are_shared(drawn, sign):
     parts, new = drawn
@@ -139,7 +139,7 @@ def test_crowd_that_keeps_its_heads_is_shared_with_them_only():
     assert rows_of(sharing.texts) == evenly
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@max_examples(200)
 @given(archives(), crowd_limits())
 def test_bucket_gives_the_pairs_of_its_heads(drawn, sign):
     parts, new = drawn
@@ -164,7 +164,7 @@ def test_bucket_gives_the_pairs_of_its_heads(drawn, sign):
     assert found.tolist() == [text in heads[band, value] for band, value, text in asked]
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@max_examples(100)
 @given(st.lists(st.tuples(key_sets, key_sets, key_sets), max_size=3), key_sets, st.data())
 def test_keys_are_known_if_any_segment_has_them(parts, others, data):
     segments = [
@@ -179,7 +179,7 @@ def test_keys_are_known_if_any_segment_has_them(parts, others, data):
         assert index.known(kind, packed).tolist() == [key in held for key in asked]
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@max_examples(20)
 @given(digests)
 def test_keys_with_zero_bytes_at_the_end_are_told_apart(digest):
     keys = sorted({digest[:n] + b"\0" * (16 - n) for n in range(17)})

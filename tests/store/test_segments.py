@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dedup.candidates import sort_buckets
@@ -35,11 +35,12 @@ from tests.store.signed import (
     scratch,
     segment_of,
 )
+from tests.strategies import max_examples
 
 _EDGES = [0, 1, 2, 15, 16, 17, 31, 32, 33, 65_535, 65_536, 65_537, 70_000]
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@max_examples(80)
 @given(
     st.sampled_from(_EDGES) | st.integers(0, 70_000),
     st.sampled_from([1, 3, 2**12, 2**BAND_HASH_BITS]),
@@ -73,7 +74,7 @@ def assert_same(found: Segment, expected: Segment) -> None:
         assert getattr(found, name).dtype == getattr(expected, name).dtype
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@max_examples(30)
 @given(collections(6), key_sets, key_sets)
 def test_segment_is_read_as_it_was_written(texts, documents, sources):
     with scratch() as folder:
@@ -106,7 +107,7 @@ def split_collections(draw):
     return (texts, documents, sources), draw(st.permutations(split))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@max_examples(40)
 @given(split_collections(), st.data())
 def test_merged_segments_are_as_if_written_at_once_without_what_is_gone(split, data):
     (texts, documents, sources), parts = split
