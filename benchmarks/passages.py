@@ -27,7 +27,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from evidence.passages import Wanted, write_passages
+from evidence.passages import Wanted
+from exports.passages import write_passages
 from flows.run import run_ingest
 from flows.warm import warm_up
 from records.settings import SENSITIVITIES, parse_settings

@@ -13,8 +13,10 @@ from cli.options import (
     DONE,
     SOME_FAILED,
     archive_argument,
+    force_option,
     json_option,
     make_ready,
+    output_option,
     print_json,
     progress,
     set_option,
@@ -23,6 +25,7 @@ from cli.options import (
     version_option,
 )
 from records.errors import SettingsError
+from records.files import expect_ending
 
 if TYPE_CHECKING:
     from evidence.passages import Wanted
@@ -39,8 +42,13 @@ _MEANT_FOR = {
     "deduplicated": (JSONL,),
     "with_raw": (BAGIT,),
     "bag_info": (BAGIT,),
+    "force": (JSONL, ANNOTATIONS, PROV),
 }
 """Which formats an option is for."""
+_ENDINGS = {
+    form: tuple(bare + packed for packed in ("", ".gz", ".zst"))
+    for form, bare in ((JSONL, ".jsonl"), (PROV, ".json"))
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +73,12 @@ class _Asked:
     type=click.Choice(FORMATS),
     help="JSON Lines, CSV on the Web, Web Annotations, PROV-JSON, or a bag.",
 )
-@click.option(
-    "--output",
+@output_option(
+    "The file, compressed if it ends in .gz or .zst; for csv and bagit a new folder.",
     required=True,
-    type=click.Path(path_type=Path),
     metavar="PATH",
-    help="The new file, compressed if it ends in .gz or .zst; for csv and bagit a new folder.",
 )
+@force_option
 @click.option(
     "--document",
     metavar="ID",
@@ -115,8 +122,8 @@ def export(
     """Write what an archive holds in a standard of the field, for others to read.
 
     jsonl has a document a line, csv all tables and the passages, annotations the passages as W3C
-    Web Annotations, prov how all came to be, bagit the archive itself with digests. What is there
-    already is never overwritten, and what is written appears when it is whole.
+    Web Annotations, prov how all came to be, bagit the archive itself with digests. A file is
+    replaced only with --force, a folder never; what is written appears when it is complete.
 
     \b
     Example:
@@ -127,6 +134,8 @@ def export(
       palimpsest export press --as bagit --with-raw --output press-bag
     """
     _expect_meant(form, options)
+    if form in _ENDINGS:
+        expect_ending(output, _ENDINGS[form])
     settings_of(options["assignments"])  # what is wrong with them, before anything is read
     from evidence.passages import Wanted
     from store.address import absolute, open_archive
@@ -188,6 +197,7 @@ def _as_jsonl(asked: _Asked) -> dict[str, Any]:
         asked.name,
         asked.wanted.document_id,
         deduplicated=asked.options["deduplicated"],
+        replace=asked.options["force"],
         report=asked.report,
     )
 
@@ -203,15 +213,25 @@ def _as_annotations(asked: _Asked) -> dict[str, Any]:
     from exports.annotations import write_annotations
 
     return write_annotations(
-        asked.snapshot, asked.output, asked.wanted, asked.settings, report=asked.report
+        asked.snapshot,
+        asked.output,
+        asked.wanted,
+        asked.settings,
+        replace=asked.options["force"],
+        report=asked.report,
     )
 
 
 def _as_prov(asked: _Asked) -> dict[str, Any]:
     from exports.prov import write_prov
 
-    document_id = asked.wanted.document_id
-    return write_prov(asked.snapshot, asked.output, document_id, report=asked.report)
+    return write_prov(
+        asked.snapshot,
+        asked.output,
+        asked.wanted.document_id,
+        replace=asked.options["force"],
+        report=asked.report,
+    )
 
 
 def _as_bag(asked: _Asked) -> dict[str, Any]:

@@ -10,7 +10,14 @@ from urllib.parse import urlencode
 
 import click
 
-from cli.options import archive_argument, make_ready, progress, version_option
+from cli.options import (
+    archive_argument,
+    make_ready,
+    open_in_browser,
+    open_option,
+    progress,
+    version_option,
+)
 from records.errors import SettingsError
 
 DEFAULT_PORT = 8470
@@ -43,6 +50,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
     help="Prefect's page, to which runs are linked; default: that of PREFECT_API_URL.",
 )
 @click.option("--wait", is_flag=True, help="Do not mind that there is no archive yet.")
+@open_option
 @version_option
 def inspect(
     archive: str,
@@ -51,6 +59,7 @@ def inspect(
     token: str | None,
     prefect: str | None,
     wait: bool,
+    in_browser: bool,
     version: int | None,
 ) -> None:
     """Show an archive in a browser: documents, passages side by side, paragraphs, why they match.
@@ -62,7 +71,7 @@ def inspect(
 
     \b
     Example:
-      palimpsest inspect press
+      palimpsest inspect press --open
       palimpsest inspect press --port 8080 --version 20
       palimpsest inspect press --host 0.0.0.0 --token 'to be told by telephone'
     """
@@ -102,6 +111,8 @@ def inspect(
         prefect=prefect or _prefect_page(),
     )
     click.echo(f"{place.name} is shown at {address}\nCtrl-C ends it")
+    if in_browser:
+        open_in_browser(address)
     config = uvicorn.Config(
         create_app(shelf, options),
         log_level="warning",

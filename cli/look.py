@@ -11,8 +11,10 @@ from cli.options import (
     DONE,
     SOME_FAILED,
     archive_argument,
+    force_option,
     json_option,
     make_ready,
+    output_option,
     print_json,
     progress,
     set_option,
@@ -71,12 +73,11 @@ def show(archive: str, table: str | None, limit: int, version: int | None, as_js
 @click.option("--without-recurring", is_flag=True, help="Leave out text that is in many documents.")
 @click.option("--across-series", is_flag=True, help="Leave out what one series shares with itself.")
 @click.option("--min-words", default=0, type=click.IntRange(min=0), metavar="N", help="At least.")
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write all passages to this new Parquet file, instead of showing some.",
+@output_option(
+    "Write all passages to a file instead of showing some: .parquet, .csv or .jsonl; the latter "
+    "two compressed with .gz or .zst behind it."
 )
+@force_option
 @version_option
 @set_option
 @json_option
@@ -89,6 +90,7 @@ def passages(
     across_series: bool,
     min_words: int,
     output: Path | None,
+    force: bool,
     version: int | None,
     assignments: tuple[str, ...],
     as_json: bool,
@@ -101,11 +103,14 @@ def passages(
       palimpsest passages press --document 5f3a0c9be1d24477a1b2c3d4e5f60718
       palimpsest passages press --clear --without-recurring --output passages.parquet
     """
-    from evidence.passages import Wanted, top_passages, write_passages
+    from evidence.passages import Wanted, top_passages
+    from exports.passages import expect_format, write_passages
     from store.address import open_archive
     from store.rebuild import find_document
 
     settings_of(assignments)  # what is wrong with them, before anything is read
+    if output is not None:
+        expect_format(output)
     snapshot = open_archive(archive).snapshot(version)
     level = snapshot.settings().sensitivity
     settings = settings_of(assignments, sensitivity=level).passages
@@ -114,7 +119,7 @@ def passages(
     wanted = Wanted(document_id, clear, without_recurring, min_words, across_series)
     if output is not None:
         with progress(as_json) as report:
-            rows = write_passages(snapshot, output, wanted, settings, report=report)
+            rows = write_passages(snapshot, output, wanted, settings, replace=force, report=report)
         told = {"output": str(output.absolute()), "passages": rows}
         if as_json:
             print_json(told)
@@ -206,16 +211,17 @@ def verify(archive: str, tables_only: bool, version: int | None, as_json: bool) 
 @click.command()
 @archive_argument
 @click.argument("document")
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the text to this new file, as UTF-8.",
-)
+@output_option("Write the text to this file, as UTF-8.")
+@force_option
 @version_option
 @json_option
 def rebuild(
-    archive: str, document: str, output: Path | None, version: int | None, as_json: bool
+    archive: str,
+    document: str,
+    output: Path | None,
+    force: bool,
+    version: int | None,
+    as_json: bool,
 ) -> None:
     """Rebuild the normalised text of a document from the tables alone, and check its digest.
 
@@ -236,7 +242,7 @@ def rebuild(
     document_id = find_document(snapshot, uri_or_id(document))
     text = rebuild_document(snapshot, document_id)
     if output is not None:
-        with new_file(output) as file:
+        with new_file(output, replace=force) as file:
             file.write(text.encode())
     if as_json:
         told = {

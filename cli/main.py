@@ -29,9 +29,11 @@ from cli.options import (
     cluster_option,
     date_from_path_option,
     encoding_option,
+    force_option,
     json_option,
     make_ready,
     memory_option,
+    output_option,
     print_json,
     print_written,
     progress,
@@ -47,7 +49,7 @@ from cli.report import report
 from cli.schedule import schedule
 from records import __version__
 from records.errors import ArchiveError, SettingsError, UnsureError
-from records.files import new_file
+from records.files import expect_ending, new_file
 from records.garbage import uncollected
 
 if TYPE_CHECKING:
@@ -176,12 +178,8 @@ def ingest(
 @click.argument("left")
 @click.argument("right")
 @click.option("--encoding", metavar="NAME", help="Encoding of both files; else found for each.")
-@click.option(
-    "--html",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write both side by side, with all their text, to this new file for a browser.",
-)
+@output_option("Write both side by side, with all their text, to FILE.html for a browser.")
+@force_option
 @sensitivity_option
 @set_option
 @json_option
@@ -189,7 +187,8 @@ def compare(
     left: str,
     right: str,
     encoding: str | None,
-    html: Path | None,
+    output: Path | None,
+    force: bool,
     sensitivity: str | None,
     assignments: tuple[str, ...],
     as_json: bool,
@@ -199,21 +198,23 @@ def compare(
     \b
     Example:
       palimpsest compare monday.txt tuesday.txt
-      palimpsest compare monday.txt tuesday.txt --html side-by-side.html
+      palimpsest compare monday.txt tuesday.txt --output side-by-side.html
     """
     atexit.register(gc.disable)  # Python would look once more, after which all is freed anyway
     click.get_current_context().with_resource(uncollected)  # all of which takes a tenth of the time
     settings = settings_of(assignments, {"encoding": encoding}, None, sensitivity)
+    if output is not None:
+        expect_ending(output, (".html", ".htm"))
     from evidence.compare import compare_files, read_and_compare
 
     make_ready()
-    if html is not None:
+    if output is not None:
         from inspector.comparison import comparison_file, tell_files
 
-        with new_file(html, "--html") as file:
+        with new_file(output, replace=force) as file:
             told = tell_files(read_and_compare(left, right, settings))
             file.write(comparison_file(told).encode())
-        print_written(html, as_json=as_json, passages=len(told["passages"]))
+        print_written(output, as_json=as_json, passages=len(told["passages"]))
         return
     result = compare_files(left, right, settings)
     if as_json:

@@ -6,7 +6,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,12 @@ archive_argument = click.argument("archive", metavar="DIR")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 version_option = click.option(
     "--version", type=int, metavar="N", help="As of this version: palimpsest versions lists them."
+)
+force_option = click.option(
+    "--force", is_flag=True, help="Replace the file of --output if it exists."
+)
+open_option = click.option(
+    "--open", "in_browser", is_flag=True, help="Open it in the default browser."
 )
 set_option = click.option(
     "--set",
@@ -85,6 +91,22 @@ cluster_option = click.option(
     metavar="ADDRESS",
     help="Address of a cluster of dask or ray; started on this machine unless given.",
 )
+
+
+def output_option(
+    help_text: str, *, required: bool = False, metavar: str = "FILE"
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option ``--output``."""
+    kind = click.Path(path_type=Path)
+    return click.option("--output", required=required, type=kind, metavar=metavar, help=help_text)
+
+
+def open_in_browser(address: str) -> None:
+    """Open an address in the default browser, without waiting for it."""
+    import threading
+    import webbrowser
+
+    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
 
 def print_json(value: Any) -> None:

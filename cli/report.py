@@ -9,8 +9,12 @@ import click
 
 from cli.options import (
     archive_argument,
+    force_option,
     json_option,
     make_ready,
+    open_in_browser,
+    open_option,
+    output_option,
     print_written,
     progress,
     uri_or_id,
@@ -26,13 +30,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @archive_argument
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The new file: FILE.html for a browser, or FILE.md, which tells less.",
+@output_option(
+    "The file: FILE.html for a browser, or FILE.md, a shorter report in Markdown.", required=True
 )
+@force_option
+@open_option
 @click.option(
     "--document",
     metavar="ID",
@@ -45,7 +47,9 @@ if TYPE_CHECKING:
 @json_option
 def report(
     archive: str,
-    out: Path,
+    output: Path,
+    force: bool,
+    in_browser: bool,
     document: str | None,
     compare: tuple[str, str] | None,
     version: int | None,
@@ -61,16 +65,16 @@ def report(
 
     \b
     Example:
-      palimpsest report press --out press.html
-      palimpsest report press --out press-20.md --version 20
-      palimpsest report press --document monday.txt --out monday.html
-      palimpsest report press --compare monday.txt tuesday.txt --out monday-tuesday.html
+      palimpsest report press --output press.html
+      palimpsest report press --output press-20.md --version 20
+      palimpsest report press --document monday.txt --output monday.html
+      palimpsest report press --compare monday.txt tuesday.txt --output monday-tuesday.html
     """
     from inspector.report import format_of, render_report, tell_report
     from store.address import open_archive
 
-    shown_as = format_of(str(out), "--out")
-    _expect_one(out, document, compare, is_html=shown_as == "html")
+    shown_as = format_of(str(output), "--output")
+    _expect_one(output, document, compare, is_html=shown_as == "html")
     place = open_archive(archive)
     snapshot = place.snapshot(version)
     make_ready()
@@ -79,7 +83,7 @@ def report(
         ids = [_id_of(snapshot, one) for one in compare]
     elif document:
         ids = [_id_of(snapshot, document)]
-    with new_file(out, "--out") as file:
+    with new_file(output, replace=force) as file:
         if compare:
             text, told["passages"] = _side_by_side(name, snapshot, *ids)
         elif document:
@@ -88,17 +92,21 @@ def report(
             catalogue = _catalogue(place, snapshot, as_json)
             text = render_report(tell_report(name, catalogue), shown_as)
         file.write(text.encode())
-    print_written(out, as_json=as_json, **told)
+    print_written(output, as_json=as_json, **told)
+    if in_browser:
+        open_in_browser(output.absolute().as_uri())
 
 
 def _expect_one(
-    out: Path, document: str | None, compare: tuple[str, str] | None, *, is_html: bool
+    output: Path, document: str | None, compare: tuple[str, str] | None, *, is_html: bool
 ) -> None:
     """Refuse what does not go together, before anything is read."""
     if document and compare:
         raise SettingsError(["--document and --compare are two files; name one of them"])
     if (document or compare) and not is_html:
-        raise SettingsError([f"--out {out}: of documents only HTML is made; name a FILE.html"])
+        raise SettingsError(
+            [f"--output {output}: of documents only HTML is made; name a FILE.html"]
+        )
 
 
 def _id_of(snapshot: Snapshot, name: str) -> str:

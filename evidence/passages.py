@@ -10,14 +10,12 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from dedup.clusters import EXACT, relate
 from dedup.passages import DocumentPassages, find_passages
@@ -25,7 +23,6 @@ from dedup.texts import Positions, Texts, numbers_of, texts_of
 from dedup.words import Words, find_sentences, find_words, stem_words
 from evidence.lookup import Lookup, Tables
 from records.columns import count_characters, digests_of, shift_positions, take_spans
-from records.files import new_file
 from records.progress import Report, silent
 from records.schemas import PASSAGES, QUOTED
 from records.settings import PassageSettings
@@ -170,29 +167,6 @@ def _ordered(found: pa.Table) -> pa.Table:
     order = [("matched_words", "descending"), ("left_document_id", "ascending")]
     order += [("right_document_id", "ascending"), ("left_start_char", "ascending")]
     return found.sort_by(order)
-
-
-def write_passages(
-    snapshot: Snapshot,
-    path: Path,
-    wanted: Wanted | None = None,
-    settings: PassageSettings | None = None,
-    *,
-    workers: int | None = None,
-    report: Report = silent,
-) -> int:
-    """Write all passages of an archive to a new Parquet file; return how many there are.
-
-    Raises:
-        SettingsError: something is there already, or nothing can be written there.
-    """
-    count = 0
-    parts = wanted_passages(snapshot, wanted, settings, workers=workers, report=report)
-    with new_file(path) as sink, pq.ParquetWriter(sink, PASSAGES, compression="zstd") as writer:
-        for rows in parts:
-            count += rows.num_rows
-            writer.write_table(rows)
-    return count
 
 
 def wanted_passages(

@@ -64,6 +64,7 @@ def write_annotations(
     wanted: Wanted | None = None,
     settings: PassageSettings | None = None,
     *,
+    replace: bool = False,
     report: Report = silent,
 ) -> dict[str, Any]:
     """Write an annotation for each passage to a new file, compressed as its name says.
@@ -74,6 +75,7 @@ def write_annotations(
             collection; with ``.gz`` or ``.zst`` behind it if it is to be compressed.
         wanted: which passages; all unless given.
         settings: how passages are found; by the level of the archive unless given.
+        replace: replace a file that exists.
         report: told how far it is.
 
     Returns:
@@ -89,7 +91,7 @@ def write_annotations(
     wanted = wanted or Wanted()
     settings = settings or snapshot.settings().passages
     generated = iso_time(datetime.now(UTC))
-    with new_file(path) as sink, compressed(sink, path) as file:
+    with new_file(path, replace=replace) as sink, compressed(sink, path) as file:
         each = _annotations(snapshot, wanted, settings, generated, report)
         if bare_suffix(path) == ".jsonl":
             count = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -107,11 +107,16 @@ def write_csv(
 
 
 def _write_table(path: Path, schema: pa.Schema, parts: Iterable[pa.Table]) -> int:
+    with path.open("xb") as file:
+        return write_rows(file, schema, parts)
+
+
+def write_rows(file: BinaryIO, schema: pa.Schema, parts: Iterable[pa.Table]) -> int:
     """Write rows to a file as they come; return how many."""
     plain = pa.schema([pa.field(field.name, _plain(field.type)) for field in schema])
     options = csv.WriteOptions(eol="\r\n")
     count = 0
-    with path.open("xb") as file, csv.CSVWriter(file, plain, write_options=options) as writer:
+    with csv.CSVWriter(file, plain, write_options=options) as writer:
         for part in parts:
             columns = [_as_text(part.column(field.name)) for field in schema]
             writer.write_table(pa.table(columns, schema=plain))

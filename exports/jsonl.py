@@ -67,6 +67,7 @@ def write_jsonl(
     document_id: str | None = None,
     *,
     deduplicated: bool = False,
+    replace: bool = False,
     report: Report = silent,
 ) -> dict[str, Any]:
     """Write a document a line to a new file, compressed as its name says.
@@ -78,6 +79,7 @@ def write_jsonl(
         document_id: only this document.
         deduplicated: of each document only the paragraphs that stand for all that are like them;
             a document that has none of these is left out.
+        replace: replace a file that exists.
         report: told how far it is.
 
     Returns:
@@ -90,7 +92,7 @@ def write_jsonl(
     documents = paragraphs = 0
     total = 1 if document_id else snapshot.rows("documents")
     with (
-        new_file(path) as sink,
+        new_file(path, replace=replace) as sink,
         compressed(sink, path) as file,
         connect_bounded(snapshot, path.absolute().parent) as connection,
     ):

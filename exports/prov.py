@@ -113,6 +113,7 @@ def write_prov(
     path: Path,
     document_id: str | None = None,
     *,
+    replace: bool = False,
     report: Report = silent,
 ) -> dict[str, Any]:
     """Write how documents came to be to a new file, compressed as its name says.
@@ -121,6 +122,7 @@ def write_prov(
         snapshot: the version to write.
         path: of the new file; ``.gz`` or ``.zst`` at its end means that it is compressed.
         document_id: only this document, with its paragraphs.
+        replace: replace a file that exists.
         report: told how far it is.
 
     Returns:
@@ -131,7 +133,7 @@ def write_prov(
     """
     records = {}
     with (
-        new_file(path) as sink,
+        new_file(path, replace=replace) as sink,
         compressed(sink, path) as file,
         connect_bounded(snapshot, path.absolute().parent) as connection,
     ):

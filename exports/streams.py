@@ -44,11 +44,11 @@ def rows_of(
 @contextmanager
 def compressed(file: BinaryIO, path: Path) -> Iterator[BinaryIO]:
     """Give what compresses into a file as the ending of its name says: ``.gz``, ``.zst`` or not."""
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         # No name and no time in it: the same rows give the same bytes.
         with gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
             yield packed  # type: ignore[misc]
-    elif path.suffix == ".zst":
+    elif path.suffix.lower() == ".zst":
         with ZstdCompressor().stream_writer(file, closefd=False) as packed:
             yield packed
     else:

@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,30 +29,49 @@ def state_folder() -> Path:
     return Path(base).expanduser() / "palimpsest"
 
 
-@contextmanager
-def new_file(path: Path, option: str = "--output") -> Iterator[BinaryIO]:
-    """Give a file to be written that stands at a path once it is whole, and was not there before.
+def expect_ending(path: Path, endings: Sequence[str]) -> str:
+    """Return which of some endings a file's name has, in lower case.
 
-    Until then it is beside it, under another name, and is removed if writing fails.
+    Raises:
+        SettingsError: it has none of them.
+    """
+    for ending in endings:
+        if path.name.lower().endswith(ending):
+            return ending
+    fault = f"--output {path}: ends in none of {', '.join(endings)}"
+    raise SettingsError([f"{fault}; the ending chooses the format"])
+
+
+@contextmanager
+def new_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
+    """Give a file to write to; it appears at ``path`` once it is complete.
+
+    Until then it has another name in the same folder, and is removed if writing fails.
 
     Args:
         path: of the file.
-        option: how it was named, for the message.
+        replace: replace a file that exists.
 
     Raises:
-        SettingsError: something is there already, or nothing can be written there.
+        SettingsError: ``path`` exists and may not be replaced, or nothing can be written there.
     """
-    beside = _beside(path, "file", option)
+    _refuse_existing(path, "file", replace=replace)
+    beside = _beside(path)
     try:
         file = beside.open("xb")
     except OSError as error:
-        raise SettingsError([f"{option} {path}: {error.strerror}; name another file"]) from error
+        raise SettingsError([f"--output {path}: {error.strerror}; name another file"]) from error
     try:
         with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        _show_file(beside, path, option)
+        if replace:
+            _refuse_existing(path, "file", replace=True)
+            beside.replace(path)
+            _sync(path.absolute().parent)
+        else:
+            _show_file(beside, path)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -66,7 +85,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises:
         SettingsError: something is there already, or nothing can be written there.
     """
-    beside = _beside(path, "folder")
+    _refuse_existing(path, "folder")
+    beside = _beside(path)
     try:
         beside.mkdir()
     except OSError as error:
@@ -90,28 +110,29 @@ def _all_in(folder: Path) -> Iterator[Path]:
         yield from (Path(inside, name) for name in (*names, "."))
 
 
-def _beside(path: Path, kind: str, option: str = "--output") -> Path:
-    """Return a name of nothing yet, in the folder of a path at which there is nothing yet."""
-    _refuse_existing(path, kind, option)
+def _beside(path: Path) -> Path:
+    """Return an unused name in the folder of ``path``."""
     return path.with_name(f".palimpsest-{secrets.token_hex(8)}")
 
 
-def _refuse_existing(path: Path, kind: str, option: str = "--output") -> None:
-    if not path.name or os.path.lexists(path):
-        raise SettingsError([f"{option} {path}: is there already; name a new {kind}"])
+def _refuse_existing(path: Path, kind: str, *, replace: bool = False) -> None:
+    if not path.name or path.is_dir() or (os.path.lexists(path) and not replace):
+        can_replace = kind == "file" and path.name and not path.is_dir()
+        advice = ", or replace it with --force" if can_replace else ""
+        raise SettingsError([f"--output {path}: is there already; name a new {kind}{advice}"])
 
 
-def _show_file(beside: Path, path: Path, option: str) -> None:
+def _show_file(beside: Path, path: Path) -> None:
     """Let a file stand at a path, if nothing does."""
     try:
         os.link(beside, path)  # unlike a rename, never in the place of what has come meanwhile
     except FileExistsError:
-        _refuse_existing(path, "file", option)
+        _refuse_existing(path, "file")
         raise
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        _refuse_existing(path, "file", option)
+        _refuse_existing(path, "file")
         beside.rename(path)
     _sync(path.absolute().parent)
 

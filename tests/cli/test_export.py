@@ -70,6 +70,32 @@ def test_what_is_written_is_told_and_never_written_over(
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_files_are_replaced_with_force_and_folders_are_not(
+    form: str, archive: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / FORMS[form][0]
+    if path.suffix:
+        path.write_bytes(b"mine")
+        assert run(archive, form, path, "--force").exit_code == 0
+        assert path.read_bytes() != b"mine"
+    else:
+        result = run(archive, form, path, "--force")
+        assert result.exit_code == 2
+        assert f"--force: is for jsonl, annotations, prov, not for {form}" in result.stderr
+        assert not path.exists()
+
+
+@pytest.mark.parametrize("form", ["jsonl", "annotations", "prov"])
+def test_other_endings_are_refused(form: str, archive: Path, tmp_path: Path) -> None:
+    result = run(archive, form, tmp_path / "press.xlsx")
+    assert result.exit_code == 2
+    assert f"press.xlsx: {'expected' if form == 'annotations' else 'ends in none of'}" in (
+        result.stderr
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_json_tells_where_and_what(form: str, archive: Path, tmp_path: Path) -> None:
     path = tmp_path / FORMS[form][0]
     found = told(archive, form, path)

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from http.cookiejar import CookieJar
@@ -36,14 +36,22 @@ def press(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Shown:
     """A process of ``palimpsest inspect``."""
 
-    def __init__(self, archive: Path, *options: str, state: Path) -> None:
+    def __init__(
+        self,
+        archive: Path,
+        *options: str,
+        state: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         command = [str(Path(sys.executable).with_name("palimpsest")), "inspect", str(archive)]
         self.process = subprocess.Popen(
             [*command, *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"PALIMPSEST_STATE": str(state), "PYTHONUNBUFFERED": "1"},
+            env=os.environ
+            | {"PALIMPSEST_STATE": str(state), "PYTHONUNBUFFERED": "1"}
+            | (environment or {}),
             start_new_session=True,
         )
 
@@ -64,8 +72,10 @@ class Shown:
 
 
 @contextmanager
-def shown(archive: Path, *options: str, state: Path) -> Iterator[Shown]:
-    one = Shown(archive, *options, state=state)
+def shown(
+    archive: Path, *options: str, state: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[Shown]:
+    one = Shown(archive, *options, state=state, environment=environment)
     try:
         yield one
     finally:
@@ -76,6 +86,20 @@ def shown(archive: Path, *options: str, state: Path) -> Iterator[Shown]:
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("state")
+
+
+def test_page_is_opened_in_the_browser(press: Path, state: Path, tmp_path: Path) -> None:
+    opened, script = tmp_path / "opened", tmp_path / "browser"
+    script.write_text(f'#!/bin/sh\necho "$1" > {opened}.new && mv {opened}.new {opened}\n')
+    script.chmod(0o755)
+    environment = {"BROWSER": f"{script} %s"}
+    with shown(press, "--port", "0", "--open", state=state, environment=environment) as one:
+        address = one.address()
+        for _ in range(SECONDS * 10):
+            if opened.exists():
+                break
+            time.sleep(0.1)
+        assert opened.read_text().strip() == address
 
 
 def test_missing_archive_is_refused_with_advice(tmp_path: Path) -> None:

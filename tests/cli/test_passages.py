@@ -1,11 +1,15 @@
 """The passages command: what is shown, left out and written."""
 
+import csv
+import gzip
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 from click.testing import CliRunner, Result
 
 from cli.main import main
@@ -67,6 +71,54 @@ def test_all_passages_are_written_to_a_file(archive: Path, tmp_path: Path) -> No
     again = run("passages", archive, "--output", path)
     assert again.exit_code == 2
     assert "is there already; name a new file" in again.stderr
+
+
+@pytest.mark.parametrize(
+    "ending", [".csv", ".csv.gz", ".csv.zst", ".jsonl", ".JSONL.GZ", ".jsonl.zst"]
+)
+def test_ending_of_the_file_chooses_its_format(archive: Path, tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"passages{ending}"
+    result = run("passages", archive, "--output", path)
+    assert (result.exit_code, result.stdout) == (0, f"57 passages written to {path}\n")
+    with read_compressed(path) as file:
+        lines = file.read().decode()
+    if ".csv" in ending:
+        rows = list(csv.DictReader(io.StringIO(lines, newline="")))
+    else:
+        rows = [json.loads(line) for line in lines.splitlines()]
+    assert list(rows[0]) == PASSAGES.names
+    key = ["left_uri", "right_uri", "left_start_char", "left_passage"]
+    assert sorted([str(row[name]) for name in key] for row in rows) == sorted(
+        [str(row[name]) for name in key] for row in told(archive)
+    )
+
+
+def read_compressed(path: Path) -> Any:
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path)
+    if path.suffix == ".zst":
+        return zstandard.open(path, "rb")
+    return path.open("rb")
+
+
+def test_other_endings_are_refused_with_those_that_can_be_written(
+    archive: Path, tmp_path: Path
+) -> None:
+    result = run("passages", archive, "--output", tmp_path / "p.xlsx")
+    assert result.exit_code == 2
+    assert "ends in none of .parquet, .csv, .csv.gz, .csv.zst, .jsonl" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_is_replaced_with_force_only(archive: Path, tmp_path: Path) -> None:
+    path = tmp_path / "passages.csv"
+    path.write_bytes(b"mine")
+    refused = run("passages", archive, "--output", path)
+    assert refused.exit_code == 2
+    assert "or replace it with --force" in refused.stderr
+    assert path.read_bytes() == b"mine"
+    assert run("passages", archive, "--output", path, "--force").exit_code == 0
+    assert path.read_bytes().startswith(b'"left_')
 
 
 def test_settings_of_passages_can_be_given_when_looking(archive: Path) -> None:

@@ -1,7 +1,9 @@
-"""palimpsest report and compare --html: what is written, what is refused, and how it is told."""
+"""palimpsest report and compare --output: what is written, what is refused, and how it is told."""
 
 import json
 import os
+import queue
+import webbrowser
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -29,7 +31,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_report_is_written_and_told(examples_archive: Path, tmp_path: Path) -> None:
     before = listing(examples_archive)
     out = tmp_path / "press.html"
-    result = run("report", examples_archive, "--out", out)
+    result = run("report", examples_archive, "--output", out)
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith(f"{out} written: ")
     assert result.stdout.endswith(" kB; version 1\n")
@@ -39,9 +41,19 @@ def test_report_is_written_and_told(examples_archive: Path, tmp_path: Path) -> N
     assert listing(examples_archive) == before
 
 
+def test_report_is_opened_in_the_browser(
+    examples_archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: queue.Queue[str] = queue.Queue()
+    monkeypatch.setattr(webbrowser, "open", opened.put)
+    out = tmp_path / "a b.html"
+    assert run("report", examples_archive, "--output", out, "--open").exit_code == 0
+    assert opened.get(timeout=10) == out.as_uri()
+
+
 def test_report_as_markdown_is_the_same_values(examples_archive: Path, tmp_path: Path) -> None:
     out = tmp_path / "press.md"
-    told = json.loads(run("report", examples_archive, "--out", out, "--json").stdout)
+    told = json.loads(run("report", examples_archive, "--output", out, "--json").stdout)
     assert told == {"output": str(out), "bytes": out.stat().st_size, "version": 1}
     page = out.read_text(encoding="utf-8")
     assert page.startswith("# press, version 1\n")
@@ -57,11 +69,11 @@ def test_report_of_a_document_and_of_two_take_ids_and_paths(
         for name in (LEFT, RIGHT)
     }
     one, two = tmp_path / "one.html", tmp_path / "two.html"
-    result = run("report", examples_archive, "--document", ids[LEFT][:8], "--out", one, "--json")
+    result = run("report", examples_archive, "--document", ids[LEFT][:8], "--output", one, "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["documents"] == len(parsed(one.read_text()).xpath("//h3"))
     names = (examples / LEFT, ids[RIGHT])
-    result = run("report", examples_archive, "--compare", *names, "--out", two, "--json")
+    result = run("report", examples_archive, "--compare", *names, "--output", two, "--json")
     assert result.exit_code == 0, result.output
     root = parsed(two.read_text(encoding="utf-8"))
     assert json.loads(result.stdout)["passages"] == len(root.xpath("//ol[@class='chips']/li"))
@@ -73,7 +85,7 @@ def test_comparing_two_documents_needs_no_catalogue(
 ) -> None:
     monkeypatch.setenv("PALIMPSEST_STATE", str(tmp_path / "none"))
     names = (examples / LEFT, examples / RIGHT)
-    result = run("report", examples_archive, "--compare", *names, "--out", tmp_path / "x.html")
+    result = run("report", examples_archive, "--compare", *names, "--output", tmp_path / "x.html")
     assert result.exit_code == 0, result.output
     assert not state_folder().exists()
 
@@ -84,7 +96,7 @@ def test_report_of_an_older_version_tells_of_that(tmp_path: Path) -> None:
         write_articles(folder, {f"{seed}.txt": [make_paragraph(seed)]})
         ingest(folder, tmp_path / "press")
     out = tmp_path / "old.html"
-    assert run("report", tmp_path / "press", "--version", 1, "--out", out).exit_code == 0
+    assert run("report", tmp_path / "press", "--version", 1, "--output", out).exit_code == 0
     root = parsed(out.read_text())
     assert "1 document from 1 source" in root.xpath("//p[@class='lead']")[0].text_content()
 
@@ -92,14 +104,14 @@ def test_report_of_an_older_version_tells_of_that(tmp_path: Path) -> None:
 def test_compare_writes_html_beside_what_it_prints(examples: Path, tmp_path: Path) -> None:
     out, names = tmp_path / "x.html", (examples / LEFT, examples / RIGHT)
     printed = json.loads(run("compare", *names, "--json").stdout)
-    result = run("compare", *names, "--html", out, "--json")
+    result = run("compare", *names, "--output", out, "--json")
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
     passages = len(printed["passages"])
     assert told == {"output": str(out), "bytes": out.stat().st_size, "passages": passages}
     root = parsed(out.read_text(encoding="utf-8"))
     assert len(root.xpath("//ol[@class='chips']/li")) == passages
-    text = run("compare", *names, "--html", tmp_path / "y.html").stdout
+    text = run("compare", *names, "--output", tmp_path / "y.html").stdout
     assert text.startswith(f"{tmp_path / 'y.html'} written: ")
     assert text.endswith(f"passages {passages}\n")
 
@@ -107,16 +119,17 @@ def test_compare_writes_html_beside_what_it_prints(examples: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ("report {made}", "--out"),
-        ("report {made} --out {new}.pdf", "ends in none of .html"),
-        ("report {made} --out {new}.html --version 7", "7"),
-        ("report {gone} --out {new}.html", "there is none"),
-        ("report {made} --out {new}.html --document nobody", "nobody"),
-        ("report {made} --out {new}.html --compare {left} nobody", "nobody"),
-        ("report {made} --out {new}.html --compare {left} {left}", "both sides"),
-        ("report {made} --out {new}.md --document {left}", "FILE.html"),
-        ("report {made} --out {new}.html --document {left} --compare {left} {right}", "one of"),
-        ("compare {left} {gone} --html {new}.html", "no such file"),
+        ("report {made}", "--output"),
+        ("report {made} --output {new}.pdf", "ends in none of .html"),
+        ("report {made} --output {new}.html --version 7", "7"),
+        ("report {gone} --output {new}.html", "there is none"),
+        ("report {made} --output {new}.html --document nobody", "nobody"),
+        ("report {made} --output {new}.html --compare {left} nobody", "nobody"),
+        ("report {made} --output {new}.html --compare {left} {left}", "both sides"),
+        ("report {made} --output {new}.md --document {left}", "FILE.html"),
+        ("report {made} --output {new}.html --document {left} --compare {left} {right}", "one of"),
+        ("compare {left} {gone} --output {new}.html", "no such file"),
+        ("compare {left} {right} --output {new}.md", "ends in none of .html"),
     ],
 )
 def test_wrong_usage_exits_with_2_and_leaves_no_file(
@@ -137,21 +150,22 @@ def test_what_is_there_is_not_overwritten(
 ) -> None:
     mine = tmp_path / "mine.html"
     mine.write_text("mine")
-    option = "--out" if command == "report" else "--html"
     arguments = [examples_archive] if command == "report" else [examples / LEFT, examples / RIGHT]
-    result = run(command, *arguments, option, mine)
+    result = run(command, *arguments, "--output", mine)
     assert result.exit_code == 2
-    assert f"{option} {mine}: is there already" in result.stderr
+    assert f"--output {mine}: is there already" in result.stderr
     assert mine.read_text() == "mine"
-    nowhere = run(command, *arguments, option, tmp_path / "none" / "x.html")
+    assert run(command, *arguments, "--output", mine, "--force").exit_code == 0
+    assert parsed(mine.read_text(encoding="utf-8")).xpath("//title")
+    nowhere = run(command, *arguments, "--output", tmp_path / "none" / "x.html")
     assert nowhere.exit_code == 2
-    assert f"{option} {tmp_path}/none/x.html: No such file or directory" in nowhere.stderr
+    assert f"--output {tmp_path}/none/x.html: No such file or directory" in nowhere.stderr
 
 
 def test_name_of_the_file_cannot_steer_the_terminal(examples: Path, tmp_path: Path) -> None:
     out = tmp_path / "\x1b[31mred\x07.html"
     for extra in ((), ("--json",)):  # the second time it is refused
-        result = run("compare", examples / LEFT, examples / RIGHT, "--html", out, *extra)
+        result = run("compare", examples / LEFT, examples / RIGHT, "--output", out, *extra)
         assert "[31mred" in result.output
         assert not set(result.output) & {"\x1b", "\x07"}
 
@@ -162,7 +176,7 @@ def test_names_that_are_no_utf_8_are_written_and_told(tmp_path: Path) -> None:
     for name, edit in (("a", 0), ("b", 2)):
         Path(folder, f"{name}.txt").write_text(make_paragraph(1, edit=edit))
     out = f"{folder}/\udcfe.html"
-    done = run("compare", f"{folder}/a.txt", f"{folder}/b.txt", "--html", out)
+    done = run("compare", f"{folder}/a.txt", f"{folder}/b.txt", "--output", out)
     assert done.exit_code == 0, done.output
     root = parsed(Path(out).read_text(encoding="utf-8"))
     assert "/\ufffd/a.txt" in root.text_content()

@@ -22,8 +22,8 @@ from evidence.passages import (
     passages_of,
     top_passages,
     wanted_passages,
-    write_passages,
 )
+from exports.passages import write_passages
 from ingest.decode import decode
 from ingest.normalise import normalise_text
 from records.settings import PassageSettings

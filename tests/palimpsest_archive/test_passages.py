@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from evidence.explain import explain
-from evidence.passages import PASSAGES, Wanted, passages_of, top_passages, write_passages
+from evidence.passages import PASSAGES, Wanted, passages_of, top_passages
+from exports.passages import write_passages
 from palimpsest_archive import Archive, SettingsError
 from store.archive import Archive as Place
 from tests.palimpsest_archive.test_tables import document_of

@@ -86,6 +86,25 @@ def test_what_is_there_stays(fill: Any, make: Any, is_late: bool, tmp_path: Path
     assert not path.is_dir() or list(path.iterdir()) == []
 
 
+def test_file_is_replaced_where_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    make_file(path)
+    with new_file(path, replace=True) as file:
+        file.write(b"mine")
+        assert path.read_bytes() == b"theirs"
+    assert path.read_bytes() == b"mine"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_folder_is_never_replaced_by_a_file(tmp_path: Path) -> None:
+    make_folder(tmp_path / "folder")
+    with (
+        pytest.raises(SettingsError, match=r"name a new file$"),
+        new_file(tmp_path / "folder", replace=True),
+    ):
+        pytest.fail("it was asked to work")
+
+
 @pytest.mark.parametrize("fill", [fill_file, fill_folder])
 def test_folder_that_is_not_there_is_told(fill: Any, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="none/told: No such file or directory"):
