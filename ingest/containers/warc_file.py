@@ -13,6 +13,7 @@ import logging
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.message import Message
 from typing import Any, BinaryIO, NamedTuple
@@ -23,7 +24,12 @@ from records.errors import SourceError
 logging.getLogger("warcio").setLevel(logging.ERROR)  # what it mends, it tells of line by line
 
 _MAGIC = b"WARC/"
+_NEXT_RECORD = b"\nWARC/1."
+_HEAD_END = b"\r\n\r\n"
+_RECORD_END = b"\r\n\r\n"
 _GZIP = b"\x1f\x8b\x08"
+_GUESS_BYTES = 4096
+"""How much of a possible gzip member is decompressed to see whether it contains a record."""
 _HEADER_BYTES = 256 * 1024
 _LENGTH = re.compile(rb"^content-length:[ \t]*(\d{1,15})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 _CHUNK_BYTES = 64 * 1024
@@ -49,188 +55,224 @@ def is_warc(head: bytes, name: str) -> bool:  # noqa: ARG001
     return head.startswith(_MAGIC)
 
 
-def is_compressed_by_record(file: BinaryIO, limits: Limits) -> bool:  # noqa: ARG001
-    """Tell whether a gzip file is a web archive each of whose records is compressed by itself."""
-    inner = zlib.decompressobj(31)
-    try:
-        told = inner.decompress(file.read(_CHUNK_BYTES), _HEADER_BYTES)
-    except zlib.error:
-        return False
-    finally:
-        file.seek(0)
-    if not told.startswith(_MAGIC):
-        return False
-    end, length = _head_of(told)
-    # If the first member holds more than the first record, it holds all of them.
-    return end < 0 or len(told) <= end + length + 4
+def is_compressed_by_record(file: BinaryIO, limits: Limits) -> bool:
+    """Return whether a gzip file is a web archive whose records are compressed separately.
+
+    That is so if its first gzip member contains its first record and nothing behind it.
+    """
+    packed = _Window(file)
+    head, size, end, length = b"", 0, -1, 0
+    with suppress(zlib.error, EOFError):  # damage is reported when the records are read
+        for piece in _decompressed_member(packed):
+            size += len(piece)
+            if end < 0:
+                head += piece
+                end, length = _head_of(head)
+            if not head.startswith(_MAGIC[: len(head)]):
+                break
+            if end >= 0 and size > end + length + len(_RECORD_END):
+                file.seek(0)
+                return False
+            if (end < 0 and len(head) > _HEADER_BYTES) or limits.is_bomb(packed.offset, size):
+                break
+    file.seek(0)
+    return head.startswith(_MAGIC)
 
 
 def walk(file: BinaryIO, name: str, limits: Limits) -> Iterator[Member | RefusedMember]:  # noqa: ARG001
-    """Give the documents of a web archive that is not compressed, or as a whole."""
+    """Yield the documents of a web archive that is not compressed, or was compressed as a whole."""
     yield from _documents(_records(file, limits), limits)
 
 
 def walk_compressed_records(file: BinaryIO, limits: Limits) -> Iterator[Member | RefusedMember]:
-    """Give the documents of a web archive whose records are compressed one by one."""
+    """Yield the documents of a web archive whose records are compressed separately."""
     yield from _documents(_compressed_records(file, limits), limits)
 
 
-def _head_of(raw: bytes) -> tuple[int, int]:
-    """Return where the header of a record ends, -1 if it does not, and how long its block is."""
-    end = raw.find(b"\r\n\r\n", 0, _HEADER_BYTES)
-    if end < 0:
+class _Window:
+    """The part of a file that is being looked at; its end moves when more bytes are needed.
+
+    Reads may return fewer bytes than were asked for: only an empty one is the end of the file.
+
+    Attributes:
+        data: the bytes from ``offset`` on that have been read.
+        offset: where ``data`` begins in the file.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.data = bytearray()  # which drops bytes from its front without copying the others
+        self.offset = 0
+
+    def read_more(self) -> bool:
+        """Extend the window; return whether the file had more bytes."""
+        more = self._file.read(_CHUNK_BYTES)
+        self.data += more
+        return bool(more)
+
+    def fill(self, size: int) -> bool:
+        """Extend the window to ``size`` bytes; return whether the file has as many."""
+        while len(self.data) < size:
+            if not self.read_more():
+                return False
+        return True
+
+    def drop(self, size: int) -> None:
+        """Move the beginning of the window by ``size`` bytes, or to the end of the file."""
+        while size > len(self.data):
+            size -= len(self.data)
+            self.offset += len(self.data)
+            self.data.clear()
+            if not self.read_more():
+                return
+        self.offset += size
+        del self.data[:size]
+
+    def take(self, size: int) -> bytes:
+        """Return the first ``size`` bytes and drop them."""
+        taken = bytes(self.data[:size])
+        self.drop(len(taken))
+        return taken
+
+    def skip(self, characters: bytes) -> bool:
+        """Move to the first byte that is none of ``characters``; return whether there is one."""
+        while self.fill(1):
+            others = len(self.data.lstrip(characters))
+            self.drop(len(self.data) - others)
+            if others:
+                return True
+        return False
+
+    def skip_to(self, pattern: bytes) -> bool:
+        """Move to the next ``pattern``, or to the end of the file; return whether there is one."""
+        while (at := self.data.find(pattern)) < 0:
+            self.drop(max(0, len(self.data) - len(pattern) + 1))
+            if not self.read_more():
+                self.drop(len(self.data))
+                return False
+        self.drop(at)
+        return True
+
+    def seek(self, offset: int) -> None:
+        """Move anywhere in the file."""
+        self._file.seek(offset)
+        self.data.clear()
+        self.offset = offset
+
+
+def _head_of(raw: bytes | bytearray) -> tuple[int, int]:
+    """Return where the header of a record ends, -1 if it does not, and the length of its block."""
+    end = raw.find(_HEAD_END, 0, _HEADER_BYTES)
+    if end < 0 or not raw.startswith(_MAGIC):
         return -1, 0
     found = _LENGTH.search(raw[: end + 2].replace(b"\r\n", b"\n"))
-    return (end + 4, int(found[1])) if found else (-1, 0)
+    return (end + len(_HEAD_END), int(found[1])) if found else (-1, 0)
 
 
 def _records(file: BinaryIO, limits: Limits) -> Iterator[_Record]:
-    """Cut a stream into records; behind damage, go on where the next one begins."""
-    held, offset = b"", 0
-    is_end = False
-    while True:
-        while not is_end and len(held) < _HEADER_BYTES and b"\r\n\r\n" not in held:
-            more = file.read(_CHUNK_BYTES)
-            is_end, held = not more, held + more
-        blank = len(held) - len(held.lstrip(b"\r\n"))
-        held, offset = held[blank:], offset + blank
-        if not held:
-            if is_end:
-                return
-            continue
-        end, length = _head_of(held) if held.startswith(_MAGIC) else (-1, 0)
+    """Cut a stream into records; after damage, continue where the next record begins."""
+    window = _Window(file)
+    while window.skip(b"\r\n"):
+        # What separates records is skipped first: the end of a header looks just like it.
+        while _HEAD_END not in window.data and len(window.data) < _HEADER_BYTES:
+            if not window.read_more():
+                break
+        offset = window.offset
+        end, length = _head_of(window.data)
         if end < 0:
-            at = offset
-            held, offset, is_end = _resynchronised(file, held, offset, is_end)
-            yield _Record(
-                at, b"", ("damaged", f"no record begins here; {offset - at} bytes are left out")
-            )
-            continue
-        if length > limits.max_document_bytes + _HEADER_BYTES:
+            _skip_to_record(window)
+            detail = f"no record begins here; {window.offset - offset} bytes are left out"
+            yield _Record(offset, b"", ("damaged", detail))
+        elif length > limits.max_document_bytes + _HEADER_BYTES:
             detail = f"{length} bytes; {limits.told}"
-            yield _Record(offset, held[:end], ("too-large", detail))
-            skipped = len(held)
-            while skipped < end + length and (more := file.read(_CHUNK_BYTES)):
-                skipped += len(more)
-                held = more
-            held = held[len(held) - (skipped - end - length) :] if skipped > end + length else b""
-            offset += end + length
-            continue
-        while not is_end and len(held) < end + length:
-            more = file.read(max(_CHUNK_BYTES, end + length - len(held)))
-            is_end, held = not more, held + more
-        if len(held) < end + length:
-            detail = f"the record claims {length} bytes and has {len(held) - end}; fetch it again"
-            yield _Record(offset, held[:end], ("damaged", detail))
-            # It may be its length that is wrong.
-            held, offset, is_end = _resynchronised(file, held, offset, is_end)
-            continue
-        yield _Record(offset, held[: end + length])
-        held, offset = held[end + length :], offset + end + length
+            yield _Record(offset, bytes(window.data[:end]), ("too-large", detail))
+            window.drop(end + length)
+        elif window.fill(end + length):
+            yield _Record(offset, window.take(end + length))
+        else:
+            detail = f"the record claims {length} bytes and has {len(window.data) - end}"
+            fault = ("damaged", f"{detail}; fetch it again")
+            yield _Record(offset, bytes(window.data[:end]), fault)
+            _skip_to_record(window)  # its length may be wrong, and other records follow
 
 
-def _resynchronised(
-    file: BinaryIO, held: bytes, offset: int, is_end: bool
-) -> tuple[bytes, int, bool]:
-    """Return what is held from where the next record seems to begin, and where that is."""
-    search = 1
-    while (at := held.find(b"\nWARC/1.", search - 1)) < 0:
-        if is_end:
-            return b"", offset + len(held), True
-        keep = held[-16:]
-        offset, more = offset + len(held) - len(keep), file.read(_CHUNK_BYTES)
-        is_end, held, search = not more, keep + more, 1
-    return held[at + 1 :], offset + at + 1, is_end
+def _skip_to_record(window: _Window) -> None:
+    """Move to the next line that looks like the first one of a record."""
+    if window.skip_to(_NEXT_RECORD):
+        window.drop(1)
 
 
 def _compressed_records(file: BinaryIO, limits: Limits) -> Iterator[_Record]:
-    """Decompress records one by one; behind damage, go on where the next one begins."""
-    held, offset = b"", 0
-    bound = limits.max_document_bytes + _HEADER_BYTES
-    while held or (held := file.read(_CHUNK_BYTES)):
-        if not held.startswith(_GZIP):
-            padding = len(held) - len(held.lstrip(b"\0"))
-            if padding:
-                held, offset = held[padding:], offset + padding
-                continue
-            if len(held) < len(_GZIP) and (more := file.read(_CHUNK_BYTES)):
-                held += more
-                continue
-        start, fault, pieces, size = offset, None, [], 0
-        inner = zlib.decompressobj(31)
-        consumed = 0
-        try:
-            while not inner.eof:
-                if not held:
-                    held = file.read(_CHUNK_BYTES)
-                    if not held:
-                        raise EOFError("the file is cut off")
-                piece = inner.decompress(held, _CHUNK_BYTES)
-                rest = inner.unused_data if inner.eof else inner.unconsumed_tail
-                consumed += len(held) - len(rest)
-                held = rest
-                size += len(piece)
-                if size <= bound:
-                    pieces.append(piece)
-                elif limits.is_bomb(consumed, size):
-                    fault = ("bomb", f"{consumed} bytes give more than {size}")
-                    break
-            offset += consumed
-        except (zlib.error, EOFError) as error:
-            fault = ("damaged", f"gzip: {error}; fetch the file again")
+    """Decompress records one by one; after damage, continue where the next one begins."""
+    packed = _Window(file)
+    while packed.skip(b"\0"):
+        start = packed.offset
+        raw, fault = _read_member(packed, limits)
         if fault is not None:
-            head = b"".join(pieces)[:_HEADER_BYTES]
-            yield _Record(start, head[: max(_head_of(head)[0], 0)], fault)
-            held, offset = _next_member(file, start)
+            yield _Record(start, raw[: max(_head_of(raw)[0], 0)], fault)
+            _skip_to_member(packed, start)
             continue
-        raw = b"".join(pieces)
-        if size > bound:
-            yield _Record(
-                start,
-                raw[: max(_head_of(raw)[0], 0)],
-                ("too-large", f"{size} bytes; {limits.told}"),
-            )
-        elif raw.strip(b"\r\n"):
-            yield from _whole(start, raw)
+        records = _records(io.BytesIO(raw), limits)
+        first = next(records, None)
+        if first is not None:
+            yield first._replace(offset=start)
+        if next(records, None) is not None:
+            detail = "more than one record in a gzip member; every other member has one"
+            yield _Record(start + 1, b"", ("damaged", detail))
 
 
-def _whole(offset: int, raw: bytes) -> Iterator[_Record]:
-    end, length = _head_of(raw) if raw.startswith(_MAGIC) else (-1, 0)
-    if end < 0:
-        yield _Record(offset, b"", ("damaged", "it is compressed, but no record"))
-    elif len(raw) < end + length:
-        detail = f"the record claims {length} bytes and has {len(raw) - end}; fetch it again"
-        yield _Record(offset, raw[:end], ("damaged", detail))
-    elif len(raw) > end + length + 4:
-        detail = "more than one record in a piece of gzip, where all others are by themselves"
-        yield _Record(offset, raw[: end + length])
-        yield _Record(offset + 1, b"", ("damaged", detail))
-    else:
-        yield _Record(offset, raw[: end + length])
+def _read_member(packed: _Window, limits: Limits) -> tuple[bytes, tuple[str, str] | None]:
+    """Decompress one gzip member.
+
+    Returns:
+        its bytes, cut off where it is too large for a record; and what is wrong with it.
+    """
+    start, size, pieces = packed.offset, 0, []
+    bound = limits.max_document_bytes + 2 * _HEADER_BYTES
+    fault = None
+    try:
+        for piece in _decompressed_member(packed):
+            size += len(piece)
+            if size <= bound:
+                pieces.append(piece)
+            elif limits.is_bomb(packed.offset - start, size):
+                fault = ("bomb", f"{packed.offset - start} bytes give more than {size}")
+                break
+    except (zlib.error, EOFError) as error:
+        fault = ("damaged", f"gzip: {error}; fetch the file again")
+    return b"".join(pieces), fault
 
 
-def _next_member(file: BinaryIO, start: int) -> tuple[bytes, int]:
-    """Return what is held from where the next compressed record seems to begin, and where it is."""
-    at = start + 1
-    file.seek(at)
-    held = file.read(_CHUNK_BYTES)
-    while held:
-        found = held.find(_GZIP)
-        while found >= 0:
-            try:
-                told = zlib.decompressobj(31).decompress(held[found : found + 4096], 64)
-            except zlib.error:
-                told = b""
-            if told.startswith(_MAGIC):
-                file.seek(at + found)
-                return b"", at + found
-            found = held.find(_GZIP, found + 1)
-        keep = min(len(held) - 1, 4096)
-        more = file.read(_CHUNK_BYTES)
-        if not more:
-            break
-        at, held = at + len(held) - keep, held[len(held) - keep :] + more
-    return b"", at + len(held)
+def _decompressed_member(packed: _Window) -> Iterator[bytes]:
+    """Yield the contents of the gzip member at which a window begins, and move behind it.
+
+    Raises:
+        zlib.error: it is damaged, or no gzip begins here.
+        EOFError: the file ends too early.
+    """
+    inner = zlib.decompressobj(31)
+    while not inner.eof:
+        if not packed.fill(1):
+            raise EOFError("the file is cut off")
+        piece = inner.decompress(packed.data, _CHUNK_BYTES)
+        rest = inner.unused_data if inner.eof else inner.unconsumed_tail
+        packed.drop(len(packed.data) - len(rest))
+        if piece:
+            yield piece
+
+
+def _skip_to_member(packed: _Window, start: int) -> None:
+    """Move to the next gzip member behind ``start`` that contains a record."""
+    packed.seek(start + 1)
+    while packed.skip_to(_GZIP):
+        packed.fill(_GUESS_BYTES)
+        try:
+            head = zlib.decompressobj(31).decompress(packed.data[:_GUESS_BYTES], 64)
+        except zlib.error:
+            head = b""
+        if head.startswith(_MAGIC):
+            return
+        packed.drop(1)
 
 
 def _documents(records: Iterator[_Record], limits: Limits) -> Iterator[Member | RefusedMember]:
