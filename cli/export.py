@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.help import Command
 from cli.options import (
     DONE,
     SOME_FAILED,
@@ -64,7 +65,7 @@ class _Asked:
     report: Report
 
 
-@click.command()
+@click.command(cls=Command)
 @archive_argument
 @click.option(
     "--as",
@@ -86,7 +87,9 @@ class _Asked:
 )
 @click.option("--deduplicated", is_flag=True, help="jsonl: each paragraph of the archive once.")
 @click.option(
-    "--clear", is_flag=True, help="csv, annotations: only passages that are more than chance gives."
+    "--clear",
+    is_flag=True,
+    help="csv, annotations: only passages too long or too alike to be chance.",
 )
 @click.option(
     "--without-recurring",
@@ -96,22 +99,24 @@ class _Asked:
 @click.option(
     "--across-series",
     is_flag=True,
-    help="csv, annotations: leave out what one series shares with itself.",
+    help="csv, annotations: leave out passages within one series.",
 )
 @click.option(
     "--min-words",
     default=0,
     type=click.IntRange(min=0),
     metavar="N",
-    help="csv, annotations: passages of at least so many matched words.",
+    help="csv, annotations: passages of at least N matched words.",
 )
-@click.option("--without-passages", is_flag=True, help="csv: only the tables; they are quick.")
-@click.option("--with-raw", is_flag=True, help="bagit: with the raw files that are as they were.")
+@click.option("--without-passages", is_flag=True, help="csv: only the tables, which is fast.")
+@click.option(
+    "--with-raw", is_flag=True, help="bagit: include the raw files that have not changed."
+)
 @click.option(
     "--bag-info",
     multiple=True,
     metavar="LABEL=VALUE",
-    help="bagit: tell this of the bag, as Source-Organization; may be given many times.",
+    help="bagit: metadata of the bag, such as Source-Organization; may be repeated.",
 )
 @version_option
 @set_option
@@ -119,11 +124,11 @@ class _Asked:
 def export(
     archive: str, form: str, output: Path, version: int | None, as_json: bool, **options: Any
 ) -> None:
-    """Write what an archive holds in a standard of the field, for others to read.
+    """Export an archive as JSON Lines, CSV, annotations, PROV or a bag.
 
     jsonl has a document a line, csv all tables and the passages, annotations the passages as W3C
-    Web Annotations, prov how all came to be, bagit the archive itself with digests. A file is
-    replaced only with --force, a folder never; what is written appears when it is complete.
+    Web Annotations, prov the provenance of all rows, bagit the archive itself with digests. A file
+    is replaced only with --force, a folder never; the output appears once it is complete.
 
     \b
     Example:

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import click
 
+from cli.help import Command
 from cli.options import (
     archive_argument,
     make_ready,
@@ -28,28 +29,28 @@ INTERRUPTED = 130
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-@click.command()
+@click.command(cls=Command)
 @archive_argument
 @click.option(
     "--port",
     default=DEFAULT_PORT,
     show_default=True,
     type=click.IntRange(0, 65535),
-    help="Port to listen at; 0 for any that is free.",
+    help="Port to listen on; 0 for any free port.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--token",
     metavar="WORDS",
     envvar="PALIMPSEST_TOKEN",
-    help="What a browser must show once; made up if others than this machine may come.",
+    help="Secret that a browser must send once; generated if other machines may connect.",
 )
 @click.option(
     "--prefect",
     metavar="URL",
-    help="Prefect's page, to which runs are linked; default: that of PREFECT_API_URL.",
+    help="Prefect's page, to which runs are linked.  [default: that of PREFECT_API_URL]",
 )
-@click.option("--wait", is_flag=True, help="Do not mind that there is no archive yet.")
+@click.option("--wait", is_flag=True, help="Start even if the archive does not exist yet.")
 @open_option
 @version_option
 def inspect(
@@ -62,12 +63,12 @@ def inspect(
     in_browser: bool,
     version: int | None,
 ) -> None:
-    """Show an archive in a browser: documents, passages side by side, paragraphs, why they match.
+    """Browse an archive: documents, passages side by side, search.
 
-    Pages are read only, and for this machine only unless --host says otherwise; then a token is
-    asked for. The first time a version is shown, a catalogue of it is made in the state folder,
-    which takes a second for each thousand articles and as much disk as two to three times their
-    text.
+    Pages are read-only, and served to this machine only unless --host says otherwise; then a
+    token is required. The first time a version is shown, a catalogue of it is built in the state
+    folder, which takes about a second for each thousand articles, and two to three times as much
+    disk as their text.
 
     \b
     Example:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from cli.help import Command
 from cli.options import archive_argument, json_option, make_ready, print_json, uri_or_id
 
 _wait = click.option(
@@ -17,19 +18,20 @@ _wait = click.option(
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @archive_argument
 @click.argument("documents", nargs=-1, required=True, metavar="DOCUMENT|URI...")
-@click.option("--reason", required=True, metavar="TEXT", help="Why; it is kept with the removal.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; recorded with the removal.")
 @_wait
 @json_option
 def remove(
     archive: str, documents: tuple[str, ...], reason: str, wait_seconds: float, as_json: bool
 ) -> None:
-    """Take documents down: their rows go, and every text that only they had.
+    """Remove documents, and every text that only they contain.
 
-    Text that other documents have stays, with another representative. The removal is recorded, and
-    the documents are not ingested again. Earlier versions still have them: palimpsest clean.
+    Text that other documents share stays, with another representative. The removal is recorded,
+    and the documents are not ingested again. Earlier versions still contain them until palimpsest
+    clean deletes these.
 
     \b
     Example:
@@ -47,14 +49,15 @@ def remove(
         click.echo(render_removal(removal.to_dict()))
 
 
-@click.command()
+@click.command(cls=Command)
 @archive_argument
 @_wait
 @json_option
 def compact(archive: str, wait_seconds: float, as_json: bool) -> None:
-    """Write an archive's rows into few files, and its index into one segment.
+    """Merge an archive's many small files into a few.
 
-    Every run adds files to each table; readers are faster with few. The rows stay the same.
+    Every run adds files to each table, and a segment to the index; readers are faster with few.
+    The rows stay the same.
 
     \b
     Example:
@@ -71,12 +74,12 @@ def compact(archive: str, wait_seconds: float, as_json: bool) -> None:
         click.echo(f"version {done['version']}: {files}")
 
 
-@click.command()
+@click.command(cls=Command)
 @archive_argument
 @_wait
 @json_option
 def reindex(archive: str, wait_seconds: float, as_json: bool) -> None:
-    """Make an archive's index again from its tables, if it is lost or damaged.
+    """Rebuild the index from the tables if it is lost or damaged.
 
     \b
     Example:
@@ -92,7 +95,7 @@ def reindex(archive: str, wait_seconds: float, as_json: bool) -> None:
         click.echo(f"version {done['version']}: index of {done['texts']:,} texts")
 
 
-@click.command()
+@click.command(cls=Command)
 @archive_argument
 @click.option(
     "--keep",
@@ -100,15 +103,15 @@ def reindex(archive: str, wait_seconds: float, as_json: bool) -> None:
     default=1,
     show_default=True,
     metavar="N",
-    help="How many of the last versions stay, with the current one.",
+    help="Number of versions to keep, including the current one.",
 )
 @_wait
 @json_option
 def clean(archive: str, keep: int, wait_seconds: float, as_json: bool) -> None:
-    """Drop old versions, and what runs that ended too early have left.
+    """Delete old versions, and the leftovers of interrupted runs.
 
-    A version that somebody reads through Palimpsest stays until another time. Other readers hold
-    no lock: keep as many versions as the longest of them may need.
+    A version that is being read through Palimpsest is kept until the next time. Other programs
+    take no lock: keep as many versions as the slowest of them may need.
 
     \b
     Example:

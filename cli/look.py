@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from cli.help import Command
 from cli.options import (
     DONE,
     SOME_FAILED,
@@ -26,14 +27,14 @@ from records.errors import SettingsError
 from records.files import new_file
 
 
-@click.command()
+@click.command(cls=Command)
 @archive_argument
 @click.argument("table", required=False)
 @click.option("--limit", default=10, show_default=True, type=click.IntRange(min=0), help="Rows.")
 @version_option
 @json_option
 def show(archive: str, table: str | None, limit: int, version: int | None, as_json: bool) -> None:
-    """Show what an archive holds, or rows of one of its tables.
+    """Show an archive's tables, or the first rows of one of them.
 
     \b
     Example:
@@ -63,16 +64,18 @@ def show(archive: str, table: str | None, limit: int, version: int | None, as_js
         click.echo(terminal.render_rows(rows))
 
 
-@click.command()
+@click.command(cls=Command)
 @archive_argument
 @click.option(
     "--document", metavar="ID", help="Only passages of this document: its id, URI or path."
 )
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(min=0), help="Rows.")
-@click.option("--clear", is_flag=True, help="Only passages that are more than chance gives.")
+@click.option("--clear", is_flag=True, help="Only passages too long or too alike to be chance.")
 @click.option("--without-recurring", is_flag=True, help="Leave out text that is in many documents.")
-@click.option("--across-series", is_flag=True, help="Leave out what one series shares with itself.")
-@click.option("--min-words", default=0, type=click.IntRange(min=0), metavar="N", help="At least.")
+@click.option("--across-series", is_flag=True, help="Leave out passages within one series.")
+@click.option(
+    "--min-words", default=0, type=click.IntRange(min=0), metavar="N", help="At least N words."
+)
 @output_option(
     "Write all passages to a file instead of showing some: .parquet, .csv or .jsonl; the latter "
     "two compressed with .gz or .zst behind it."
@@ -95,7 +98,9 @@ def passages(
     assignments: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Show passages that documents share, the longest first, the earlier document on the left.
+    """Show the passages that documents share, the longest first.
+
+    The earlier document is on the left.
 
     \b
     Example:
@@ -135,7 +140,7 @@ def passages(
         click.echo(render_passages(found))
 
 
-@click.command()
+@click.command(cls=Command)
 @archive_argument
 @click.argument("name", metavar="ID")
 @click.argument("other", metavar="[OTHER]", required=False)
@@ -147,12 +152,13 @@ def passages(
 def explain(
     archive: str, name: str, other: str | None, limit: int, version: int | None, as_json: bool
 ) -> None:
-    """Say why two texts or documents were matched, or were not: buckets, scores, words.
+    """Explain why two texts or documents match, or do not.
 
-    ID and OTHER are each a document_id or text_id, at least the first 8 letters of one, or the URI
-    or path of a source. ID is told as the left side. Without OTHER, ID is a text, and all that
-    overlaps with it is told. Words that only the left side has are marked [-so-], those that only
-    the right side has {+so+}.
+    Shows shared buckets, scores beside their thresholds, and the words, aligned. ID and OTHER are
+    each a document_id or text_id, at least the first 8 letters of one, or the URI or path of a
+    source; ID is the left side. Without OTHER, ID is a text, and everything that overlaps with it
+    is shown. Words that only the left side has are marked [-so-], those that only the right side
+    has {+so+}.
 
     \b
     Example:
@@ -174,16 +180,17 @@ def explain(
         click.echo(render_explanation(told))
 
 
-@click.command()
+@click.command(cls=Command)
 @archive_argument
-@click.option("--tables-only", is_flag=True, help="Leave out what needs the raw files.")
+@click.option("--tables-only", is_flag=True, help="Skip the checks that need the raw files.")
 @version_option
 @json_option
 def verify(archive: str, tables_only: bool, version: int | None, as_json: bool) -> None:
-    """Prove an archive: its files, keys and references, and its texts against the raw files.
+    """Check an archive's files, keys, references and raw files.
 
-    Exits with 0 if nothing failed, with 1 if something did. What cannot be checked, such as a raw
-    file that is gone, is counted as not checked; that is no failure, and never told as passed.
+    Every text is compared with the bytes that it came from. Exits with 0 if nothing failed, with 1
+    if something did. What cannot be checked, such as a raw file that no longer exists, is counted
+    as not checked, which is neither a failure nor a success.
 
     \b
     Example:
@@ -208,7 +215,7 @@ def verify(archive: str, tables_only: bool, version: int | None, as_json: bool) 
     raise click.exceptions.Exit(SOME_FAILED if found.failed else DONE)
 
 
-@click.command()
+@click.command(cls=Command)
 @archive_argument
 @click.argument("document")
 @output_option("Write the text to this file, as UTF-8.")
@@ -223,9 +230,10 @@ def rebuild(
     version: int | None,
     as_json: bool,
 ) -> None:
-    """Rebuild the normalised text of a document from the tables alone, and check its digest.
+    """Rebuild a document's text from the tables alone.
 
-    DOCUMENT is a document_id, at least the first 8 letters of one, or the URI or path of a source.
+    The digest of the normalised text is checked. DOCUMENT is a document_id, at least the first 8
+    letters of one, or the URI or path of a source.
 
     \b
     Example:
@@ -256,15 +264,15 @@ def rebuild(
         _print_text(text)
 
 
-@click.command()
+@click.command(cls=Command)
 @archive_argument
 @version_option
 @json_option
 def digest(archive: str, version: int | None, as_json: bool) -> None:
-    """Print a digest of each table's rows, and one of all: equal if the rows are.
+    """Print a digest of each table, equal if the rows are equal.
 
-    The order of rows, how they are split into files, and what tells when and by which run they
-    were written make no difference.
+    The order of rows, their distribution over files, and the columns that record when and by which
+    run they were written make no difference. The last line is one digest of all tables.
 
     \b
     Example:
@@ -282,11 +290,13 @@ def digest(archive: str, version: int | None, as_json: bool) -> None:
         click.echo(render_digests(tables, whole))
 
 
-@click.command()
+@click.command(cls=Command)
 @archive_argument
 @json_option
 def versions(archive: str, as_json: bool) -> None:
-    """List the versions of an archive. Each can be read with --version, or at its path.
+    """List the versions of an archive.
+
+    Each can be read with --version, or at its path.
 
     \b
     Example:
@@ -304,16 +314,16 @@ def versions(archive: str, as_json: bool) -> None:
         click.echo(render_versions(found))
 
 
-@click.command()
+@click.command(cls=Command)
 @archive_argument
-@click.option("--table", metavar="TABLE", help="Only of this table; else of all.")
+@click.option("--table", metavar="TABLE", help="Only files of this table.")
 @version_option
 @json_option
 def files(archive: str, table: str | None, version: int | None, as_json: bool) -> None:
-    """List the files of a version, as paths or s3:// addresses that any reader of Parquet takes.
+    """List the Parquet files of a version, for other programs to read.
 
-    What is listed is whole and belongs together, whatever is published meanwhile, until
-    palimpsest clean drops the version.
+    They are paths or s3:// addresses. The files of a version are complete and consistent, and stay
+    as they are until palimpsest clean deletes the version.
 
     \b
     Example:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from cli.export import export
+from cli.help import Sections
 from cli.inspect import inspect
 from cli.keep import clean, compact, reindex, remove
 from cli.look import digest, explain, files, passages, rebuild, show, verify, versions
@@ -63,7 +64,7 @@ _ALGEBRA_THREADS = "OPENBLAS_NUM_THREADS"
 """numpy and scipy each start threads for algebra, of which none is done; they wait by spinning."""
 
 
-class _Commands(click.Group):
+class _Commands(Sections):
     """Turns errors into a message and an exit code, for every command."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -101,7 +102,7 @@ def _fail(message: str, code: int) -> NoReturn:
 )
 @click.version_option(__version__, prog_name="palimpsest")
 def main() -> None:
-    """Keep every paragraph of an archive of articles once, and know each place it came from.
+    """Find the passages that articles share, and keep every paragraph once.
 
     \b
     Example:
@@ -123,7 +124,7 @@ def main() -> None:
 @cluster_option
 @state_option
 @click.option("--no-prefect", is_flag=True, help="Run the same steps without Prefect.")
-@click.option("--dry-run", is_flag=True, help="Say what would be read and how; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be read and how; change nothing.")
 @set_option
 @json_option
 def ingest(
@@ -143,9 +144,10 @@ def ingest(
     assignments: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Bring articles into an archive: text, web pages, JSON Lines, WARC, ZIP, tar, compressed.
+    """Add articles to an archive; what it already has is skipped.
 
-    SOURCE is a file, a folder, a pattern, or a URL of files.
+    SOURCE is a file, a folder, a quoted pattern, or a URL of files: plain text, web pages, JSON
+    Lines, WARC, ZIP or tar, compressed or not.
 
     \b
     Example:
@@ -177,7 +179,9 @@ def ingest(
 @main.command()
 @click.argument("left")
 @click.argument("right")
-@click.option("--encoding", metavar="NAME", help="Encoding of both files; else found for each.")
+@click.option(
+    "--encoding", metavar="NAME", help="Encoding of both files; detected for each by default."
+)
 @output_option("Write both side by side, with all their text, to FILE.html for a browser.")
 @force_option
 @sensitivity_option
@@ -227,7 +231,9 @@ def compare(
 
 @main.command("compile")
 def compile_kernels() -> None:
-    """Compile the kernels now, instead of at the first use. They are kept on disk.
+    """Compile the kernels now instead of at first use.
+
+    They are kept on disk, once for each machine.
 
     \b
     Example:
@@ -301,22 +307,7 @@ def _ingest_with_prefect(
     )
 
 
-for _command in (
-    show,
-    passages,
-    explain,
-    versions,
-    files,
-    inspect,
-    report,
-    digest,
-    rebuild,
-    export,
-    verify,
-    remove,
-    compact,
-    clean,
-    reindex,
-    schedule,
-):
-    main.add_command(_command)
+main.add_section("Start", ingest, schedule, compare)
+main.add_section("Look", inspect, passages, explain, show, rebuild, versions, files, digest)
+main.add_section("Share", report, export)
+main.add_section("Look after", verify, remove, compact, clean, reindex, compile_kernels)

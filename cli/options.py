@@ -24,7 +24,7 @@ DONE, SOME_FAILED, WRONG_USAGE, FAILED = range(4)
 archive_argument = click.argument("archive", metavar="DIR")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 version_option = click.option(
-    "--version", type=int, metavar="N", help="As of this version: palimpsest versions lists them."
+    "--version", type=int, metavar="N", help="Read this version; palimpsest versions lists them."
 )
 force_option = click.option(
     "--force", is_flag=True, help="Replace the file of --output if it exists."
@@ -37,14 +37,14 @@ set_option = click.option(
     "assignments",
     metavar="STAGE.NAME=VALUE",
     multiple=True,
-    help="Change a setting, such as align.min_score=6; may be given many times.",
+    help="Change a setting, such as align.min_score=6; may be repeated.",
 )
 
 
 sensitivity_option = click.option(
     "--sensitivity",
     type=click.Choice(["verbatim", "edited", "reworded"]),
-    help="How much may have been changed in a passage.  [default: edited]",
+    help="How much a passage may have been changed.  [default: edited]",
 )
 
 
@@ -52,44 +52,47 @@ archive_option = click.option(
     "--archive",
     required=True,
     metavar="DIR",
-    help="The archive, or s3://BUCKET/NAME; made if there is none.",
+    help="The archive, or s3://BUCKET/NAME; created if it does not exist.",
 )
 encoding_option = click.option(
-    "--encoding", metavar="NAME", help="Encoding of all sources; else found for each."
+    "--encoding", metavar="NAME", help="Encoding of all sources; detected for each by default."
 )
 date_from_path_option = click.option(
     "--date-from-path",
     metavar="PATTERN",
-    help="How a date stands in paths, such as %Y%m%d; for sources that tell none themselves.",
+    help="Date pattern in paths, such as %Y%m%d, for sources without a date of their own.",
 )
 series_option = click.option(
     "--series",
     metavar="NAME",
-    help="Series of the sources, such as a masthead: a name, or @folder or @site for that of each.",
+    help="Series of the sources, such as a masthead: a name, or @folder or @site to name each.",
 )
 workers_option = click.option(
-    "--workers", type=int, metavar="N", help="Tasks at a time; as many as cores unless given."
+    "--workers",
+    type=int,
+    metavar="N",
+    help="Number of parallel tasks.  [default: the number of cores]",
 )
 memory_option = click.option(
     "--memory",
     metavar="SIZE",
-    help="What a run may hold, such as 512MB; it brings fewer articles at a time then.",
+    help="Memory limit for the run, such as 512MB. Lower limits are slower.",
 )
 state_option = click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Where Prefect keeps its state; default: PALIMPSEST_STATE or ~/.local/state/palimpsest.",
+    help="Folder of Prefect's state.  [default: PALIMPSEST_STATE or ~/.local/state/palimpsest]",
 )
 runner_option = click.option(
     "--runner",
     type=click.Choice(["threads", "processes", "dask", "ray"]),
-    help="What carries out the tasks; dask and ray are extras.  [default: threads]",
+    help="Executor of the tasks; dask and ray are extras.  [default: threads]",
 )
 cluster_option = click.option(
     "--cluster",
     metavar="ADDRESS",
-    help="Address of a cluster of dask or ray; started on this machine unless given.",
+    help="Address of a dask or ray cluster; by default one is started on this machine.",
 )
 
 

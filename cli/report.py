@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.help import Command
 from cli.options import (
     archive_argument,
     force_option,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from store.archive import Archive, Snapshot
 
 
-@click.command()
+@click.command(cls=Command)
 @archive_argument
 @output_option(
     "The file: FILE.html for a browser, or FILE.md, a shorter report in Markdown.", required=True
@@ -38,10 +39,10 @@ if TYPE_CHECKING:
 @click.option(
     "--document",
     metavar="ID",
-    help="Not of the archive, but of one document, and what it shares: its id, URI or path.",
+    help="Report on one document and what it shares instead: its id, URI or path.",
 )
 @click.option(
-    "--compare", nargs=2, metavar="ID OTHER", help="Not of the archive: two documents side by side."
+    "--compare", nargs=2, metavar="ID OTHER", help="Show two documents side by side instead."
 )
 @version_option
 @json_option
@@ -55,13 +56,13 @@ def report(
     version: int | None,
     as_json: bool,
 ) -> None:
-    """Write what an archive holds to one file, which can be sent to somebody.
+    """Write a report to one HTML or Markdown file, to send to others.
 
-    The HTML file has everything in it, loads nothing and needs no server: counts and their balance,
-    growth, dates, where reuse happens, documents that share most with their passages side by side,
-    reused paragraphs with where they stand, rejects, runs. It names sources by their paths. Like
-    palimpsest inspect it takes a catalogue of the version, which is made if there is none; only
-    --compare does without.
+    The HTML file is self-contained and needs no server: counts and their balance, growth, dates,
+    where reuse happens, the documents that share most with their passages side by side, reused
+    paragraphs with their places, rejects, runs. It names sources by their paths. Like palimpsest
+    inspect it needs a catalogue of the version, which is built if there is none; only --compare
+    does without.
 
     \b
     Example:

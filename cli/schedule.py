@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from cli.help import Command
 from cli.options import (
     archive_option,
     choose_allocator,
@@ -43,19 +44,21 @@ class _Interval(click.ParamType[timedelta]):
         return timedelta(seconds=seconds)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @archive_option
 @click.option("--cron", metavar="EXPRESSION", help="When, as in crontab: '0 5 * * *'.")
 @click.option("--every", type=_Interval(), metavar="SPAN", help="How often: 30m, 1h, 1d12h.")
-@click.option("--watch", is_flag=True, help="Whenever something below the sources changes.")
-@click.option("--timezone", metavar="NAME", help="Of --cron; that of this machine unless given.")
+@click.option("--watch", is_flag=True, help="Run whenever a source changes.")
+@click.option(
+    "--timezone", metavar="NAME", help="Time zone of --cron.  [default: that of this machine]"
+)
 @click.option(
     "--port",
     default=4200,
     show_default=True,
     type=click.IntRange(1, 65535),
-    help="Of Prefect's page, on 127.0.0.1.",
+    help="Port of Prefect's page on 127.0.0.1.",
 )
 @encoding_option
 @date_from_path_option
@@ -82,11 +85,11 @@ def schedule(
     state: Path | None,
     assignments: tuple[str, ...],
 ) -> None:
-    """Bring articles into an archive at set times, until stopped; with Prefect's page.
+    """Ingest articles at set times until stopped, with Prefect's page.
 
     Starts a Prefect server on 127.0.0.1, or uses the one that PREFECT_API_URL names or that
-    answers on the port already. Start it again after a stop, with the same arguments: what fell due
-    meanwhile is made up for by one run. A run that falls due while one is going is left out.
+    already answers on the port. After a stop, start it again with the same arguments: missed runs
+    are caught up by a single run. A run that is due while another one is running is skipped.
 
     \b
     Example:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,29 @@ def test_help_shows_an_example(command: str) -> None:
     assert result.exit_code == 0
     _, _, example = result.output.partition("Example:\n")
     assert f"palimpsest {command}".strip() in example
+
+
+def test_help_lists_each_command_once_and_whole() -> None:
+    lines = run("--help").stdout.splitlines()  # of 80 columns
+    assert max(map(len, lines)) <= 80
+    first = lines.index("Start:")
+    titles = [line for line in lines[first:] if line and not line.startswith(" ")]
+    assert titles == ["Start:", "Look:", "Share:", "Look after:"]
+    listed = [line.split(maxsplit=1) for line in lines[first:] if line.startswith("  ")]
+    assert sorted(name for name, _ in listed) == COMMANDS
+    assert all(summary.endswith(".") and "..." not in summary for _, summary in listed)
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_examples_are_wrapped_and_stay_commands(command: str, columns: int) -> None:
+    text = CliRunner().invoke(main, [command, "--help"], terminal_width=columns).stdout
+    assert max(map(len, text.splitlines())) <= columns
+    example = text.partition("Example:\n")[2].partition("\n\n")[0].replace("\\\n", " ")
+    for line in example.splitlines():
+        assert shlex.split(line)[:2] == ["palimpsest", command] or line.strip().startswith(
+            "palimpsest "
+        )
 
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"compile", "inspect", "schedule"}))
