@@ -69,9 +69,12 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def compiled_kernels() -> None:
-    """All kernels in numba's cache, so that no test and no process that it starts compiles them."""
+    """Load every kernel, so that no process that a test starts has to compile one.
+
+    For tests with time limits or with processes of their own; others load what they call.
+    """
     from flows.warm import warm_up
 
     warm_up()

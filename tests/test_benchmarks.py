@@ -43,6 +43,7 @@ def test_floors_of_another_corpus_tell_nothing(passages: ModuleType) -> None:
     assert "nothing can be told" in told
 
 
+@pytest.mark.usefixtures("compiled_kernels")
 def test_pages_of_an_archive_are_measured(examples_archive: Path) -> None:
     script = [sys.executable, str(BENCHMARKS / "served.py"), str(examples_archive)]
     told = subprocess.run(
@@ -55,6 +56,7 @@ def test_pages_of_an_archive_are_measured(examples_archive: Path) -> None:
     assert figures["server_mb"] > 50
 
 
+@pytest.mark.usefixtures("compiled_kernels")
 def test_speed_is_told_by_step_and_does_not_change_what_comes_out() -> None:
     examples = BENCHMARKS.parent / "examples" / "articles"
     script = [sys.executable, str(BENCHMARKS / "speed.py"), str(examples), "--json"]

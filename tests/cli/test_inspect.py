@@ -22,6 +22,8 @@ from tests.cli.test_main import run
 from tests.flows.corpora import ingest, make_paragraph, write_articles
 from tests.services.ports import free_port
 
+pytestmark = pytest.mark.usefixtures("compiled_kernels")
+
 SECONDS = 90
 
 

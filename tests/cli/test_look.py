@@ -175,6 +175,7 @@ def test_digest_of_a_torn_file_exits_with_3(examples_archive: Path, tmp_path: Pa
     assert result.stdout == ""
 
 
+@pytest.mark.usefixtures("compiled_kernels")
 def test_text_on_a_terminal_cannot_steer_it(tmp_path: Path) -> None:
     text = make_paragraph(1).replace(" ", " \x1b]0;title\x07 ", 1)
     folder = write_articles(tmp_path / "in", {"a.txt": [text]})

@@ -140,6 +140,7 @@ def test_summary_names_the_first_rejects_and_the_command_that_lists_them(
     assert "see them all" not in run(*arguments).stdout
 
 
+@pytest.mark.usefixtures("compiled_kernels")
 def test_little_memory_makes_more_versions_and_the_same_tables(
     tmp_path: Path, fresh_archive: Path
 ) -> None:
@@ -342,6 +343,7 @@ def test_archive_named_like_markup_is_shown_by_its_name(corpus: Path, tmp_path: 
     assert "[bold]" in run("show", archive).stdout.replace("\n", "")
 
 
+@pytest.mark.usefixtures("compiled_kernels")
 def test_file_name_that_is_no_utf_8_can_be_compared(tmp_path: Path) -> None:
     path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.txt")
     Path(path).write_text(make_paragraph(1), encoding="utf-8")
@@ -353,6 +355,7 @@ def test_file_name_that_is_no_utf_8_can_be_compared(tmp_path: Path) -> None:
     assert missing.returncode == 2, missing.stderr
 
 
+@pytest.mark.usefixtures("compiled_kernels")
 def test_ingest_with_prefect_writes_only_its_state_and_the_archive(
     corpus: Path, tmp_path: Path, fresh_archive: Path
 ) -> None:

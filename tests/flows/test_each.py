@@ -16,8 +16,6 @@ from records.settings import RunSettings, Settings
 from store.archive import Archive
 from store.digest import digest_archive
 
-pytestmark = pytest.mark.usefixtures("compiled_kernels")
-
 _SCRIPT = """
 import json, os, sys, time
 from pathlib import Path

@@ -1,11 +1,8 @@
 """Kernels are compiled once on a machine, all of them."""
 
-import pytest
-
 from flows.warm import are_kernels_cached
 
 
-@pytest.mark.usefixtures("compiled_kernels")
 def test_no_kernel_is_left_to_compile_after_warming_up() -> None:
     import flows.remove  # noqa: F401
 

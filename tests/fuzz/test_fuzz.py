@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.fuzz import READERS, SECONDS, campaign
+
+pytestmark = pytest.mark.usefixtures("compiled_kernels")
 
 
 def test_readers_give_documents_or_a_reason_whatever_the_bytes() -> None:

@@ -22,6 +22,8 @@ from store.archive import Archive
 from tests.flows.corpora import ingest, make_paragraph, write_articles
 from tests.inspector.made import catalogue_of
 
+pytestmark = pytest.mark.usefixtures("compiled_kernels")
+
 SECONDS = 60.0
 
 

@@ -171,6 +171,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.usefixtures("compiled_kernels")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_may_be_forked_and_started_beside_an_archive(
     archive: Archive, method: str, tmp_path: Path, root: Path

@@ -74,6 +74,7 @@ def test_all_code_of_the_page_runs_as_printed_from_top_to_bottom(
         assert (tmp_path / name).stat().st_size
 
 
+@pytest.mark.usefixtures("compiled_kernels")
 def test_the_notebook_runs_and_shows_what_is_in_it(root: Path, tmp_path: Path) -> None:
     for name in ("nbclient", "ipykernel"):
         pytest.importorskip(name, reason=f"{name} is not installed; it is in the extra dev")

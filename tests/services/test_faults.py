@@ -22,6 +22,8 @@ from tests.flows.corpora import make_paragraph, settings_of, write_articles
 from tests.services import needs_servers, postgres
 from tests.services.stack import QUICK, Stack, kill, running, wait_for, write_prefect_yaml
 
+pytestmark = pytest.mark.usefixtures("compiled_kernels")
+
 IS_LONG = "PALIMPSEST_LONG" in os.environ
 needs_time = pytest.mark.skipif(not IS_LONG, reason="takes minutes: make services")
 needs_postgres = pytest.mark.skipif(

@@ -15,6 +15,8 @@ from tests.services import compose
 from tests.services.ports import free_port
 from tests.services.stack import wait_for
 
+pytestmark = pytest.mark.usefixtures("compiled_kernels")
+
 
 class Inspector:
     """The service's process, with its folders and port elsewhere."""
