@@ -87,9 +87,10 @@ def schedule(
 ) -> None:
     """Ingest articles at set times until stopped, with Prefect's page.
 
-    Starts a Prefect server on 127.0.0.1, or uses the one that PREFECT_API_URL names or that
-    already answers on the port. After a stop, start it again with the same arguments: missed runs
-    are caught up by a single run. A run that is due while another one is running is skipped.
+    Starts a Prefect server on 127.0.0.1, which asks for a login, or uses the one that
+    PREFECT_API_URL names. Schedules with the same port and state folder share a server. After a
+    stop, start it again with the same arguments: missed runs are caught up by a single run. A run
+    that is due while another one is running is skipped.
 
     \b
     Example:
@@ -118,7 +119,10 @@ def schedule(
         if not are_kernels_cached():  # runs have processes of their own
             make_ready()
             warm_up()
-        click.echo(f"Prefect's page: {server.page if server else 'that of PREFECT_API_URL'}")
+        if server:
+            click.echo(f"Prefect's page: {server.page}; its login is in {server.login_file}")
+        else:
+            click.echo("Prefect's page: that of PREFECT_API_URL")
         click.echo("stop with Ctrl-C; the schedule stays, and runs again when this does")
         asyncio.run(
             keep_schedule(

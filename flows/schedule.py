@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -40,9 +41,10 @@ from prefect.types.entrypoint import EntrypointType
 from watchfiles import awatch
 
 from flows.automations import TAG, ensure_automations
-from flows.engine import StandingServer
 from flows.ingest import ingest
+from flows.local_server import LocalServer
 from flows.wording import Told
+from records.errors import SettingsError
 from records.settings import Settings
 
 _ANCHOR = datetime(2024, 1, 1, tzinfo=UTC)
@@ -85,7 +87,7 @@ async def keep_schedule(
     archive: str,
     settings: Settings,
     timetable: Timetable,
-    server: StandingServer | None,
+    server: LocalServer | None,
     say: Any = print,
 ) -> None:
     """Start runs when they are due until the process is told to stop.
@@ -98,17 +100,33 @@ async def keep_schedule(
         archive: the archive's absolute path, or its address.
         settings: of each run.
         timetable: when.
-        server: looked after if given; else ``PREFECT_API_URL`` tells whose server it is.
+        server: restarted whenever it ends; None if ``PREFECT_API_URL`` names another one.
         say: told in a line what happens.
+
+    Raises:
+        SettingsError: the server refuses the login.
     """
     while True:
         try:
             await _keep(sources, archive, settings, timetable, server, say)
         except (httpx.HTTPError, RuntimeError, ExceptionGroup) as error:
+            _expect_login(error)
             say(f"no answer from Prefect's server: {error}; trying again")
             await asyncio.sleep(_LOOK_SECONDS)
         else:
             return
+
+
+def _expect_login(error: Exception) -> None:
+    """Refuse to try again if the server refuses our login.
+
+    Raises:
+        SettingsError: it does.
+    """
+    response = getattr(error, "response", None)
+    if response is not None and response.status_code == HTTPStatus.UNAUTHORIZED:
+        fault = f"{response.request.url.host}: Prefect's server refuses the login"
+        raise SettingsError([f"{fault}; set PREFECT_API_AUTH_STRING=user:password"]) from error
 
 
 async def _keep(
@@ -116,7 +134,7 @@ async def _keep(
     archive: str,
     settings: Settings,
     timetable: Timetable,
-    server: StandingServer | None,
+    server: LocalServer | None,
     say: Any,
 ) -> None:
     name = Told.of(archive).slug
@@ -252,7 +270,7 @@ def watched_folders(sources: Sequence[str]) -> list[str]:
     return sorted(map(str, folders))
 
 
-async def _look_after(server: StandingServer) -> None:
+async def _look_after(server: LocalServer) -> None:
     """Start the server again whenever it does not answer."""
     while True:
         await asyncio.sleep(_LOOK_SECONDS)

@@ -126,7 +126,8 @@ def test_watched_folder_is_read_at_once_and_again_when_it_changes(tmp_path: Path
         process.kill()
         process.wait()
     lines = told.read_text(encoding="utf-8").splitlines()
-    assert lines[0] == f"Prefect's page: http://127.0.0.1:{port}"
+    login = tmp_path / "state" / "prefect-login"
+    assert lines[0] == f"Prefect's page: http://127.0.0.1:{port}; its login is in {login}"
     assert lines[-1] == "stopped"
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0

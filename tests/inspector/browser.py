@@ -18,9 +18,15 @@ _ARGUMENTS += ["--disable-component-update", "--disable-sync", "--disable-quic"]
 
 
 @contextmanager
-def started() -> Iterator[Any]:
-    """Give a browser, and end it."""
+def started(*arguments: str) -> Iterator[Any]:
+    """Give a browser, and end it.
+
+    Args:
+        arguments: more of Chromium's command line.
+    """
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[*_ARGUMENTS, *arguments]
+        )
         yield browser
         browser.close()
