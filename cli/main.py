@@ -48,6 +48,7 @@ from cli.options import (
 )
 from cli.report import report
 from cli.schedule import schedule
+from cli.settings import settings
 from records import __version__
 from records.errors import ArchiveError, SettingsError, UnsureError
 from records.files import expect_ending, new_file
@@ -307,7 +308,7 @@ def _ingest_with_prefect(
     )
 
 
-main.add_section("Start", ingest, schedule, compare)
+main.add_section("Start", ingest, schedule, compare, settings)
 main.add_section("Look", inspect, passages, explain, show, rebuild, versions, files, digest)
 main.add_section("Share", report, export)
 main.add_section("Look after", verify, remove, compact, clean, reindex, compile_kernels)

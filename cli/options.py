@@ -37,7 +37,7 @@ set_option = click.option(
     "assignments",
     metavar="STAGE.NAME=VALUE",
     multiple=True,
-    help="Change a setting, such as align.min_score=6; may be repeated.",
+    help="Change a setting, such as align.min_score=6; may be repeated. See: palimpsest settings",
 )
 
 
@@ -153,7 +153,10 @@ def settings_of(
         if equals and dot and field:
             values.setdefault(stage, {})[field] = value
         else:
-            faults.append(f"--set {assignment}: expected STAGE.NAME=VALUE, as in align.min_score=6")
+            faults.append(
+                f"--set {assignment}: expected STAGE.NAME=VALUE, as in align.min_score=6; "
+                "palimpsest settings lists all"
+            )
     if sensitivity is not None:
         values["sensitivity"] = sensitivity
     for stage, options in (("read", read or {}), ("run", run or {})):

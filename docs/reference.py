@@ -1,4 +1,4 @@
-"""Write ``TABLES.md`` and ``COMMANDS.md`` from schemas and commands; ``--check`` compares."""
+"""Write the references of tables, commands and settings; ``--check`` compares."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from cli.main import main as palimpsest
 from records.schemas import REJECT_REASONS, TABLES
+from records.settings import SENSITIVITIES
+from records.settings_reference import list_settings
 
 HERE = Path(__file__).parent
 _HEAD = "| column | type | null | what it holds | unit |\n|---|---|---|---|---|\n"
@@ -45,11 +47,44 @@ def commands() -> str:
     return "".join(parts)
 
 
+def settings() -> str:
+    """Return the reference of settings."""
+    levels = {level: list_settings(level) for level in SENSITIVITIES}
+    head = (
+        f"# Settings\n\n{MADE}\n"
+        "`--set STAGE.NAME=VALUE` changes a setting. Those marked * are fixed when an archive is "
+        "created: every later run uses the same values. `palimpsest settings` prints this list, "
+        "`palimpsest settings DIR` the values of an archive.\n"
+    )
+    parts = [head]
+    stage = None
+    for rows in zip(*levels.values(), strict=True):
+        one = rows[1]
+        if one.name.partition(".")[0] != stage:
+            stage = one.name.partition(".")[0]
+            parts.append(f"\n## {stage}\n\n| setting | default | expected | meaning |\n")
+            parts.append("|---|---|---|---|\n")
+        default = f"`{one.default_text}`"
+        if len({row.default_text for row in rows}) > 1 and one.name != "sensitivity":
+            others = zip(levels, rows, strict=True)
+            default += "".join(
+                f"; {level} `{row.default_text}`"
+                for level, row in others
+                if row.default_text != one.default_text
+            )
+        mark = " *" if one.is_fixed else ""
+        parts.append(f"| `{one.name}`{mark} | {default} | {one.expected} | {one.meaning} |\n")
+    return "".join(parts)
+
+
+_REFERENCES = {"TABLES.md": tables, "COMMANDS.md": commands, "SETTINGS.md": settings}
+
+
 def main() -> int:
     """Write the references, or check them."""
     wrong = []
-    for name, text in (("TABLES.md", tables()), ("COMMANDS.md", commands())):
-        path = HERE / name
+    for name, make in _REFERENCES.items():
+        path, text = HERE / name, make()
         if "--check" not in sys.argv:
             path.write_text(text, encoding="utf-8")
         elif path.read_text(encoding="utf-8") != text:

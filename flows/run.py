@@ -267,6 +267,7 @@ def sealed_with(settings: Settings, base: Snapshot | None) -> dict[str, Any]:
     if base is None or base.manifest.sealed == sealed:
         return sealed
     faults = []
+    implied = _implied_by_level(base.manifest.sealed["settings"], sealed["settings"])
     for part in ("settings", "stages"):
         held, given = base.manifest.sealed[part], sealed[part]
         flat_held, flat_given = dict(flat(held)), dict(flat(given))
@@ -274,11 +275,22 @@ def sealed_with(settings: Settings, base: Snapshot | None) -> dict[str, Any]:
             f"{part} {name} = {flat_given.get(name)!r}, but the archive was made with "
             f"{flat_held.get(name)!r}; use that, or write to a new archive"
             for name in sorted(flat_held.keys() | flat_given.keys())
-            if flat_held.get(name) != flat_given.get(name) and name not in _MAY_DIFFER
+            if flat_held.get(name) != flat_given.get(name) and name not in _MAY_DIFFER | implied
         ]
     if faults:
         raise SettingsError(faults)
     return base.manifest.sealed
+
+
+def _implied_by_level(*settings: Mapping[str, Any]) -> set[str]:
+    """Return the names of settings that all have the value of their sensitivity level."""
+    names = []
+    for one in settings:
+        level = Settings.model_validate({"sensitivity": one["sensitivity"]})
+        defaults = dict(flat(json.loads(level.decisive())))
+        given = dict(flat(one))
+        names.append({name for name in defaults if given.get(name) == defaults[name]})
+    return set.intersection(*names) - {"sensitivity"}
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -160,18 +160,28 @@ def json_facts(told: Mapping[str, Any], names: Sequence[str] = ()) -> Facts:
 
     Args:
         told: the fields, by name.
-        names: further names, as ``fact=field``; they come before the usual ones.
+        names: further names, as ``fact=field``; they come before the usual ones. The field of
+            an object within the line is ``outer.inner``.
     """
     by_name = {str(name).lower(): value for name, value in told.items()}
     found: dict[str, Any] = {}
     for fact, _, field in (name.partition("=") for name in names):
-        if field in told:
-            _tell(found, fact, told[field])
+        _tell(found, fact, _field_value(told, field))
     for fact, usual in _USUAL.items():
         for name in usual:
             if name in by_name:
                 _tell(found, fact, by_name[name])
     return _told(found, "metadata")
+
+
+def _field_value(fields: Mapping[str, Any], path: str) -> Any:
+    """Return the value of a field, or of one in objects within: ``meta.timestamp``; else None."""
+    if path in fields:
+        return fields[path]
+    value: Any = fields
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def _told(found: Mapping[str, Any], told_by: str) -> Facts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from records.schemas import TABLES
+from records.settings_reference import value_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -281,6 +283,24 @@ def _rejected(summary: Mapping[str, Any]) -> str:
         return f"{rejected:,} rejected"
     known = f"{rejected - new:,} known" if new else "known"
     return f"{rejected:,} rejected ({known})"
+
+
+def render_settings(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Show settings, each with its default or an archive's value, what it takes and means."""
+    lines = ["* fixed when an archive is created"]
+    stage = ""
+    for row in rows:
+        if row["name"].partition(".")[0] != stage:
+            stage = row["name"].partition(".")[0]
+            lines.append("")
+        default, value = row["default_text"], row["value"]
+        shown = default if value is None else value_text(value)
+        mark = "*" if row["is_fixed"] else " "
+        note = f"  (default {default})" if shown != default else ""
+        lines.append(f"{mark} {row['name']} = {shown}{note}")
+        for text in (row["meaning"], f"expected: {row['expected']}"):
+            lines += textwrap.wrap(text, 78, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return printable("\n".join(lines))
 
 
 def render_preview(told: Mapping[str, Any], limit: int = 20) -> str:

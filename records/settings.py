@@ -17,11 +17,13 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from records.errors import SettingsError
+from records.setting_fields import expected_values, fields_of, similar_names
 
 MERGE_GAP_CHARS = 40
 """Passages of two documents that are no farther apart on both sides are told as one."""
@@ -45,6 +47,9 @@ MAY_DIFFER = ("encoding", "metadata_fields", "date_from_path", "series", "page_s
 """Settings of ``read`` that are of the sources of a run, not of the archive."""
 
 _DAY, _LITERAL_PERCENT = re.compile("%[Yy]"), re.compile("%%")
+SERIES_RULES = ("@folder", "@site")
+"""Series that are named after each source."""
+_IS_STORED = "is_stored"
 _FACTS = ("title", "author", "site", "published_at", "language", "series")
 _NO_CHARSETS = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"}
 """What Python lists as encodings of text, but no file of articles is written in."""
@@ -121,6 +126,14 @@ class ReadSettings(_Stage):
                 "%Y%m%d or %Y/%m/%d"
             )
         return pattern
+
+    @field_validator("series")
+    @classmethod
+    def _is_name_or_rule(cls, series: str | None, info: ValidationInfo) -> str | None:
+        is_stored = (info.context or {}).get(_IS_STORED, False)
+        if series and series[0] == "@" and series not in SERIES_RULES and not is_stored:
+            raise ValueError(f"expected a name, or one of {', '.join(SERIES_RULES)}")
+        return series
 
     @field_validator("encoding")
     @classmethod
@@ -389,8 +402,12 @@ class Settings(_Stage):
         return hashlib.sha256(parts.encode()).hexdigest()
 
 
-def parse_settings(values: Mapping[str, Any]) -> Settings:
+def parse_settings(values: Mapping[str, Any], *, is_stored: bool = False) -> Settings:
     """Return settings from plain values, stage by stage.
+
+    Args:
+        values: by stage.
+        is_stored: they come from an archive, which may be older than some checks.
 
     Raises:
         SettingsError: with every fault, each as ``stage.name = value: what is wrong``.
@@ -403,14 +420,21 @@ def parse_settings(values: Mapping[str, Any]) -> Settings:
 lower one, or raise permutations to 144
     """
     try:
-        return Settings.model_validate(values)
+        return Settings.model_validate(values, context={_IS_STORED: is_stored})
     except ValidationError as error:
-        raise SettingsError([_told(fault) for fault in error.errors()]) from error
+        raise SettingsError([_fault_text(fault) for fault in error.errors()]) from error
 
 
-def _told(fault: Any) -> str:
-    where = ".".join(str(part) for part in fault["loc"])
-    message = fault["msg"].removeprefix("Value error, ")
-    given = fault["input"]
+def _fault_text(fault: Any) -> str:
+    """Return a fault that pydantic found, with what was expected."""
+    where, given = [str(part) for part in fault["loc"]], fault["input"]
     shown = f" = {given!r}" if isinstance(given, str | int | float) else ""
-    return f"{where}{shown}: {message}"
+    field = dict(fields_of(Settings)).get(".".join(where))
+    if fault["type"] == "extra_forbidden":
+        kind, names = similar_names(Settings, where)
+        message = f"unknown {kind}; expected one of {', '.join(names)}"
+    elif fault["type"] == "value_error" or field is None:
+        message = fault["msg"].removeprefix("Value error, ")
+    else:
+        message = f"expected {expected_values('.'.join(where), field)}"
+    return f"{'.'.join(where)}{shown}: {message}"

@@ -381,7 +381,7 @@ class Snapshot:
 
     def settings(self) -> Settings:
         """Return the settings that the archive was made with."""
-        return parse_settings(self.manifest.sealed["settings"])
+        return parse_settings(self.manifest.sealed["settings"], is_stored=True)
 
     def size_bytes(self) -> int:
         """Return the bytes of all files of this version."""

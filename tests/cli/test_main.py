@@ -185,6 +185,18 @@ def test_other_setting_than_the_archive_was_made_with_exits_with_2(
     assert listing(fresh_archive) == before
 
 
+def test_other_level_is_one_fault_beside_what_was_set_besides(
+    corpus: Path, fresh_archive: Path
+) -> None:
+    ingest(corpus, fresh_archive)
+    arguments = ("ingest", corpus, "--archive", fresh_archive, "--no-prefect")
+    level = ("--sensitivity", "reworded")
+    [line] = run(*arguments, *level).stderr.splitlines()
+    assert "sensitivity = 'reworded', but the archive was made with 'edited'" in line
+    lines = run(*arguments, *level, "--set", "align.min_score=6").stderr.splitlines()
+    assert ["align.min_score" in line for line in lines] == [True, False]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -98,6 +98,12 @@ def test_fields_have_usual_names_or_those_that_are_given():
     assert (facts.published_at, facts.published_from) == (at(2024, 3, 4, 8, 15), "metadata")
     named = json_facts({"kopf": "Spät", "title": "Late", "lang": "de-AT"}, ["title=kopf"])
     assert (named.title, named.language) == ("Spät", "de")
+    within = {"meta": {"timestamp": "2024-03-04", "by": {"name": "Ada"}}, "meta.by": "Flat"}
+    paths = ["published_at=meta.timestamp", "author=meta.by", "title=meta.by.name.first"]
+    nested = json_facts(within, paths)
+    assert (nested.published_at, nested.author, nested.title) == (
+        datetime(2024, 3, 4, tzinfo=UTC), "Flat", None,
+    )  # fmt: skip
     assert json_facts({"date": True, "title": 5, "author": None, "lang": "German!"}) == Facts()
 
 

@@ -6,7 +6,14 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from records.errors import SettingsError
-from records.settings import ReadSettings, RunSettings, Settings, parse_settings
+from records.settings import (
+    SENSITIVITIES,
+    ReadSettings,
+    RunSettings,
+    Settings,
+    parse_settings,
+)
+from records.settings_reference import list_settings
 
 
 def _faults(values: dict[str, dict[str, object]]) -> tuple[str, ...]:
@@ -68,17 +75,68 @@ def test_all_faults_are_told_at_once_each_with_its_place_and_value():
             "read.encoding = 'klingon': encoding 'klingon' is not known to Python; "
             "use a name such as utf-8 or cp1252"
         ),
-        "read.max_paragraph_chars = 199: Input should be greater than or equal to 200",
-        "sign.seed = -1: Input should be greater than or equal to 0",
+        "read.max_paragraph_chars = 199: expected a whole number of at least 200",
+        "sign.seed = -1: expected a whole number of at least 0 and below 4294967296",
+        "sign.bands = 'many': expected a whole number of at least 1",
+        "align.min_resemblance = 1.5: expected a number above 0 and at most 1",
         (
-            "sign.bands = 'many': "
-            "Input should be a valid integer, unable to parse string as an integer"
+            "align.colour = 'red': unknown setting of align; expected one of number_score, "
+            "character_score, gap_cost, max_gap_words, min_score, min_resemblance, max_passages, "
+            "fold_share"
         ),
-        "align.min_resemblance = 1.5: Input should be less than or equal to 1",
-        "align.colour = 'red': Extra inputs are not permitted",
-        "run.workers = 0: Input should be greater than or equal to 1",
-        "nonsense: Extra inputs are not permitted",
+        "run.workers = 0: expected a whole number of at least 1",
+        "nonsense: unknown stage; expected one of sensitivity, read, sign, align, passages, run",
     )
+
+
+def test_unknown_setting_is_answered_with_names_like_it_first():
+    (fault,) = _faults({"passages": {"clear": 1}})
+    assert fault.startswith(
+        "passages.clear = 1: unknown setting of passages; "
+        "expected one of clear_score, clear_share, clear_words, gap_cost"
+    )
+    (fault,) = _faults({"aling": {"min_score": 1}})
+    assert fault.startswith("aling: unknown stage; expected one of align, sensitivity")
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "value", "expected"),
+    [
+        ("run", "memory", "lots", "a size such as 512MB, at least 400MB"),
+        ("run", "memory", "1MB", "a size such as 512MB, at least 400MB"),
+        ("run", "runner", "slurm", "threads, processes, dask or ray"),
+        ("passages", "summary_share", 0.1, "a number above 0.2 and below 1"),
+        ("read", "text_fields", 7, "names, separated by commas"),
+    ],
+)
+def test_bad_value_is_answered_with_what_is_expected(stage, name, value, expected):
+    (fault,) = _faults({stage: {name: value}})
+    assert fault == f"{stage}.{name} = {value!r}: expected {expected}"
+
+
+def test_unknown_rule_for_series_is_refused_except_in_stored_settings():
+    (fault,) = _faults({"read": {"series": "@foldr"}})
+    assert fault == "read.series = '@foldr': expected a name, or one of @folder, @site"
+    stored = parse_settings({"read": {"series": "@foldr"}}, is_stored=True)
+    assert stored.read.series == "@foldr"
+
+
+@pytest.mark.parametrize("sensitivity", SENSITIVITIES)
+def test_every_setting_is_listed_with_what_it_takes_and_means(sensitivity):
+    listed = list_settings(sensitivity)
+    settings = parse_settings({"sensitivity": sensitivity}).model_dump(mode="json")
+    names = ["sensitivity"]
+    for stage, values in settings.items():
+        names += [f"{stage}.{name}" for name in values] if stage != "sensitivity" else []
+    assert [one.name for one in listed] == names
+    assert all(one.expected and one.meaning for one in listed)
+    for one in listed:
+        stage, _, name = one.name.partition(".")
+        if one.name != "run.workers":
+            assert one.default == (settings[stage][name] if name else settings[stage])
+    fixed = {one.name for one in listed if one.is_fixed}
+    assert "align.min_score" in fixed
+    assert not fixed & {"read.series", "passages.clear_score", "run.workers"}
 
 
 def test_the_message_holds_one_fault_a_line():
