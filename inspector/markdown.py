@@ -28,10 +28,10 @@ def render_markdown(told: Mapping[str, Any]) -> str:
         "\n".join(f"- {_balance(one)}" for one in told["balances"]),
         "## Last runs",
         _table(
-            ["run", "began", "sources found", "new", "rejected", "paragraphs seen", "new texts"],
+            ["run", "started", "sources found", "new", "rejected", "paragraphs seen", "new texts"],
             ([run[name] for name in _OF_RUN] for run in told["runs"][:_ROWS]),
         ),
-        "## Documents that share most",
+        "## Documents that share the most",
         _table(
             ["words", "earlier", "later"],
             (
@@ -54,7 +54,7 @@ def render_markdown(told: Mapping[str, Any]) -> str:
         ),
         "## Rejected sources",
         _table(
-            ["reason", "sources", "for example"],
+            ["reason", "sources", "example"],
             ((one["reason"], one["sources"], name_of(one["uri"])) for one in told["rejects"]),
         ),
     ]

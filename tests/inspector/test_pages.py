@@ -624,11 +624,11 @@ def test_variants_and_places_that_are_not_shown_are_counted(
     assert (told["places"], len(told["witnesses"])) == (12, 4)
     client = client_of(catalogue)
     page = client.get(f"/paragraphs/{first['paragraph_id']}").text
-    assert "Shown are 2 of 6" in page
-    assert "Shown are the first 4" in page
+    assert "Showing 2 of 6" in page
+    assert "Showing the first 4" in page
     row = catalogue.search(Asked(), 1)[1][0]
     assert (
-        "Shown are the 3 of 5 that share most"
+        "Showing the 3 of 5 that share the most"
         in client.get(f"/documents/{row['document_id']}").text
     )
 

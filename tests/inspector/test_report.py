@@ -259,8 +259,8 @@ def test_markdown_tells_the_same_values(told: tuple[Snapshot, Told]) -> None:
     )
     [reason] = snapshot.read("rejects").column("reason").to_pylist()
     assert f"| {reason} | 1 |" in page
-    assert page.count("\n| run | began |") == 1
-    for heading in ("Documents that share most", "Most reused paragraphs", "Rejected sources"):
+    assert page.count("\n| run | started |") == 1
+    for heading in ("Documents that share the most", "Most reused paragraphs", "Rejected sources"):
         [table] = re.findall(rf"## {heading}\n\n(.*?)\n\n", page + "\n", re.DOTALL)
         assert table.startswith("| ")
 
@@ -352,7 +352,7 @@ def test_file_of_a_document_that_shares_nothing_says_so(
         if "dunmere" in one["uri"]
     ]
     root = parsed(document_file(tell_document("press", catalogue_of(snapshot, tmp_path), alone)))
-    assert text_of(root, "shares") == "Shares passages with Nothing in this archive."
+    assert text_of(root, "shares") == "Shares passages with No other document in this archive."
     assert not list(root.xpath("//article")[0].iter("a"))
 
 
