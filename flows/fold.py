@@ -25,6 +25,7 @@ from flows.news import News
 from records.columns import digests_of
 from records.errors import ContractError
 from records.ids import hex_strings
+from records.row_keys import row_keys
 from records.settings import AlignSettings
 from records.sorting import distinct, places_of, sortable
 from store.archive import Snapshot
@@ -39,6 +40,7 @@ _TOLD_APART = {
     "variants": ["text_id", "paragraph_id"],
 }
 """By table the columns that tell whether a row is still right; the first one is its key."""
+_PLACE = ["document_id", "ordinal"]
 _SPANS = ["start_char", "end_char", "start_byte", "end_byte"]
 
 
@@ -362,7 +364,7 @@ def _changes(
     is_missing, withdrawn, superseded = {}, {}, 0
     for name, old in (("paragraphs", touched.paragraphs), ("variants", touched.variants)):
         names = _TOLD_APART[name]
-        new_keys, old_keys = _row_keys(right[name], names), _row_keys(old, names)
+        new_keys, old_keys = row_keys(right[name].select(names)), row_keys(old.select(names))
         is_missing[name] = pc.invert(pc.is_in(new_keys, value_set=old_keys)).to_numpy(
             zero_copy_only=False
         )
@@ -370,16 +372,10 @@ def _changes(
         if gone.num_rows:
             withdrawn[name] = gone.select(names[:1])
         if name == "paragraphs":  # where only the URI is another, it is the same place
-            places = [_row_keys(rows, ["document_id", "ordinal"]) for rows in (gone, right[name])]
+            places = [row_keys(rows.select(_PLACE)) for rows in (gone, right[name])]
             superseded = pc.sum(pc.invert(pc.is_in(places[0], value_set=places[1]))).as_py() or 0
     firsts, missing = firsts[is_missing["paragraphs"]], is_missing["variants"]
     return _Changes(firsts, folded[missing], into[missing], withdrawn, superseded)
-
-
-def _row_keys(rows: pa.Table, names: list[str]) -> pa.Array:
-    columns = [pc.fill_null(rows.column(name).cast(pa.string()), "") for name in names]
-    keys = pc.binary_join_element_wise(*columns, "\x1f")
-    return keys.combine_chunks()
 
 
 def _texts_of(

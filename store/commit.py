@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from records.errors import OutrunError, TransientError
+from records.row_keys import row_keys
 from records.schemas import TABLES, conform
 from store.archive import LINK, MANIFEST, Archive, Manifest, Snapshot, sync_folder
 from store.parquet import read_tables, row_groups, write_table
@@ -337,7 +338,7 @@ class Writer:
         held = read_tables([path], name, gone.column_names)
         goes = pc.is_in(held.column(0), value_set=gone.column(0).combine_chunks())
         if pc.any(goes, min_count=0).as_py() and len(gone.columns) > 1:
-            goes = pc.is_in(_joined_keys(held), value_set=_joined_keys(gone))
+            goes = pc.is_in(row_keys(held), value_set=row_keys(gone))
         if not pc.any(goes, min_count=0).as_py():
             return None
         return read_tables([path], name).filter(pc.invert(goes))
@@ -381,13 +382,6 @@ def _in_files(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
             waiting, rows = [together.slice(FILE_ROWS)], rows - FILE_ROWS
     if rows:
         yield pa.concat_tables(waiting)
-
-
-def _joined_keys(keys: pa.Table) -> pa.Array:
-    """Return the values of key columns, joined to one string a row."""
-    columns = [column.cast(pa.string()) for column in keys.columns]
-    joined = columns[0] if len(columns) == 1 else pc.binary_join_element_wise(*columns, "\x1f")
-    return pa.concat_arrays([*joined.chunks, pa.array([], pa.string())])
 
 
 def _building(run_id: str) -> str:

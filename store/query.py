@@ -80,7 +80,6 @@ def run_query(
     with connected as connection:
         try:
             connection.execute("SET python_enable_replacements = false")  # no variable of ours
-            connection.execute("SET TimeZone = 'UTC'")
             for name, table in (tables or {}).items():
                 connection.register(name, table)
             found = connection.sql(query, params=parameters)

@@ -233,10 +233,15 @@ def _words_of(query: str) -> set[str]:
 
 
 def connect_tables(snapshot: Snapshot, names: Iterable[str]) -> Connection:
-    """Return a DuckDB connection in memory, with a view for each of these tables and no other."""
+    """Return a DuckDB connection in memory, with a view for each of these tables and no other.
+
+    Its time zone is UTC, whatever that of the machine: times are cut into days and written in UTC,
+    and columns of times have the type that the tables have.
+    """
     import duckdb  # takes a tenth of a second, which commands without a query need not wait for
 
-    connection = duckdb.connect(config={"autoinstall_known_extensions": "false", **for_duckdb()})
+    options = {"autoinstall_known_extensions": "false", "TimeZone": "UTC"}
+    connection = duckdb.connect(config={**options, **for_duckdb()})
     for name in names:
         files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in snapshot.files(name))
         connection.execute(f'CREATE VIEW "{name}" AS FROM read_parquet([{files}])')
