@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +19,7 @@ from cli.options import (
     make_ready,
     output_option,
     print_json,
+    print_json_rows,
     progress,
     set_option,
     settings_of,
@@ -25,6 +28,9 @@ from cli.options import (
 )
 from records.errors import SettingsError
 from records.files import new_file
+
+ROWS_AT_ONCE = 1_000
+"""Rows of a table that are converted at a time."""
 
 
 @click.command(cls=Command)
@@ -57,11 +63,11 @@ def show(archive: str, table: str | None, limit: int, version: int | None, as_js
         return
     if table not in TABLES:
         raise SettingsError([f"table {table!r}: there is none; the tables are {', '.join(TABLES)}"])
-    rows = snapshot.read(table).slice(0, limit).to_pylist()
+    rows = snapshot.read(table).slice(0, limit)
     if as_json:
-        print_json(rows)
+        print_json_rows(row for batch in rows.to_batches(ROWS_AT_ONCE) for row in batch.to_pylist())
     else:
-        click.echo(terminal.render_rows(rows))
+        click.echo(terminal.render_rows(rows.to_pylist()))
 
 
 @click.command(cls=Command)
@@ -108,7 +114,7 @@ def passages(
       palimpsest passages press --document 5f3a0c9be1d24477a1b2c3d4e5f60718
       palimpsest passages press --clear --without-recurring --output passages.parquet
     """
-    from evidence.passages import Wanted, top_passages
+    from evidence.passages import Wanted, ranked_passages
     from exports.passages import expect_format, write_passages
     from store.address import open_archive
     from store.rebuild import find_document
@@ -131,13 +137,22 @@ def passages(
         else:
             click.echo(f"{rows:,} passages written to {output}")
         return
-    found = top_passages(snapshot, wanted, limit, settings).to_pylist()
-    if as_json:
-        print_json(found)
-    else:
-        from inspector.terminal import render_passages
+    with progress(as_json=True) as report:
+        parts = ranked_passages(snapshot, wanted, limit, settings, report=report)
+        rows = (row for part in parts for row in part.to_pylist())
+        if as_json:
+            print_json_rows(rows)
+        else:
+            _print_passages(rows)
 
-        click.echo(render_passages(found))
+
+def _print_passages(rows: Iterator[dict[str, Any]]) -> None:
+    from inspector.terminal import render_passages
+
+    first = next(rows, None)
+    click.echo(render_passages([first] if first else []))
+    for row in rows:
+        click.echo("\n" + render_passages([row]))
 
 
 @click.command(cls=Command)

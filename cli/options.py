@@ -6,7 +6,8 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,6 +119,17 @@ def print_json(value: Any) -> None:
     click.echo(text.encode("utf-8", "backslashreplace").decode())  # a file name need not be UTF-8
 
 
+def print_json_rows(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print rows as a JSON array, each as it comes; the same as ``print_json`` prints of a list."""
+    text = "["
+    for row in rows:
+        value = json.dumps(row, ensure_ascii=False, indent=1, default=str)
+        text += "\n" + textwrap.indent(value, " ")
+        click.echo(text.encode("utf-8", "backslashreplace").decode(), nl=False)
+        text = ","
+    click.echo("[]" if text == "[" else "\n]")
+
+
 def print_written(path: Path, *, as_json: bool, **counts: int) -> None:
     """Print that a file was written, and what is in it."""
     size = path.stat().st_size
@@ -207,8 +219,13 @@ def make_ready() -> None:
 
 
 def progress(as_json: bool) -> AbstractContextManager[Any]:
-    """Return a progress bar on a terminal, else a reporter that keeps silent."""
-    if as_json or not sys.stderr.isatty():
+    """Return a progress bar on standard error if it is a terminal, else a silent reporter.
+
+    Args:
+        as_json: whether results are printed meanwhile; then a bar would be in their way if both go
+            to the same terminal.
+    """
+    if not sys.stderr.isatty() or (as_json and sys.stdout.isatty()):
         from records.progress import silent
 
         return nullcontext(silent)

@@ -143,6 +143,45 @@ def top_passages(
     return _ordered(found).slice(0, limit)
 
 
+def ranked_passages(
+    snapshot: Snapshot,
+    wanted: Wanted | None = None,
+    limit: int = 20,
+    settings: PassageSettings | None = None,
+    *,
+    workers: int | None = None,
+    report: Report = silent,
+) -> Iterator[pa.Table]:
+    """Give passages as they are found, those of the documents that share most first.
+
+    Args:
+        snapshot: the version to look at.
+        wanted: which; all unless given.
+        limit: at most this many. Up to ``PAIRS_AT_ONCE``, they are given at once, longest first, as
+            ``top_passages`` returns them.
+        settings: how passages are found; by the level of the archive unless given.
+        workers: threads that align; as many as cores unless given.
+        report: called with the progress.
+
+    Yields:
+        the passages of some thousand pairs of documents, longest first.
+    """
+    if limit <= PAIRS_AT_ONCE:
+        yield top_passages(snapshot, wanted, limit, settings)
+        return
+    wanted, workers = wanted or Wanted(), workers or os.cpu_count() or 1
+    pairs, left = wanted.pairs(snapshot), limit
+    for first in range(0, pairs.num_rows, PAIRS_AT_ONCE):
+        chunk = pairs.slice(first, PAIRS_AT_ONCE)
+        parts = passages_of(snapshot, chunk, settings, workers)
+        found = _ordered(pa.concat_tables(map(wanted.of, parts))).slice(0, left)
+        yield found
+        report("passages", min(first + PAIRS_AT_ONCE, pairs.num_rows), pairs.num_rows)
+        left -= found.num_rows
+        if not left:
+            return
+
+
 def all_passages(
     snapshot: Snapshot,
     wanted: Wanted | None = None,

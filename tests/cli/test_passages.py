@@ -4,6 +4,8 @@ import csv
 import gzip
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import zstandard
 from click.testing import CliRunner, Result
 
 from cli.main import main
+from evidence import passages
 from evidence.passages import PASSAGES
 from records.settings import parse_settings
+from store.archive import Archive
 from tests.flows.corpora import ingest, make_paragraph, make_words, write_articles
 
 
@@ -119,6 +123,43 @@ def test_file_is_replaced_with_force_only(archive: Path, tmp_path: Path) -> None
     assert path.read_bytes() == b"mine"
     assert run("passages", archive, "--output", path, "--force").exit_code == 0
     assert path.read_bytes().startswith(b'"left_')
+
+
+def test_many_passages_are_printed_as_they_are_found(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = told(archive)
+    monkeypatch.setattr(passages, "PAIRS_AT_ONCE", 10)
+    printed = run("passages", archive, "--json", "--limit", 1000).stdout
+    streamed = json.loads(printed)
+    assert printed == json.dumps(streamed, ensure_ascii=False, indent=1) + "\n"
+    assert sorted(map(str, streamed)) == sorted(map(str, rows))
+    assert len(json.loads(run("passages", archive, "--json", "--limit", 23).stdout)) == 23
+    assert run("passages", archive, "--limit", 1000).stdout.count(", 30 words, ") == 55
+    snapshot, aligned = Archive(archive).snapshot(), []
+    align = passages.passages_of
+    monkeypatch.setattr(
+        passages, "passages_of", lambda *given: aligned.append(given[1]) or align(*given)
+    )
+    parts = passages.ranked_passages(snapshot, limit=1000)
+    assert next(parts).num_rows >= 10
+    assert len(aligned) == 1
+
+
+def test_no_passages_are_an_empty_array(archive: Path) -> None:
+    assert run("passages", archive, "--min-words", 1000, "--json").stdout == "[]\n"
+    assert run("passages", archive, "--min-words", 1000).stdout == "no passages\n"
+
+
+def test_reader_that_ends_early_ends_the_command_quietly(archive: Path) -> None:
+    script = "from cli.main import main; main(prog_name='palimpsest')"
+    command = [sys.executable, "-c", script, "passages", archive, "--limit", "100000", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.read(1) == b"["
+        process.stdout.close()
+        assert process.stderr.read() == b""
 
 
 def test_settings_of_passages_can_be_given_when_looking(archive: Path) -> None:
