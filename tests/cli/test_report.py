@@ -14,7 +14,7 @@ from records.files import state_folder
 from store.archive import Archive
 from tests.cli.test_main import run
 from tests.flows.corpora import ingest, listing, make_paragraph, write_articles
-from tests.inspector.sent import parsed
+from tests.inspector.report_files import parsed
 
 LEFT = "tarn-wire/2024-11-12-lantern-bridge-closed.txt"
 RIGHT = "marrowick-tidings/2024-11-13-two-shores-one-queue.txt"

@@ -128,7 +128,7 @@ documents = chances.map(make_documents) | st.tuples(
 def test_planted_passages_with_replaced_words_are_recovered(rate):
     @_few
     @given(chances)
-    def check(chance):
+    def assert_recovered(chance):
         length = chance.randint(60, 160)
         passage = invent_words(chance, length)
         sides = plant(chance, passage, replace_words(chance, passage, round(rate * length)))
@@ -141,14 +141,14 @@ def test_planted_passages_with_replaced_words_are_recovered(rate):
             assert planted[0] <= found[0] <= planted[0] + 6
             assert planted[1] - 6 <= found[1] <= planted[1]
 
-    check()
+    assert_recovered()
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.25])
 def test_planted_passages_with_words_dropped_and_put_in_are_recovered(rate):
     @_few
     @given(chances)
-    def check(chance):
+    def assert_recovered(chance):
         length = chance.randint(60, 160)
         passage = invent_words(chance, length)
         sides = plant(chance, passage, edit_words(chance, passage, round(rate * length)))
@@ -159,7 +159,7 @@ def test_planted_passages_with_words_dropped_and_put_in_are_recovered(rate):
             assert planted[0] <= found[0]
             assert found[1] <= planted[1]
 
-    check()
+    assert_recovered()
 
 
 def in_any_order(chance, sentences):
@@ -185,7 +185,7 @@ def test_passage_in_another_order_of_sentences_is_one_clear_passage(put, most, l
     # sentences at the ends that crossed the longest chain may be left out
     @_many
     @given(chances)
-    def check(chance):
+    def assert_recovered(chance):
         count = chance.randint(3, most)
         sentences = [invent_words(chance, chance.randint(8, 15)) for _ in range(count)]
         passage, copy = (
@@ -201,7 +201,7 @@ def test_passage_in_another_order_of_sentences_is_one_clear_passage(put, most, l
             assert planted[0] <= found[0]
             assert found[1] <= planted[1]
 
-    check()
+    assert_recovered()
 
 
 @_many

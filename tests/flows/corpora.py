@@ -158,7 +158,7 @@ def rebuilt_documents(snapshot: Snapshot) -> dict[str, str]:
     }
 
 
-def expect_lossless(archive: Path) -> None:
+def assert_lossless(archive: Path) -> None:
     """Check that every document can be rebuilt, to the byte."""
     snapshot = Archive(archive).snapshot()
     rebuilt = rebuilt_documents(snapshot)

@@ -43,7 +43,7 @@ def segments_of(archive: Path) -> list[Path]:
     return [place.index / name for name in place.snapshot().manifest.segments]
 
 
-def expect_later_runs_as_before(folder: Path, archive: Path, place: Path) -> None:
+def assert_later_runs_as_before(folder: Path, archive: Path, place: Path) -> None:
     """Check that another file gives what it does in an archive that was left alone."""
     more = write_articles(folder.parent / "more", {"g.txt": [make_paragraph(1, edit=4), "New."]})
     ingest(more, archive)
@@ -71,7 +71,7 @@ def test_compacting_keeps_the_rows_in_fewer_files(
     assert digest_of(archive) == before
     assert digest_archive(Archive(archive).snapshot(3)) == before
     assert failed_checks(archive) == set()
-    expect_later_runs_as_before(folder, archive, tmp_path / "whole")
+    assert_later_runs_as_before(folder, archive, tmp_path / "whole")
 
 
 def test_compacting_a_second_time_does_nothing(archive: Path) -> None:
@@ -101,7 +101,7 @@ def test_reindexing_keeps_the_rows(folder: Path, archive: Path, tmp_path: Path) 
     assert len(snapshot.manifest.segments) == 1
     assert digest_of(archive) == before
     assert failed_checks(archive) == set()
-    expect_later_runs_as_before(folder, archive, tmp_path / "whole")
+    assert_later_runs_as_before(folder, archive, tmp_path / "whole")
 
 
 @pytest.mark.parametrize("name", ["texts", "entries", "documents"])

@@ -55,7 +55,7 @@ def _texts_in_tables(archive: Path) -> list[str]:
     return sorted(paragraphs + snapshot.read("variants", ["text_id"]).column(0).to_pylist())
 
 
-def _expect_mended(archive: Path, shelf: _Shelf) -> None:
+def _assert_repaired(archive: Path, shelf: _Shelf) -> None:
     """Check that a run makes of an archive what it makes of one that is whole."""
     ingest(shelf.files[4:], archive)
     assert contents(archive) == shelf.after
@@ -90,7 +90,7 @@ def test_damaged_segment_is_made_again(
 ) -> None:
     archive = copy_archive(shelf.before, tmp_path / "press")
     damage(_segments(archive)[number] / name)
-    _expect_mended(archive, shelf)
+    _assert_repaired(archive, shelf)
 
 
 @pytest.mark.parametrize("lost", [(0,), (1,), (0, 1)], ids=str)
@@ -100,7 +100,7 @@ def test_lost_segments_are_made_again(tmp_path: Path, shelf: _Shelf, lost: tuple
     assert len(segments) == 2
     for number in lost:
         shutil.rmtree(segments[number])
-    _expect_mended(archive, shelf)
+    _assert_repaired(archive, shelf)
 
 
 def test_known_sources_are_told_without_an_index(tmp_path: Path, shelf: _Shelf) -> None:
@@ -120,7 +120,7 @@ def test_reindexing_publishes_the_same_rows_with_one_segment(tmp_path: Path, she
     assert len(manifest.segments) == 1
     assert contents(archive) == rows
     assert _texts_in_index(archive) == texts
-    _expect_mended(archive, shelf)
+    _assert_repaired(archive, shelf)
 
 
 def test_index_made_again_is_that_of_the_runs_merged(tmp_path: Path, shelf: _Shelf) -> None:
@@ -142,7 +142,7 @@ def test_damaged_index_can_be_made_again_by_hand(tmp_path: Path, shelf: _Shelf) 
     _lose(_segments(archive)[0] / "entries.npy")
     reindex(archive)
     assert _texts_in_index(archive) == _texts_in_tables(archive)
-    _expect_mended(archive, shelf)
+    _assert_repaired(archive, shelf)
 
 
 def test_texts_are_read_for_the_index_some_at_a_time(
@@ -155,7 +155,7 @@ def test_texts_are_read_for_the_index_some_at_a_time(
     reindex(archive)
     assert _texts_in_index(archive) == texts
     assert [path.name for path in Archive(archive).index.glob("*-part-*")] == []
-    _expect_mended(archive, shelf)
+    _assert_repaired(archive, shelf)
 
 
 def test_index_of_another_seed_is_refused_with_the_command_that_helps(shelf: _Shelf) -> None:

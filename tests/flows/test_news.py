@@ -20,8 +20,8 @@ from records.schemas import REMOVALS, TABLES
 from store.archive import Archive
 from store.commit import Changes, writing
 from tests.flows.corpora import (
+    assert_lossless,
     contents,
-    expect_lossless,
     ingest,
     reuse_articles,
     settings_of,
@@ -98,7 +98,7 @@ def test_runs_at_once_over_parts_of_the_same_files_make_what_one_run_makes(
     assert sum(one.sources_new for one in summaries) == len(files) - known
     assert [one.sources_new + one.sources_known for one in summaries] == [4, 4, 4]
     assert contents(fresh_archive) == contents(once)
-    expect_lossless(fresh_archive)
+    assert_lossless(fresh_archive)
 
 
 def test_document_that_another_run_brings_under_another_name_is_one_document(

@@ -29,8 +29,8 @@ from store.archive import Archive
 from store.digest import digest_archive, digest_tables
 from store.versions import clean
 from tests.flows.corpora import (
+    assert_lossless,
     documents_dated,
-    expect_lossless,
     make_paragraph,
     make_words,
     settings_of,
@@ -221,7 +221,7 @@ def test_no_order_and_no_accident_makes_a_difference(history: History) -> None:
         found = Archive(folder / "press").snapshot()
         assert digest_tables(found) == digest_tables(whole.snapshot())
         assert digest_archive(found) == digest_archive(whole.snapshot())
-        expect_lossless(folder / "press")
+        assert_lossless(folder / "press")
 
 
 @max_examples(300 if LONG else 4)
@@ -242,7 +242,7 @@ def test_documents_taken_down_leave_what_would_be_without_them(history: History)
         )
         for name in found.keys() - {"removals", "rejects"}:
             assert found[name] == expected[name], name
-        expect_lossless(folder / "press")
+        assert_lossless(folder / "press")
 
 
 def test_order_of_the_examples_makes_no_difference(

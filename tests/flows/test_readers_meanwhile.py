@@ -22,19 +22,19 @@ _SLOWEST_SECONDS = 5.0
 _ARTICLES = 2_000
 
 
-def _check_rows(snapshot: Snapshot) -> None:
+def _assert_files_match_manifest(snapshot: Snapshot) -> None:
     for name in TABLES:
         for path, file in zip(snapshot.files(name), snapshot.manifest.files[name], strict=True):
             assert pq.read_metadata(path).num_rows == file["rows"]
             assert path.stat().st_size == file["bytes"]
 
 
-def _check_occurrences(snapshot: Snapshot) -> None:
+def _assert_occurrences_match_documents(snapshot: Snapshot) -> None:
     paragraphs = pc.sum(snapshot.read("documents", ["paragraphs"]).column(0)).as_py()
     assert (paragraphs or 0) == snapshot.rows("occurrences")
 
 
-def _check_texts(snapshot: Snapshot) -> None:
+def _assert_texts_are_used_and_unique(snapshot: Snapshot) -> None:
     kept = snapshot.read("paragraphs", ["paragraph_id"]).column(0).to_pylist()
     kept += snapshot.read("variants", ["text_id"]).column(0).to_pylist()
     used = snapshot.read("occurrences", ["text_id"]).column(0).to_pylist()
@@ -42,7 +42,7 @@ def _check_texts(snapshot: Snapshot) -> None:
     assert len(set(kept)) == len(kept)
 
 
-def _check_sources(snapshot: Snapshot) -> None:
+def _assert_sources_match_documents(snapshot: Snapshot) -> None:
     named = snapshot.read("sources", ["document_id"]).column(0).to_pylist()
     there = snapshot.read("documents", ["document_id"]).column(0).to_pylist()
     gone = snapshot.read("removals", ["document_id"]).column(0).to_pylist()
@@ -50,7 +50,7 @@ def _check_sources(snapshot: Snapshot) -> None:
     assert not set(gone) & set(there)
 
 
-def _check_with_duckdb(snapshot: Snapshot) -> None:
+def _assert_tables_agree_in_duckdb(snapshot: Snapshot) -> None:
     with connect(snapshot) as connection:
         [found] = connection.sql("""
             SELECT
@@ -66,7 +66,7 @@ def _check_with_duckdb(snapshot: Snapshot) -> None:
 
 
 _CHECKS: list[Callable[[Snapshot], None]] = [
-    _check_rows, _check_occurrences, _check_texts, _check_sources,
+    _assert_files_match_manifest, _assert_occurrences_match_documents, _assert_texts_are_used_and_unique, _assert_sources_match_documents,
 ]  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def test_reads_succeed_and_agree_while_the_archive_changes(
         while reads < _READS or len(versions) < _VERSIONS:
             assert time.monotonic() < deadline, (reads, versions)
             assert writer.is_alive()
-            check = _CHECKS[reads % len(_CHECKS)] if reads % 50 else _check_with_duckdb
+            check = _CHECKS[reads % len(_CHECKS)] if reads % 50 else _assert_tables_agree_in_duckdb
             started = time.perf_counter()
             snapshot = archive.snapshot()
             check(snapshot)
@@ -129,7 +129,7 @@ def test_snapshot_that_is_held_survives_clean_until_it_is_released(
     done = clean(archive)
     assert (done["dropped"], done["in_use"]) == ([2], [1])
     assert {name: held.read(name) for name in TABLES} == before
-    for check in (*_CHECKS, _check_with_duckdb):
+    for check in (*_CHECKS, _assert_tables_agree_in_duckdb):
         check(held)
     del held
     done = clean(archive)

@@ -19,7 +19,7 @@ from store.archive import Archive, Snapshot
 from store.digest import digest_tables
 from store.versions import clean
 from tests.flows.corpora import (
-    expect_lossless,
+    assert_lossless,
     ingest,
     listing,
     make_paragraph,
@@ -36,15 +36,15 @@ def take_down(archive: Path, *names: object, reason: str = "asked for") -> Remov
     """Remove files by their paths, or documents by their ids; the archive proves whole after."""
     told = [uri_of(str(name)) if isinstance(name, Path) else str(name) for name in names]
     removal = remove(archive, told, reason)
-    expect_whole(archive)
+    assert_intact(archive)
     return removal
 
 
-def expect_whole(archive: Path) -> None:
+def assert_intact(archive: Path) -> None:
     place = Archive(archive)
     failed = [check for check in verify(place, place.snapshot()).checks if check.failed]
     assert not failed
-    expect_lossless(archive)
+    assert_lossless(archive)
 
 
 def snapshot_of(archive: Path) -> Snapshot:
@@ -56,7 +56,7 @@ def ids_of(archive: Path, path: Path) -> list[str]:
     return [row["document_id"] for row in rows if row["uri"] == uri_of(str(path))]
 
 
-def expect_as_if_never_come(
+def assert_as_if_never_ingested(
     archive: Path, files: Sequence[Path], place: Path, **stages: Any
 ) -> None:
     """Check that the tables are those of an archive of these files only."""
@@ -102,7 +102,7 @@ def test_text_that_others_have_stays_with_another_representative(
     assert folded["text"] == make_paragraph(1)
     assert folded["paragraph_id"] == rows[make_paragraph(1, edit=3)]["paragraph_id"]
     stay = [folder / name for name in ("b.txt", "c.txt", "d.txt")]
-    expect_as_if_never_come(archive, stay, tmp_path / "whole")
+    assert_as_if_never_ingested(archive, stay, tmp_path / "whole")
 
 
 @pytest.mark.parametrize("letters", [8, 12, 32])
@@ -174,7 +174,7 @@ def test_removal_is_recorded_and_the_files_stay_out(folder: Path, archive: Path)
         again = ingest(found, archive)
         assert (again.version, again.sources_rejected) == (None, 1)
     assert listing(archive) == before
-    expect_whole(archive)
+    assert_intact(archive)
 
 
 def test_removed_document_is_known_by_its_bytes_under_any_name(folder: Path, archive: Path) -> None:
@@ -191,7 +191,7 @@ def test_document_can_be_taken_down_after_another(
     take_down(archive, folder / "c.txt")
     take_down(archive, folder / "a.txt", folder / "d.txt")
     assert snapshot_of(archive).rows("removals") == 3
-    expect_as_if_never_come(archive, [folder / "b.txt"], tmp_path / "whole")
+    assert_as_if_never_ingested(archive, [folder / "b.txt"], tmp_path / "whole")
 
 
 def _files_that_tell(archive: Path, words: Sequence[str]) -> list[str]:
@@ -226,7 +226,7 @@ def test_nothing_is_left_of_the_text_after_cleaning(folder: Path, archive: Path)
     assert _files_that_tell(archive, SECRETS) == []
     ingest(folder, archive)
     assert _files_that_tell(archive, SECRETS) == []
-    expect_whole(archive)
+    assert_intact(archive)
 
 
 def _overlaps(archive: Path) -> list[dict[str, object]]:
@@ -269,7 +269,9 @@ def test_cluster_that_only_it_held_together_falls_apart(
     kept = snapshot_of(fresh_archive).read("paragraphs")["text"].to_pylist()
     assert set(kept) == {far_left, far_right}
     assert snapshot_of(fresh_archive).rows("variants") == 0
-    expect_as_if_never_come(fresh_archive, [folder / "a.txt", folder / "c.txt"], tmp_path / "whole")
+    assert_as_if_never_ingested(
+        fresh_archive, [folder / "a.txt", folder / "c.txt"], tmp_path / "whole"
+    )
 
 
 def test_crowds_take_pairs_up_again(tmp_path: Path, fresh_archive: Path) -> None:
@@ -286,7 +288,7 @@ def test_crowds_take_pairs_up_again(tmp_path: Path, fresh_archive: Path) -> None
     after = {(row["left_text_id"], row["right_text_id"]) for row in _overlaps(fresh_archive)}
     assert len(after) == 4 * 3 // 2
     assert after - before
-    expect_as_if_never_come(fresh_archive, files[:4], tmp_path / "whole", sign=sign)
+    assert_as_if_never_ingested(fresh_archive, files[:4], tmp_path / "whole", sign=sign)
 
 
 def test_archive_can_be_emptied_and_filled_again(
@@ -302,5 +304,5 @@ def test_archive_can_be_emptied_and_filled_again(
             assert connection.sql(query).fetchall() == [(snapshot_of(archive).rows(name),)]
     other = write_articles(tmp_path / "other", {"x.txt": [make_paragraph(1), make_paragraph(9)]})
     assert ingest(other, archive).documents_new == 1
-    expect_as_if_never_come(archive, [other], tmp_path / "whole")
-    expect_whole(archive)
+    assert_as_if_never_ingested(archive, [other], tmp_path / "whole")
+    assert_intact(archive)

@@ -13,8 +13,8 @@ from records.errors import SettingsError, TransientError
 from records.settings import AlignSettings, ReadSettings, RunSettings, Settings, SignSettings
 from store.archive import Archive
 from tests.flows.corpora import (
+    assert_lossless,
     contents,
-    expect_lossless,
     ingest,
     kept_texts,
     listing,
@@ -82,8 +82,8 @@ def test_every_paragraph_is_exactly_one_occurrence(at_once: Path) -> None:
 
 
 def test_documents_can_be_rebuilt_from_the_tables(at_once: Path, examples_archive: Path) -> None:
-    expect_lossless(at_once)
-    expect_lossless(examples_archive)
+    assert_lossless(at_once)
+    assert_lossless(examples_archive)
     assert Archive(examples_archive).snapshot().rows("documents") == 17
 
 
@@ -154,7 +154,7 @@ def test_several_runs_give_what_one_gives(
     for first, last in zip((0, *cuts), (*cuts, len(files)), strict=True):
         ingest(files[first:last], fresh_archive)
     assert contents(fresh_archive) == contents(at_once)
-    expect_lossless(fresh_archive)
+    assert_lossless(fresh_archive)
 
 
 def test_several_runs_over_the_examples_give_what_one_gives(
@@ -219,7 +219,7 @@ def test_text_that_joins_two_clusters_leaves_one_paragraph(
     assert {row["paragraph_id"] for row in snapshot.read("variants").to_pylist()} == {
         kept["paragraph_id"]
     }
-    expect_lossless(fresh_archive)
+    assert_lossless(fresh_archive)
 
 
 def test_identical_paragraphs_never_cost_an_alignment(tmp_path: Path, fresh_archive: Path) -> None:
@@ -320,7 +320,7 @@ def test_known_file_with_changed_bytes_is_a_new_source(tmp_path: Path, fresh_arc
     rows = snapshot.read("sources").to_pylist()
     assert len({row["uri"] for row in rows}) == 1
     assert len({row["document_id"] for row in rows}) == 2
-    expect_lossless(fresh_archive)
+    assert_lossless(fresh_archive)
 
 
 def test_file_touched_but_not_changed_is_no_new_document(

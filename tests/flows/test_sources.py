@@ -99,7 +99,7 @@ def snapshot_of(archive: Path) -> Snapshot:
     return Archive(archive).snapshot()
 
 
-def expect_verified(archive: Path) -> dict:
+def assert_verified(archive: Path) -> dict:
     """Everything that can be checked is right, and nothing could not be checked."""
     told = verify(Archive(archive), snapshot_of(archive))
     checks = {check.name: check for check in told.checks}
@@ -131,7 +131,7 @@ def test_one_article_as_text_page_web_archive_and_zip_is_one_set_of_paragraphs(t
     assert {row["text"] for row in kept} == set(PARAGRAPHS)
     occurrences = rows(tmp_path / "press", "occurrences")
     assert len(occurrences) == 12
-    checks = expect_verified(tmp_path / "press")
+    checks = assert_verified(tmp_path / "press")
     assert (checks["fixity"].passed, checks["spans"].passed) == (4, 12)
 
 
@@ -179,7 +179,7 @@ def test_of_two_dates_of_one_document_the_earliest_wins_and_both_are_kept(tmp_pa
     dates = {row["published_at"].day for row in rows(tmp_path / "press", "sources")}
     assert dates == {4, 9}
     assert {row["published_at"].day for row in rows(tmp_path / "press", "paragraphs")} == {4}
-    expect_verified(tmp_path / "press")
+    assert_verified(tmp_path / "press")
 
 
 def test_order_and_packing_do_not_show_in_the_tables(tmp_path) -> None:
@@ -211,7 +211,7 @@ def test_container_that_has_grown_is_read_again_and_brings_what_is_new(tmp_path)
     summary = ingest(folder, tmp_path / "press")
     assert (summary.sources_new, summary.sources_known, summary.documents_new) == (1, 2, 1)
     assert len(rows(tmp_path / "press", "sources")) == 3
-    expect_verified(tmp_path / "press")
+    assert_verified(tmp_path / "press")
 
 
 def test_member_that_was_removed_stays_away_and_leaves_the_others(tmp_path) -> None:
@@ -228,7 +228,7 @@ def test_all_specimens_verify_down_to_their_bytes(tmp_path) -> None:
     summary = ingest(SPECIMENS, tmp_path / "press")
     assert summary.paragraphs_unanchored == 0
     assert summary.sources_found == summary.sources_new + summary.sources_rejected
-    checks = expect_verified(tmp_path / "press")
+    checks = assert_verified(tmp_path / "press")
     assert checks["spans"].passed > 100
 
 
@@ -337,7 +337,7 @@ def test_sources_on_the_web_are_read_as_files_are(tmp_path, web) -> None:
     }
     [reject] = rows(tmp_path / "press", "rejects")
     assert reject["reason"] == "vanished"
-    checks = expect_verified(tmp_path / "press")
+    checks = assert_verified(tmp_path / "press")
     assert checks["spans"].passed == 6
 
 
@@ -365,7 +365,7 @@ def test_sources_in_an_object_store_are_read_as_files_are(tmp_path, s3) -> None:
     address = f"s3://{s3.bucket}/{tmp_path.name}/in"
     summary = run_ingest([address], tmp_path / "press", Settings())
     assert (summary.sources_new, summary.paragraphs_kept) == (2, 3)
-    expect_verified(tmp_path / "press")
+    assert_verified(tmp_path / "press")
 
 
 def test_tar_of_everything_nested_verifies(tmp_path) -> None:
@@ -382,4 +382,4 @@ def test_tar_of_everything_nested_verifies(tmp_path) -> None:
         "member=i.zip&member=y.txt.gz",
         "member=l.jsonl&offset=0",
     ]
-    expect_verified(tmp_path / "press")
+    assert_verified(tmp_path / "press")

@@ -366,11 +366,11 @@ def test_reuse_within_a_run_is_told_of_an_archive_of_any_size(
 def _lineage_events(path: Path) -> list[dict[str, Any]]:
     events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for event in events:
-        _expect_event(event)
+        _assert_valid_event(event)
     return events
 
 
-def _expect_event(event: dict[str, Any]) -> None:
+def _assert_valid_event(event: dict[str, Any]) -> None:
     """Check an event with the classes that OpenLineage makes from its schema, facets included."""
     from openlineage.client import event_v2, facet_v2
     from openlineage.client.generated import base
@@ -389,7 +389,7 @@ def _expect_event(event: dict[str, Any]) -> None:
         }
         return kind(**given)  # refuses what the schema does not name, and what it needs
 
-    def expect_facets(facets: dict[str, Any], parent: type) -> None:
+    def assert_valid_facets(facets: dict[str, Any], parent: type) -> None:
         for name, facet in facets.items():
             kind = known[facet["_schemaURL"]]
             assert issubclass(kind, parent), name
@@ -400,16 +400,16 @@ def _expect_event(event: dict[str, Any]) -> None:
     made(event_v2.RunEvent, {**event, "eventType": event_v2.RunState(event["eventType"])})
     made(event_v2.Run, event["run"])
     made(event_v2.Job, event["job"])
-    expect_facets(event["run"]["facets"], base.RunFacet)
-    expect_facets(event["job"]["facets"], base.JobFacet)
+    assert_valid_facets(event["run"]["facets"], base.RunFacet)
+    assert_valid_facets(event["job"]["facets"], base.JobFacet)
     for kind, side, special in (
         (event_v2.InputDataset, "input", base.InputDatasetFacet),
         (event_v2.OutputDataset, "output", base.OutputDatasetFacet),
     ):
         for dataset in event[f"{side}s"]:
             made(kind, dataset)
-            expect_facets(dataset["facets"], base.DatasetFacet)
-            expect_facets(dataset.get(f"{side}Facets", {}), special)
+            assert_valid_facets(dataset["facets"], base.DatasetFacet)
+            assert_valid_facets(dataset.get(f"{side}Facets", {}), special)
 
 
 @harness
@@ -468,7 +468,7 @@ def test_lineage_goes_to_an_address_with_its_key(
         lineage.Lineage(address, "ingest.press", [str(tmp_path)], "s3://b/press", run).start()
         server.shutdown()
     [(path, key, event)] = got
-    _expect_event(event)
+    _assert_valid_event(event)
     assert (path, key) == ("/api/v1/lineage", "Bearer of-a-test")
     assert event["run"]["runId"] == run
     assert {one["namespace"] for one in event["outputs"]} == {"s3://b"}

@@ -12,8 +12,8 @@ from records.settings import RunSettings, Settings
 from store.archive import Archive
 from store.commit import writing
 from tests.flows.corpora import (
+    assert_lossless,
     contents,
-    expect_lossless,
     ingest,
     make_paragraph,
     reuse_articles,
@@ -63,7 +63,7 @@ def _ingest_both(
     return [json.loads(path.read_text()) for path in told]
 
 
-def _expect_nothing_left(archive: Path) -> None:
+def _assert_nothing_left(archive: Path) -> None:
     place = Archive(archive)
     assert not list(place.staging.iterdir())
     assert {one.name for one in place.index.iterdir()} == set(place.snapshot().manifest.segments)
@@ -82,11 +82,11 @@ def test_runs_over_two_halves_give_what_one_run_gives(
         ingest(corpus[:known], fresh_archive)
     told = _ingest_both(corpus[known::2], corpus[known + 1 :: 2], fresh_archive, tmp_path)
     assert contents(fresh_archive) == at_once
-    expect_lossless(fresh_archive)
+    assert_lossless(fresh_archive)
     assert sum(one["sources_new"] for one in told) == len(corpus) - known
     assert sum(one["sources_known"] for one in told) == 0
     assert sorted(one["version"] for one in told) == [known + 1, known + 2]
-    _expect_nothing_left(fresh_archive)
+    _assert_nothing_left(fresh_archive)
 
 
 def test_runs_over_the_same_files_bring_them_once(
@@ -97,7 +97,7 @@ def test_runs_over_the_same_files_bring_them_once(
     assert sorted(one["sources_new"] for one in told) == [0, len(corpus)]
     assert sorted(one["sources_known"] for one in told) == [0, len(corpus)]
     assert sorted(one["version"] or 0 for one in told) == [0, 1]
-    _expect_nothing_left(fresh_archive)
+    _assert_nothing_left(fresh_archive)
 
 
 def test_ingest_and_removal_at_once_give_what_they_give_one_by_one(
@@ -117,7 +117,7 @@ def test_ingest_and_removal_at_once_give_what_they_give_one_by_one(
     [removal], [expected_removal] = found.pop("removals"), expected.pop("removals")
     assert json.loads(removal)["document_id"] == json.loads(expected_removal)["document_id"]
     assert found == expected
-    _expect_nothing_left(fresh_archive)
+    _assert_nothing_left(fresh_archive)
 
 
 def test_ingest_and_compact_at_once_lose_nothing(
@@ -133,7 +133,7 @@ def test_ingest_and_compact_at_once_lose_nothing(
     assert contents(fresh_archive) == at_once
     operations = sorted(one.operation for one in Archive(fresh_archive).published())
     assert operations == ["compact", *["ingest"] * 4]
-    _expect_nothing_left(fresh_archive)
+    _assert_nothing_left(fresh_archive)
 
 
 def test_run_that_gives_up_waiting_leaves_its_batches_to_the_next(
@@ -151,4 +151,4 @@ def test_run_that_gives_up_waiting_leaves_its_batches_to_the_next(
     assert summary.batches_taken_up == staged
     assert summary.sources_new == len(corpus) - 1
     assert contents(fresh_archive) == at_once
-    _expect_nothing_left(fresh_archive)
+    _assert_nothing_left(fresh_archive)

@@ -11,7 +11,7 @@ from records.errors import ContractError, SettingsError
 from records.files import state_folder
 from store.archive import Archive
 from tests.flows.corpora import contents, ingest, reuse_articles, write_articles
-from tests.inspector.sent import parsed
+from tests.inspector.report_files import parsed
 
 pytestmark = pytest.mark.usefixtures("prefect_harness")
 

@@ -58,7 +58,7 @@ class Told:
     faults: list[str] = field(default_factory=list)
 
 
-def _refused(error: SourceError, told: Told) -> None:
+def _count_reject(error: SourceError, told: Told) -> None:
     assert error.reason in REJECT_REASONS, error.reason
     assert error.detail
     told.reasons[error.reason] += 1
@@ -72,7 +72,7 @@ def of_bytes(raw: bytes, rng: random.Random, told: Told) -> None:
         )
         found = (decode_label(raw, label, "http") if label else None) or decode(raw)
     except SourceError as error:
-        _refused(error, told)
+        _count_reject(error, told)
         return
     text = found.utf8.decode()
     chars = np.sort(np.array([rng.randrange(len(text) + 1) for _ in range(4)], np.int64))
@@ -93,7 +93,7 @@ def of_json(raw: bytes, rng: random.Random, told: Told) -> None:  # noqa: ARG001
     try:
         line = read_line(raw, ("text", "body"))
     except SourceError as error:
-        _refused(error, told)
+        _count_reject(error, told)
         return
     json_facts(line.fields, ("title=text",))
     at = line.to_bytes(np.arange(len(line.text) + 1))
@@ -120,7 +120,7 @@ def of_pages(raw: bytes, rng: random.Random, told: Told) -> None:
     try:
         page = decode_page(RawPage(raw, None, rng.choice([None, "utf-8", "shift_jis"]), None))
     except SourceError as error:
-        _refused(error, told)
+        _count_reject(error, told)
         return
     html = page.utf8.decode()
     blocks = [" ".join(html[at : at + rng.randrange(200)].split()) for at in _places(html, rng, 4)]
@@ -155,7 +155,7 @@ def of_articles(raw: bytes, rng: random.Random, told: Told) -> None:  # noqa: AR
     """Extract the article of a page, and read its anchors back."""
     [page] = read_pages([RawPage(raw)], _extractors())
     if isinstance(page, SourceError):
-        _refused(page, told)
+        _count_reject(page, told)
         return
     at = 0
     for block in page.text.split("\n\n"):
@@ -187,7 +187,7 @@ def of_containers(raw: bytes, rng: random.Random, told: Told) -> None:
                 assert one.reason in REJECT_REASONS
                 told.reasons[one.reason] += 1
     except SourceError as error:
-        _refused(error, told)
+        _count_reject(error, told)
     places = [one.inside for one in members]
     assert len(set(places)) == len(places)
     if members and rng.random() < 0.2:

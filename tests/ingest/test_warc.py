@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from warcio.archiveiterator import ArchiveIterator
 from warcio.statusandheaders import StatusAndHeaders
@@ -23,6 +23,7 @@ from ingest.containers.member import Limits, Member, RefusedMember
 from ingest.containers.warc_file import is_compressed_by_record
 from ingest.containers.warc_file import walk as walk_warc
 from ingest.containers.warc_file import walk_compressed_records as walk_gzipped_records
+from tests.strategies import max_examples
 
 LIMITS = Limits(max_document_bytes=2**20)
 DATE = "2024-05-06T07:08:09Z"
@@ -232,7 +233,7 @@ others = st.tuples(st.sampled_from(_KINDS), bodies).map(lambda drawn: Sent(*draw
 records = st.lists(responses | others, max_size=8)
 
 
-@settings(max_examples=200, deadline=None)
+@max_examples(200)
 @given(
     records=records,
     by_record=st.booleans(),

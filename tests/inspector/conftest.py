@@ -7,7 +7,7 @@ import pytest
 from flows.run import run_ingest
 from inspector.catalogue import Catalogue
 from records.settings import ReadSettings, Settings
-from tests.inspector.made import catalogue_of, make_mixed
+from tests.inspector.sample_archives import catalogue_of, make_mixed
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def dated_examples(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> 
 
 @pytest.fixture(scope="session")
 def mixed(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
-    """An archive with all that there can be; ``made.make_mixed``."""
+    """An archive with all that there can be; ``sample_archives.make_mixed``."""
     return make_mixed(tmp_path_factory.mktemp("mixed"), root)
 
 

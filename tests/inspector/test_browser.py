@@ -15,7 +15,7 @@ from records.settings import ReadSettings
 from tests.cli.test_inspect import Shown
 from tests.flows.corpora import ingest, settings_of
 from tests.inspector.browser import needs_chromium, started
-from tests.inspector.sent import hostile_archive
+from tests.inspector.hostile_archive import hostile_archive
 
 axe = pytest.importorskip(
     "axe_playwright_python.sync_playwright", reason="axe is not installed; it is in the extra dev"
@@ -136,7 +136,7 @@ def test_every_page_is_quiet_accessible_and_of_one_origin(
         page.context.close()
 
 
-def expect_in_view(pane: Any, part: Any) -> None:
+def assert_in_view(pane: Any, part: Any) -> None:
     """Wait until a part of a pane has come into view, which takes a while where it is far away."""
     until = time.monotonic() + 10
     while True:
@@ -157,7 +157,7 @@ def test_keys_go_from_passage_to_passage_and_both_sides_follow(browser: Any, sit
         lit = page.locator(".sides .passage.lit").all()
         seen.append(lit[0].get_attribute("data-passage"))
         for side in page.locator(".sides article").all():
-            expect_in_view(side, side.locator(".passage.lit").first)
+            assert_in_view(side, side.locator(".passage.lit").first)
     assert sorted(map(int, seen)) == sorted(map(int, numbers))
     page.keyboard.press("p")
     lit = page.locator(".sides .passage.lit").first.get_attribute("data-passage")
@@ -171,7 +171,7 @@ def test_a_click_on_one_side_brings_the_other_into_view(browser: Any, site: Site
     last = left.locator("a.passage[id]").last
     number = last.get_attribute("data-passage")
     last.click()
-    expect_in_view(right, right.locator(f'a.passage[data-passage="{number}"]').first)
+    assert_in_view(right, right.locator(f'a.passage[data-passage="{number}"]').first)
     page.context.close()
 
 

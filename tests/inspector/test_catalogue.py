@@ -22,7 +22,7 @@ from records.settings import MIN_EXACT_WORDS, RECURRING_DOCUMENTS
 from store.archive import Archive, Snapshot
 from store.find import DOCUMENT, TEXT, Named
 from tests.flows.corpora import ingest, make_paragraph, write_articles
-from tests.inspector.made import NOON, catalogue_of, files_dated, make_random
+from tests.inspector.sample_archives import NOON, catalogue_of, files_dated, make_random
 
 Row = dict[str, Any]
 

@@ -16,7 +16,8 @@ from records.errors import SettingsError
 from store.archive import Archive, Snapshot
 from store.rebuild import rebuild_document
 from tests.flows.corpora import make_paragraph, write_articles
-from tests.inspector.sent import HOSTILE, hostile_archive, letters, parsed, snapshot_of, words_of
+from tests.inspector.hostile_archive import HOSTILE, hostile_archive, snapshot_of
+from tests.inspector.report_files import letters, parsed, words_of
 
 PAIRS = [
     ("tarn-wire/2024-11-12-lantern-bridge-closed.txt", "marrowick-tidings/2024-11-13-two-shores-one-queue.txt"),

@@ -10,7 +10,7 @@ from evidence.compare import read_and_compare
 from inspector.comparison import comparison_file, tell_files
 from inspector.report import document_file, render_report, tell_document, tell_report
 from tests.inspector.browser import needs_chromium, started
-from tests.inspector.sent import catalogue_of, hostile_archive, snapshot_of
+from tests.inspector.hostile_archive import catalogue_of, hostile_archive, snapshot_of
 
 pytestmark = needs_chromium
 

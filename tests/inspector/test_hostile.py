@@ -9,7 +9,7 @@ from lxml import etree
 from starlette.testclient import TestClient
 
 from inspector.catalogue.read import Asked, Catalogue
-from tests.inspector.made import HOSTILE, catalogue_of, make_hostile
+from tests.inspector.sample_archives import HOSTILE, catalogue_of, make_hostile
 from tests.inspector.test_pages import client_of, twin_of
 
 UNKNOWN_TAG = 801
@@ -78,7 +78,7 @@ def test_what_an_archive_says_is_never_markup(pages: dict[str, str]) -> None:
         page = etree.fromstring(source.encode(), parser)
         faults = [fault for fault in parser.error_log if fault.type != UNKNOWN_TAG]
         assert not faults, (path, faults[0])
-        expect_ours(path, page)
+        assert_only_our_markup(path, page)
         shown = "".join(page.itertext()) + "".join(
             v for e in page.iter() for v in e.attrib.values()
         )
@@ -88,7 +88,7 @@ def test_what_an_archive_says_is_never_markup(pages: dict[str, str]) -> None:
     assert all(told[attack] > 3 for attack in HOSTILE), told
 
 
-def expect_ours(path: str, page: Any) -> None:
+def assert_only_our_markup(path: str, page: Any) -> None:
     """Expect only elements, attributes and addresses that templates write."""
     for one in page.iter():
         assert isinstance(one.tag, str), (path, one)

@@ -21,7 +21,7 @@ from inspector.pages.shelf import Shelf
 from store.archive import Archive
 from tests.flows.corpora import ingest, make_paragraph, write_articles
 from tests.flows.test_sources import as_warc, as_zip
-from tests.inspector.made import catalogue_of
+from tests.inspector.sample_archives import catalogue_of
 
 
 class Held(Shelf):
@@ -254,7 +254,7 @@ def test_pages_are_read_only(client: TestClient, pair: tuple[str, str]) -> None:
             assert answer.headers["allow"] == "GET, HEAD"
 
 
-def expect_headers(answer: httpx.Response) -> None:
+def assert_security_headers(answer: httpx.Response) -> None:
     for name, value in HEADERS.items():
         is_static = name == "Cache-Control" and "/static/" in str(answer.request.url)
         assert answer.headers.get_list(name) == ["no-cache" if is_static else value], name
@@ -273,11 +273,11 @@ def test_every_answer_has_the_headers(
         "/documents.json?page=x",
         f"/documents/{pair[0]}/raw",
     ):
-        expect_headers(client.get(path))
-        expect_headers(client.head(path))
-    expect_headers(client.post("/"))
-    expect_headers(client.get("/", headers={"host": "attacker.example"}))
-    expect_headers(client_of(mixed_catalogue, token="words").get("/"))
+        assert_security_headers(client.get(path))
+        assert_security_headers(client.head(path))
+    assert_security_headers(client.post("/"))
+    assert_security_headers(client.get("/", headers={"host": "attacker.example"}))
+    assert_security_headers(client_of(mixed_catalogue, token="words").get("/"))
 
     def fail(*_: object) -> None:
         raise RuntimeError("what nobody thought of, and its secret")
@@ -288,7 +288,7 @@ def test_every_answer_has_the_headers(
         assert answer.status_code == 500
         assert "secret" not in answer.text
         assert "unexpected RuntimeError" in answer.text
-        expect_headers(answer)
+        assert_security_headers(answer)
     policy = HEADERS["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy

@@ -24,14 +24,8 @@ from store.archive import Snapshot
 from store.rebuild import rebuild_document
 from store.views import connect
 from tests.flows.corpora import ingest, make_paragraph, make_words, write_articles
-from tests.inspector.sent import (
-    HOSTILE,
-    catalogue_of,
-    hostile_archive,
-    letters,
-    parsed,
-    snapshot_of,
-)
+from tests.inspector.hostile_archive import HOSTILE, catalogue_of, hostile_archive, snapshot_of
+from tests.inspector.report_files import letters, parsed
 
 Told = dict[str, Any]
 

@@ -13,7 +13,7 @@ from inspector.catalogue.read import Asked
 from inspector.catalogue.words import as_indexed, find_term, match_expression, search_terms
 from inspector.pages.views import documents
 from tests.flows.corpora import ingest, write_articles
-from tests.inspector.made import NOON, catalogue_of, files_dated
+from tests.inspector.sample_archives import NOON, catalogue_of, files_dated
 from tests.strategies import max_examples
 
 ARTICLES = {

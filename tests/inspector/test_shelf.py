@@ -20,7 +20,7 @@ from records.errors import ArchiveError
 from store.address import open_archive
 from store.archive import Archive
 from tests.flows.corpora import ingest, make_paragraph, write_articles
-from tests.inspector.made import catalogue_of
+from tests.inspector.sample_archives import catalogue_of
 
 pytestmark = pytest.mark.usefixtures("compiled_kernels")
 

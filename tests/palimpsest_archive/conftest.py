@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from palimpsest_archive import Archive
-from tests.palimpsest_archive.shelf import make_shelf
+from tests.palimpsest_archive.two_papers import make_shelf
 
 
 @pytest.fixture(scope="session")

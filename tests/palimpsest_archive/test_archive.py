@@ -24,7 +24,7 @@ from store.archive import Archive as Place
 from store.rebuild import rebuild_document
 from store.versions import clean, list_versions
 from tests.flows.corpora import ingest, make_paragraph, write_articles
-from tests.palimpsest_archive.shelf import SETTINGS, make_shelf, plain
+from tests.palimpsest_archive.two_papers import SETTINGS, make_shelf, plain
 
 
 def test_what_is_exported_is_what_is_public() -> None:

@@ -17,7 +17,7 @@ from palimpsest_archive import Archive, SettingsError
 from records.schemas import TABLES
 from store.archive import Archive as Place
 from store.views import VIEWS, connect
-from tests.palimpsest_archive.shelf import plain
+from tests.palimpsest_archive.two_papers import plain
 
 
 def test_a_query_gives_what_duckdb_gives_on_the_files(archive: Archive, shelf: Path) -> None:

@@ -17,14 +17,14 @@ from palimpsest_archive import Archive, ContractError, SettingsError
 from palimpsest_archive._show import VERSIONS
 from records.schemas import TABLES
 from tests.flows.corpora import make_paragraph
-from tests.palimpsest_archive.shelf import plain
+from tests.palimpsest_archive.two_papers import plain
 from tests.store.damage import copy_archive, put, rewrite
 from tests.store.rows import sorted_rows
 
 Rows = list[dict[str, Any]]
 
 
-def expect(found: pa.Table, expected: Rows, name: str) -> None:
+def assert_rows(found: pa.Table, expected: Rows, name: str) -> None:
     """Compare rows, in any order, and the columns with those of the table."""
     assert expected, "a condition that nothing meets tells little"
     assert found.schema.equals(TABLES[name])
@@ -82,7 +82,7 @@ def test_occurrences_of_a_document_are_all_that_it_holds_in_its_order(
     document_id = document_of(archive, "pier")
     expected = [row for row in plain(shelf, "occurrences") if row["document_id"] == document_id]
     found = archive.occurrences(document=document_id)
-    expect(found, expected, "occurrences")
+    assert_rows(found, expected, "occurrences")
     assert found.column("ordinal").to_pylist() == [0, 1, 2, 3]
 
 
@@ -98,12 +98,12 @@ def test_occurrences_of_a_paragraph_are_those_of_its_variants_too(
     of_it = [row for row in places if row["text_id"] == paragraph_id]
     assert (len(of_it), len(of_all)) == (1, 3)
     for name in (paragraph_id, folded[0]["text_id"], paragraph_id[:8].upper()):
-        expect(archive.occurrences(paragraph=name), of_all, "occurrences")
-        expect(archive.variants(paragraph=name), folded, "variants")
-    expect(archive.occurrences(text=paragraph_id), of_it, "occurrences")
+        assert_rows(archive.occurrences(paragraph=name), of_all, "occurrences")
+        assert_rows(archive.variants(paragraph=name), folded, "variants")
+    assert_rows(archive.occurrences(text=paragraph_id), of_it, "occurrences")
     document_id = of_it[0]["document_id"]
     both = archive.occurrences(document=document_id, paragraph=paragraph_id)
-    expect(both, of_it, "occurrences")
+    assert_rows(both, of_it, "occurrences")
 
 
 def test_a_paragraph_into_which_nothing_is_folded_has_its_own_places(
@@ -113,7 +113,7 @@ def test_a_paragraph_into_which_nothing_is_folded_has_its_own_places(
     its_id = notice["paragraph_id"]
     expected = [row for row in plain(shelf, "occurrences") if row["text_id"] == its_id]
     assert len(expected) == 3
-    expect(archive.occurrences(paragraph=its_id), expected, "occurrences")
+    assert_rows(archive.occurrences(paragraph=its_id), expected, "occurrences")
     assert archive.variants(paragraph=its_id).num_rows == 0
 
 
@@ -136,7 +136,7 @@ def test_paragraphs_can_be_chosen(
 ) -> None:
     rows = plain(examples_archive, "paragraphs")
     found = Archive(examples_archive).paragraphs(**conditions)
-    expect(found, [row for row in rows if is_met(row)], "paragraphs")
+    assert_rows(found, [row for row in rows if is_met(row)], "paragraphs")
     assert found.num_rows < len(rows)
 
 
@@ -153,7 +153,7 @@ def test_paragraphs_of_a_document_are_those_first_known_from_it(
     document_id = document_of(archive, "column")
     rows = plain(shelf, "paragraphs")
     expected = [row for row in rows if row["document_id"] == document_id]
-    expect(archive.paragraphs(document=document_id), expected, "paragraphs")
+    assert_rows(archive.paragraphs(document=document_id), expected, "paragraphs")
     assert len(expected) < archive.occurrences(document=document_id).num_rows
 
 
@@ -162,7 +162,7 @@ def test_overlaps_of_a_text_are_those_on_either_side(archive: Archive, shelf: Pa
     sides = {}
     for text_id in {row["left_text_id"] for row in rows} | {row["right_text_id"] for row in rows}:
         expected = [row for row in rows if text_id in (row["left_text_id"], row["right_text_id"])]
-        expect(archive.overlaps(text=text_id), expected, "overlaps")
+        assert_rows(archive.overlaps(text=text_id), expected, "overlaps")
         sides[text_id] = {row["left_text_id"] == text_id for row in expected}
     assert {True, False} in sides.values()
 
@@ -171,13 +171,13 @@ def test_overlaps_can_be_chosen(examples_archive: Path) -> None:
     archive, rows = Archive(examples_archive), plain(examples_archive, "overlaps")
     for relation in ("near", "contained", "partial"):
         expected = [row for row in rows if row["relation"] == relation]
-        expect(archive.overlaps(relation=relation), expected, "overlaps")
+        assert_rows(archive.overlaps(relation=relation), expected, "overlaps")
     expected = [row for row in rows if row["matched_words"] >= 30]
     assert len(expected) < len(rows)
-    expect(archive.overlaps(min_words=30), expected, "overlaps")
+    assert_rows(archive.overlaps(min_words=30), expected, "overlaps")
     one = expected[0]["right_text_id"]
     expected = [row for row in expected if one in (row["left_text_id"], row["right_text_id"])]
-    expect(archive.overlaps(text=one, min_words=30), expected, "overlaps")
+    assert_rows(archive.overlaps(text=one, min_words=30), expected, "overlaps")
 
 
 def day(number: int) -> datetime:
@@ -213,7 +213,7 @@ def test_documents_can_be_chosen(
         assert None in {row["published_at"] for row in rows}
         rows = [row for row in rows if row["published_at"]]
     found = archive.documents(**conditions)
-    expect(found, [row for row in rows if is_met(row)], "documents")
+    assert_rows(found, [row for row in rows if is_met(row)], "documents")
     assert found.num_rows < len(rows)
 
 
@@ -221,7 +221,7 @@ def test_documents_of_a_language_are_chosen(examples_archive: Path) -> None:
     rows = plain(examples_archive, "documents")
     for language in ("de", "ar"):
         expected = [row for row in rows if row["language"] == language]
-        expect(Archive(examples_archive).documents(language=language), expected, "documents")
+        assert_rows(Archive(examples_archive).documents(language=language), expected, "documents")
 
 
 def test_sources_of_a_document_and_rejects_for_a_reason_are_chosen(examples_archive: Path) -> None:
@@ -229,8 +229,8 @@ def test_sources_of_a_document_and_rejects_for_a_reason_are_chosen(examples_arch
     [twice] = {row["document_id"] for row in rows if "brackwater" in row["uri"]}
     expected = [row for row in rows if row["document_id"] == twice]
     assert len(expected) == 2
-    expect(archive.sources(document=twice), expected, "sources")
-    expect(archive.rejects(reason="empty"), plain(examples_archive, "rejects"), "rejects")
+    assert_rows(archive.sources(document=twice), expected, "sources")
+    assert_rows(archive.rejects(reason="empty"), plain(examples_archive, "rejects"), "rejects")
     assert archive.rejects(reason="binary").num_rows == 0
 
 

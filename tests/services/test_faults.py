@@ -83,7 +83,7 @@ def runs_of(archive: Path) -> list[dict[str, Any]]:
     return Archive(archive).snapshot().read("runs").to_pylist()
 
 
-def expect_rule_for_second_runs(stack: Stack) -> None:
+def assert_rule_for_second_runs(stack: Stack) -> None:
     """Of two runs at once the second waits if it brings articles, and is cancelled if not."""
     for deployment, told in (("ingest", "AwaitingConcurrencySlot"), ("verify", "Cancelled")):
         first, second = stack.run_now(deployment), stack.run_now(deployment)
@@ -125,7 +125,7 @@ def test_killed_run_is_crashed_and_the_next_one_goes_on_from_its_batches(
         diary("server is ready")
         stack.set_up()
         diary("deployments are there")
-        expect_rule_for_second_runs(stack)
+        assert_rule_for_second_runs(stack)
         if not is_later:
             add_articles(stack.sources, 2, MANY)
         stack.start("worker")
@@ -202,7 +202,7 @@ def ingest_now(desk: Stack, **environment: str) -> UUID:
     )
 
 
-def expect_next_run_to_complete(desk: Stack) -> None:
+def assert_next_run_completes(desk: Stack) -> None:
     """The next run brings what is missing, and the archive is as if nothing had happened."""
     expected = undisturbed(desk, "undisturbed")
     desk.await_state(ingest_now(desk), "Completed")
@@ -239,7 +239,7 @@ def test_cancelled_run_stops_within_seconds_and_leaves_the_archive(desk: Stack, 
     diary("from cancelling until its processes are gone", asked_at)
     assert time.monotonic() - asked_at < 30
     assert (version(desk.archive), digest(desk.archive)) == (1, before)
-    expect_next_run_to_complete(desk)
+    assert_next_run_completes(desk)
 
 
 @needs_time
@@ -254,7 +254,7 @@ def test_killed_run_is_crashed_within_minutes_at_the_settings_of_the_file(
     desk.await_state(run, "Crashed", seconds=240)
     diary("from the kill until the run is Crashed, at the settings of the file", killed_at)
     desk.await_health("worker")
-    expect_next_run_to_complete(desk)
+    assert_next_run_completes(desk)
 
 
 @needs_time
@@ -272,7 +272,7 @@ def test_server_gone_for_a_while_loses_nothing(desk: Stack, diary) -> None:
     diary(f"from the server's end until the run is {desk.state_of(run)}", gone_at)
     if desk.state_of(run) == "Completed":
         assert version(desk.archive) == 2
-    expect_next_run_to_complete(desk)
+    assert_next_run_completes(desk)
 
 
 @needs_time
@@ -290,7 +290,7 @@ def test_run_ends_if_only_its_worker_is_killed(desk: Stack, diary) -> None:
         kill(*orphans)
         desk.start("worker")
     desk.await_health("worker")
-    expect_next_run_to_complete(desk)
+    assert_next_run_completes(desk)
 
 
 @needs_time
@@ -298,7 +298,7 @@ def test_run_over_its_time_limit_fails_and_leaves_the_archive(desk: Stack, diary
     run = ingest_now(desk, PALIMPSEST_TIME_LIMIT="2")
     diary(f"{desk.await_state(run, 'TimedOut'):.1f} s until the run is TimedOut")
     assert version(desk.archive) == 1
-    expect_next_run_to_complete(desk)
+    assert_next_run_completes(desk)
 
 
 @needs_time

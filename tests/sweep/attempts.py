@@ -139,7 +139,7 @@ def attempt(ground: Ground, corpus: Path, kind: str, point: int, *, again: bool)
     if again:
         _run_again(ground, corpus, archive, found)
         if kind == "kill":
-            _expect_sound(Archive(archive))
+            _assert_sound(Archive(archive))
     shutil.rmtree(archive.parent)
 
 
@@ -165,7 +165,7 @@ def _run_again(ground: Ground, corpus: Path, archive: Path, found: Rows) -> None
         raise TornError(f"left behind: {left}")
 
 
-def _expect_sound(place: Archive) -> None:
+def _assert_sound(place: Archive) -> None:
     failed = [c for c in verify(place, place.snapshot(), tables_only=True).checks if c.failed]
     if failed:
         raise TornError(f"not sound: {failed}")
