@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 PATH = ROOT / "docker-compose.yml"
 SECRETS = {
     "POSTGRES_PASSWORD": "nothing-secret",
+    "PREFECT_PASSWORD": "nothing-secret-for-prefect",
     "PALIMPSEST_TOKEN": "nothing-secret-at-all",
     "AWS_ACCESS_KEY_ID": "nobody",
     "AWS_SECRET_ACCESS_KEY": "nothing-secret-either",

@@ -86,7 +86,9 @@ class Stack:
         self.sources, self.archive = folder / "articles", folder / "archive" / "press"
         self.port, self._worker_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}/api"
-        self.client = SyncPrefectClient(api=self.url)
+        self.client = SyncPrefectClient(
+            api=self.url, auth_string=compose.SECRETS["PREFECT_PASSWORD"]
+        )
         self._quick = quick
         self._file = compose.as_run()
         self._database = database

@@ -4,14 +4,18 @@ import copy
 import re
 import tomllib
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from compose_spec import PyCompose
+from prefect import settings
 from prefect.cli.deploy._models import PrefectYamlModel
 from prefect.flows import load_flow_from_entrypoint
-from prefect.settings import Settings
+from prefect.settings import Settings, temporary_settings
+from starlette.testclient import TestClient
 
+from flows.server import protected_app
 from tests.services import compose
 from tests.services.compose import ROOT
 
@@ -135,7 +139,7 @@ def test_no_secret_stands_in_the_files() -> None:
     for name, service in SERVICES.items():
         for variable, value in service.get("environment", {}).items():
             if (
-                re.search(r"PASSWORD|SECRET|TOKEN|ACCESS_KEY|_USER$", variable)
+                re.search(r"PASSWORD|SECRET|TOKEN|AUTH_STRING|ACCESS_KEY|_USER$", variable)
                 and value != "prefect"
             ):
                 assert value is None or re.fullmatch(r"\$\{\w+:[-?][^}]*\}", value), (
@@ -151,11 +155,14 @@ def test_no_secret_stands_in_the_files() -> None:
 
 
 def test_what_the_user_must_give_is_asked_for_and_explained() -> None:
-    with pytest.raises(compose.UnsetVariableError, match=r"POSTGRES_PASSWORD.*\.env"):
+    with pytest.raises(compose.UnsetVariableError, match=r"PREFECT_PASSWORD.*\.env"):
         compose.as_run({})
+    with pytest.raises(compose.UnsetVariableError, match=r"POSTGRES_PASSWORD.*\.env"):
+        compose.as_run({"PREFECT_PASSWORD": "y"})
     with pytest.raises(compose.UnsetVariableError, match=r"PALIMPSEST_TOKEN.*\.env"):
-        compose.as_run({"POSTGRES_PASSWORD": "x"})
-    compose.as_run({"POSTGRES_PASSWORD": "x", "PALIMPSEST_TOKEN": "y"})  # nothing else is needed
+        compose.as_run({"POSTGRES_PASSWORD": "x", "PREFECT_PASSWORD": "y"})
+    required = {"POSTGRES_PASSWORD": "x", "PREFECT_PASSWORD": "y", "PALIMPSEST_TOKEN": "z"}
+    compose.as_run(required)  # nothing else is needed
     asked = set(re.findall(r"\$\{(\w+)", compose.PATH.read_text(encoding="utf-8")))
     asked -= {"MINIO_ROOT_PASSWORD"}  # of the container's shell
     asked |= {
@@ -168,6 +175,36 @@ def test_what_the_user_must_give_is_asked_for_and_explained() -> None:
         re.findall(r"^#?(\w+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
     )
     assert asked == explained
+
+
+def test_prefect_server_and_its_clients_share_a_login() -> None:
+    services = compose.as_run()["services"]
+    server = services["server"]["environment"]
+    assert compose.command_of(services["server"])[:3] == ["python", "-m", "flows.server"]
+    assert server["PREFECT_SERVER_API_AUTH_STRING"] == compose.SECRETS["PREFECT_PASSWORD"]
+    clients = {name for name, one in services.items() if "PREFECT_API_URL" in one["environment"]}
+    assert clients == {"setup", "worker"}
+    for name in clients:
+        environment = services[name]["environment"]
+        assert environment["PREFECT_API_AUTH_STRING"] == compose.SECRETS["PREFECT_PASSWORD"]
+        assert urlsplit(environment["PREFECT_API_URL"]).hostname == "server"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("server", 401), ("127.0.0.1", 401), ("localhost", 401), ("evil.example", 400)],
+)
+def test_prefect_server_refuses_strangers_by_the_settings_of_the_file(
+    host: str, status: int
+) -> None:
+    environment = compose.as_run()["services"]["server"]["environment"]
+    names = ("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_SERVER_CORS_ALLOWED_ORIGINS")
+    with temporary_settings({getattr(settings, name): environment[name] for name in names}):
+        client = TestClient(protected_app(), base_url=f"http://{host}:4200")
+    headers = {"Origin": "https://evil.example"}
+    response = client.post("/api/deployments/filter", json={}, headers=headers)
+    assert response.status_code == status
+    assert "Access-Control-Allow-Origin" not in response.headers
 
 
 def dockerfile() -> list[tuple[str, str]]:
