@@ -130,12 +130,12 @@ def passages(
     wanted = Wanted(document_id, clear, without_recurring, min_words, across_series)
     if output is not None:
         with progress(as_json) as report:
-            rows = write_passages(snapshot, output, wanted, settings, replace=force, report=report)
-        told = {"output": str(output.absolute()), "passages": rows}
+            count = write_passages(snapshot, output, wanted, settings, replace=force, report=report)
+        told = {"output": str(output.absolute()), "passages": count}
         if as_json:
             print_json(told)
         else:
-            click.echo(f"{rows:,} passages written to {output}")
+            click.echo(f"{count:,} passages written to {output}")
         return
     with progress(as_json=True) as report:
         parts = ranked_passages(snapshot, wanted, limit, settings, report=report)

@@ -41,6 +41,29 @@ def relate(left_share: Shares, right_share: Shares, fold_share: float) -> npt.ND
     return np.where(left & right, NEAR, np.where(left | right, CONTAINED, PARTIAL))
 
 
+def relate_passages(
+    matched: Positions, left_words: Positions, right_words: Positions, fold_share: float
+) -> npt.NDArray[np.str_]:
+    """Return what the two sides of each passage are to one another.
+
+    Args:
+        matched: how many words are aligned with an equal one.
+        left_words, right_words: how many words each side has.
+        fold_share: near if this share of both sides is matched, contained if of one.
+
+    Returns:
+        exact if all words of both sides are matched, else near, contained or partial.
+
+    Example:
+        >>> left, right = np.array([9, 9, 9, 20]), np.array([9, 10, 30, 20])
+        >>> relate_passages(np.array([9, 9, 9, 9]), left, right, fold_share=0.8)
+        array(['exact', 'near', 'contained', 'partial'], dtype='<U9')
+    """
+    shares = matched / np.maximum(1, left_words), matched / np.maximum(1, right_words)
+    is_exact = (matched == left_words) & (matched == right_words)
+    return np.where(is_exact, EXACT, relate(*shares, fold_share))
+
+
 class Links(NamedTuple):
     """Pairs of texts that share a passage.
 

@@ -18,7 +18,7 @@ from dedup.candidates import (
     sort_buckets,
     unpack_pairs,
 )
-from dedup.clusters import CONTAINED, EXACT, NEAR, PARTIAL, aligned_words, relate
+from dedup.clusters import relate_passages
 from dedup.texts import Positions, Texts, distinct_texts, mark, numbers_of
 from dedup.words import Words, find_words
 from ingest.batch import Batch, read_batch
@@ -32,8 +32,6 @@ from records.sorting import halves_of
 
 MAX_PAIRS = 4_000_000
 """Above so many pairs of texts, only those that share a bucket are aligned."""
-
-_ORDER = (EXACT, NEAR, CONTAINED, PARTIAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +74,13 @@ class Side:
         by = np.array(row["shift_by"], dtype=np.int32)
         return int(shift_positions(np.array([position]), at, by, row["start_char"])[0])
 
+    def count_words(self, start_char: int, end_char: int) -> int:
+        """Return how many words are in a stretch of the document."""
+        [document] = self.batch.read
+        text = normalise_text(document.text.decode()[start_char:end_char]).encode()
+        starts, ends = np.zeros(1, dtype=np.int64), np.array([len(text)], dtype=np.int64)
+        return len(find_words(np.frombuffer(text, dtype=np.uint8), starts, ends).hashes)
+
     def span(self, start_char: int, end_char: int) -> dict[str, Any]:
         """Return a span in characters and bytes, with its text normalised."""
         [document] = self.batch.read
@@ -99,9 +104,8 @@ class Shared:
 
     Attributes:
         left_start, left_end, right_start, right_end: half-open, in characters.
-        matched: words that agree.
-        union: words of both sides less those that agree.
-        relation: of the texts that it is made of, the least close one.
+        matched: words that are aligned with an equal one.
+        left_words, right_words: words on each side.
     """
 
     left_start: int
@@ -109,8 +113,13 @@ class Shared:
     right_start: int
     right_end: int
     matched: int
-    union: int
-    relation: str
+    left_words: int
+    right_words: int
+
+    @property
+    def resemblance(self) -> float:
+        """Words matched over words of both sides less those matched."""
+        return self.matched / (self.left_words + self.right_words - self.matched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +129,22 @@ class Comparison:
     left: Side
     right: Side
     found: list[Shared]
+    fold_share: float
 
     def passages(self) -> list[dict[str, Any]]:
-        """Return the passages as ``compare_files`` tells them."""
+        """Return the passages as ``compare_files`` does."""
+        sizes = [[one.matched, one.left_words, one.right_words] for one in self.found]
+        counts = np.array(sizes, dtype=np.int64).reshape(-1, 3).T
+        relations = relate_passages(*counts, self.fold_share)
         return [
             {
                 "left": self.left.span(one.left_start, one.left_end),
                 "right": self.right.span(one.right_start, one.right_end),
                 "matched_words": one.matched,
-                "resemblance": round(one.matched / one.union, 4),
-                "relation": one.relation,
+                "resemblance": round(one.resemblance, 4),
+                "relation": str(relation),
             }
-            for one in self.found
+            for one, relation in zip(self.found, relations, strict=True)
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -162,7 +175,8 @@ def read_and_compare(left: str, right: str, settings: Settings | None = None) ->
     """
     settings = settings or Settings()
     sides = Side(left, _read(left, settings)), Side(right, _read(right, settings))
-    return Comparison(*sides, _merged(_shared(*sides, settings)))
+    found = _merged(_shared(*sides, settings), *sides)
+    return Comparison(*sides, found, settings.align.fold_share)
 
 
 def _read(path: str, settings: Settings) -> Batch:
@@ -196,25 +210,18 @@ def _shared(left: Side, right: Side, settings: Settings) -> list[Shared]:
     passages = align_pairs(
         words, rank_words(words, settings.align), firsts, seconds, settings.align
     )
-    matched, sizes = aligned_words(passages, len(firsts)), np.diff(words.offsets)
-    relation = relate(
-        matched / np.maximum(1, sizes[firsts]),
-        matched / np.maximum(1, sizes[seconds]),
-        settings.align.fold_share,
-    )
     for row in zip(*passages[:6], strict=True):
         pair, left_first, left_last, right_first, right_last, agree = map(int, row)
         spans = (
             _char_span(texts, words, int(firsts[pair]), left_first, left_last),
             _char_span(texts, words, int(seconds[pair]), right_first, right_last),
         )
-        union = left_last - left_first + right_last - right_first - agree
+        sizes = left_last - left_first, right_last - right_first
         for here in np.flatnonzero(numbers[0] == firsts[pair]):
             for there in np.flatnonzero(numbers[1] == seconds[pair]):
                 start, end = (left.in_document(int(here), position) for position in spans[0])
                 bounds = [right.in_document(int(there), position) for position in spans[1]]
-                kind = str(relation[pair])
-                found.append(Shared(start, end, bounds[0], bounds[1], agree, union, kind))
+                found.append(Shared(start, end, bounds[0], bounds[1], agree, *sizes))
     return found
 
 
@@ -234,7 +241,7 @@ def _exact(
         if count >= MIN_EXACT_WORDS:
             one, other = mine[here], theirs[there]
             bounds = (one["start_char"], one["end_char"], other["start_char"], other["end_char"])
-            found.append(Shared(*bounds, count, count, EXACT))
+            found.append(Shared(*bounds, count, count, count))
     return found
 
 
@@ -273,8 +280,11 @@ def _char_span(texts: Texts, words: Words, number: int, first: int, last: int) -
     return int(start), int(end)
 
 
-def _merged(found: list[Shared]) -> list[Shared]:
-    """Return the passages in order, with neighbours on both sides joined."""
+def _merged(found: list[Shared], left: Side, right: Side) -> list[Shared]:
+    """Return the passages in order, with neighbours on both sides joined.
+
+    Words between two that are joined count as words of the passage that are not matched.
+    """
     merged: list[Shared] = []
     for one in sorted(found, key=lambda f: (f.left_start, f.right_start, f.left_end, f.right_end)):
         last = merged[-1] if merged else None
@@ -282,10 +292,10 @@ def _merged(found: list[Shared]) -> list[Shared]:
             0 <= gap <= MERGE_GAP_CHARS
             for gap in (one.left_start - last.left_end, one.right_start - last.right_end)
         ):
+            last.left_words += one.left_words + left.count_words(last.left_end, one.left_start)
+            last.right_words += one.right_words + right.count_words(last.right_end, one.right_start)
             last.left_end, last.right_end = one.left_end, one.right_end
             last.matched += one.matched
-            last.union += one.union
-            last.relation = max(last.relation, one.relation, key=_ORDER.index)
         else:
             merged.append(one)
     return merged

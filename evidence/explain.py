@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from dedup.alignment import align_pairs, rank_words
 from dedup.candidates import meeting_buckets, pack_pairs
-from dedup.clusters import EXACT, link_pairs
+from dedup.clusters import EXACT, link_pairs, relate_passages
 from dedup.signatures import estimate_resemblance, shingle_words, sign_sets
 from dedup.texts import Hashes, Marked, Texts, mark, numbers_of, texts_of
 from evidence.lookup import Lookup, Tables
@@ -149,8 +149,9 @@ def explain_texts(
         of ``bands_signed``. ``closest_windows``, null if a text has none: the ``number`` from 0,
         ``shingles`` and ``text`` of each, ``shared_shingles``, ``shared_share`` of the shorter one,
         ``estimated_resemblance`` and ``resemblance``. ``resemblance``, ``left_containment`` and
-        ``right_containment`` of all shingles. ``passages``: ``matched_words``, ``resemblance``,
-        ``score`` and ``segments``, whose ``left`` and ``right`` put together are the passage.
+        ``right_containment`` of all shingles. ``passages``: ``relation`` of its two sides,
+        ``matched_words``, ``resemblance``, ``score`` and ``segments``, whose ``left`` and ``right``
+        put together are the passage.
         ``left_share``, ``right_share`` and ``relation`` as in overlaps, null without a passage;
         ``is_overlap``, ``is_folded``: whether one paragraph stands for both; and
         ``no_overlap_because``.
@@ -264,9 +265,13 @@ class _Pair:
         for row in zip(*found[1:], strict=True):
             left_first, left_last, right_first, right_last, matched = map(int, row[:5])
             left, right = (left_first, left_last), (right_first, right_last)
-            together = left_last - left_first + right_last - right_first - matched
+            sizes = left_last - left_first, right_last - right_first
+            together = sum(sizes) - matched
+            counts = (np.array([one]) for one in (matched, *sizes))
+            [relation] = relate_passages(*counts, align.fold_share)
             passages.append(
                 {
+                    "relation": str(relation),
                     "matched_words": matched,
                     "resemblance": round(matched / together, 4),
                     "score": round(float(row[5]), 2),

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedup.clusters import EXACT, relate
+from dedup.clusters import relate_passages
 from dedup.passages import DocumentPassages, find_passages
 from dedup.texts import Positions, Texts, numbers_of, texts_of
 from dedup.words import Words, find_sentences, find_words, stem_words
@@ -503,11 +503,9 @@ def _relations(
     found: DocumentPassages, left: Positions, right: Positions, fold_share: float
 ) -> list[str]:
     """Return what each passage is: of its own words, not of the documents'."""
-    shares = found.matched / np.maximum(1, left), found.matched / np.maximum(1, right)
-    told = relate(*shares, fold_share).astype(object)
-    told[(found.matched == left) & (found.matched == right)] = EXACT
-    told[found.is_summary] = SUMMARY
-    return [str(one) for one in told]
+    relations = relate_passages(found.matched, left, right, fold_share)
+    relations = np.where(found.is_summary, SUMMARY, relations)
+    return [str(one) for one in relations]
 
 
 def _directions(left: pa.ChunkedArray, right: pa.ChunkedArray) -> list[str]:

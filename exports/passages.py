@@ -10,11 +10,12 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evidence.passages import PASSAGES, Wanted, wanted_passages
+from evidence.passages import Wanted, wanted_passages
 from exports.csvw import write_rows
 from exports.streams import compressed, iso_time, to_json
 from records.files import expect_ending, new_file
 from records.progress import Report, silent
+from records.schemas import PASSAGES
 from records.settings import PassageSettings
 from store.archive import Snapshot
 

@@ -141,7 +141,7 @@ def render_explanation(told: Mapping[str, Any]) -> str:
 def _pair_lines(pair: Mapping[str, Any], least: Mapping[str, Any]) -> list[str]:
     left, right, passages = pair["left"], pair["right"], pair["passages"]
     matched = sum(one["matched_words"] for one in passages)
-    told = f"{pair['relation'] or 'nothing shared'}, {matched} words: "
+    told = f"texts: {pair['relation'] or 'nothing shared'}, {matched} words: "
     if left["text_id"] == right["text_id"]:
         told += "one text that stands on both sides"
     elif pair["is_overlap"]:
@@ -183,7 +183,8 @@ def _pair_lines(pair: Mapping[str, Any], least: Mapping[str, Any]) -> list[str]:
         lines.append(f"aligned      nothing that scores {least['min_score']:g}")
     for one in passages:
         lines.append(
-            f"passage      {one['matched_words']} words, score {one['score']:.2f} "
+            f"passage      {one['relation']}, {one['matched_words']} words, "
+            f"score {one['score']:.2f} "
             f"(least {least['min_score']:.2f}), resemblance {one['resemblance']:.2f} "
             f"(least {least['min_resemblance']:.2f})"
         )

@@ -178,7 +178,15 @@ def _explained(**given: Any) -> dict[str, Any]:
         "left_share": 0.81,
         "right_share": 0.82,
         "relation": "near",
-        "passages": [{"matched_words": 7, "resemblance": 0.7, "score": 6.5, "segments": segments}],
+        "passages": [
+            {
+                "relation": "near",
+                "matched_words": 7,
+                "resemblance": 0.7,
+                "score": 6.5,
+                "segments": segments,
+            }
+        ],
     }
     return {
         "left": {"kind": "document", "id": "cc", "uri": "file:///a%1B.txt"},
