@@ -28,8 +28,8 @@ import pyarrow as pa
 
 from ingest.decode import decode
 from ingest.discover import uri_of
-from ingest.normalise import SEPARATOR
 from records.errors import SourceError
+from records.schemas import PARAGRAPH_SEPARATOR
 from store.archive import Archive, Snapshot
 from store.views import connect
 
@@ -135,7 +135,7 @@ def documents_not_rebuilt(snapshot: Snapshot) -> int:
                    string_agg(f.text, $separator ORDER BY o.ordinal) AS text
                FROM occurrences o JOIN folds f USING (text_id) JOIN documents d USING (document_id)
                GROUP BY document_id""",
-            params={"separator": SEPARATOR.decode()},
+            params={"separator": PARAGRAPH_SEPARATOR},
         ).to_arrow_table()
     for batch in rows.to_batches(max_chunksize=1000):
         for row in batch.to_pylist():

@@ -24,10 +24,9 @@ from dedup.words import Words, find_sentences, find_words, stem_words
 from evidence.lookup import Lookup, Tables
 from records.columns import count_characters, digests_of, shift_positions, take_spans
 from records.progress import Report, silent
-from records.schemas import PASSAGES, QUOTED
+from records.schemas import PARAGRAPH_SEPARATOR, PASSAGES, QUOTED
 from records.settings import PassageSettings
 from store.archive import Snapshot
-from store.rebuild import SEPARATOR
 from store.views import connect
 
 SUMMARY = "summary"
@@ -404,7 +403,7 @@ class _Documents:
         return (
             self._character(here, start),
             self._character(there, end),
-            SEPARATOR.join(pieces),
+            PARAGRAPH_SEPARATOR.join(pieces),
             recurring,
         )
 
@@ -415,11 +414,11 @@ class _Documents:
         start = int(self.text_start[here]) + len(before)
         while len(before) < chars and here > self.first_place[document]:
             here -= 1
-            before = self._text(here).decode() + SEPARATOR + before
+            before = self._text(here).decode() + PARAGRAPH_SEPARATOR + before
         after = self._text(there)[self._byte(there, last - 1, is_end=True) :].decode()
         while len(after) < chars and there + 1 < self.first_place[document + 1]:
             there += 1
-            after += SEPARATOR + self._text(there).decode()
+            after += PARAGRAPH_SEPARATOR + self._text(there).decode()
         return start, before[-chars:], after[:chars]
 
     def _place(self, word: int) -> int:
@@ -493,8 +492,8 @@ def _load(lookup: Lookup, pairs: pa.Table, settings: PassageSettings) -> _Docume
 def _text_starts(texts: Texts, number: Positions, bounds: Positions) -> Positions:
     """Return where the text of each place begins in its document's texts, joined, in characters."""
     sizes = count_characters(texts.buffer, texts.offsets[:-1], texts.offsets[1:])[number]
-    ends = np.cumsum(sizes + len(SEPARATOR))
-    starts = ends - sizes - len(SEPARATOR)
+    ends = np.cumsum(sizes + len(PARAGRAPH_SEPARATOR))
+    starts = ends - sizes - len(PARAGRAPH_SEPARATOR)
     starts -= np.repeat(np.append(starts, 0)[bounds[:-1]], np.diff(bounds))
     return starts.astype(np.int64)
 

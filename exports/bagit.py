@@ -29,12 +29,11 @@ from evidence.raw import by_file, file_of, open_again, read_again, uri_of_copy
 from exports.streams import rows_of
 from records import __version__
 from records.errors import ContractError, SettingsError, SourceError
-from records.files import new_folder
+from records.files import link_file, new_folder
 from records.progress import Report, silent
 from records.schemas import TABLES
 from records.settings import ReadSettings
 from store.archive import MANIFEST, Snapshot
-from store.commit import link_file
 from store.views import connect_bounded
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from exports.streams import compressed, iso_or_none, rows_of, to_json
 from records.errors import ContractError
 from records.files import new_file
 from records.progress import Report, silent
+from records.schemas import PARAGRAPH_SEPARATOR
 from store.archive import Snapshot
-from store.rebuild import SEPARATOR
 from store.views import connect_bounded
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _by_rank(rows: Iterator[_Row]) -> Callable[[int], list[_Row]]:
 
 def _expect_whole(document: _Row, paragraphs: list[_Row]) -> None:
     """Refuse a text that is not the one that was read."""
-    text = SEPARATOR.join(one["text"] for one in paragraphs)
+    text = PARAGRAPH_SEPARATOR.join(one["text"] for one in paragraphs)
     found = hashlib.sha256(text.encode()).hexdigest()
     if found != document["text_sha256"]:
         told = f"document {document['document_id']}: its text has the SHA-256 {found}"
@@ -157,10 +157,10 @@ def _line(document: _Row, uris: list[str], paragraphs: list[_Row], source: str) 
         end = start + len(one["text"])
         names = {name: one[name] for name in (*_PLACE, *_SPANS)}
         told.append({"start": start, "end": end, **names})
-        start = end + len(SEPARATOR)
+        start = end + len(PARAGRAPH_SEPARATOR)
     return {
         "id": document["document_id"],
-        "text": SEPARATOR.join(one["text"] for one in paragraphs),
+        "text": PARAGRAPH_SEPARATOR.join(one["text"] for one in paragraphs),
         "source": source,
         "created": iso_or_none(document["published_at"]),
         "metadata": {

@@ -24,10 +24,11 @@ from ingest.anchor import reproduces
 from ingest.decode import decode_span
 from ingest.document import JSON, PAGE
 from ingest.json_line import read_line, unescape
-from ingest.normalise import SEPARATOR, normalise_paragraphs
+from ingest.normalise import normalise_paragraphs
 from records.columns import Bytes, bytes_of, digests_of
 from records.errors import ContractError, SourceError
 from records.progress import Report, silent
+from records.schemas import PARAGRAPH_SEPARATOR
 from records.settings import ReadSettings
 from records.sorting import distinct_digests
 from records.unicode import character_tables
@@ -235,7 +236,9 @@ def _check_lossless(snapshot: Snapshot, kept: _Kept | None, sound: set[str]) -> 
         lost = [
             str(k) for k, text in zip(places.ordinals, places.texts, strict=True) if text is None
         ]
-        joined = SEPARATOR.join(text for text in places.texts if text is not None)
+        joined = PARAGRAPH_SEPARATOR.encode().join(
+            text for text in places.texts if text is not None
+        )
         sha256 = hashlib.sha256(joined).hexdigest()
         if sha256 == told["text_sha256"] and not lost:
             check.passed += 1

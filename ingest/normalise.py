@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from records.columns import grown, shift_positions
 from records.compiled import inlined, kernel
+from records.schemas import PARAGRAPH_SEPARATOR
 from records.unicode import (
     CHECK_NFC,
     DROPPED,
@@ -41,13 +42,11 @@ Shifts = npt.NDArray[np.int32]
 
 _STEP = 32
 """So many bytes of plain text are looked at at once."""
-SEPARATOR = b"\n\n"
-"""What parts the texts of a document where they are joined to the document's normalised text."""
 
 
 @dataclass(frozen=True, slots=True)
 class NormalisedTexts:
-    """The normalised texts of a batch's paragraphs, in order, parted by ``SEPARATOR``.
+    """The normalised texts of a batch's paragraphs, with ``PARAGRAPH_SEPARATOR`` between them.
 
     Attributes:
         buffer: uint8, UTF-8.
@@ -248,7 +247,7 @@ def _compose(texts: NormalisedTexts, decomposed: dict[int, str]) -> NormalisedTe
         shifts_by += [texts.shift_by[done_shifts:first], by]
         done, done_shifts = texts.ends[number], last
         lengths[number], counts[number] = len(encoded), len(at)
-    starts = np.concatenate(([0], np.cumsum(lengths + len(SEPARATOR))[:-1]))
+    starts = np.concatenate(([0], np.cumsum(lengths + len(PARAGRAPH_SEPARATOR))[:-1]))
     return NormalisedTexts(
         np.concatenate([*pieces, texts.buffer[done:]]),
         starts,

@@ -1,4 +1,4 @@
-"""What is written for people, where they say, whole or not at all; and the folder of our own."""
+"""Write files and folders completely or not at all, durably; and find the folder of our state."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 from records.errors import SettingsError
 
-_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
-"""How file systems tell that they have no hard links."""
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV}
+"""Errors of file systems that have no hard links, or no more of them."""
 _SYNCED_AT_ONCE = 8
 """Files that a disk is asked to keep at a time: it takes hardly longer than for one."""
 
@@ -69,7 +69,7 @@ def new_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
         if replace:
             _refuse_existing(path, "file", replace=True)
             beside.replace(path)
-            _sync(path.absolute().parent)
+            sync(path.absolute().parent)
         else:
             _show_file(beside, path)
     finally:
@@ -94,14 +94,14 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         yield beside
         with ThreadPoolExecutor(_SYNCED_AT_ONCE) as pool:
-            for _ in pool.map(_sync, _all_in(beside)):
+            for _ in pool.map(sync, _all_in(beside)):
                 pass
         _refuse_existing(path, "folder")
         beside.rename(path)  # fails if a folder with something in it has come meanwhile
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    _sync(path.absolute().parent)
+    sync(path.absolute().parent)
 
 
 def _all_in(folder: Path) -> Iterator[Path]:
@@ -134,13 +134,32 @@ def _show_file(beside: Path, path: Path) -> None:
             raise
         _refuse_existing(path, "file")
         beside.rename(path)
-    _sync(path.absolute().parent)
+    sync(path.absolute().parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Make sure that a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Write a new file and make sure that it is on the disk."""
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def link_file(source: Path, target: Path) -> None:
+    """Link a file, or copy it where the file system has no hard links."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        shutil.copy2(source, target)
+        sync(target)

@@ -13,6 +13,8 @@ from records.errors import ContractError
 
 SCHEMA_VERSION = 3
 
+PARAGRAPH_SEPARATOR = "\n\n"
+"""What is between two paragraphs in the normalised text of a document."""
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 _INT32_LIST = pa.list_(pa.int32())
 

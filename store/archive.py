@@ -34,6 +34,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from records.errors import ContractError, SettingsError, TransientError
+from records.files import sync
 from records.schemas import TABLES
 from records.settings import Settings, parse_settings
 from store.parquet import read_tables
@@ -227,7 +228,7 @@ class Archive:
         """
         published = self.versions / f"{manifest.version:08d}"
         built.rename(published)
-        sync_folder(self.versions)
+        sync(self.versions)
         self._swap(published)
         return self.snapshot()
 
@@ -255,7 +256,7 @@ class Archive:
             else:
                 dropped.append(number)
                 freed += size
-        sync_folder(self.versions)
+        sync(self.versions)
         return Dropped(dropped, in_use, freed)
 
     def _swap(self, published: Path) -> None:
@@ -263,7 +264,7 @@ class Archive:
         link = self.home / LINK  # leads nowhere from here, but will from where it goes
         link.symlink_to(published.relative_to(self.path.parent), target_is_directory=True)
         link.replace(self.path)
-        sync_folder(self.path.parent)
+        sync(self.path.parent)
 
     def _folder_of(self, version: int | None) -> Path:
         if version is None:
@@ -284,15 +285,6 @@ def _read_manifest(folder: Path) -> Manifest:
         told = f"{path}: cannot be read: {error!r}; restore it from a backup"
         raise ContractError(told) from error
     return Manifest.from_json(text, str(path))
-
-
-def sync_folder(folder: Path) -> None:
-    """Make sure that the names in a folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def drop_folder(folder: Path, move_to: Path) -> int | None:

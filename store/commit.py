@@ -22,9 +22,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from records.errors import OutrunError, TransientError
+from records.files import link_file, sync, write_durably
 from records.row_keys import row_keys
 from records.schemas import TABLES, conform
-from store.archive import LINK, MANIFEST, Archive, Manifest, Snapshot, sync_folder
+from store.archive import LINK, MANIFEST, Archive, Manifest, Snapshot
 from store.parquet import read_tables, row_groups, write_table
 
 FILE_ROWS = 65_536
@@ -40,8 +41,6 @@ _OUTRUN_TRIES = 8
 """How often a run is done that others, who write from other machines, outrun each time."""
 _Given = ParamSpec("_Given")
 _Done = TypeVar("_Done")
-_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV}
-"""How file systems tell that they have no hard links, or no more of them."""
 
 
 def again_if_outrun(step: Callable[_Given, _Done]) -> Callable[_Given, _Done]:
@@ -272,8 +271,8 @@ class Writer:
         )
         write_durably(self._folder / MANIFEST, manifest.to_json())
         for name in TABLES:
-            sync_folder(self._folder / name)
-        sync_folder(self._folder)
+            sync(self._folder / name)
+        sync(self._folder)
         return self.archive.publish(self._folder, manifest)
 
     def _build_table(self, name: str, changes: Changes, pool: ThreadPoolExecutor) -> _Files:
@@ -387,26 +386,6 @@ def _in_files(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
 def _building(run_id: str) -> str:
     """Return the name of a version that is not published yet."""
     return f"building-{run_id}"
-
-
-def write_durably(path: Path, text: str) -> None:
-    """Write a new file and make sure that it is on the disk."""
-    with path.open("x", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def link_file(source: Path, target: Path) -> None:
-    """Link a file, or copy it where the file system has no hard links."""
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        shutil.copy2(source, target)
-        with target.open("rb") as copy:
-            os.fsync(copy.fileno())
 
 
 def _described(path: Path) -> dict[str, Any]:

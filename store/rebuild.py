@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 
 from records.errors import ContractError, SettingsError
+from records.schemas import PARAGRAPH_SEPARATOR
 from store.archive import Snapshot
 from store.find import ambiguous, find_documents
 from store.views import connect
-
-SEPARATOR = "\n\n"
-"""What parts the texts of a document: an empty line."""
 
 _DOCUMENT = "SELECT text_sha256, paragraphs FROM documents WHERE document_id = ?"
 _PLACES = """
@@ -53,7 +51,7 @@ def rebuild_document(snapshot: Snapshot, document: str) -> str:
     lost = [f"{ordinal} ({text_id})" for ordinal, text_id, text in places if text is None]
     if lost:
         raise ContractError(f"document {document_id}: no text for {', '.join(lost)}; {advice}")
-    text = SEPARATOR.join(text for _, _, text in places)
+    text = PARAGRAPH_SEPARATOR.join(text for _, _, text in places)
     found, expected = hashlib.sha256(text.encode()).hexdigest(), told[0][0]
     if found != expected:
         raise ContractError(

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from records.errors import ContractError, OutrunError, SettingsError, TransientError, UnsureError
-from records.files import state_folder
+from records.files import link_file, state_folder, sync, write_durably
 from records.schemas import TABLES
 from store.archive import (
     MANIFEST,
@@ -45,9 +45,7 @@ from store.archive import (
     Manifest,
     Snapshot,
     drop_folder,
-    sync_folder,
 )
-from store.commit import link_file, write_durably
 from store.objects import STREAMS, Listed, Objects
 
 GRACE_SECONDS = 86_400.0
@@ -148,7 +146,7 @@ class RemoteArchive(Archive):
             fetch = partial(self._bring_file, manifest.version, room, folder)
             for _ in pool.map(fetch, missing):
                 pass
-            sync_folder(folder)
+            sync(folder)
 
     def expect_writable(self) -> None:
         """Refuse a store on which two writers could publish the same version.
@@ -275,13 +273,13 @@ class RemoteArchive(Archive):
                 (made / name).mkdir(parents=True)
                 for file in manifest.files[name]:
                     self._copy_file(Path(name, file["name"]), file["bytes"], made)
-                sync_folder(made / name)
+                sync(made / name)
             write_durably(made / MANIFEST, text.decode())
             with suppress(FileNotFoundError):  # of another archive that was at this address
                 folder.rename(room / "other")
             with suppress(OSError):  # somebody else has just made it
                 made.rename(folder)
-            sync_folder(self.versions)
+            sync(self.versions)
         self._tidy(folder)
 
     def _copy_file(self, file: Path, size: int, made: Path) -> None:
@@ -350,7 +348,7 @@ class RemoteArchive(Archive):
             with suppress(FileNotFoundError), ThreadPoolExecutor(STREAMS) as pool:
                 for _ in pool.map(fetch, listed):
                     pass
-            sync_folder(segment)
+            sync(segment)
             self.index.mkdir(exist_ok=True)
             if listed:
                 with suppress(OSError):  # somebody else has just brought it

@@ -20,8 +20,8 @@ from inspector.catalogue.words import find_term, search_terms
 from inspector.marking import MarkedDocument, Segment
 from inspector.terminal import name_of
 from records.errors import SettingsError, SourceError
+from records.schemas import PARAGRAPH_SEPARATOR
 from store.find import DOCUMENT, MIN_PREFIX_LETTERS, Named
-from store.rebuild import SEPARATOR
 
 PARTNERS = 40
 """Documents that a document's passages are looked for in: those that share most with it."""
@@ -423,7 +423,7 @@ def _pieces(paragraphs: Sequence[Sequence[Segment]]) -> list[dict[str, Any]]:
     pieces: list[dict[str, Any]] = []
     for cut in paragraphs:
         if pieces:
-            pieces.append({"text": SEPARATOR, "is_changed": False})
+            pieces.append({"text": PARAGRAPH_SEPARATOR, "is_changed": False})
         pieces += [{"text": one.text, "is_changed": one.is_changed} for one in cut]
     return pieces
 

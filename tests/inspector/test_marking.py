@@ -18,8 +18,8 @@ from inspector.catalogue import Catalogue
 from inspector.catalogue.read import Asked
 from inspector.marking import MarkedDocument, Segment, differences
 from records.columns import shift_positions
+from records.schemas import PARAGRAPH_SEPARATOR
 from records.unicode import character_tables
-from store.rebuild import SEPARATOR
 from tests.ingest.test_normalise import RICH
 from tests.strategies import max_examples
 
@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 def rows_of(sources: Sequence[str]) -> tuple[str, list[Row]]:
     """Return a document of paragraphs as they were written, and the rows of those that have text."""
-    document = SEPARATOR.join(sources)
+    document = PARAGRAPH_SEPARATOR.join(sources)
     rows, at = [], 0
     for source in sources:
         buffer = np.frombuffer(source.encode(), dtype=np.uint8)
@@ -39,7 +39,7 @@ def rows_of(sources: Sequence[str]) -> tuple[str, list[Row]]:
         if text:
             shifts = {"shift_at": texts.shift_at.tolist(), "shift_by": texts.shift_by.tolist()}
             rows.append({"text": text, "start_char": at, **shifts})
-        at += len(source) + len(SEPARATOR)
+        at += len(source) + len(PARAGRAPH_SEPARATOR)
     return document, rows
 
 
@@ -255,7 +255,7 @@ def test_passages_of_an_archive_are_marked_where_its_table_has_them(
                     "".join(s["text"] for s in p["segments"] if number in s["passages"])
                     for p in told[side]["paragraphs"]
                 ]
-                assert SEPARATOR.join(filter(None, marked)) == passage[side]["passage"]
+                assert PARAGRAPH_SEPARATOR.join(filter(None, marked)) == passage[side]["passage"]
     assert mixed_catalogue.search(Asked(), 1)[0]
 
 
