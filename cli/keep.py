@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from cli.completion import complete_file
 from cli.help import Command
 from cli.options import archive_argument, json_option, make_ready, print_json, uri_or_id
 
@@ -20,7 +21,9 @@ _wait = click.option(
 
 @click.command(cls=Command)
 @archive_argument
-@click.argument("documents", nargs=-1, required=True, metavar="DOCUMENT|URI...")
+@click.argument(
+    "documents", nargs=-1, required=True, metavar="DOCUMENT|URI...", shell_complete=complete_file
+)
 @click.option("--reason", required=True, metavar="TEXT", help="Why; recorded with the removal.")
 @_wait
 @json_option

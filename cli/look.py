@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from cli.completion import complete_file, complete_table
 from cli.help import Command
 from cli.options import (
     DONE,
@@ -35,7 +36,7 @@ ROWS_AT_ONCE = 1_000
 
 @click.command(cls=Command)
 @archive_argument
-@click.argument("table", required=False)
+@click.argument("table", required=False, shell_complete=complete_table)
 @click.option("--limit", default=10, show_default=True, type=click.IntRange(min=0), help="Rows.")
 @version_option
 @json_option
@@ -157,8 +158,8 @@ def _print_passages(rows: Iterator[dict[str, Any]]) -> None:
 
 @click.command(cls=Command)
 @archive_argument
-@click.argument("name", metavar="ID")
-@click.argument("other", metavar="[OTHER]", required=False)
+@click.argument("name", metavar="ID", shell_complete=complete_file)
+@click.argument("other", metavar="[OTHER]", required=False, shell_complete=complete_file)
 @click.option(
     "--limit", default=3, show_default=True, type=click.IntRange(min=0), help="Pairs of texts."
 )
@@ -232,7 +233,7 @@ def verify(archive: str, tables_only: bool, version: int | None, as_json: bool) 
 
 @click.command(cls=Command)
 @archive_argument
-@click.argument("document")
+@click.argument("document", shell_complete=complete_file)
 @output_option("Write the text to this file, as UTF-8.")
 @force_option
 @version_option
@@ -331,7 +332,9 @@ def versions(archive: str, as_json: bool) -> None:
 
 @click.command(cls=Command)
 @archive_argument
-@click.option("--table", metavar="TABLE", help="Only files of this table.")
+@click.option(
+    "--table", metavar="TABLE", help="Only files of this table.", shell_complete=complete_table
+)
 @version_option
 @json_option
 def files(archive: str, table: str | None, version: int | None, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from cli.completion import complete_file
 from cli.export import export
 from cli.help import Sections
 from cli.inspect import inspect
@@ -113,7 +114,9 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.argument(
+    "sources", nargs=-1, required=True, metavar="SOURCE...", shell_complete=complete_file
+)
 @archive_option
 @encoding_option
 @date_from_path_option
@@ -178,8 +181,8 @@ def ingest(
 
 
 @main.command()
-@click.argument("left")
-@click.argument("right")
+@click.argument("left", shell_complete=complete_file)
+@click.argument("right", shell_complete=complete_file)
 @click.option(
     "--encoding", metavar="NAME", help="Encoding of both files; detected for each by default."
 )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.completion import complete_folder
 from records.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 DONE, SOME_FAILED, WRONG_USAGE, FAILED = range(4)
 """Exit codes: done; done, but something in it was rejected or is wrong; wrong usage; failed."""
 
-archive_argument = click.argument("archive", metavar="DIR")
+archive_argument = click.argument("archive", metavar="DIR", shell_complete=complete_folder)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 version_option = click.option(
     "--version", type=int, metavar="N", help="Read this version; palimpsest versions lists them."
@@ -53,6 +54,7 @@ archive_option = click.option(
     "--archive",
     required=True,
     metavar="DIR",
+    shell_complete=complete_folder,
     help="The archive, or s3://BUCKET/NAME; created if it does not exist.",
 )
 encoding_option = click.option(

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from cli.completion import complete_file
 from cli.help import Command
 from cli.options import (
     archive_option,
@@ -45,7 +46,9 @@ class _Interval(click.ParamType[timedelta]):
 
 
 @click.command(cls=Command)
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.argument(
+    "sources", nargs=-1, required=True, metavar="SOURCE...", shell_complete=complete_file
+)
 @archive_option
 @click.option("--cron", metavar="EXPRESSION", help="When, as in crontab: '0 5 * * *'.")
 @click.option("--every", type=_Interval(), metavar="SPAN", help="How often: 30m, 1h, 1d12h.")

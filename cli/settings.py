@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
+from cli.completion import complete_folder
 from cli.help import Command
 from cli.options import json_option, print_json, sensitivity_option, version_option
 from records.errors import SettingsError
 
 
 @click.command(cls=Command)
-@click.argument("archive", metavar="[DIR]", required=False)
+@click.argument("archive", metavar="[DIR]", required=False, shell_complete=complete_folder)
 @sensitivity_option
 @version_option
 @json_option

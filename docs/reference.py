@@ -36,9 +36,23 @@ def _row(field: pa.Field) -> str:
     return f"| {' | '.join(map(str, cells))} |\n"
 
 
+_COMPLETION = """
+## Completion
+
+The shell completes commands, options, tables and paths once it has run one of these lines, best in
+its start-up file:
+
+```sh
+eval "$(_PALIMPSEST_COMPLETE=bash_source palimpsest)"    # bash 4.4 or newer: ~/.bashrc
+eval "$(_PALIMPSEST_COMPLETE=zsh_source palimpsest)"     # zsh: ~/.zshrc
+_PALIMPSEST_COMPLETE=fish_source palimpsest | source     # fish: ~/.config/fish/config.fish
+```
+"""
+
+
 def commands() -> str:
     """Return the reference of commands: the help of each."""
-    parts = [f"# Commands\n\n{MADE}"]
+    parts = [f"# Commands\n\n{MADE}{_COMPLETION}"]
     for name in ["", *sorted(palimpsest.commands)]:
         command = palimpsest.commands[name] if name else palimpsest
         title = f"palimpsest {name}".strip()
