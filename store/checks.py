@@ -432,7 +432,4 @@ def _first_letters(values: pa.Array) -> pa.Array:
 
 def _text_ids(texts: pa.Array) -> pa.Array:
     buffer, offsets = bytes_of(texts)
-    bounds = np.array(offsets)  # copied: a kernel is compiled once more for what is read-only
-    held = np.array(buffer[bounds[0] : bounds[-1]])
-    bounds -= bounds[0]
-    return hex_strings(digest_spans(held, bounds[:-1], bounds[1:]))
+    return hex_strings(digest_spans(buffer, offsets[:-1], offsets[1:]))

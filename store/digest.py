@@ -128,11 +128,5 @@ def _bytes_of_each(numbers: npt.NDArray[Any], kind: str) -> Bytes:
 
 
 def _digest_each(buffer: Bytes, offsets: Positions) -> Bytes:
-    """Return the digests of spans that lie one behind the other.
-
-    They are copied, since a kernel is compiled once more for arrays that may not be written to.
-    """
-    first = offsets[0] if len(offsets) else 0
-    held = np.array(buffer[first : offsets[-1]] if len(offsets) else buffer)
-    bounds = np.array(offsets) - first
-    return digest_spans(held, bounds[:-1], bounds[1:])
+    """Return the digests of adjacent spans."""
+    return digest_spans(buffer, offsets[:-1], offsets[1:])
