@@ -25,8 +25,8 @@ help: ## Show what can be made.
 
 demo: $(VENV)/.runtime ## Install, ingest the examples, show what was found and where to look.
 	@rm -rf $(DEMO_ARCHIVE) .$(DEMO_ARCHIVE).store
-	@echo; echo "$$ palimpsest ingest examples/articles --archive $(DEMO_ARCHIVE) --date-from-path '%Y-%m-%d'"
-	@$(BIN)/palimpsest ingest examples/articles --archive $(DEMO_ARCHIVE) --date-from-path '%Y-%m-%d'; code=$$?; \
+	@echo; echo "$$ palimpsest ingest examples/articles --archive $(DEMO_ARCHIVE) --date-from-path '%Y-%m-%d' --prefect"
+	@$(BIN)/palimpsest ingest examples/articles --archive $(DEMO_ARCHIVE) --date-from-path '%Y-%m-%d' --prefect; code=$$?; \
 	  test $$code -le 1 # 1: the examples hold an empty file, which is rejected
 	@echo; echo '$$ palimpsest passages $(DEMO_ARCHIVE) --limit 3'
 	@$(BIN)/palimpsest passages $(DEMO_ARCHIVE) --limit 3

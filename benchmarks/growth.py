@@ -97,7 +97,7 @@ def _index_size(archive: Archive) -> dict[str, Any]:
 def _add_ten(files: list[str], scratch: Path, archive: Archive) -> dict[str, Any]:
     """Add ten changed articles, three times with and without Prefect; return the medians."""
     figures: dict[str, Any] = {}
-    for name, extra in (("no_prefect", ["--no-prefect"]), ("private_server", [])):
+    for name, extra in (("no_prefect", ["--no-prefect"]), ("private_server", ["--prefect"])):
         whole, pipeline = [], []
         for attempt in range(3):
             folder = scratch / f"ten-{name}-{attempt}"
@@ -107,7 +107,7 @@ def _add_ten(files: list[str], scratch: Path, archive: Archive) -> dict[str, Any
                 (folder / f"{number}-{name}.txt").write_bytes(text + b"\n\nSome closing words.\n")
             command = [str(Path(sys.executable).with_name("palimpsest")), "ingest", str(folder)]
             command += ["--archive", str(archive.path), "--json", *extra]
-            command += [] if extra else ["--state", str(scratch / "state")]
+            command += ["--state", str(scratch / "state")]
             started = time.perf_counter()
             done = subprocess.run(command, capture_output=True, check=False)
             whole.append(time.perf_counter() - started)

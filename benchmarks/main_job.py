@@ -85,11 +85,12 @@ def measure(corpus: Path, scratch: Path, options: argparse.Namespace) -> dict[st
     archive = scratch / "archive"
     command = [str(Path(sys.executable).with_name("palimpsest")), "ingest", str(corpus)]
     command += ["--archive", str(archive), "--json", "--workers", str(options.workers)]
-    command += ["--no-prefect"] if options.no_prefect else []
+    command += ["--no-prefect" if options.no_prefect else "--prefect"]
     environment = {**os.environ, "PALIMPSEST_STATE": str(scratch / "state")}
     warm = [str(scratch / "warm.txt"), "--archive", str(scratch / "warm")]
     Path(warm[0]).write_text("Prefect makes its database at its first start: not measured.")
-    subprocess.run([command[0], "ingest", *warm], env=environment, check=True, capture_output=True)
+    warm = [command[0], "ingest", "--prefect", *warm]
+    subprocess.run(warm, env=environment, check=True, capture_output=True)
 
     summary, ran = ingested(command, environment)
     again, ran_again = ingested(command, environment)

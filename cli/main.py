@@ -127,7 +127,12 @@ def main() -> None:
 @runner_option
 @cluster_option
 @state_option
-@click.option("--no-prefect", is_flag=True, help="Run the same steps without Prefect.")
+@click.option(
+    "--prefect/--no-prefect",
+    "with_prefect",
+    default=None,
+    help="Run as a Prefect flow or directly.  [default: a flow if a Prefect API is configured]",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be read and how; change nothing.")
 @set_option
 @json_option
@@ -143,7 +148,7 @@ def ingest(
     runner: str | None,
     cluster: str | None,
     state: Path | None,
-    no_prefect: bool,
+    with_prefect: bool | None,
     dry_run: bool,
     assignments: tuple[str, ...],
     as_json: bool,
@@ -152,6 +157,9 @@ def ingest(
 
     SOURCE is a file, a folder, a quoted pattern, or a URL of files: plain text, web pages, JSON
     Lines, WARC, ZIP or tar, compressed or not.
+
+    Runs directly, unless PREFECT_API_URL or the active Prefect profile names a Prefect API, or
+    --prefect or another --runner than threads is given: then it is a Prefect flow run.
 
     \b
     Example:
@@ -167,16 +175,17 @@ def ingest(
     if dry_run:
         _preview(sources, archive, settings, as_json=as_json)
     with progress(as_json) as report:
-        if no_prefect:
-            summary = _ingest_directly(sources, archive, settings, report)
-        else:
+        if _is_flow_run(settings, with_prefect=with_prefect):
             summary = _ingest_with_prefect(sources, archive, settings, state, report)
+        else:
+            summary = _ingest_directly(sources, archive, settings, report)
     if as_json:
         print_json(summary)
     else:
         from inspector.terminal import render_summary
 
         click.echo(render_summary(summary))
+        _print_flow_run(summary)
     raise click.exceptions.Exit(SOME_FAILED if summary["sources_rejected_new"] else DONE)
 
 
@@ -272,15 +281,30 @@ def _preview(sources: tuple[str, ...], archive: str, settings: Settings, *, as_j
     raise click.exceptions.Exit(SOME_FAILED if told["rejects_new"] else DONE)
 
 
+def _is_flow_run(settings: Settings, *, with_prefect: bool | None) -> bool:
+    """Return whether an ingest is to be a Prefect flow run.
+
+    Raises:
+        SettingsError: the runner needs Prefect, and ``--no-prefect`` was given.
+    """
+    from flows.profile import use_configured_api
+
+    needs_prefect = settings.run.runner != "threads"
+    if needs_prefect and with_prefect is False:
+        found = f"expected --runner threads, found {settings.run.runner}; leave one of them out"
+        raise SettingsError([f"--no-prefect: {found}"])
+    if with_prefect is False:
+        return False
+    is_configured = use_configured_api()  # also with --prefect, which then uses that API
+    return bool(with_prefect) or needs_prefect or is_configured
+
+
 def _ingest_directly(
     sources: tuple[str, ...], archive: str, settings: Settings, report: Any
 ) -> dict[str, Any]:
     from flows.each import each_with
     from flows.run import run_ingest
 
-    if settings.run.runner != "threads":
-        told = f"expected --runner threads, found {settings.run.runner}; leave one of them out"
-        raise SettingsError([f"--no-prefect: {told}"])
     make_ready()
     each = each_with(settings.run)
     return run_ingest(sources, archive, settings, each=each, report=report).to_dict()
@@ -291,6 +315,7 @@ def _ingest_with_prefect(
 ) -> dict[str, Any]:
     from flows.engine import prepare
 
+    report("prefect", 0, 1)
     # Before Prefect is imported, and while the kernels are loaded.
     server = prepare(state, settings.run.cluster)
     from flows.warm import are_kernels_cached, warm_up
@@ -303,12 +328,22 @@ def _ingest_with_prefect(
 
     if server:
         server.wait()
+    report("prefect", 1, 1)
     return ingest_with(
         [absolute_source(one) for one in sources],
         absolute(archive),
         settings,
         report,
     )
+
+
+def _print_flow_run(summary: dict[str, Any]) -> None:
+    """Print the state in which Prefect has the flow run, if there was one."""
+    from inspector.terminal import printable
+
+    if found := summary.get("flow_run"):
+        click.echo(printable(f"flow run    {found['name']}: {found['state']}"))
+        click.echo(printable(f"            {found['message']}"))
 
 
 main.add_section("Start", ingest, schedule, compare, settings)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 _TITLES = {
+    "prefect": "starting Prefect",
     "plan": "finding sources",
     "stage_batch": "reading",
     "wait": "waiting for another run",

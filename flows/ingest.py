@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from prefect import flow, task
+from prefect import flow, get_client, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
@@ -16,6 +16,7 @@ from flows.read import stage_batch
 from flows.run import run_ingest
 from flows.runners import Workers
 from flows.tell import telling
+from flows.wording import Told
 from records.progress import Report, silent
 from records.settings import Settings
 
@@ -32,7 +33,18 @@ _NAMES: dict[Callable[..., Any], str] = {
 _TASKS = {step: task(name=name, cache_policy=NO_CACHE)(step) for step, name in _NAMES.items()}
 
 
-@flow(name="ingest", persist_result=False, validate_parameters=True, timeout_seconds=time_limit())
+def run_name() -> str:
+    """Return the name of the flow run: ``ingest press`` for an archive at ``shelves/press``."""
+    return f"ingest {Told.of(flow_run.get_parameters()['archive']).name}"
+
+
+@flow(
+    name="ingest",
+    flow_run_name=run_name,
+    persist_result=False,
+    validate_parameters=True,
+    timeout_seconds=time_limit(),
+)
 def ingest(sources: list[str], archive: str, settings: Settings | None = None) -> dict[str, Any]:
     """Bring articles into an archive; commit one new version, or none if nothing is new.
 
@@ -71,9 +83,28 @@ def _ingest(sources: list[str], archive: str, settings: Settings) -> Any:
 def ingest_with(
     sources: Sequence[str], archive: str, settings: Settings, report: Report = silent
 ) -> dict[str, Any]:
-    """Run the flow in this process."""
+    """Run the flow in this process.
+
+    Returns:
+        The summary of the run, with ``flow_run``: the id, name, state and message that Prefect has.
+    """
     token = progress.set(report)
     try:
-        return ingest(list(sources), archive, settings)
+        state = ingest(list(sources), archive, settings, return_state=True)
     finally:
         progress.reset(token)
+    summary: dict[str, Any] = state.result()
+    return summary | {"flow_run": _flow_run(state.state_details.flow_run_id)}
+
+
+def _flow_run(flow_run_id: Any) -> dict[str, Any]:
+    """Return what Prefect's server has of a flow run."""
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_run(flow_run_id)
+    state = found.state
+    return {
+        "id": str(found.id),
+        "name": found.name,
+        "state": state.name if state else None,
+        "message": state.message if state else None,
+    }

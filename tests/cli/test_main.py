@@ -368,6 +368,34 @@ def test_file_name_that_is_no_utf_8_can_be_compared(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("compiled_kernels")
+@pytest.mark.parametrize(
+    ("arguments", "environment", "is_flow_run"),
+    [
+        ([], {}, False),
+        (["--prefect"], {}, True),
+        (["--runner", "processes"], {}, True),
+        ([], {"PREFECT_API_URL": "http://127.0.0.1:9/api"}, True),
+        (["--no-prefect"], {"PREFECT_API_URL": "http://127.0.0.1:9/api"}, False),
+    ],
+)
+def test_ingest_is_a_flow_run_only_where_prefect_is_configured_or_asked_for(
+    arguments: list[str],
+    environment: dict[str, str],
+    is_flow_run: bool,
+    corpus: Path,
+    tmp_path: Path,
+    fresh_archive: Path,
+) -> None:
+    state = tmp_path / "state"
+    state.touch()  # which stops a flow run before it starts Prefect
+    done = run_apart(
+        "ingest", corpus, "--archive", fresh_archive, "--state", state / "below", *arguments,
+        HOME=str(tmp_path), **environment,
+    )  # fmt: skip
+    assert (done.returncode, fresh_archive.exists()) == ((3, False) if is_flow_run else (0, True))
+
+
+@pytest.mark.usefixtures("compiled_kernels")
 def test_ingest_with_prefect_writes_only_its_state_and_the_archive(
     corpus: Path, tmp_path: Path, fresh_archive: Path
 ) -> None:
@@ -376,7 +404,7 @@ def test_ingest_with_prefect_writes_only_its_state_and_the_archive(
     (tmp_path / "plain").mkdir()
     before = {path.name for path in tmp_path.iterdir()}
     done = run_apart(
-        "ingest", corpus, "--archive", fresh_archive, "--json",
+        "ingest", corpus, "--archive", fresh_archive, "--json", "--prefect",
         HOME=str(home), PALIMPSEST_STATE=str(state),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -387,6 +415,9 @@ def test_ingest_with_prefect_writes_only_its_state_and_the_archive(
     assert {path.name for path in tmp_path.iterdir()} == before | {"state", "shelves"}
     assert {path.name for path in fresh_archive.parent.iterdir()} == {"press", ".press.store"}
     [row] = Archive(fresh_archive).snapshot().read("runs").to_pylist()
-    assert row["flow_run_id"]
+    found = summary["flow_run"]
+    assert found["id"] == row["flow_run_id"]
+    assert (found["name"], found["state"]) == ("ingest press", "Completed")
+    assert found["message"].startswith("version 1 by run ")
     ingest(corpus, tmp_path / "plain" / "press")
     assert contents(fresh_archive) == contents(tmp_path / "plain" / "press")
