@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import click
 
 from cli.help import Command
+from cli.interrupts import interrupts
 from cli.options import (
     archive_argument,
     make_ready,
@@ -24,8 +25,6 @@ from records.errors import SettingsError
 DEFAULT_PORT = 8470
 GRACE_SECONDS = 3
 """Pages that are being made may take so long when the server is ended."""
-INTERRUPTED = 130
-"""Exit code of what was interrupted before it had begun to serve, as shells tell it."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -100,11 +99,9 @@ def inspect(
     logging.getLogger("palimpsest.inspector").addHandler(logging.StreamHandler())
     with progress(as_json=False) as report:
         shelf = Shelf(place, version, report)
-        try:
-            if not wait:
-                shelf.wait()
-        except KeyboardInterrupt:
-            raise click.exceptions.Exit(INTERRUPTED) from None
+        if not wait:
+            shelf.wait()
+    interrupts.release()  # Ctrl-C is how a server is ended, in a way of its own
     options = Options(
         name=place.name.rstrip("/").rpartition("/")[2],
         hosts=("127.0.0.1", "localhost", "[::1]") if is_ours else ("*",),

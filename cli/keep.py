@@ -6,6 +6,7 @@ import click
 
 from cli.completion import complete_file
 from cli.help import Command
+from cli.interrupts import interrupts
 from cli.options import archive_argument, json_option, make_ready, print_json, uri_or_id
 
 _wait = click.option(
@@ -45,6 +46,7 @@ def remove(
     from inspector.terminal import render_removal
 
     make_ready()
+    interrupts.writes_to(archive)
     removal = take_down(archive, [uri_or_id(name) for name in documents], reason, wait_seconds)
     if as_json:
         print_json(removal.to_dict())
@@ -69,6 +71,7 @@ def compact(archive: str, wait_seconds: float, as_json: bool) -> None:
     from flows.compact import compact as write_few
 
     make_ready()
+    interrupts.writes_to(archive)
     done = write_few(archive, wait_seconds)
     if as_json:
         print_json(done)
@@ -91,6 +94,7 @@ def reindex(archive: str, wait_seconds: float, as_json: bool) -> None:
     from flows.index import reindex as make_index
 
     make_ready()
+    interrupts.writes_to(archive)
     done = make_index(archive, wait_seconds)
     if as_json:
         print_json(done)
@@ -125,6 +129,7 @@ def clean(archive: str, keep: int, wait_seconds: float, as_json: bool) -> None:
     from store.address import open_archive
     from store.versions import clean as drop_versions
 
+    interrupts.writes_to(archive)
     done = drop_versions(open_archive(archive), keep, wait_seconds)
     if as_json:
         print_json(done)

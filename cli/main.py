@@ -2,7 +2,7 @@
 
 Commands that only look at an archive are in ``cli.look``. Exit codes: 0 done; 1 done, but this
 run rejected sources that no run before it had rejected, or something did not verify; 2 wrong
-usage; 3 failed, and nothing was written.
+usage; 3 failed; 130 interrupted by Ctrl-C, 143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from cli.completion import complete_file
 from cli.export import export
 from cli.help import Sections
 from cli.inspect import inspect
+from cli.interrupts import INTERRUPTED, interrupts
 from cli.keep import clean, compact, reindex, remove
 from cli.look import digest, explain, files, passages, rebuild, show, verify, versions
 from cli.options import (
@@ -72,6 +73,10 @@ class _Commands(Sections):
     def invoke(self, ctx: click.Context) -> Any:
         gc.set_threshold(*_COLLECTIONS)
         os.environ.setdefault(_ALGEBRA_THREADS, "1")
+        with interrupts:
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except SettingsError as error:
@@ -79,19 +84,21 @@ class _Commands(Sections):
         except UnsureError as error:
             _fail(f"error: {error}", FAILED)
         except ArchiveError as error:
-            _fail(f"error: {error}\nnothing was written", FAILED)
-        except click.exceptions.Exit:
-            raise
-        except (click.ClickException, click.Abort, BrokenPipeError, KeyboardInterrupt):
+            _fail(f"error: {error}\n{interrupts.outcome()}", FAILED)
+        except KeyboardInterrupt:
+            _fail("interrupted", INTERRUPTED)
+        except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
             if os.environ.get("PALIMPSEST_DEBUG"):
                 raise
-            told = f"error: unexpected {type(error).__name__}: {error}"
-            _fail(f"{told}\nnothing was written; PALIMPSEST_DEBUG=1 shows where", FAILED)
+            message = f"error: unexpected {type(error).__name__}: {error}"
+            _fail(f"{message}\n{interrupts.outcome()}; PALIMPSEST_DEBUG=1 shows where", FAILED)
 
 
 def _fail(message: str, code: int) -> NoReturn:
+    if interrupts.code:  # the error is a consequence of the interrupt
+        interrupts.leave()
     from inspector.terminal import printable
 
     click.echo(printable(message), err=True)
@@ -174,6 +181,7 @@ def ingest(
     _expect_sources(sources)
     if dry_run:
         _preview(sources, archive, settings, as_json=as_json)
+    interrupts.writes_to(archive)
     with progress(as_json) as report:
         if _is_flow_run(settings, with_prefect=with_prefect):
             summary = _ingest_with_prefect(sources, archive, settings, state, report)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from threading import Event
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from cli.interrupts import interrupts
+from records.threads import QuietThread, fork_lock
 
 _TITLES = {
     "prefect": "starting Prefect",
@@ -27,8 +31,16 @@ _TITLES = {
 }
 
 
+_SECONDS_BETWEEN = 0.1
+"""How often the bar is drawn."""
+
+
 class ProgressBar:
-    """Shows the step that a run is at, and how much of it is done; gone when the run ends."""
+    """Shows the step that a run is at, and how much of it is done; gone when the run ends.
+
+    It is not drawn by a thread of rich: no process may be forked beside that one, and sources are
+    read in forks.
+    """
 
     def __init__(self) -> None:
         self._progress = Progress(
@@ -39,11 +51,16 @@ class ProgressBar:
             TimeElapsedColumn(),
             console=Console(stderr=True),
             transient=True,
+            auto_refresh=False,
         )
         self._tasks: dict[str, TaskID] = {}
+        self._has_ended = Event()
+        self._drawing = _Drawing(self._progress, self._has_ended)
 
     def __enter__(self) -> Self:
         self._progress.start()
+        self._drawing.start()
+        interrupts.before_leaving(self._stop)
         return self
 
     def __exit__(
@@ -52,10 +69,31 @@ class ProgressBar:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        interrupts.before_leaving(None)
+        self._stop()
 
     def __call__(self, step: str, done: int, total: int) -> None:
         """Show how much of a step is done."""
         if step not in self._tasks:
             self._tasks[step] = self._progress.add_task(_TITLES.get(step, step), total=total)
         self._progress.update(self._tasks[step], completed=done, total=total)
+
+    def _stop(self) -> None:
+        self._has_ended.set()
+        with fork_lock:  # nothing is being drawn
+            self._progress.stop()
+
+
+class _Drawing(QuietThread):
+    """Draws a bar until it has ended."""
+
+    def __init__(self, progress: Progress, has_ended: Event) -> None:
+        super().__init__("progress bar")
+        self._bar = progress
+        self._has_ended = has_ended
+
+    def run(self) -> None:
+        while not self._has_ended.wait(_SECONDS_BETWEEN):
+            with fork_lock:
+                if not self._has_ended.is_set():
+                    self._bar.refresh()

@@ -11,6 +11,7 @@ import click
 
 from cli.completion import complete_file
 from cli.help import Command
+from cli.interrupts import interrupts
 from cli.options import (
     archive_option,
     choose_allocator,
@@ -101,6 +102,7 @@ def schedule(
       palimpsest schedule articles/ --archive press --every 1h
       palimpsest schedule articles/ --archive press --watch
     """
+    interrupts.release()  # Ctrl-C is how a schedule is ended, in a way of its own
     read = {"encoding": encoding, "date_from_path": date_from_path, "series": series}
     settings = settings_of(assignments, read, {"workers": workers, "memory": memory}, sensitivity)
     choose_allocator(settings)

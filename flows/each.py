@@ -8,7 +8,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
@@ -18,6 +17,7 @@ from flows.read import extractors_shared_by, stage_batch
 from records.compiled import are_kernels_cached
 from records.progress import Report, silent
 from records.settings import RunSettings
+from records.threads import may_fork
 
 _BYTES = 4
 """Of the number of a batch, where it waits for a process."""
@@ -96,8 +96,7 @@ def with_forks(workers: int) -> Each:
 
 def _may_fork() -> bool:
     """Tell whether a fork has all that it needs, and nobody holds a lock that it would wait for."""
-    is_alone = sys.platform == "linux" and threading.active_count() == 1
-    return is_alone and are_kernels_cached()  # else each would compile them
+    return sys.platform == "linux" and may_fork() and are_kernels_cached()  # or each compiles them
 
 
 def _beside_forks(

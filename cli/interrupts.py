@@ -1,0 +1,206 @@
+"""How a command ends at Ctrl-C or SIGTERM: soon, with one line, and exit code 130 or 143.
+
+The signal raises KeyboardInterrupt in the main thread, so that files are closed and Prefect hears
+of it. A command that has not ended a second later ends anyway, as at a second signal: a killed run
+leaves no trace in an archive, so nothing is lost.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from types import FrameType, TracebackType
+from typing import Any, NoReturn, Self
+
+from records.threads import QuietThread
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 and the number of the signal."""
+_GRACE_SECONDS = 1.0
+"""How long a command may take to end by itself."""
+_REPORT_SECONDS = 0.5
+"""How long it may take to find out what state the archive is in."""
+_SIGNALS = signal.SIGINT, signal.SIGTERM
+
+
+class Interrupts:
+    """Ends the process after a signal; handles signals only inside of its ``with`` block.
+
+    Attributes:
+        code: the exit code that a signal asked for; 0 if there was none.
+    """
+
+    def __init__(self) -> None:
+        self.code = 0
+        self._has_raised = False
+        self._archive: tuple[str, int | None] | None = None
+        self._before_leaving: Callable[[], Any] | None = None
+        self._handlers: dict[int, Any] = {}
+        self._pipe: tuple[int, int] | None = None
+        self._is_leaving = threading.Lock()
+        os.register_at_fork(after_in_child=self._ignore_in_child)
+
+    def __enter__(self) -> Self:
+        self.code, self._has_raised, self._archive, self._before_leaving = 0, False, None, None
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {one: signal.signal(one, self._receive) for one in _SIGNALS}
+            self._pipe = reading, writing = os.pipe()
+            os.set_blocking(writing, False)
+            signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+            _Watch(reading, self._leave_for).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.code:
+            self.leave()
+        self.release()
+
+    def release(self) -> None:
+        """Leave signals to whatever handled them before: a server ends in a way of its own."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+        if self._pipe:
+            signal.set_wakeup_fd(-1)
+            os.close(self._pipe[1])  # which ends the thread
+            self._pipe = None
+
+    def writes_to(self, archive: str) -> None:
+        """Note which archive the command writes to, and at which version it is."""
+        self._archive = (archive, _version_of(archive))
+
+    def before_leaving(self, function: Callable[[], Any] | None) -> None:
+        """Have something called before the process leaves, such as clearing a progress bar."""
+        self._before_leaving = function
+
+    def outcome(self) -> str:
+        """Return what the command has done to the archive, after an error."""
+        with suppress(Exception):
+            if self._archive:
+                archive, before = self._archive
+                now = _version_of(archive)
+                if now != before:
+                    return f"archive {archive} is now at version {now}; {_was(before)}"
+        return "nothing was written"
+
+    def leave(self) -> NoReturn:
+        """End the process now, with one line on stderr; nobody does this twice."""
+        self._is_leaving.acquire()  # and never released: other threads wait here for the end
+        _kill_descendants()
+        lines: list[str] = []
+        finishing = Thread(target=lambda: lines.append(self._last_line()), daemon=True)
+        finishing.start()
+        finishing.join(_REPORT_SECONDS)
+        line = lines[0] if lines else "interrupted; run the command again to resume"
+        printable = "".join(one if one.isprintable() else "?" for one in line)
+        with suppress(OSError):
+            os.write(2, f"{printable}\n".encode(errors="backslashreplace"))
+        os._exit(self.code or INTERRUPTED)
+
+    def _receive(self, number: int, _: FrameType | None) -> None:
+        """Handle a signal, in the main thread."""
+        if self._has_raised:
+            self.leave()
+        self._has_raised, self.code = True, 128 + number
+        raise KeyboardInterrupt
+
+    def _leave_for(self, number: int) -> None:
+        """Leave because of a signal, in the watching thread."""
+        self.code = 128 + number
+        self.leave()
+
+    def _last_line(self) -> str:
+        with suppress(Exception):
+            if self._before_leaving:
+                self._before_leaving()
+        if self._archive is None:
+            return "interrupted"
+        archive, before = self._archive
+        state = f"archive {archive} is as `palimpsest versions` shows it"
+        with suppress(Exception):  # it cannot be reached
+            state = _state(archive, before, _version_of(archive))
+        return f"interrupted: {state}; run the command again to resume"
+
+    def _ignore_in_child(self) -> None:
+        """Leave it to the parent of a forked process to end it."""
+        if self._handlers:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class _Watch(QuietThread):
+    """Waits for a signal, then until the command must have ended, or for a second signal."""
+
+    def __init__(self, pipe: int, leave: Callable[[int], None]) -> None:
+        super().__init__("interrupts")
+        self._pipe = pipe
+        self._leave = leave
+
+    def run(self) -> None:
+        """Read numbers of signals, which Python writes however busy the main thread is."""
+        received = os.read(self._pipe, 1)
+        if received:
+            select.select([self._pipe], [], [], _GRACE_SECONDS)
+            self._leave(received[0])
+        os.close(self._pipe)
+
+
+def _version_of(archive: str) -> int | None:
+    """Return the version that readers see now; None if the archive does not exist."""
+    from store.address import open_archive
+
+    place = open_archive(archive)
+    return place.manifest().version if place.exists() else None
+
+
+def _state(archive: str, before: int | None, now: int | None) -> str:
+    if now is None:
+        return f"archive {archive} does not exist yet"
+    if now == before:
+        return f"archive {archive} is unchanged at version {now}"
+    return f"archive {archive} is now at version {now} ({_was(before)})"
+
+
+def _was(before: int | None) -> str:
+    return "it did not exist before" if before is None else f"it was at version {before}"
+
+
+def _kill_descendants() -> None:
+    """Kill every process that this one has started, and every one that those have started."""
+    for one in multiprocessing.active_children():  # all that is known of where there is no /proc
+        with suppress(OSError):
+            one.kill()
+    children = _children()
+    waiting = [os.getpid()]
+    while waiting:
+        for pid in children.get(waiting.pop(), ()):
+            waiting.append(pid)
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _children() -> dict[int, list[int]]:
+    """Return the processes that each process has started."""
+    found: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat") if sys.platform == "linux" else ():
+        with suppress(OSError, ValueError):
+            parent = int(stat.read_text(errors="replace").rpartition(")")[2].split()[1])
+            found.setdefault(parent, []).append(int(stat.parent.name))
+    return found
+
+
+interrupts = Interrupts()
