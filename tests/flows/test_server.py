@@ -1,5 +1,6 @@
 """The Prefect server that we start obeys nobody but us: no web page, and no other user."""
 
+import asyncio
 import json
 import os
 import signal
@@ -20,12 +21,19 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.settings import PREFECT_SERVER_API_AUTH_STRING, temporary_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_SERVER_API_AUTH_STRING,
+    temporary_settings,
+)
 
 from flows.engine import prepare_schedule
 from flows.local_server import LOGIN_FILE, LocalServer, login_of
+from flows.schedule import Timetable, keep_schedule
 from flows.server import protected_app
 from records.errors import SettingsError
+from records.settings import Settings
 from tests.services.ports import free_port
 
 ATTACK = {"pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script": "touch /x"}}]}
@@ -164,6 +172,18 @@ def test_second_schedule_shares_the_server(server: LocalServer, state: Path) -> 
 def test_server_with_another_login_is_an_error(server: LocalServer, state: Path) -> None:
     with pytest.raises(SettingsError, match=f"refuses the login in .*{LOGIN_FILE}; stop"):
         LocalServer(state, "palimpsest:other", server.port).ensure()
+
+
+def test_schedule_stops_if_a_server_refuses_its_login(server: LocalServer, tmp_path: Path) -> None:
+    refused = {PREFECT_API_URL: server.url, PREFECT_API_AUTH_STRING: "palimpsest:other"}
+    schedule = keep_schedule(
+        [str(tmp_path)], str(tmp_path / "press"), Settings(), Timetable(watch=True), None
+    )
+    with (
+        temporary_settings(refused),
+        pytest.raises(SettingsError, match="set PREFECT_API_AUTH_STRING=user:password"),
+    ):
+        asyncio.run(schedule)
 
 
 def test_server_of_somebody_else_is_sent_no_login(tmp_path: Path) -> None:
