@@ -24,6 +24,7 @@ from cli.options import (
     progress,
     set_option,
     settings_of,
+    terminal_width,
     uri_or_id,
     version_option,
 )
@@ -150,10 +151,10 @@ def passages(
 def _print_passages(rows: Iterator[dict[str, Any]]) -> None:
     from inspector.terminal import render_passages
 
-    first = next(rows, None)
-    click.echo(render_passages([first] if first else []))
+    first, width = next(rows, None), terminal_width()
+    click.echo(render_passages([first] if first else [], width))
     for row in rows:
-        click.echo("\n" + render_passages([row]))
+        click.echo("\n" + render_passages([row], width))
 
 
 @click.command(cls=Command)

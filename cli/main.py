@@ -46,6 +46,7 @@ from cli.options import (
     set_option,
     settings_of,
     state_option,
+    terminal_width,
     workers_option,
 )
 from cli.report import report
@@ -247,7 +248,7 @@ def compare(
     else:
         from inspector.terminal import render_comparison
 
-        click.echo(render_comparison(result))
+        click.echo(render_comparison(result, terminal_width()))
 
 
 @main.command("compile")

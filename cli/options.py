@@ -121,6 +121,13 @@ def print_json(value: Any) -> None:
     click.echo(text.encode("utf-8", "backslashreplace").decode())  # a file name need not be UTF-8
 
 
+def terminal_width() -> int | None:
+    """Return the columns of standard output if it is a terminal, else None."""
+    import shutil
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
 def print_json_rows(rows: Iterable[Mapping[str, Any]]) -> None:
     """Print rows as a JSON array, each as it comes; the same as ``print_json`` prints of a list."""
     text = "["

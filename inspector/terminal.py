@@ -80,21 +80,36 @@ def printable(text: str) -> str:
     )
 
 
-def render_passages(passages: Sequence[Mapping[str, Any]]) -> str:
-    """Show passages of an archive, the earlier document first."""
+def render_passages(passages: Sequence[Mapping[str, Any]], width: int | None = None) -> str:
+    """Show passages of an archive, the earlier document first.
+
+    Args:
+        passages: rows of ``PASSAGES``.
+        width: of the terminal, for text to be wrapped; None leaves each on a line.
+    """
     blocks = []
     for row in passages:
         lines = [_headline(row)]
         for side in ("left", "right"):
+            date = row.get(f"{side}_published_at")
+            dated = f", {date:%Y-%m-%d}" if date else ""
             span = f"characters {row[f'{side}_start_char']}-{row[f'{side}_end_char']}"
-            lines.append(f"{name_of(row[f'{side}_uri'])}, {span}:")
-            lines.append("    " + _cell(" / ".join(row[f"{side}_passage"].split("\n\n"))))
+            lines.append(f"{name_of(row[f'{side}_uri'])}, {span}{dated}:")
+            lines += _quoted(" / ".join(row[f"{side}_passage"].split("\n\n")), width)
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) or "no passages"
 
 
-def render_comparison(result: Mapping[str, Any]) -> str:
-    """Show what two files share."""
+def _quoted(text: str, width: int | None) -> list[str]:
+    """Return a text in indented lines: one, or as many as it takes at a width."""
+    indent, shown = " " * 4, _cell(text)
+    if width is None:
+        return [indent + shown]
+    return textwrap.wrap(shown, width, initial_indent=indent, subsequent_indent=indent)
+
+
+def render_comparison(result: Mapping[str, Any], width: int | None = None) -> str:
+    """Show what two files share; see ``render_passages``."""
     blocks = []
     for row in result["passages"]:
         lines = [_headline(row)]
@@ -104,7 +119,7 @@ def render_comparison(result: Mapping[str, Any]) -> str:
                 f"{printable(result[side]['path'])}, characters {span['start_char']}-"
                 f"{span['end_char']}, bytes {span['start_byte']}-{span['end_byte']}:"
             )
-            lines.append("    " + _cell(span["text"]))
+            lines += _quoted(span["text"], width)
         blocks.append("\n".join(lines))
     count = len(blocks)
     return "\n\n".join([*blocks, f"{count} shared passage{'' if count == 1 else 's'}"])

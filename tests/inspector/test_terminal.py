@@ -104,6 +104,19 @@ def test_summary_tells_that_nothing_is_new() -> None:
     assert "\x1b" not in told
 
 
+def test_text_of_passages_is_wrapped_on_a_terminal_and_dates_are_shown() -> None:
+    words = " ".join(f"word{number}" for number in range(40))
+    row: dict[str, Any] = {"relation": "near", "matched_words": 40, "resemblance": 0.9}
+    for side in ("left", "right"):
+        row |= {f"{side}_uri": "file:///a.txt", f"{side}_start_char": 0, f"{side}_end_char": 9}
+        row |= {f"{side}_passage": words, f"{side}_published_at": datetime(2024, 3, 4, tzinfo=UTC)}
+    lines = render_passages([row], width=40).splitlines()
+    assert lines[1] == "/a.txt, characters 0-9, 2024-03-04:"
+    assert max(map(len, lines)) <= 40
+    assert all(line.startswith("    word") for line in lines[2 : lines.index(lines[1], 2)])
+    assert f"    {words}" in render_passages([row]).splitlines()
+
+
 def _checked(name: str, **given: Any) -> dict[str, Any]:
     nothing = {"passed": 0, "failed": 0, "not_checked": 0, "not_checked_because": {}}
     return {"name": name, **nothing, "failures": [], **given}
