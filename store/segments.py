@@ -25,7 +25,7 @@ import numpy.typing as npt
 from records.columns import Bytes, Positions, take_spans
 from records.errors import ContractError
 from records.settings import BAND_HASH_BITS
-from records.sorting import order_of, sortable, sorted_numbers
+from records.sorting import order_of, sortable
 
 Buckets = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.uint32]
@@ -334,4 +334,4 @@ def _merged_bands(
             window = renumbered[(buckets & _LOW).astype(np.int64) + shift]
             kept = (buckets & ~_LOW) | window.astype(np.uint64)
             parts.append(kept[window >= 0])
-        yield sorted_numbers(np.concatenate([np.empty(0, np.uint64), *parts]))
+        yield np.sort(np.concatenate([np.empty(0, np.uint64), *parts]))
