@@ -27,7 +27,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from evidence.passages import Wanted
+from evidence.passages import PassageFilter
 from exports.passages import write_passages
 from flows.run import run_ingest
 from flows.warm import warm_up
@@ -176,7 +176,7 @@ def measure(corpus: Corpus, scratch: Path, level: str) -> dict[str, Any]:
     snapshot = archive.snapshot()
     written = scratch / level / "passages.parquet"
     started = time.perf_counter()
-    count = write_passages(snapshot, written, Wanted(clear=True), settings.passages)
+    count = write_passages(snapshot, written, PassageFilter(clear=True), settings.passages)
     seconds = time.perf_counter() - started
     names = [
         f"{side}_{name}"

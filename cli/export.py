@@ -29,7 +29,7 @@ from records.errors import SettingsError
 from records.files import expect_ending
 
 if TYPE_CHECKING:
-    from evidence.passages import Wanted
+    from evidence.passages import PassageFilter
     from records.progress import Report
     from records.settings import PassageSettings
     from store.archive import Snapshot
@@ -59,7 +59,7 @@ class _Asked:
     snapshot: Snapshot
     output: Path
     name: str
-    wanted: Wanted
+    wanted: PassageFilter
     settings: PassageSettings
     options: dict[str, Any]
     report: Report
@@ -142,7 +142,7 @@ def export(
     if form in _ENDINGS:
         expect_ending(output, _ENDINGS[form])
     settings_of(options["assignments"])  # what is wrong with them, before anything is read
-    from evidence.passages import Wanted
+    from evidence.passages import PassageFilter
     from store.address import absolute, open_archive
     from store.rebuild import find_document
 
@@ -160,7 +160,7 @@ def export(
         make_ready()
     name = absolute(archive).rstrip("/").rpartition("/")[2]
     with progress(as_json) as report:
-        wanted = Wanted(document_id, **filters)
+        wanted = PassageFilter(document_id, **filters)
         asked = _Asked(snapshot, output, name, wanted, settings, options, report)
         counts = _WRITERS[form](asked)
     told = {"output": str(output.absolute()), "format": form, "version": snapshot.manifest.version}

@@ -81,7 +81,7 @@ def inspect(
     import uvicorn
 
     from inspector.pages.app import Options, create_app
-    from inspector.pages.shelf import Shelf
+    from inspector.pages.current import CurrentCatalogue
     from store.address import open_archive
 
     is_ours = host in _LOOPBACK
@@ -98,9 +98,9 @@ def inspect(
     address = f"http://{shown_at}:{port}/" + (f"?{urlencode({'token': token})}" if token else "")
     logging.getLogger("palimpsest.inspector").addHandler(logging.StreamHandler())
     with progress(as_json=False) as report:
-        shelf = Shelf(place, version, report)
+        current = CurrentCatalogue(place, version, report)
         if not wait:
-            shelf.wait()
+            current.wait()
     interrupts.release()  # Ctrl-C is how a server is ended, in a way of its own
     options = Options(
         name=place.name.rstrip("/").rpartition("/")[2],
@@ -112,7 +112,7 @@ def inspect(
     if in_browser:
         open_in_browser(address)
     config = uvicorn.Config(
-        create_app(shelf, options),
+        create_app(current, options),
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -116,7 +116,7 @@ def passages(
       palimpsest passages press --document 5f3a0c9be1d24477a1b2c3d4e5f60718
       palimpsest passages press --clear --without-recurring --output passages.parquet
     """
-    from evidence.passages import Wanted, ranked_passages
+    from evidence.passages import PassageFilter, ranked_passages
     from exports.passages import expect_format, write_passages
     from store.address import open_archive
     from store.rebuild import find_document
@@ -129,7 +129,7 @@ def passages(
     settings = settings_of(assignments, sensitivity=level).passages
     make_ready()
     document_id = find_document(snapshot, uri_or_id(document)) if document else None
-    wanted = Wanted(document_id, clear, without_recurring, min_words, across_series)
+    wanted = PassageFilter(document_id, clear, without_recurring, min_words, across_series)
     if output is not None:
         with progress(as_json) as report:
             count = write_passages(snapshot, output, wanted, settings, replace=force, report=report)

@@ -235,11 +235,11 @@ def compare(
 
     make_ready()
     if output is not None:
-        from inspector.comparison import comparison_file, tell_files
+        from inspector.comparison import files_side_by_side, render_comparison_file
 
         with new_file(output, replace=force) as file:
-            told = tell_files(read_and_compare(left, right, settings))
-            file.write(comparison_file(told).encode())
+            told = files_side_by_side(read_and_compare(left, right, settings))
+            file.write(render_comparison_file(told).encode())
         print_written(output, as_json=as_json, passages=len(told["passages"]))
         return
     result = compare_files(left, right, settings)

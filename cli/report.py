@@ -71,7 +71,7 @@ def report(
       palimpsest report press --document monday.txt --output monday.html
       palimpsest report press --compare monday.txt tuesday.txt --output monday-tuesday.html
     """
-    from inspector.report import format_of, render_report, tell_report
+    from inspector.report import build_report, format_of, render_report
     from store.address import open_archive
 
     shown_as = format_of(str(output), "--output")
@@ -91,7 +91,7 @@ def report(
             text, told["documents"] = _of_document(name, _catalogue(place, snapshot, as_json), *ids)
         else:
             catalogue = _catalogue(place, snapshot, as_json)
-            text = render_report(tell_report(name, catalogue), shown_as)
+            text = render_report(build_report(name, catalogue), shown_as)
         file.write(text.encode())
     print_written(output, as_json=as_json, **told)
     if in_browser:
@@ -117,22 +117,22 @@ def _id_of(snapshot: Snapshot, name: str) -> str:
 
 
 def _catalogue(place: Archive, snapshot: Snapshot, as_json: bool) -> Catalogue:
-    from inspector.catalogue import Catalogue, find_catalogue
+    from inspector.catalogue import Catalogue, ensure_catalogue
 
     with progress(as_json) as report_progress:
-        path = find_catalogue(place, snapshot.manifest.version, report_progress)
+        path = ensure_catalogue(place, snapshot.manifest.version, report_progress)
     return Catalogue(path, snapshot)
 
 
 def _side_by_side(name: str, snapshot: Snapshot, left: str, right: str) -> tuple[str, int]:
-    from inspector.comparison import comparison_file, tell_documents
+    from inspector.comparison import documents_side_by_side, render_comparison_file
 
-    told = tell_documents(name, snapshot, left, right)
-    return comparison_file(told), len(told["passages"])
+    told = documents_side_by_side(name, snapshot, left, right)
+    return render_comparison_file(told), len(told["passages"])
 
 
 def _of_document(name: str, catalogue: Catalogue, document_id: str) -> tuple[str, int]:
-    from inspector.report import document_file, tell_document
+    from inspector.report import build_document_report, render_document_report
 
-    told: dict[str, Any] = tell_document(name, catalogue, document_id)
-    return document_file(told), len(told["partners"])
+    told: dict[str, Any] = build_document_report(name, catalogue, document_id)
+    return render_document_report(told), len(told["partners"])

@@ -20,7 +20,7 @@ from dedup.candidates import meeting_buckets, pack_pairs
 from dedup.clusters import EXACT, link_pairs, relate_passages
 from dedup.signatures import estimate_resemblance, shingle_words, sign_sets
 from dedup.texts import Hashes, Marked, Texts, mark, numbers_of, texts_of
-from evidence.lookup import Lookup, Tables
+from evidence.lookup import Lookup, TableLookup
 from evidence.passages import align_documents
 from records.columns import digests_of, take_spans
 from records.errors import SettingsError
@@ -68,7 +68,7 @@ def explain(
     names = [name] if other is None else [name, other]
     named = find_named(snapshot, names)
     _expect_two(named, name)
-    told = explain_named(Tables(snapshot), named, limit)
+    told = explain_named(TableLookup(snapshot), named, limit)
     return {**told, **dict(zip(SIDES, _told(snapshot, named, names), strict=False))}
 
 
@@ -105,7 +105,7 @@ def _expect_two(named: list[Named], name: str) -> None:
         raise SettingsError([fault])
     if len(set(named)) < len(named):
         kind, its_id = named[0]
-        raise SettingsError([f"both sides are the {kind} {its_id}; name two that differ"])
+        raise SettingsError([f"both sides are the {kind} {its_id}; name two different ones"])
 
 
 def _chosen(stage: Any, names: tuple[str, ...]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from store.find import DOCUMENT, TEXT, Named
 from store.views import connect, recurring_query
 
 
-class Held(NamedTuple):
+class DocumentRows(NamedTuple):
     """Some documents with their texts.
 
     Attributes:
@@ -39,7 +39,7 @@ class Lookup(Protocol):
         """Return the settings that the archive was made with."""
         ...
 
-    def documents(self, ids: pa.Array, recurring_documents: int) -> Held:
+    def documents(self, ids: pa.Array, recurring_documents: int) -> DocumentRows:
         """Return documents with their texts.
 
         Args:
@@ -123,7 +123,7 @@ _ORDERED = """
 """
 
 
-class Tables:
+class TableLookup:
     """Answers from the tables of a version, by scans of narrow columns."""
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -133,7 +133,7 @@ class Tables:
         """Return the settings that the archive was made with."""
         return self._snapshot.settings()
 
-    def documents(self, ids: pa.Array, recurring_documents: int) -> Held:
+    def documents(self, ids: pa.Array, recurring_documents: int) -> DocumentRows:
         """Return documents with their texts; see ``Lookup``."""
         common = recurring_query(recurring_documents, among="held")
         with connect(self._snapshot, _DOCUMENTS + _PLACES + _TEXTS + common) as connection:
@@ -144,7 +144,7 @@ class Tables:
             held = connection.sql(_TEXTS).to_arrow_table()
             connection.register("held", held.select(["text_id", "paragraph_id"]))
             recurring = connection.sql(common).to_arrow_table().column("text_id")
-        return Held(facts, places, held.select(["text_id", "text"]), recurring)
+        return DocumentRows(facts, places, held.select(["text_id", "text"]), recurring)
 
     def text_facts(self, one: str, other: str) -> pa.Table:
         """Return what is known of two texts; see ``Lookup``."""

@@ -21,7 +21,7 @@ from dedup.clusters import relate_passages
 from dedup.passages import DocumentPassages, find_passages
 from dedup.texts import Positions, Texts, numbers_of, texts_of
 from dedup.words import Words, find_sentences, find_words, stem_words
-from evidence.lookup import Lookup, Tables
+from evidence.lookup import Lookup, TableLookup
 from records.columns import count_characters, digests_of, shift_positions, take_spans
 from records.progress import Report, silent
 from records.schemas import PARAGRAPH_SEPARATOR, PASSAGES, QUOTED
@@ -82,7 +82,7 @@ def document_pairs(
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PassageFilter:
     """Which passages somebody wants to see.
 
     Attributes:
@@ -118,7 +118,7 @@ class Wanted:
 
 def top_passages(
     snapshot: Snapshot,
-    wanted: Wanted | None = None,
+    wanted: PassageFilter | None = None,
     limit: int = 20,
     settings: PassageSettings | None = None,
 ) -> pa.Table:
@@ -130,7 +130,7 @@ def top_passages(
         limit: at most so many.
         settings: how passages are found; by the level of the archive unless given.
     """
-    wanted = wanted or Wanted()
+    wanted = wanted or PassageFilter()
     pairs = wanted.pairs(snapshot)
     found = PASSAGES.empty_table()
     step = max(limit, 1)
@@ -183,7 +183,7 @@ def ranked_passages(
 
 def all_passages(
     snapshot: Snapshot,
-    wanted: Wanted | None = None,
+    wanted: PassageFilter | None = None,
     settings: PassageSettings | None = None,
     *,
     workers: int | None = None,
@@ -196,7 +196,7 @@ def all_passages(
         settings: how passages are found; by the level of the archive unless given.
         workers: threads that align; as many as cores unless given.
     """
-    wanted = wanted or Wanted()
+    wanted = wanted or PassageFilter()
     parts = passages_of(snapshot, wanted.pairs(snapshot), settings, workers or os.cpu_count() or 1)
     return _ordered(pa.concat_tables([PASSAGES.empty_table(), *map(wanted.of, parts)]))
 
@@ -207,9 +207,9 @@ def _ordered(found: pa.Table) -> pa.Table:
     return found.sort_by(order)
 
 
-def wanted_passages(
+def iterate_passages(
     snapshot: Snapshot,
-    wanted: Wanted | None = None,
+    wanted: PassageFilter | None = None,
     settings: PassageSettings | None = None,
     *,
     workers: int | None = None,
@@ -227,7 +227,7 @@ def wanted_passages(
             and after each passage.
         report: told how far it is.
     """
-    wanted = wanted or Wanted()
+    wanted = wanted or PassageFilter()
     pairs = wanted.pairs(snapshot)
     total = -(-pairs.num_rows // PAIRS_AT_ONCE)
     workers = workers or os.cpu_count() or 1
@@ -246,7 +246,7 @@ def passages_of(
     around_chars: int = 0,
 ) -> Iterator[pa.Table]:
     """Give the passages of pairs of documents of a version; see ``align_documents``."""
-    return align_documents(Tables(snapshot), pairs, settings, workers, around_chars)
+    return align_documents(TableLookup(snapshot), pairs, settings, workers, around_chars)
 
 
 def align_documents(
@@ -263,7 +263,7 @@ def align_documents(
         pairs: ids in the columns ``one`` and ``other``.
         settings: how passages are found; by the level of the archive unless given.
         workers: threads that align.
-        around_chars: how many characters around each passage are told; see ``wanted_passages``.
+        around_chars: how many characters around each passage are told; see ``iterate_passages``.
 
     Yields:
         tables as in ``PASSAGES``; the left document is the earlier one, undated after dated, then

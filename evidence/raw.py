@@ -18,18 +18,18 @@ from records.settings import ReadSettings
 _Told = TypeVar("_Told")
 
 
-def by_file(sources: Iterable[tuple[str, _Told]]) -> Iterator[dict[str, list[_Told]]]:
+def group_by_file(sources: Iterable[tuple[str, _Told]]) -> Iterator[dict[str, list[_Told]]]:
     """Yield for each file the URIs in it, each with what is told of it, in the order given.
 
     Args:
         sources: a URI, and something about what stood under it; sorted by URI.
     """
-    for _, in_file in groupby(sources, key=lambda row: file_of(row[0])):
+    for _, in_file in groupby(sources, key=lambda row: file_uri_of(row[0])):
         by_uri = groupby(in_file, key=lambda row: row[0])
         yield {uri: [told for _, told in versions] for uri, versions in by_uri}
 
 
-def file_of(uri: str) -> str:
+def file_uri_of(uri: str) -> str:
     """Return the URI of the file that a source is, or is in.
 
     Example:
@@ -39,7 +39,7 @@ def file_of(uri: str) -> str:
     return uri.partition("#")[0]
 
 
-def read_again(
+def reread_documents(
     uris: Sequence[str], settings: ReadSettings
 ) -> Iterator[tuple[str, bytes, SourceError | None]]:
     """Yield the bytes of the document at each URI of a file; for those not to be had, why."""
@@ -57,7 +57,7 @@ def read_again(
 
 
 @contextmanager
-def open_again(uri: str) -> Iterator[BinaryIO]:
+def reopen(uri: str) -> Iterator[BinaryIO]:
     """Open the file at a ``file:`` URI; it must not change while it is open.
 
     Raises:
@@ -74,7 +74,7 @@ def uri_of_copy(uri: str, path: str) -> str:
         uri: of the source.
         path: of the copy, absolute.
     """
-    return uri_of(path) + uri[len(file_of(uri)) :]
+    return uri_of(path) + uri[len(file_uri_of(uri)) :]
 
 
 class Raw(NamedTuple):
@@ -100,7 +100,7 @@ def read_raw(document_id: str, uris: Sequence[str], settings: ReadSettings) -> R
     """
     faults = []
     for one in uris:
-        for uri, content, fault in read_again([one], settings):
+        for uri, content, fault in reread_documents([one], settings):
             found = hashlib.sha256(content).hexdigest()
             if fault is None and document_id_of(found) == document_id:
                 return Raw(uri, content)

@@ -22,7 +22,7 @@ from uuid import UUID, uuid5
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evidence.passages import Wanted, wanted_passages
+from evidence.passages import PassageFilter, iterate_passages
 from exports.streams import (
     DOCUMENT,
     SOFTWARE,
@@ -61,7 +61,7 @@ _Row = dict[str, Any]
 def write_annotations(
     snapshot: Snapshot,
     path: Path,
-    wanted: Wanted | None = None,
+    wanted: PassageFilter | None = None,
     settings: PassageSettings | None = None,
     *,
     replace: bool = False,
@@ -88,7 +88,7 @@ def write_annotations(
     if bare_suffix(path) not in ENDINGS:
         told = ", ".join(f"{ending} for {what}" for ending, what in ENDINGS.items())
         raise SettingsError([f"--output {path}: expected a name that ends in {told}"])
-    wanted = wanted or Wanted()
+    wanted = wanted or PassageFilter()
     settings = settings or snapshot.settings().passages
     generated = iso_time(datetime.now(UTC))
     with new_file(path, replace=replace) as sink, compressed(sink, path) as file:
@@ -148,10 +148,14 @@ def _made(snapshot: Snapshot, generated: str) -> _Row:
 
 
 def _annotations(
-    snapshot: Snapshot, wanted: Wanted, settings: PassageSettings, generated: str, report: Report
+    snapshot: Snapshot,
+    wanted: PassageFilter,
+    settings: PassageSettings,
+    generated: str,
+    report: Report,
 ) -> Iterator[_Row]:
     made = _made(snapshot, generated)
-    parts = wanted_passages(snapshot, wanted, settings, around_chars=AROUND_CHARS, report=report)
+    parts = iterate_passages(snapshot, wanted, settings, around_chars=AROUND_CHARS, report=report)
     with connect(snapshot) as connection:
         for rows in parts:
             ids = [rows.column(f"{side}_document_id") for side in _SIDES]

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 from urllib.parse import quote, unquote_to_bytes
 
-from evidence.raw import by_file, file_of, open_again, read_again, uri_of_copy
+from evidence.raw import file_uri_of, group_by_file, reopen, reread_documents, uri_of_copy
 from exports.streams import rows_of
 from records import __version__
 from records.errors import ContractError, SettingsError, SourceError
@@ -208,7 +208,7 @@ def _put_raw(bag: _Bag, snapshot: Snapshot, beside: Path, report: Report) -> dic
         root = _folder_of(files["first"], files["last"])
         lines = csv.writer(listing)
         lines.writerow(["uri", "document_id", "sha256", "status", "path"])
-        for uris in by_file(_sources(connection)):
+        for uris in group_by_file(_sources(connection)):
             for row in _put_file(bag, uris, root, snapshot.settings().read):
                 lines.writerow(row)
                 counts[row[3]] = counts.get(row[3], 0) + 1
@@ -223,7 +223,7 @@ def _folder_of(first: str | None, last: str | None) -> str:
     """Return the folder in which all files are, by the first and last of their URIs."""
     if first is None or last is None:
         return ""
-    paths = [file_of(uri).removeprefix("file://") for uri in (first, last)]
+    paths = [file_uri_of(uri).removeprefix("file://") for uri in (first, last)]
     return "file://" + os.path.commonpath([os.path.dirname(path) for path in paths]).rstrip("/")
 
 
@@ -239,13 +239,13 @@ def _put_file(
     bag: _Bag, uris: dict[str, list[tuple[str, str]]], root: str, settings: ReadSettings
 ) -> Iterator[tuple[str, str, str, str, str]]:
     """Copy a file if a source in it is as it was read; yield a line of the list for each source."""
-    uri = file_of(next(iter(uris)))
+    uri = file_uri_of(next(iter(uris)))
     held, found = None, {}
     if uri.startswith("file:///"):
         try:
             name = _free_name(bag.folder, _name_of(uri.removeprefix(f"{root}/")))
             try:
-                with open_again(uri) as file:
+                with reopen(uri) as file:
                     held = bag.copy(file, name)
             except SourceError:
                 (bag.folder / name).unlink(missing_ok=True)
@@ -278,12 +278,12 @@ def _found_in(
     """
     [sha256, _] = held.digests
     [first, *more] = uris
-    if not more and first == file_of(first) and sha256 in {told for _, told in uris[first]}:
+    if not more and first == file_uri_of(first) and sha256 in {told for _, told in uris[first]}:
         return {first: sha256}
     path = str((bag.folder / held.path).absolute())
     copied = {uri_of_copy(uri, path): uri for uri in uris}
     found = {}
-    for uri, raw, fault in read_again(list(copied), settings):
+    for uri, raw, fault in reread_documents(list(copied), settings):
         found[copied[uri]] = fault.reason if fault else hashlib.sha256(raw).hexdigest()
     return found
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from evidence.passages import Wanted, wanted_passages
+from evidence.passages import PassageFilter, iterate_passages
 from exports.streams import SOFTWARE
 from records.files import new_folder
 from records.progress import Report, silent
@@ -69,7 +69,7 @@ _DESCRIPTIONS = {
 def write_csv(
     snapshot: Snapshot,
     path: Path,
-    wanted: Wanted | None,
+    wanted: PassageFilter | None,
     settings: PassageSettings | None = None,
     *,
     report: Report = silent,
@@ -97,7 +97,7 @@ def write_csv(
             rows[name] = _write_table(folder / f"{name}.csv", schema, parts)
             report("tables", number, len(TABLES))
         if wanted is not None:
-            found = wanted_passages(snapshot, wanted, settings, report=report)
+            found = iterate_passages(snapshot, wanted, settings, report=report)
             rows[_PASSAGES] = _write_table(folder / f"{_PASSAGES}.csv", PASSAGES, found)
             schemas[_PASSAGES] = PASSAGES
         told = metadata_of(schemas, snapshot.manifest)

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evidence.passages import Wanted, wanted_passages
+from evidence.passages import PassageFilter, iterate_passages
 from exports.csvw import write_rows
 from exports.streams import compressed, iso_time, to_json
 from records.files import expect_ending, new_file
@@ -36,7 +36,7 @@ def expect_format(path: Path) -> str:
 def write_passages(
     snapshot: Snapshot,
     path: Path,
-    wanted: Wanted | None = None,
+    wanted: PassageFilter | None = None,
     settings: PassageSettings | None = None,
     *,
     workers: int | None = None,
@@ -58,7 +58,7 @@ def write_passages(
         SettingsError: ``path`` exists, has another ending, or nothing can be written there.
     """
     write = _WRITERS[expect_format(path)]
-    parts = wanted_passages(snapshot, wanted, settings, workers=workers, report=report)
+    parts = iterate_passages(snapshot, wanted, settings, workers=workers, report=report)
     with new_file(path, replace=replace) as sink, compressed(sink, path) as file:
         return write(file, parts)
 

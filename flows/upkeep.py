@@ -20,8 +20,8 @@ import store.versions
 from flows.engine import time_limit
 from flows.tell import tell_result
 from flows.wording import Told
-from inspector.catalogue import lend_catalogue
-from inspector.report import format_of, render_report, tell_report
+from inspector.catalogue import borrow_catalogue
+from inspector.report import build_report, format_of, render_report
 from records.errors import ContractError
 from store.address import open_archive
 
@@ -103,8 +103,8 @@ def report(archive: str, output: str | None = None) -> dict[str, Any]:
     shown_as = "markdown" if output is None else format_of(output, "output")
     place = open_archive(archive).require()
     snapshot = place.snapshot()
-    with lend_catalogue(place, snapshot) as catalogue:
-        told = tell_report(place.name.rpartition("/")[2], catalogue)
+    with borrow_catalogue(place, snapshot) as catalogue:
+        told = build_report(place.name.rpartition("/")[2], catalogue)
     page = render_report(told, "markdown")
     if output is not None:
         _replace(Path(output), page if shown_as == "markdown" else render_report(told, shown_as))

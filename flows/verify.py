@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evidence.raw import by_file, read_again
+from evidence.raw import group_by_file, reread_documents
 from flows.index import made_with
 from ingest.anchor import reproduces
 from ingest.decode import decode_span
@@ -267,8 +267,8 @@ def _check_raw(
     done = 0
     read = snapshot.settings().read
     columns = (rows.column(name).to_pylist() for name in ("uri", "document_id"))
-    for uris in by_file(zip(*columns, strict=True)):
-        for uri, raw, fault in read_again(list(uris), read):
+    for uris in group_by_file(zip(*columns, strict=True)):
+        for uri, raw, fault in reread_documents(list(uris), read):
             versions = uris[uri]
             sha256 = _check_fixity(uri, raw, fault, versions, kept, fixity)
             for document_id in versions:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from evidence.compare import Comparison, Side
-from evidence.lookup import Tables
+from evidence.lookup import TableLookup
 from inspector.pages import views
 from inspector.pages.rendering import render_file
 from inspector.terminal import name_of
@@ -23,7 +23,7 @@ _FACTS = (
 )
 
 
-def tell_files(compared: Comparison) -> dict[str, Any]:
+def files_side_by_side(compared: Comparison) -> dict[str, Any]:
     """Return two files with the passages that they share; see ``views.side_by_side``."""
     sides = (compared.left, compared.right)
     facts = [_of_file(side) for side in sides]
@@ -31,7 +31,9 @@ def tell_files(compared: Comparison) -> dict[str, Any]:
     return {"archive": None, **told}
 
 
-def tell_documents(archive: str, snapshot: Snapshot, left_id: str, right_id: str) -> dict[str, Any]:
+def documents_side_by_side(
+    archive: str, snapshot: Snapshot, left_id: str, right_id: str
+) -> dict[str, Any]:
     """Return two documents of an archive with the passages that they share.
 
     The tables are asked: for one comparison no catalogue need be made.
@@ -48,7 +50,7 @@ def tell_documents(archive: str, snapshot: Snapshot, left_id: str, right_id: str
         told = f"both sides are document {left_id}; name two documents that differ"
         raise SettingsError([told])
     ids = (left_id, right_id)
-    lookup = Tables(snapshot)
+    lookup = TableLookup(snapshot)
     held = lookup.documents(pa.array(ids), lookup.settings().passages.recurring_documents)
     texts = dict(zip(*(held.texts.column(name).to_pylist() for name in _TEXT), strict=True))
     places = [row | {"text": texts[row["text_id"]]} for row in held.places.to_pylist()]
@@ -61,7 +63,7 @@ def tell_documents(archive: str, snapshot: Snapshot, left_id: str, right_id: str
 _TEXT = ("text_id", "text")
 
 
-def comparison_file(told: Mapping[str, Any]) -> str:
+def render_comparison_file(told: Mapping[str, Any]) -> str:
     """Return two documents side by side as one HTML file."""
     return render_file("comparison.html", told, with_script=True)
 

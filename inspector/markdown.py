@@ -13,7 +13,7 @@ _LONGEST_TEXT = 120
 
 
 def render_markdown(told: Mapping[str, Any]) -> str:
-    """Return what ``inspector.report.tell_report`` tells, but for passages and plots."""
+    """Return what ``inspector.report.build_report`` tells, but for passages and plots."""
     counts = told["counts"]
     share = counts["distinct_words"] / max(1, counts["words"])
     parts = [

@@ -41,7 +41,7 @@ def format_of(path: str, option: str) -> Format:
     raise SettingsError([f"{told}; its ending tells whether HTML or Markdown is written"])
 
 
-def tell_report(archive: str, catalogue: Catalogue) -> dict[str, Any]:
+def build_report(archive: str, catalogue: Catalogue) -> dict[str, Any]:
     """Return what a report tells.
 
     Args:
@@ -63,7 +63,7 @@ def tell_report(archive: str, catalogue: Catalogue) -> dict[str, Any]:
     return {"archive": archive, **told}
 
 
-def tell_document(archive: str, catalogue: Catalogue, document_id: str) -> dict[str, Any]:
+def build_document_report(archive: str, catalogue: Catalogue, document_id: str) -> dict[str, Any]:
     """Return what a document shares with others.
 
     Args:
@@ -86,7 +86,7 @@ def tell_document(archive: str, catalogue: Catalogue, document_id: str) -> dict[
     return {"archive": archive, "version": version, "partner_numbers": numbers, **told}
 
 
-def document_file(told: Mapping[str, Any]) -> str:
+def render_document_report(told: Mapping[str, Any]) -> str:
     """Return what a document shares as one HTML file."""
     return render_file("document_file.html", told, with_script=False)
 

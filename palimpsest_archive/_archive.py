@@ -382,13 +382,13 @@ class Archive:
         Raises:
             SettingsError: a name is unknown, or stands for several; a setting cannot be used.
         """
-        from evidence.passages import Wanted, all_passages, top_passages
+        from evidence.passages import PassageFilter, all_passages, top_passages
 
         at_most = _given.number("limit", limit)
         chosen = self._passage_settings(settings)
         one, another = _given.pair(self._document_id(document), self._document_id(other))
         flags = clear, without_recurring, min_words, across_series
-        wanted = Wanted(one, *flags, another)
+        wanted = PassageFilter(one, *flags, another)
         _show.say_if_compiling()
         with told_as_damage(self._snapshot):
             if at_most is None:

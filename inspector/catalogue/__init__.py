@@ -6,14 +6,14 @@ is lost is made again. ``build`` makes it, ``Catalogue`` reads it.
 """
 
 from inspector.catalogue.build import CatalogueError, build_catalogue
-from inspector.catalogue.find import catalogue_path, find_catalogue, lend_catalogue
+from inspector.catalogue.files import borrow_catalogue, catalogue_path, ensure_catalogue
 from inspector.catalogue.read import Catalogue
 
 __all__ = [
     "Catalogue",
     "CatalogueError",
+    "borrow_catalogue",
     "build_catalogue",
     "catalogue_path",
-    "find_catalogue",
-    "lend_catalogue",
+    "ensure_catalogue",
 ]

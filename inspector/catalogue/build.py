@@ -17,7 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inspector.catalogue.overview import tell_overview
+from inspector.catalogue.overview import build_overview
 from inspector.catalogue.words import TOKENIZER, as_indexed
 from records.errors import ArchiveError
 from records.progress import Report, silent
@@ -28,7 +28,7 @@ from store.views import connect, recurring_query
 if TYPE_CHECKING:
     from store.views import Connection
 
-FORMAT = 2
+FORMAT = 3
 """Raised when what a catalogue holds, or where, changes."""
 UNFINISHED = ".new-"
 """How names of folders begin in which a catalogue is made."""
@@ -232,10 +232,10 @@ def _fill(
     parted = ((number, as_indexed(body)) for number, body in _rows(tables, _BODIES))
     catalogue.executemany("INSERT INTO bodies (rowid, text) VALUES (?, ?)", parted)
     step()
-    overview = tell_overview(tables, catalogue)
+    overview = build_overview(tables, catalogue)
     facts = {"format": FORMAT, "run_id": snapshot.manifest.run_id, "overview": overview}
     told = ((name, json.dumps(value, ensure_ascii=False)) for name, value in facts.items())
-    catalogue.executemany("INSERT INTO told VALUES (?, ?)", told)
+    catalogue.executemany("INSERT INTO facts VALUES (?, ?)", told)
     catalogue.commit()
     catalogue.execute("ANALYZE")
     catalogue.commit()

@@ -85,7 +85,7 @@ _MAP = """
 """
 
 
-def tell_overview(tables: Connection, catalogue: sqlite3.Connection) -> dict[str, Any]:
+def build_overview(tables: Connection, catalogue: sqlite3.Connection) -> dict[str, Any]:
     """Return what the first page tells; on the way each document is told its origin.
 
     Args:

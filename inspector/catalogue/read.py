@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from evidence.lookup import Held
+from evidence.lookup import DocumentRows
 from inspector.catalogue.words import match_expression, search_terms
 from records.settings import MIN_EXACT_WORDS, Settings
 from store.archive import Snapshot
@@ -57,7 +57,7 @@ ORDERS = tuple(_ORDERS)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class DocumentQuery:
     """Which documents somebody wants to see.
 
     Attributes:
@@ -111,34 +111,36 @@ class Catalogue:
         return [dict(row) for row in self._rows(query, given)]
 
     def overview(self) -> dict[str, Any]:
-        """Return what ``overview.tell_overview`` told."""
-        [row] = self._rows("SELECT value FROM told WHERE name = 'overview'")
+        """Return what ``overview.build_overview`` told."""
+        [row] = self._rows("SELECT value FROM facts WHERE name = 'overview'")
         told: dict[str, Any] = json.loads(row["value"])
         return told
 
-    def search(self, asked: Asked, limit: int, offset: int = 0) -> tuple[int, list[dict[str, Any]]]:
-        """Return how many documents are asked for, and some of them."""
-        joined, wanted, given = "documents d", ["true"], []
-        terms = search_terms(asked.words)
+    def search(
+        self, query: DocumentQuery, limit: int, offset: int = 0
+    ) -> tuple[int, list[dict[str, Any]]]:
+        """Return how many documents match a query, and one page of them."""
+        source, conditions, values = "documents d", ["true"], []
+        terms = search_terms(query.words)
         if terms:
-            joined += " JOIN bodies ON bodies.rowid = d.number"
-            wanted.append("bodies MATCH ?")
-            given.append(match_expression(terms))
-        bounds: list[tuple[str, Any]] = [
-            ("d.origin = ?", asked.origin),
-            ("d.published_at >= ?", asked.since),
-            ("d.published_at < ?", asked.until and asked.until + "~"),
-            ("d.reused_words >= ? * d.words AND d.words > 0", asked.least_reuse),
+            source += " JOIN bodies ON bodies.rowid = d.number"
+            conditions.append("bodies MATCH ?")
+            values.append(match_expression(terms))
+        filters: list[tuple[str, Any]] = [
+            ("d.origin = ?", query.origin),
+            ("d.published_at >= ?", query.since),
+            ("d.published_at < ?", query.until and query.until + "~"),
+            ("d.reused_words >= ? * d.words AND d.words > 0", query.least_reuse),
         ]
-        for condition, value in bounds:
+        for condition, value in filters:
             if value:
-                wanted.append(condition)
-                given.append(value)
-        found = f"FROM {joined} WHERE {' AND '.join(wanted)}"
-        [total] = self._rows(f"SELECT count(*) AS documents {found}", given)
-        order = _ORDERS[asked.order if terms or asked.order != "relevance" else "date"]
-        query = f"SELECT {_DOCUMENT_COLUMNS} {found} ORDER BY {order} LIMIT ? OFFSET ?"
-        return total["documents"], self._dicts(query, [*given, limit, offset])
+                conditions.append(condition)
+                values.append(value)
+        matches = f"FROM {source} WHERE {' AND '.join(conditions)}"
+        [total] = self._rows(f"SELECT count(*) AS documents {matches}", values)
+        order = _ORDERS[query.order if terms or query.order != "relevance" else "date"]
+        select = f"SELECT {_DOCUMENT_COLUMNS} {matches} ORDER BY {order} LIMIT ? OFFSET ?"
+        return total["documents"], self._dicts(select, [*values, limit, offset])
 
     def origins(self) -> list[str]:
         """Return where documents come from, in order."""
@@ -264,7 +266,7 @@ class Catalogue:
         """
         return total["rejects"], self._dicts(query, [*given, limit, offset])
 
-    def find(self, prefix: str) -> list[tuple[str, str]]:
+    def find_by_prefix(self, prefix: str) -> list[tuple[str, str]]:
         """Return ids of documents and texts that begin so, or have this URI: kind and id."""
         query = """
             SELECT 'document' AS kind, document_id AS id FROM documents
@@ -280,7 +282,7 @@ class Catalogue:
         """Return the settings that the archive was made with."""
         return self._settings
 
-    def documents(self, ids: pa.Array, recurring_documents: int) -> Held:
+    def documents(self, ids: pa.Array, recurring_documents: int) -> DocumentRows:
         """Return documents with their texts; see ``evidence.lookup.Lookup``."""
         wanted = sorted(set(ids.to_pylist()))
         facts = self._many(
@@ -305,7 +307,7 @@ class Catalogue:
             row["text_id"] = text_ids[row["text"]]
         places.sort(key=lambda row: (row["document_id"], row["ordinal"]))
         recurring = [row["text_id"] for row in texts if row["alike"] >= recurring_documents]
-        return Held(
+        return DocumentRows(
             _table(facts, _FACTS),
             _table([_parsed(row, *_SHIFTS) for row in places], _PLACES),
             pa.table({name: pa.array([row[name] for row in texts], pa.string()) for name in _TEXT}),

@@ -88,4 +88,4 @@ CREATE TABLE rejects (
     detail TEXT NOT NULL,
     run_id TEXT NOT NULL
 );
-CREATE TABLE told (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);

@@ -1,7 +1,7 @@
-"""Read-only pages on an archive, in a browser: ``create_app`` makes the application.
+"""Read-only web pages for an archive; ``create_app`` returns the application.
 
-What a page tells is made by ``views``, as values that its JSON twin gives too; ``templates`` show
-it without a script; ``static`` has the style, and a script for what keys and clicks add.
+``views`` computes the values of a page, which are also its JSON twin; ``templates`` render them
+without scripts; ``static`` has the style sheet and a script for keys and clicks.
 """
 
 from inspector.pages.app import create_app

@@ -1,4 +1,4 @@
-"""The application: which address shows what, as a page or as its JSON twin."""
+"""The web application: routes each address to a page or to its JSON twin."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from inspector.catalogue.read import Asked, Catalogue
+from inspector.catalogue.read import Catalogue, DocumentQuery
 from inspector.pages import views
+from inspector.pages.current import READ_ERRORS, CurrentCatalogue
 from inspector.pages.guard import Guard
 from inspector.pages.rendering import render
-from inspector.pages.shelf import UNREADABLE, Shelf
 from records.errors import SettingsError
 
 View = Callable[[Catalogue, Request], dict[str, Any]]
@@ -36,10 +36,10 @@ class Options:
     """How an archive is shown.
 
     Attributes:
-        name: what the archive is called on the pages.
-        hosts: names by which browsers may call the server, without port; "*" for any.
-        token: what a browser must show once; None if nobody is asked.
-        prefect: address of Prefect's page, to which runs are linked; None for no links.
+        name: name of the archive on the pages.
+        hosts: allowed values of the Host header, without port; "*" for any.
+        token: secret that clients must send; None if there is none.
+        prefect: address of the Prefect page that runs link to; None for no links.
     """
 
     name: str
@@ -48,13 +48,8 @@ class Options:
     prefect: str | None = None
 
 
-def create_app(shelf: Shelf, options: Options) -> ASGIApp:
-    """Return the application that shows an archive.
-
-    Args:
-        shelf: gives the catalogue of the current version.
-        options: how it is shown.
-    """
+def create_app(current: CurrentCatalogue, options: Options) -> ASGIApp:
+    """Return the application that shows an archive."""
     pages: list[tuple[str, str, View]] = [
         ("/", "overview", lambda catalogue, _: views.overview(catalogue)),
         ("/documents", "documents", _documents),
@@ -65,110 +60,115 @@ def create_app(shelf: Shelf, options: Options) -> ASGIApp:
         ("/explain/{kind}/{left}/{right}", "explain", _explain),
         ("/rejects", "rejects", _rejects),
     ]
-    show = _Shown(shelf, options)
-    routes = [Route("/health", show.health), Route("/documents/{id}/raw", show.raw)]
+    handlers = _Handlers(current, options)
+    routes = [Route("/health", handlers.health), Route("/documents/{id}/raw", handlers.raw)]
     for path, template, view in pages:
         twin = "/index.json" if path == "/" else f"{path}.json"
-        routes.append(Route(twin, show.twin(view)))
-        routes.append(Route(path, show.page(template, view), name=template))
+        routes.append(Route(twin, handlers.twin(view)))
+        routes.append(Route(path, handlers.page(template, view), name=template))
     static = StaticFiles(directory=str(files("inspector.pages").joinpath("static")))
     app = Starlette(
         routes=[*routes, Mount("/static", static, name="static")],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(options.hosts))],
-        exception_handlers={HTTPException: show.refusal, Exception: show.failure},
+        exception_handlers={
+            HTTPException: handlers.refusal,
+            Exception: handlers.failure,
+        },
     )
-    app.router.redirect_slashes = False  # would lead to whatever host the request names
-    return Guard(app, options.token)  # around all else, or errors would come without its headers
+    app.router.redirect_slashes = False  # would redirect to whatever host the request names
+    return Guard(app, options.token)  # outermost, so that errors get its headers too
 
 
-class _Shown:
-    """Answers requests with pages and their twins."""
+class _Handlers:
+    """Answers requests with pages and their JSON twins."""
 
-    def __init__(self, shelf: Shelf, options: Options) -> None:
-        self._shelf = shelf
+    def __init__(self, current: CurrentCatalogue, options: Options) -> None:
+        self._current = current
         self._options = options
 
     def page(self, template: str, view: View) -> Callable[[Request], Response]:
-        """Return what answers with a page."""
+        """Return a request handler that renders a page."""
 
         def answer(request: Request) -> Response:
-            catalogue = self._shelf.catalogue()
+            catalogue = self._current.catalogue()
             if catalogue is None:
                 return self._preparing(request)
-            told = self._viewed(view, catalogue, request)
-            return self._html(request, template, told, version=catalogue.snapshot.manifest.version)
+            values = self._view(view, catalogue, request)
+            version = catalogue.snapshot.manifest.version
+            return self._html(request, template, values, version=version)
 
         return answer
 
     def twin(self, view: View) -> Callable[[Request], Response]:
-        """Return what answers with the JSON twin of a page."""
+        """Return a request handler that answers with the JSON twin of a page."""
 
         def answer(request: Request) -> Response:
-            catalogue = self._shelf.catalogue()
+            catalogue = self._current.catalogue()
             if catalogue is None:
-                return JSONResponse({"error": self._shelf.state()}, 503, _RETRY)
+                return JSONResponse({"error": self._current.status()}, 503, _RETRY)
             try:
-                told = self._viewed(view, catalogue, request)
+                values = self._view(view, catalogue, request)
             except HTTPException as error:
                 return JSONResponse({"error": error.detail}, error.status_code)
-            text = json.dumps(told, ensure_ascii=False, default=str)
+            text = json.dumps(values, ensure_ascii=False, default=str)
             content = text.encode("utf-8", "backslashreplace")
             return Response(content, media_type="application/json")
 
         return answer
 
     def raw(self, request: Request) -> Response:
-        """Answer with the raw bytes of a document, to be saved and never shown."""
-        catalogue = self._shelf.catalogue()
+        """Answer with the raw bytes of a document as a download, never displayed."""
+        catalogue = self._current.catalogue()
         if catalogue is None:
             return self._preparing(request)
-        content = self._viewed(_raw, catalogue, request)
-        name = f'attachment; filename="{request.path_params["id"]}.bin"'
-        headers = {"Content-Disposition": name}
+        content = self._view(_raw, catalogue, request)
+        disposition = f'attachment; filename="{request.path_params["id"]}.bin"'
+        headers = {"Content-Disposition": disposition}
         return Response(content, media_type="application/octet-stream", headers=headers)
 
     def health(self, _: Request) -> Response:
-        """Answer that the server is up, and whether it shows anything: who asks has no token."""
-        is_ready = self._shelf.catalogue() is not None
-        return PlainTextResponse("ready" if is_ready else "nothing is shown yet")
+        """Answer that the server is up and whether it is ready; this needs no token."""
+        is_ready = self._current.catalogue() is not None
+        return PlainTextResponse("ready" if is_ready else "not ready yet")
 
     def refusal(self, request: Request, error: Exception) -> Response:
-        """Answer with a page that says what is wrong with a request."""
+        """Answer with a page that says why a request was refused."""
         status = error.status_code if isinstance(error, HTTPException) else 500
-        detail = error.detail if isinstance(error, HTTPException) else "something went wrong"
+        detail = error.detail if isinstance(error, HTTPException) else "internal error"
         return self._html(request, "message", {"status": status, "detail": detail}, status=status)
 
     def failure(self, request: Request, error: Exception) -> Response:
-        """Answer that the server failed, without what it knows of itself."""
-        told = f"unexpected {type(error).__name__}; the server's log tells more"
-        return self._html(request, "message", {"status": 500, "detail": told}, status=500)
+        """Answer that the server failed, without internal details."""
+        detail = f"unexpected {type(error).__name__}; see the server's log"
+        return self._html(request, "message", {"status": 500, "detail": detail}, status=500)
 
-    def _viewed(
+    def _view(
         self, view: Callable[[Catalogue, Request], Any], catalogue: Catalogue, request: Request
     ) -> Any:
         try:
             return view(catalogue, request)
-        except views.NotThereError as error:
+        except views.NotFoundError as error:
             raise HTTPException(404, str(error)) from error
         except SettingsError as error:
             raise HTTPException(400, "; ".join(error.faults)) from error
         except sqlite3.DatabaseError as error:
-            self._shelf.give_up(catalogue)
+            self._current.discard(catalogue)
+            detail = f"the catalogue is damaged ({error}) and is being rebuilt"
+            raise HTTPException(503, detail) from error
+        except READ_ERRORS as error:
             raise HTTPException(
-                503, f"the catalogue is damaged ({error}); it is made again"
+                503, f"the archive cannot be read at the moment: {error}"
             ) from error
-        except UNREADABLE as error:
-            raise HTTPException(503, f"the archive cannot be read just now: {error}") from error
 
     def _preparing(self, request: Request) -> Response:
-        told = {"status": 503, "detail": self._shelf.state(), "is_waiting": True}
-        return self._html(request, "message", told, status=503, headers=_RETRY)
+        values = {"status": 503, "detail": self._current.status(), "is_waiting": True}
+        return self._html(request, "message", values, status=503, headers=_RETRY)
 
     def _html(
         self,
         request: Request,
         template: str,
-        told: Mapping[str, Any],
+        values: Mapping[str, Any],
         *,
         version: int | None = None,
         status: int = 200,
@@ -176,39 +176,41 @@ class _Shown:
     ) -> Response:
         path = quote(request.scope["path"])
         query = request.scope["query_string"].decode("latin-1")
-        around = {
+        layout = {
             "archive": self._options.name,
             "prefect": self._options.prefect,
             "version": version,
             "template": template,
-            "newer": self._shelf.newer(),
+            "pending_version": self._current.pending_version(),
             "twin": ("/index.json" if path == "/" else f"{path}.json") + (query and f"?{query}"),
             "with_page": lambda page: f"{path}?{urlencode({**request.query_params, 'page': page})}",
         }
-        text = render(f"{template}.html", {**around, **told}).translate(_NO_CHARACTERS)
+        text = render(f"{template}.html", {**layout, **values}).translate(_CONTROL_CHARACTERS)
         return HTMLResponse(text.encode("utf-8", "backslashreplace"), status, headers)
 
 
 _RETRY = {"Retry-After": "2"}
-# Code points that no page may have, nor any reader would see.
-_NO_CHARACTERS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), *range(0x7F, 0xA0)], "\ufffd")
+# Invisible, and not allowed in HTML.
+_CONTROL_CHARACTERS = dict.fromkeys(
+    [*range(9), 11, 12, *range(14, 32), *range(0x7F, 0xA0)], "\ufffd"
+)
 _DAY = re.compile(r"(\d{4}(-\d{2}(-\d{2})?)?)?")
 
 
 def _documents(catalogue: Catalogue, request: Request) -> dict[str, Any]:
-    given = request.query_params
-    percent = _number(given.get("reuse"), "reuse", 0, 100)
-    asked = Asked(
-        words=given.get("words", "")[:400],
-        origin=given.get("origin", ""),
-        since=_day(given.get("since", ""), "since"),
-        until=_day(given.get("until", ""), "until"),
+    parameters = request.query_params
+    percent = _number(parameters.get("reuse"), "reuse", 0, 100)
+    query = DocumentQuery(
+        words=parameters.get("words", "")[:400],
+        origin=parameters.get("origin", ""),
+        since=_day(parameters.get("since", ""), "since"),
+        until=_day(parameters.get("until", ""), "until"),
         least_reuse=percent / 100,
-        order=given.get("order") or ("relevance" if given.get("words") else "date"),
+        order=parameters.get("order") or ("relevance" if parameters.get("words") else "date"),
     )
-    told = views.documents(catalogue, asked, _page(request))
+    values = views.documents(catalogue, query, _page(request))
     by = catalogue.overview()["origins"]["by"]
-    return told | {"origins": catalogue.origins(), "origin_by": by}
+    return values | {"origins": catalogue.origins(), "origin_by": by}
 
 
 def _document(catalogue: Catalogue, request: Request) -> dict[str, Any]:
@@ -216,9 +218,9 @@ def _document(catalogue: Catalogue, request: Request) -> dict[str, Any]:
 
 
 def _excerpt(catalogue: Catalogue, request: Request) -> dict[str, Any]:
-    given = request.path_params
-    ordinal = _number(given["ordinal"], "paragraph", 0, views.MAX_ORDINAL)
-    return views.excerpt(catalogue, given["id"], ordinal)
+    parameters = request.path_params
+    ordinal = _number(parameters["ordinal"], "paragraph", 0, views.MAX_ORDINAL)
+    return views.excerpt(catalogue, parameters["id"], ordinal)
 
 
 def _raw(catalogue: Catalogue, request: Request) -> bytes:
@@ -226,8 +228,8 @@ def _raw(catalogue: Catalogue, request: Request) -> bytes:
 
 
 def _compare(catalogue: Catalogue, request: Request) -> dict[str, Any]:
-    given = request.path_params
-    return views.compare(catalogue, given["left"], given["right"])
+    parameters = request.path_params
+    return views.compare(catalogue, parameters["left"], parameters["right"])
 
 
 def _paragraph(catalogue: Catalogue, request: Request) -> dict[str, Any]:
@@ -235,11 +237,12 @@ def _paragraph(catalogue: Catalogue, request: Request) -> dict[str, Any]:
 
 
 def _explain(catalogue: Catalogue, request: Request) -> dict[str, Any]:
-    given = request.path_params
+    parameters = request.path_params
     kinds = {"documents": "document", "texts": "text"}
-    if given["kind"] not in kinds:
-        raise views.NotThereError(f"explain {given['kind']!r}: expected documents or texts")
-    return views.explain(catalogue, kinds[given["kind"]], given["left"], given["right"])
+    kind = parameters["kind"]
+    if kind not in kinds:
+        raise views.NotFoundError(f"explain {kind!r}: expected documents or texts")
+    return views.explain(catalogue, kinds[kind], parameters["left"], parameters["right"])
 
 
 def _rejects(catalogue: Catalogue, request: Request) -> dict[str, Any]:
@@ -250,17 +253,17 @@ def _page(request: Request) -> int:
     return _number(request.query_params.get("page"), "page", 1, 1_000_000)
 
 
-def _number(told: str | None, name: str, least: int, most: int) -> int:
-    if not told:
+def _number(value: str | None, name: str, least: int, most: int) -> int:
+    if not value:
         return least
-    is_number = told.isascii() and told.isdigit() and len(told) <= len(str(most))
-    if not is_number or not least <= int(told) <= most:
-        raise SettingsError([f"{name} {told!r}: expected a whole number from {least} to {most}"])
-    return int(told)
+    is_number = value.isascii() and value.isdigit() and len(value) <= len(str(most))
+    if not is_number or not least <= int(value) <= most:
+        raise SettingsError([f"{name} {value!r}: expected a whole number from {least} to {most}"])
+    return int(value)
 
 
-def _day(told: str, name: str) -> str:
-    told = told.strip()
-    if not _DAY.fullmatch(told) or not told.isascii():
-        raise SettingsError([f"{name} {told!r}: expected a day, month or year, as in 2024-11-12"])
-    return told
+def _day(value: str, name: str) -> str:
+    value = value.strip()
+    if not _DAY.fullmatch(value) or not value.isascii():
+        raise SettingsError([f"{name} {value!r}: expected a day, month or year, as in 2024-11-12"])
+    return value

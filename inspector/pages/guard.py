@@ -1,7 +1,7 @@
-"""Who may see the pages, and what browsers may do with them.
+"""Access control and security headers of the pages.
 
-Texts of an archive are hostile: all of them are escaped, and should one slip through, the policy
-lets no script run that did not come as a file of ours.
+Texts of an archive are hostile. All of them are escaped; should one slip through, the
+content-security policy allows only scripts from our own files.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ _METHODS = {"GET", "HEAD"}
 
 
 class Guard:
-    """Asks for the token, if there is one, refuses all but reading, and adds the headers.
+    """Middleware that checks the token, refuses all methods but reading, and adds the headers.
 
-    The token is told once in the address, ``?token=...``; a cookie remembers it, and the address is
-    left without it, so that it is not passed on with a link. Programs send it as a bearer token.
+    A browser sends the token once in the address, ``?token=...``. It is then stored in a cookie and
+    removed from the address, so that copied links do not contain it. Programs send a bearer token.
     """
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
         self._app = app
         self._token = token
-        # Cookies are shared by all ports of a host, and are of few letters.
-        self._kept = _digest(f"kept {token}")
-        self._cookie = f"{COOKIE}-{_digest(self._kept)[:8]}"
+        # All ports of a host share their cookies, and cookies allow few characters: hence digests.
+        self._cookie_value = _digest(f"kept {token}")
+        self._cookie_name = f"{COOKIE}-{_digest(self._cookie_value)[:8]}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -51,57 +51,59 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        async def guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                told = {name.lower().encode(): value.encode() for name, value in HEADERS.items()}
+                ours = {name.lower().encode(): value.encode() for name, value in HEADERS.items()}
                 if scope["path"].startswith("/static/"):
-                    told[b"cache-control"] = b"no-cache"
-                kept = [one for one in message["headers"] if one[0].lower() not in told]
-                message = {**message, "headers": [*kept, *told.items()]}
+                    ours[b"cache-control"] = b"no-cache"
+                others = [header for header in message["headers"] if header[0].lower() not in ours]
+                message = {**message, "headers": [*others, *ours.items()]}
             await send(message)
 
         refusal = self._refusal(scope)
-        await (refusal or self._app)(scope, receive, guarded)
+        await (refusal or self._app)(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope) -> Response | None:
         if scope["method"] not in _METHODS:
-            return PlainTextResponse("pages are read only", 405, {"Allow": "GET, HEAD"})
+            return PlainTextResponse("these pages are read-only", 405, {"Allow": "GET, HEAD"})
         if self._token is None or scope["path"] in _OPEN:
             return None
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        given = dict(query).get("token")
-        if given is not None and self._is_right(given):
-            return self._remembered(scope, query)
+        token = dict(query).get("token")
+        if token is not None and self._is_valid(token):
+            return self._store_in_cookie(scope, query)
         headers = {name: value.decode("utf-8", "replace") for name, value in scope["headers"]}
         scheme, _, bearer = headers.get(b"authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self._is_right(bearer.strip()):
+        if scheme.lower() == "bearer" and self._is_valid(bearer.strip()):
             return None
-        kept = cookie_parser(headers.get(b"cookie", "")).get(self._cookie, "")
-        if _is_same(kept, self._kept):
+        cookie = cookie_parser(headers.get(b"cookie", "")).get(self._cookie_name, "")
+        if _is_same(cookie, self._cookie_value):
             return None
-        told = "a token is needed: open the address that palimpsest inspect printed"
-        return PlainTextResponse(told, 401)
+        advice = "open the address that palimpsest inspect printed"
+        return PlainTextResponse(f"a token is required: {advice}", 401)
 
-    def _remembered(self, scope: Scope, query: list[tuple[str, str]]) -> Response:
-        rest = urlencode([one for one in query if one[0] != "token"])
-        path = "/" + quote(scope["path"].lstrip("/"))  # never //host, which leads elsewhere
-        answer = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
-        answer.set_cookie(
-            self._cookie,
-            self._kept,
+    def _store_in_cookie(self, scope: Scope, query: list[tuple[str, str]]) -> Response:
+        """Return a redirect to the same address without the token, which sets the cookie."""
+        rest = urlencode([(name, value) for name, value in query if name != "token"])
+        path = "/" + quote(scope["path"].lstrip("/"))  # never //host, which is another site
+        response = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
+        response.set_cookie(
+            self._cookie_name,
+            self._cookie_value,
             httponly=True,
-            samesite="lax",  # strict would forget it where somebody follows a link from elsewhere
+            samesite="lax",  # strict would not send it after following a link from another site
             secure=scope["scheme"] == "https",
         )
-        return answer
+        return response
 
-    def _is_right(self, given: str) -> bool:
-        return self._token is not None and _is_same(given, self._token)
-
-
-def _digest(told: str) -> str:
-    return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
+    def _is_valid(self, token: str) -> bool:
+        return self._token is not None and _is_same(token, self._token)
 
 
-def _is_same(given: str, expected: str) -> bool:
-    return secrets.compare_digest(_digest(given), _digest(expected))
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _is_same(value: str, expected: str) -> bool:
+    """Compare in constant time."""
+    return secrets.compare_digest(_digest(value), _digest(expected))

@@ -1,8 +1,8 @@
-"""Templates, and what they may call; all that is not markup of ours is escaped.
+"""Render templates; everything but our own markup is escaped.
 
-A template is shown as a page of the server, or as a file that is sent to somebody. The file has its
-style and script in it, links to nothing outside of itself, and says so to the browser: its policy
-lets nothing be loaded, and only the script run that we wrote, by its digest.
+A template becomes a page of the server or a self-contained file. The file includes its style and
+script and links to nothing outside; its content-security policy forbids loading anything and allows
+only our own script, by its digest.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ from inspector.pages import charts
 from inspector.terminal import name_of
 from records import __version__
 
-# What HTML cannot hold, or UTF-8: controls, and halves of characters in names of files.
-_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+# Not allowed in HTML or UTF-8: control characters, and surrogates from undecodable file names.
+_NOT_ALLOWED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
     """Return a page of the server."""
-    return _UNSEEN.sub("\ufffd", environment().get_template(template).render(values))
+    return _NOT_ALLOWED.sub("\ufffd", environment().get_template(template).render(values))
 
 
 def render_file(template: str, values: Mapping[str, Any], *, with_script: bool) -> str:
-    """Return a page as one file, which needs no server.
+    """Return a page as a self-contained file, which needs no server.
 
     Args:
         template: one that extends ``base_file.html``.
-        values: what it shows.
-        with_script: let keys and clicks do what they do on pages.
+        values: variables of the template.
+        with_script: include the script that handles keys and clicks.
     """
-    style, script = _ours("palimpsest.css"), _ours("palimpsest.js") if with_script else ""
-    told = {"style": style, "script": script, "policy": policy_of(style, script)}
-    made = environment(is_file=True).get_template(template)
-    return _UNSEEN.sub("\ufffd", made.render(values, palimpsest=__version__, **told))
+    style, script = _static("palimpsest.css"), _static("palimpsest.js") if with_script else ""
+    parts = {"style": style, "script": script, "policy": policy_of(style, script)}
+    page = environment(is_file=True).get_template(template)
+    return _NOT_ALLOWED.sub("\ufffd", page.render(values, palimpsest=__version__, **parts))
 
 
 def policy_of(style: str, script: str) -> str:
-    """Return the policy of a file: nothing is loaded, and of code in it only this is taken.
+    """Return the policy of a file: load nothing, and apply only this style and script.
 
     Args:
-        style: what stands in the one element of style.
-        script: what stands in the one element of script; empty if there is none.
+        style: content of the only ``style`` element.
+        script: content of the only ``script`` element; empty if there is none.
     """
     allowed = [("style-src", style), *([("script-src", script)] if script else [])]
     parts = [f"{name} '{_digest(content)}'" for name, content in allowed]
@@ -63,8 +63,8 @@ def _digest(content: str) -> str:
 
 
 @cache
-def _ours(name: str) -> Markup:
-    """Return a file of style or script as it is: it is written by us, not by an article."""
+def _static(name: str) -> Markup:
+    """Return a style sheet or script unescaped: it is our own, not from an article."""
     return Markup(files("inspector.pages").joinpath("static", name).read_text("utf-8"))  # noqa: S704
 
 
@@ -73,32 +73,32 @@ def environment(*, is_file: bool = False) -> Environment:
     """Return the environment of all templates.
 
     Args:
-        is_file: there is no server that links can lead to.
+        is_file: whether the output is a self-contained file, with no server to link to.
     """
-    made = Environment(
+    templates = Environment(
         loader=PackageLoader("inspector.pages", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {
+    templates.filters |= {
         "count": _count,
         "brief": _brief,
         "percent": lambda share: f"{share:.0%}",
-        "day": lambda told: str(told)[:10] if told else "undated",
-        "moment": lambda told: str(told)[:16].replace("T", " ") if told else "undated",
+        "day": lambda date: str(date)[:10] if date else "undated",
+        "moment": lambda date: str(date)[:16].replace("T", " ") if date else "undated",
         "megabytes": _megabytes,
         "uri_name": name_of,
         "address": lambda value: quote(str(value), safe=""),
     }
-    names = ("bars", "run_bars", "date_bars", "heat_map", "time_line")
-    made.globals |= {name: getattr(charts, name) for name in names} | {"is_file": is_file}
-    return made
+    names = ("bar_chart", "run_bars", "date_bars", "heat_map", "time_line")
+    templates.globals |= {name: getattr(charts, name) for name in names} | {"is_file": is_file}
+    return templates
 
 
 def _count(number: int, name: str = "") -> str:
-    """Return a number of things in words.
+    """Return a number, or a number of things.
 
     Example:
         >>> _count(1, "passage"), _count(1200, "passage")
@@ -110,7 +110,7 @@ def _count(number: int, name: str = "") -> str:
 
 
 def _brief(number: int) -> str:
-    """Return a number in few letters.
+    """Return a number abbreviated to thousands or millions.
 
     Example:
         >>> _brief(950), _brief(1200), _brief(3_400_000)

@@ -264,7 +264,7 @@ def test_wrong_names_are_all_told(made: Snapshot, folder: Path) -> None:
         assert name in fault
     with pytest.raises(SettingsError, match="expected another document or a text"):
         explain(made, f"file://{folder}/a.txt")
-    with pytest.raises(SettingsError, match="name two that differ"):
+    with pytest.raises(SettingsError, match="name two different ones"):
         explain(made, text_id_of(WHOLE), text_id_of(WHOLE)[:8])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from evidence.lookup import Tables
+from evidence.lookup import TableLookup
 from store.archive import Archive, Snapshot
 from store.find import DOCUMENT, TEXT, Named
 
@@ -19,7 +19,7 @@ def made(examples_archive: Path) -> Snapshot:
 def test_documents_are_held_in_the_order_of_ids_and_ordinals(made: Snapshot) -> None:
     rows = made.read("occurrences").to_pylist()
     ids = sorted({row["document_id"] for row in rows})[:5]
-    held = Tables(made).documents(pa.array(ids[::-1]), 2)
+    held = TableLookup(made).documents(pa.array(ids[::-1]), 2)
     assert held.facts.column("document_id").to_pylist() == ids
     expected = sorted(
         (row["document_id"], row["ordinal"], row["text_id"])
@@ -46,10 +46,10 @@ def test_pairs_of_texts_come_with_most_shared_words_first(made: Snapshot) -> Non
         for one, other in (("left", "right"), ("right", "left")):
             words[row[f"{one}_text_id"], row[f"{other}_text_id"]] += row["matched_words"]
     text = overlaps[0]["left_text_id"]
-    found = Tables(made).text_pairs(Named(TEXT, text), None)
+    found = TableLookup(made).text_pairs(Named(TEXT, text), None)
     assert {one for one, _ in found} == {text}
     assert [words[pair] for pair in found] == sorted((words[pair] for pair in found), reverse=True)
     assert set(found) == {pair for pair in words if pair[0] == text}
     document = made.read("occurrences").to_pylist()[0]["document_id"]
-    same = Tables(made).text_pairs(Named(DOCUMENT, document), Named(DOCUMENT, document))
+    same = TableLookup(made).text_pairs(Named(DOCUMENT, document), Named(DOCUMENT, document))
     assert all(one == other or (one, other) in words for one, other in same)

@@ -17,11 +17,11 @@ import pytest
 import evidence.passages
 from evidence.passages import (
     PASSAGES,
-    Wanted,
+    PassageFilter,
     document_pairs,
+    iterate_passages,
     passages_of,
     top_passages,
-    wanted_passages,
 )
 from exports.passages import write_passages
 from ingest.decode import decode
@@ -198,11 +198,11 @@ def test_passages_of_a_document_are_those_in_which_it_stands(reused: Snapshot) -
     everything = told(reused)
     assert everything
     for document in ids_by_name(reused).values():
-        rows = told(reused, wanted=Wanted(document))
+        rows = told(reused, wanted=PassageFilter(document))
         assert rows == [
             row for row in everything if document in {row[f"{side}_document_id"] for side in SIDES}
         ]
-    assert told(reused, wanted=Wanted("no such document")) == []
+    assert told(reused, wanted=PassageFilter("no such document")) == []
 
 
 def test_passages_with_most_matching_words_come_first_up_to_the_limit(reused: Snapshot) -> None:
@@ -251,7 +251,10 @@ def test_chunks_and_workers_make_no_difference(
 def test_archive_without_overlaps_has_no_passages(tmp_path: Path) -> None:
     snapshot = archive_of(tmp_path, {"a.txt": [make_prose(1)], "b.txt": [make_prose(2)]})
     assert document_pairs(snapshot).num_rows == 0
-    for found in (top_passages(snapshot), top_passages(snapshot, Wanted("no such document"))):
+    for found in (
+        top_passages(snapshot),
+        top_passages(snapshot, PassageFilter("no such document")),
+    ):
         assert found.schema == PASSAGES
         assert found.num_rows == 0
     one, other = sorted(ids_by_name(snapshot).values())
@@ -394,7 +397,7 @@ def test_file_is_not_left_if_writing_fails(
     def fail(*_: Any, **__: Any) -> Any:
         raise OSError("no more room")
 
-    monkeypatch.setattr(Wanted, "of", fail)
+    monkeypatch.setattr(PassageFilter, "of", fail)
     with pytest.raises(OSError, match="no more room"):
         write_passages(reused, tmp_path / "passages.parquet")
     assert list(tmp_path.iterdir()) == []
@@ -413,7 +416,7 @@ def test_quoted_passages_stand_in_the_rebuilt_text(
     set_out = {name: [layout(one) for one in paragraphs] for name, paragraphs in articles.items()}
     snapshot = archive_of(tmp_path, set_out)
     texts = rebuilt_documents(snapshot)
-    [rows] = [part.to_pylist() for part in wanted_passages(snapshot, around_chars=50, workers=1)]
+    [rows] = [part.to_pylist() for part in iterate_passages(snapshot, around_chars=50, workers=1)]
     assert rows
     for row in rows:
         for side in SIDES:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from csvw import CSVW
 
-from evidence.passages import Wanted, top_passages
+from evidence.passages import PassageFilter, top_passages
 from exports.csvw import METADATA, write_csv
 from records.errors import SettingsError
 from records.schemas import PASSAGES, TABLES
@@ -26,7 +26,7 @@ SCHEMAS = {**TABLES, "passages": PASSAGES}
 @pytest.fixture(scope="module")
 def folder(hostile: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("csv") / "tables"
-    write_csv(snapshot_of(hostile), path, Wanted())
+    write_csv(snapshot_of(hostile), path, PassageFilter())
     return path
 
 
@@ -118,7 +118,7 @@ def test_common_readers_find_the_texts(name: str, folder: Path, hostile: Path) -
 
 def test_passages_can_be_filtered_or_left_out(hostile: Path, tmp_path: Path) -> None:
     snapshot = snapshot_of(hostile)
-    told = write_csv(snapshot, tmp_path / "few", Wanted(min_words=40))
+    told = write_csv(snapshot, tmp_path / "few", PassageFilter(min_words=40))
     rows = [row for row in rows_of(hostile, "passages") if row["matched_words"] >= 40]
     assert told["rows"]["passages"] == len(rows) > 0
     assert told["rows"]["documents"] == snapshot.rows("documents")

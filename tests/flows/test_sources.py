@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import pytest
 
-from evidence.passages import Wanted, top_passages
+from evidence.passages import PassageFilter, top_passages
 from flows.preview import preview
 from flows.remove import remove
 from flows.run import run_ingest
@@ -273,8 +273,8 @@ def test_what_a_series_shares_with_itself_can_be_left_out(tmp_path) -> None:
         Settings(read=ReadSettings(series="gazette")),
     )
     snapshot = snapshot_of(tmp_path / "press")
-    everything = top_passages(snapshot, Wanted(), 100)
-    across = top_passages(snapshot, Wanted(across_series=True), 100)
+    everything = top_passages(snapshot, PassageFilter(), 100)
+    across = top_passages(snapshot, PassageFilter(across_series=True), 100)
     assert 0 < across.num_rows < everything.num_rows
 
 

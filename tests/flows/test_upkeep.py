@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows.upkeep import clean, compact, report, verify
-from inspector.catalogue import find_catalogue
+from inspector.catalogue import ensure_catalogue
 from records.errors import ContractError, SettingsError
 from records.files import state_folder
 from store.archive import Archive
@@ -87,7 +87,7 @@ def files_kept() -> list[Path]:
 def test_report_leaves_no_catalogue_and_takes_one_that_is_kept(archive: Path) -> None:
     first = report(str(archive))
     assert files_kept() == []
-    kept = find_catalogue(Archive(archive))
+    kept = ensure_catalogue(Archive(archive))
     before = kept.stat()
     assert report(str(archive)) == first
     assert files_kept() == [kept]

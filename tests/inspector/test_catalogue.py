@@ -12,12 +12,12 @@ import pyarrow as pa
 import pytest
 
 from evidence.explain import explain_named
-from evidence.lookup import Held, Lookup, Tables
+from evidence.lookup import DocumentRows, Lookup, TableLookup
 from evidence.passages import align_documents
 from inspector.catalogue import Catalogue, CatalogueError, build_catalogue, read
 from inspector.catalogue import build as building
 from inspector.catalogue.overview import _folders
-from inspector.catalogue.read import Asked
+from inspector.catalogue.read import DocumentQuery
 from records.settings import MIN_EXACT_WORDS, RECURRING_DOCUMENTS
 from store.archive import Archive, Snapshot
 from store.find import DOCUMENT, TEXT, Named
@@ -30,14 +30,14 @@ Row = dict[str, Any]
 @pytest.fixture(scope="module", params=["examples", "mixed", 1])
 def both(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Tables, Catalogue]:
+) -> tuple[TableLookup, Catalogue]:
     """The tables of an archive, and a catalogue of it."""
     if isinstance(request.param, str):
         catalogue = request.getfixturevalue(f"{request.param}_catalogue")
     else:
         folder = tmp_path_factory.mktemp("random")
         catalogue = catalogue_of(make_random(folder, request.param), folder)
-    return Tables(catalogue.snapshot), catalogue
+    return TableLookup(catalogue.snapshot), catalogue
 
 
 def ids_of(snapshot: Snapshot) -> list[str]:
@@ -51,7 +51,7 @@ def texts_of(snapshot: Snapshot) -> dict[str, Row]:
     return {row.get("text_id", row["paragraph_id"]): row for row in kept}
 
 
-def told(held: Held) -> list[Any]:
+def told(held: DocumentRows) -> list[Any]:
     """Return what is held so that it can be compared: texts are in any order."""
     texts = sorted(held.texts.to_pylist(), key=lambda row: row["text_id"])
     return [
@@ -71,7 +71,7 @@ def pairs_of(ids: Sequence[str]) -> pa.Table:
     return pa.table({"one": [one for one, _ in found], "other": [other for _, other in found]})
 
 
-def test_documents_are_held_as_by_the_tables(both: tuple[Tables, Catalogue]) -> None:
+def test_documents_are_held_as_by_the_tables(both: tuple[TableLookup, Catalogue]) -> None:
     tables, catalogue = both
     ids = ids_of(catalogue.snapshot)
     for chosen, least in ((ids, 10), (ids[::2], 2), (ids[:1], 1), ([], 10)):
@@ -86,11 +86,11 @@ def test_more_documents_than_a_query_takes_are_held_too(
 ) -> None:
     monkeypatch.setattr(read, "_VALUES_AT_ONCE", 2)
     ids = pa.array(ids_of(mixed_catalogue.snapshot))
-    expected = told(Tables(mixed_catalogue.snapshot).documents(ids, 2))
+    expected = told(TableLookup(mixed_catalogue.snapshot).documents(ids, 2))
     assert told(mixed_catalogue.documents(ids, 2)) == expected
 
 
-def test_passages_are_those_of_the_tables(both: tuple[Tables, Catalogue]) -> None:
+def test_passages_are_those_of_the_tables(both: tuple[TableLookup, Catalogue]) -> None:
     tables, catalogue = both
     pairs = pairs_of(ids_of(catalogue.snapshot))
     expected = all_passages(tables, pairs)
@@ -98,7 +98,7 @@ def test_passages_are_those_of_the_tables(both: tuple[Tables, Catalogue]) -> Non
     assert expected
 
 
-def test_texts_and_overlaps_are_told_as_by_the_tables(both: tuple[Tables, Catalogue]) -> None:
+def test_texts_and_overlaps_are_told_as_by_the_tables(both: tuple[TableLookup, Catalogue]) -> None:
     tables, catalogue = both
     rows = catalogue.snapshot.read("overlaps", ["left_text_id", "right_text_id"]).to_pylist()
     [one, other, *_] = sorted(texts_of(catalogue.snapshot))
@@ -115,7 +115,7 @@ def test_texts_and_overlaps_are_told_as_by_the_tables(both: tuple[Tables, Catalo
     assert not catalogue.has_overlap("0" * 32, one)
 
 
-def test_pairs_of_texts_are_those_of_the_tables(both: tuple[Tables, Catalogue]) -> None:
+def test_pairs_of_texts_are_those_of_the_tables(both: tuple[TableLookup, Catalogue]) -> None:
     tables, catalogue = both
     [pair, *_] = catalogue.overview()["pairs"]
     overlap = catalogue.snapshot.read("overlaps").to_pylist()[0]
@@ -127,7 +127,7 @@ def test_pairs_of_texts_are_those_of_the_tables(both: tuple[Tables, Catalogue]) 
     assert [bool(pairs) for pairs in found] == [True, True, True, True, False]
 
 
-def test_explanations_are_those_of_the_tables(both: tuple[Tables, Catalogue]) -> None:
+def test_explanations_are_those_of_the_tables(both: tuple[TableLookup, Catalogue]) -> None:
     tables, catalogue = both
     overlaps = catalogue.snapshot.read("overlaps", ["left_text_id", "right_text_id"]).to_pylist()
     asked = [[Named(TEXT, one) for one in row.values()] for row in overlaps[:1]]
@@ -235,16 +235,16 @@ class Oracle:
 
 
 @pytest.fixture(scope="module")
-def oracle(both: tuple[Tables, Catalogue]) -> Oracle:
+def oracle(both: tuple[TableLookup, Catalogue]) -> Oracle:
     return Oracle(both[1].snapshot)
 
 
 def rows_of(catalogue: Catalogue) -> list[Row]:
-    return catalogue.search(Asked(), 1000)[1]
+    return catalogue.search(DocumentQuery(), 1000)[1]
 
 
 def test_documents_are_in_order_and_told_with_what_they_reuse(
-    both: tuple[Tables, Catalogue], oracle: Oracle
+    both: tuple[TableLookup, Catalogue], oracle: Oracle
 ) -> None:
     rows = rows_of(both[1])
     assert [row["document_id"] for row in rows] == oracle.order()
@@ -260,7 +260,7 @@ def test_documents_are_in_order_and_told_with_what_they_reuse(
 
 
 def test_pairs_of_documents_are_those_of_the_oracle(
-    both: tuple[Tables, Catalogue], oracle: Oracle
+    both: tuple[TableLookup, Catalogue], oracle: Oracle
 ) -> None:
     catalogue, expected = both[1], oracle.pairs()
     numbers = {row["document_id"]: row for row in rows_of(catalogue)}
@@ -277,7 +277,7 @@ def test_pairs_of_documents_are_those_of_the_oracle(
     assert found == {key: [words, words] for key, words in expected.items()}
 
 
-def test_counts_are_those_of_the_rows(both: tuple[Tables, Catalogue], oracle: Oracle) -> None:
+def test_counts_are_those_of_the_rows(both: tuple[TableLookup, Catalogue], oracle: Oracle) -> None:
     snapshot, counts = both[1].snapshot, both[1].overview()["counts"]
     for name in ("sources", "documents", "occurrences", "paragraphs", "variants", "overlaps"):
         assert counts[name] == snapshot.rows(name)
@@ -292,7 +292,7 @@ def test_counts_are_those_of_the_rows(both: tuple[Tables, Catalogue], oracle: Or
 
 
 def test_paragraphs_of_most_documents_come_first(
-    both: tuple[Tables, Catalogue], oracle: Oracle
+    both: tuple[TableLookup, Catalogue], oracle: Oracle
 ) -> None:
     overview, reach = both[1].overview(), oracle.reach()
     for name, is_formula in (("reused", False), ("formulas", True)):
@@ -308,7 +308,9 @@ def test_paragraphs_of_most_documents_come_first(
         assert all(one["text"] == oracle.texts[one["text_id"]]["text"] for one in overview[name])
 
 
-def test_cells_are_words_between_origins(both: tuple[Tables, Catalogue], oracle: Oracle) -> None:
+def test_cells_are_words_between_origins(
+    both: tuple[TableLookup, Catalogue], oracle: Oracle
+) -> None:
     overview = both[1].overview()
     shown = overview["origins"]["names"]
     origin = {
@@ -328,7 +330,7 @@ def test_cells_are_words_between_origins(both: tuple[Tables, Catalogue], oracle:
 
 
 def test_top_pairs_share_most_of_what_does_not_recur(
-    both: tuple[Tables, Catalogue], oracle: Oracle
+    both: tuple[TableLookup, Catalogue], oracle: Oracle
 ) -> None:
     expected = sorted((own for _, own in oracle.pairs().values() if own), reverse=True)[:12]
     found = both[1].overview()["pairs"]
@@ -340,7 +342,7 @@ def test_top_pairs_share_most_of_what_does_not_recur(
 
 
 def test_texts_are_alike_in_as_many_documents_as_the_oracle_finds(
-    both: tuple[Tables, Catalogue], oracle: Oracle
+    both: tuple[TableLookup, Catalogue], oracle: Oracle
 ) -> None:
     alike = oracle.alike()
     for row in rows_of(both[1]):
@@ -395,7 +397,7 @@ def test_dates_are_told_by_what_makes_not_too_many_bars(
     if periods is not None:
         assert found == periods
     for bar in told["bars"]:  # a bar leads to its documents
-        asked = Asked(since=bar["since"], until=bar["until"])
+        asked = DocumentQuery(since=bar["since"], until=bar["until"])
         assert catalogue.search(asked, 1)[0] == bar["documents"]
 
 
@@ -452,7 +454,7 @@ def test_catalogue_is_a_plain_sqlite_file(mixed_catalogue: Catalogue) -> None:
 
 
 def test_witnesses_and_clusters_are_those_of_the_rows(
-    both: tuple[Tables, Catalogue], oracle: Oracle
+    both: tuple[TableLookup, Catalogue], oracle: Oracle
 ) -> None:
     rank = {one: at for at, one in enumerate(oracle.order())}
     clusters: dict[str, list[str]] = defaultdict(list)
@@ -483,7 +485,7 @@ def test_witnesses_and_clusters_are_those_of_the_rows(
 
 
 def test_neighbours_are_texts_of_other_paragraphs_with_an_overlap(
-    both: tuple[Tables, Catalogue], oracle: Oracle
+    both: tuple[TableLookup, Catalogue], oracle: Oracle
 ) -> None:
     matched: Counter[tuple[str, str]] = Counter()
     for row in oracle.overlaps:

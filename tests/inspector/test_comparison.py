@@ -11,7 +11,7 @@ from lxml.html import HtmlElement
 from evidence.compare import compare_files, read_and_compare
 from evidence.passages import passages_of
 from ingest.normalise import normalise_text
-from inspector.comparison import comparison_file, tell_documents, tell_files
+from inspector.comparison import documents_side_by_side, files_side_by_side, render_comparison_file
 from records.errors import SettingsError
 from store.archive import Archive, Snapshot
 from store.rebuild import rebuild_document
@@ -47,7 +47,7 @@ def test_file_of_two_files_has_all_passages_and_all_text(
     left, right = (str(examples / name) for name in pair)
     told = compare_files(left, right)
     assert told["passages"]
-    root = parsed(comparison_file(tell_files(read_and_compare(left, right))))
+    root = parsed(render_comparison_file(files_side_by_side(read_and_compare(left, right))))
     for side, name, article in zip(("left", "right"), "LR", sides_of(root), strict=True):
         for number, one in enumerate(told["passages"], start=1):
             assert passage_in(article, number) == letters(one[side]["text"])
@@ -64,7 +64,7 @@ def test_words_that_differ_are_marked_on_both_sides(tmp_path: Path) -> None:
     articles = {"a.txt": [make_paragraph(1)], "b.txt": [make_paragraph(1, edit=2)]}
     folder = write_articles(tmp_path, articles)
     compared = read_and_compare(str(folder / "a.txt"), str(folder / "b.txt"))
-    left, right = sides_of(parsed(comparison_file(tell_files(compared))))
+    left, right = sides_of(parsed(render_comparison_file(files_side_by_side(compared))))
     plain = make_paragraph(1).split()
     edited = make_paragraph(1, edit=2).split()
     expected = [(one, other) for one, other in zip(plain, edited, strict=True) if one != other]
@@ -75,7 +75,7 @@ def test_words_that_differ_are_marked_on_both_sides(tmp_path: Path) -> None:
 
 def test_file_compared_with_itself_is_one_passage_without_changes(examples: Path) -> None:
     path = str(examples / PAIRS[0][0])
-    root = parsed(comparison_file(tell_files(read_and_compare(path, path))))
+    root = parsed(render_comparison_file(files_side_by_side(read_and_compare(path, path))))
     assert len(root.xpath("//ol[@class='chips']/li")) == 1
     assert not root.xpath("//*[contains(@class, 'changed')]")
 
@@ -83,7 +83,7 @@ def test_file_compared_with_itself_is_one_passage_without_changes(examples: Path
 def test_files_that_share_nothing_are_shown_and_said_to(tmp_path: Path) -> None:
     folder = write_articles(tmp_path, {"a.txt": [make_paragraph(1)], "b.txt": [make_paragraph(2)]})
     compared = read_and_compare(str(folder / "a.txt"), str(folder / "b.txt"))
-    root = parsed(comparison_file(tell_files(compared)))
+    root = parsed(render_comparison_file(files_side_by_side(compared)))
     assert root.xpath("//h2[@id='found']")[0].text == "0 shared passages"
     assert letters(make_paragraph(2)) in words_of(sides_of(root)[1])
 
@@ -100,8 +100,8 @@ def test_file_of_two_documents_has_the_passages_of_the_archive(
 ) -> None:
     snapshot = Archive(examples_archive).snapshot()
     ids = document_ids(snapshot, *(reversed(pair) if turned else pair))
-    told = tell_documents("press", snapshot, *ids)
-    root = parsed(comparison_file(told))
+    told = documents_side_by_side("press", snapshot, *ids)
+    root = parsed(render_comparison_file(told))
     pairs = pa.table({"one": [ids[0]], "other": [ids[1]]})
     [rows] = [part.to_pylist() for part in passages_of(snapshot, pairs)]
     known_as = {row[f"{side}_document_id"]: side for row in rows for side in ("left", "right")}
@@ -122,7 +122,7 @@ def test_document_is_not_compared_with_itself(examples_archive: Path) -> None:
     snapshot = Archive(examples_archive).snapshot()
     [one] = document_ids(snapshot, PAIRS[0][0])
     with pytest.raises(SettingsError, match="both sides are document"):
-        tell_documents("press", snapshot, one, one)
+        documents_side_by_side("press", snapshot, one, one)
 
 
 @pytest.fixture(scope="module")
@@ -132,13 +132,13 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _of_files(archive: Path) -> dict[str, Any]:
     left, right, *_ = sorted(one for one in (archive.parent / "in").iterdir() if "2024" in one.name)
-    return tell_files(read_and_compare(str(left), str(right)))
+    return files_side_by_side(read_and_compare(str(left), str(right)))
 
 
 def _of_archive(archive: Path) -> dict[str, Any]:
     snapshot = snapshot_of(archive)
     ids = document_ids(snapshot, "5%3Cscript%3E.txt", "6%3E.txt")
-    return tell_documents(SCRIPT_NAME, snapshot, *ids)
+    return documents_side_by_side(SCRIPT_NAME, snapshot, *ids)
 
 
 SCRIPT_NAME = "</title><script>window.ran=8</script>"
@@ -148,7 +148,7 @@ SCRIPT_NAME = "</title><script>window.ran=8</script>"
 def test_markup_in_articles_and_names_is_text(
     tell: Callable[[Path], dict[str, Any]], hostile: Path
 ) -> None:
-    root = parsed(comparison_file(tell(hostile)))
+    root = parsed(render_comparison_file(tell(hostile)))
     text = words_of(root)
     for one in HOSTILE:
         assert text.count(letters(normalise_text(one))) >= 3

@@ -7,8 +7,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from evidence.compare import read_and_compare
-from inspector.comparison import comparison_file, tell_files
-from inspector.report import document_file, render_report, tell_document, tell_report
+from inspector.comparison import files_side_by_side, render_comparison_file
+from inspector.report import (
+    build_document_report,
+    build_report,
+    render_document_report,
+    render_report,
+)
 from tests.inspector.browser import needs_chromium, started
 from tests.inspector.hostile_archive import catalogue_of, hostile_archive, snapshot_of
 
@@ -28,11 +33,13 @@ class Sent(NamedTuple):
 def sent(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Sent:
     place = tmp_path_factory.mktemp("sent")
     catalogue = catalogue_of(snapshot_of(hostile_archive(place)), place)
-    told = tell_report("<b>press</b>", catalogue)
+    told = build_report("<b>press</b>", catalogue)
     first = told["pairs"][0]["left"]["document_id"]
     files = Sent(*(place / f"{name}.html" for name in Sent._fields))
     files.report.write_bytes(render_report(told, "html").encode())
-    files.document.write_bytes(document_file(tell_document("<b>", catalogue, first)).encode())
+    files.document.write_bytes(
+        render_document_report(build_document_report("<b>", catalogue, first)).encode()
+    )
     left, right, *_ = sorted(one for one in (place / "in").iterdir() if "2024" in one.name)
     files.comparison.write_bytes(_compared(left, right))
     left, right = (examples / name for name in _ALIKE)
@@ -47,7 +54,9 @@ _ALIKE = (
 
 
 def _compared(left: Path, right: Path) -> bytes:
-    return comparison_file(tell_files(read_and_compare(str(left), str(right)))).encode()
+    return render_comparison_file(
+        files_side_by_side(read_and_compare(str(left), str(right)))
+    ).encode()
 
 
 @pytest.fixture(scope="module")

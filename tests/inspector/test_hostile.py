@@ -8,7 +8,7 @@ import pytest
 from lxml import etree
 from starlette.testclient import TestClient
 
-from inspector.catalogue.read import Asked, Catalogue
+from inspector.catalogue.read import Catalogue, DocumentQuery
 from tests.inspector.sample_archives import HOSTILE, catalogue_of, make_hostile
 from tests.inspector.test_pages import client_of, twin_of
 
@@ -59,7 +59,7 @@ def paths_of(catalogue: Catalogue) -> list[str]:
         "/explain/%3Cscript%3E__ran/a/b",
         "/documents?page=%3Cb%3E__ran",
     ]
-    for row in catalogue.search(Asked(), 1000)[1]:
+    for row in catalogue.search(DocumentQuery(), 1000)[1]:
         paths.append(f"/documents/{row['document_id']}")
         paths.append(f"/documents/{row['document_id']}/bytes/0")
         paths += [f"/paragraphs/{one['text_id']}" for one in catalogue.paragraphs_of(row["number"])]
@@ -130,7 +130,7 @@ def test_twins_are_json_whatever_they_tell(client: TestClient, pages: dict[str, 
 
 
 def test_texts_stand_on_their_pages_to_the_letter(client: TestClient, hostile: Catalogue) -> None:
-    for row in hostile.search(Asked(), 1000)[1]:
+    for row in hostile.search(DocumentQuery(), 1000)[1]:
         page = etree.fromstring(
             client.get(f"/documents/{row['document_id']}").text.encode(), etree.HTMLParser()
         )
@@ -144,7 +144,7 @@ def test_texts_stand_on_their_pages_to_the_letter(client: TestClient, hostile: C
 def test_names_of_files_that_are_no_text_lead_to_their_bytes(
     client: TestClient, hostile: Catalogue
 ) -> None:
-    [row] = [row for row in hostile.search(Asked(), 1000)[1] if "%FF%FE" in row["uri"]]
+    [row] = [row for row in hostile.search(DocumentQuery(), 1000)[1] if "%FF%FE" in row["uri"]]
     raw = client.get(f"/documents/{row['document_id']}/raw")
     assert raw.status_code == 200
     assert "\x9b".encode() in raw.content

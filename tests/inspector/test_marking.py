@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ingest.normalise import normalise_paragraphs, normalise_text
 from inspector import marking
 from inspector.catalogue import Catalogue
-from inspector.catalogue.read import Asked
+from inspector.catalogue.read import DocumentQuery
 from inspector.marking import MarkedDocument, Segment, differences
 from records.columns import shift_positions
 from records.schemas import PARAGRAPH_SEPARATOR
@@ -256,7 +256,7 @@ def test_passages_of_an_archive_are_marked_where_its_table_has_them(
                     for p in told[side]["paragraphs"]
                 ]
                 assert PARAGRAPH_SEPARATOR.join(filter(None, marked)) == passage[side]["passage"]
-    assert mixed_catalogue.search(Asked(), 1)[0]
+    assert mixed_catalogue.search(DocumentQuery(), 1)[0]
 
 
 def test_nothing_is_marked_in_nothing() -> None:

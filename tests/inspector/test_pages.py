@@ -13,27 +13,27 @@ import pytest
 from lxml import html
 from starlette.testclient import TestClient
 
-from inspector.catalogue.read import Asked, Catalogue
+from inspector.catalogue.read import Catalogue, DocumentQuery
 from inspector.pages import views
 from inspector.pages.app import Options, create_app
+from inspector.pages.current import CurrentCatalogue
 from inspector.pages.guard import HEADERS
-from inspector.pages.shelf import Shelf
 from store.archive import Archive
 from tests.flows.corpora import ingest, make_paragraph, write_articles
 from tests.flows.test_sources import as_warc, as_zip
 from tests.inspector.sample_archives import catalogue_of
 
 
-class Held(Shelf):
-    """A shelf that has a catalogue already, and looks for no other."""
+class FixedCatalogue(CurrentCatalogue):
+    """A catalogue that never changes."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         super().__init__(Archive("nowhere"), 1)
-        self._held = catalogue
+        self._shown = catalogue
 
 
 def client_of(catalogue: Catalogue, **options: Any) -> TestClient:
-    app = create_app(Held(catalogue), Options("press", **options))
+    app = create_app(FixedCatalogue(catalogue), Options("press", **options))
     return TestClient(app, "http://127.0.0.1:8470", raise_server_exceptions=False)
 
 
@@ -61,18 +61,20 @@ def paths_of(catalogue: Catalogue, pair: tuple[str, str]) -> dict[str, Callable[
     texts = texts_that_overlap(catalogue)
     page = next(
         row["document_id"]
-        for row in catalogue.search(Asked(), 1000)[1]
+        for row in catalogue.search(DocumentQuery(), 1000)[1]
         if row["uri"].endswith(".html")
     )
     cluster = catalogue.overview()["reused"][0]["text_id"]
-    asked = Asked(words="the bridge", order="relevance")
+    asked = DocumentQuery(words="the bridge", order="relevance")
     return {
         "/": lambda: views.overview(catalogue),
-        "/documents": lambda: views.documents(catalogue, Asked()),
-        "/documents?page=2": lambda: views.documents(catalogue, Asked(), 2),
+        "/documents": lambda: views.documents(catalogue, DocumentQuery()),
+        "/documents?page=2": lambda: views.documents(catalogue, DocumentQuery(), 2),
         "/documents?words=the+bridge": lambda: views.documents(catalogue, asked),
         "/documents?order=latest&since=2024&until=2024-11-13&reuse=1&origin=paper": lambda: (
-            views.documents(catalogue, Asked("", "paper", "2024", "2024-11-13", 0.01, "latest"))
+            views.documents(
+                catalogue, DocumentQuery("", "paper", "2024", "2024-11-13", 0.01, "latest")
+            )
         ),
         f"/documents/{left}": lambda: views.document(catalogue, left),
         f"/documents/{page}": lambda: views.document(catalogue, page),
@@ -415,7 +417,7 @@ def test_cookies_of_two_servers_of_one_host_stand_side_by_side(mixed_catalogue: 
 
 
 def test_over_https_the_cookie_is_kept_for_https(mixed_catalogue: Catalogue) -> None:
-    app = create_app(Held(mixed_catalogue), Options("press", token="words"))
+    app = create_app(FixedCatalogue(mixed_catalogue), Options("press", token="words"))
     client = TestClient(app, "https://127.0.0.1")
     assert "Secure" in client.get("/?token=words", follow_redirects=False).headers["set-cookie"]
 
@@ -449,7 +451,7 @@ def test_the_token_leads_to_no_other_site(mixed_catalogue: Catalogue, path: str)
 
 
 def test_raw_bytes_are_those_that_were_read(client: TestClient, mixed_catalogue: Catalogue) -> None:
-    for row in mixed_catalogue.search(Asked(), 1000)[1]:
+    for row in mixed_catalogue.search(DocumentQuery(), 1000)[1]:
         answer = client.get(f"/documents/{row['document_id']}/raw")
         raw = Path(unquote(row["uri"].removeprefix("file://"))).read_bytes()
         assert answer.content == raw
@@ -489,14 +491,14 @@ def test_members_of_containers_are_given_byte_by_byte(tmp_path: Path) -> None:
     client = client_of(catalogue)
     found = {
         client.get(f"/documents/{row['document_id']}/raw").content
-        for row in catalogue.search(Asked(), 9)[1]
+        for row in catalogue.search(DocumentQuery(), 9)[1]
     }
     assert {*pages, text} <= found
     assert len(found) == 4
     (folder / "some.zip").write_bytes(b"PK\x03\x04 no longer")
     [row] = [
         row
-        for row in catalogue.search(Asked(), 9)[1]
+        for row in catalogue.search(DocumentQuery(), 9)[1]
         if "some.zip" in row["uri"] and "deep" in unquote(row["uri"])
     ]
     answer = client.get(f"/documents/{row['document_id']}/raw")
@@ -511,7 +513,7 @@ def test_files_that_changed_or_are_gone_are_404_with_the_reason(tmp_path: Path) 
     ingest(folder, tmp_path / "press")
     catalogue = catalogue_of(tmp_path / "press", tmp_path)
     client = client_of(catalogue)
-    ids = {row["uri"][-5:]: row["document_id"] for row in catalogue.search(Asked(), 9)[1]}
+    ids = {row["uri"][-5:]: row["document_id"] for row in catalogue.search(DocumentQuery(), 9)[1]}
     (folder / "a.txt").write_text("Something else that nobody should be shown")
     (folder / "b.txt").unlink()
     (folder / "c.txt").unlink()
@@ -538,16 +540,16 @@ def test_damaged_catalogue_is_given_up(mixed_catalogue: Catalogue, tmp_path: Pat
 
 
 def test_while_nothing_is_there_pages_say_so_and_ask_again(tmp_path: Path) -> None:
-    shelf = Shelf(Archive(tmp_path / "press"))
-    client = TestClient(create_app(shelf, Options("press")), "http://127.0.0.1")
+    current = CurrentCatalogue(Archive(tmp_path / "press"))
+    client = TestClient(create_app(current, Options("press")), "http://127.0.0.1")
     answer = client.get("/")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
     assert html.fromstring(answer.text).xpath("//meta[@http-equiv='refresh']")
-    with pytest.raises(Exception, match="there is none yet"):
-        shelf.wait()
-    assert "there is none yet" in client.get("/documents/x/raw").text
-    assert "there is none yet" in client.get("/index.json").json()["error"]
-    assert client.get("/health").text == "nothing is shown yet"
+    with pytest.raises(Exception, match="does not exist yet"):
+        current.wait()
+    assert "does not exist yet" in client.get("/documents/x/raw").text
+    assert "does not exist yet" in client.get("/index.json").json()["error"]
+    assert client.get("/health").text == "not ready yet"
     assert str(tmp_path) not in client.get("/health").text
 
 
@@ -565,7 +567,7 @@ def test_runs_are_linked_to_prefect_if_its_page_is_known(mixed_catalogue: Catalo
 def test_a_passage_is_in_as_many_documents_as_are_named(
     client: TestClient, mixed_catalogue: Catalogue
 ) -> None:
-    [row] = mixed_catalogue.search(Asked(words='"left of the two"'), 2)[1]
+    [row] = mixed_catalogue.search(DocumentQuery(words='"left of the two"'), 2)[1]
     told = views.document(mixed_catalogue, row["document_id"])
     numbered = dict(enumerate(told["passages"], start=1))
     page = html.fromstring(client.get(f"/documents/{row['document_id']}").text)
@@ -586,7 +588,7 @@ def test_a_passage_is_in_as_many_documents_as_are_named(
 def test_the_text_of_a_document_is_on_its_page_as_it_is_kept(
     client: TestClient, mixed_catalogue: Catalogue
 ) -> None:
-    for row in mixed_catalogue.search(Asked(), 1000)[1]:
+    for row in mixed_catalogue.search(DocumentQuery(), 1000)[1]:
         page = html.fromstring(client.get(f"/documents/{row['document_id']}").text)
         shown = [one.text_content() for one in page.xpath("//p[@class='paragraph']")]
         assert shown == [one["text"] for one in mixed_catalogue.paragraphs_of(row["number"])]
@@ -626,7 +628,7 @@ def test_variants_and_places_that_are_not_shown_are_counted(
     page = client.get(f"/paragraphs/{first['paragraph_id']}").text
     assert "Showing 2 of 6" in page
     assert "Showing the first 4" in page
-    row = catalogue.search(Asked(), 1)[1][0]
+    row = catalogue.search(DocumentQuery(), 1)[1][0]
     assert (
         "Showing the 3 of 5 that share the most"
         in client.get(f"/documents/{row['document_id']}").text

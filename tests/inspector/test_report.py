@@ -13,11 +13,11 @@ from ingest.normalise import normalise_text
 from inspector.report import (
     PASSAGES,
     PLACES,
-    document_file,
+    build_document_report,
+    build_report,
     format_of,
+    render_document_report,
     render_report,
-    tell_document,
-    tell_report,
 )
 from records.errors import SettingsError
 from store.archive import Snapshot
@@ -32,7 +32,7 @@ Told = dict[str, Any]
 
 def report_of(archive: Path, folder: Path, name: str = "press") -> tuple[Snapshot, Told]:
     snapshot = snapshot_of(archive)
-    return snapshot, tell_report(name, catalogue_of(snapshot, folder))
+    return snapshot, build_report(name, catalogue_of(snapshot, folder))
 
 
 @pytest.fixture(scope="module")
@@ -322,8 +322,8 @@ def test_file_of_a_document_has_its_text_and_leads_to_those_that_share_it(
     catalogue = catalogue_of(snapshot, tmp_path)
     pairs = document_pairs(snapshot).to_pylist()
     for document_id in sorted({one[side] for one in pairs for side in ("one", "other")})[:5]:
-        told = tell_document("press", catalogue, document_id)
-        root = parsed(document_file(told))
+        told = build_document_report("press", catalogue, document_id)
+        root = parsed(render_document_report(told))
         [article] = root.xpath("//article")
         shown = "".join(letters(p.text_content()) for p in article.xpath(".//p[@dir]"))
         assert shown == letters(rebuild_document(snapshot, document_id))
@@ -345,7 +345,11 @@ def test_file_of_a_document_that_shares_nothing_says_so(
         for one in snapshot.read("sources").to_pylist()
         if "dunmere" in one["uri"]
     ]
-    root = parsed(document_file(tell_document("press", catalogue_of(snapshot, tmp_path), alone)))
+    root = parsed(
+        render_document_report(
+            build_document_report("press", catalogue_of(snapshot, tmp_path), alone)
+        )
+    )
     assert text_of(root, "shares") == "Shares passages with No other document in this archive."
     assert not list(root.xpath("//article")[0].iter("a"))
 
@@ -355,8 +359,8 @@ def test_markup_in_the_file_of_a_document_is_text(
 ) -> None:
     snapshot, report = hostile_told
     first = report["pairs"][0]["left"]["document_id"]
-    told = tell_document("</title><b>", catalogue_of(snapshot, tmp_path), first)
-    root = parsed(document_file(told))
+    told = build_document_report("</title><b>", catalogue_of(snapshot, tmp_path), first)
+    root = parsed(render_document_report(told))
     assert told["partners"]
     shown = letters(root.text_content())
     for one in HOSTILE:

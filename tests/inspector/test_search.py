@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.catalogue import Catalogue
-from inspector.catalogue.read import Asked
+from inspector.catalogue.read import DocumentQuery
 from inspector.catalogue.words import as_indexed, find_term, match_expression, search_terms
 from inspector.pages.views import documents
 from tests.flows.corpora import ingest, write_articles
@@ -50,7 +50,7 @@ def found(catalogue: Catalogue) -> Callable[..., list[str]]:
     """Return the names of the files that are found, in their order."""
 
     def find(words: str = "", **asked: Any) -> list[str]:
-        total, rows = catalogue.search(Asked(words=words, **asked), 100)
+        total, rows = catalogue.search(DocumentQuery(words=words, **asked), 100)
         assert total == len(rows)
         return [row["uri"].rpartition("/")[2].removesuffix(".txt") for row in rows]
 
@@ -158,7 +158,7 @@ def test_syntax_of_the_index_is_only_words(found: Callable[..., list[str]], word
     )
 )
 def test_whatever_is_typed_is_looked_for(catalogue: Catalogue, words: str) -> None:
-    total, rows = catalogue.search(Asked(words=words), 5)
+    total, rows = catalogue.search(DocumentQuery(words=words), 5)
     assert 0 <= len(rows) <= total <= len(ARTICLES)
     assert match_expression(search_terms(words)).count('"') % 2 == 0
 
@@ -223,7 +223,7 @@ def test_documents_are_found_by_where_they_come_from_and_all_at_once(
 
 def test_orders_are_what_they_are_called(catalogue: Catalogue, mixed_catalogue: Catalogue) -> None:
     def rows(catalogue: Catalogue, order: str, words: str = "") -> list[dict[str, Any]]:
-        return catalogue.search(Asked(words=words, order=order), 100)[1]
+        return catalogue.search(DocumentQuery(words=words, order=order), 100)[1]
 
     dates = [row["published_at"] for row in rows(catalogue, "date")]
     assert dates == [*sorted(filter(None, dates)), None]
@@ -241,7 +241,11 @@ def test_orders_are_what_they_are_called(catalogue: Catalogue, mixed_catalogue: 
 
 
 def test_pages_of_a_list_have_each_document_once(mixed_catalogue: Catalogue) -> None:
-    for asked in (Asked(), Asked(words="a", order="relevance"), Asked(order="reuse")):
+    for asked in (
+        DocumentQuery(),
+        DocumentQuery(words="a", order="relevance"),
+        DocumentQuery(order="reuse"),
+    ):
         total, every = mixed_catalogue.search(asked, 1000)
         pages = [mixed_catalogue.search(asked, 3, at) for at in range(0, total + 6, 3)]
         assert {number for number, _ in pages} == {total}
@@ -249,25 +253,25 @@ def test_pages_of_a_list_have_each_document_once(mixed_catalogue: Catalogue) -> 
 
 
 def test_a_document_that_reuses_enough_is_found(mixed_catalogue: Catalogue) -> None:
-    _, every = mixed_catalogue.search(Asked(), 1000)
+    _, every = mixed_catalogue.search(DocumentQuery(), 1000)
     for least in (0.1, 0.5, 1.0):
         expected = [
             row for row in every if row["words"] and row["reused_words"] >= least * row["words"]
         ]
-        assert mixed_catalogue.search(Asked(least_reuse=least), 1000)[1] == expected
+        assert mixed_catalogue.search(DocumentQuery(least_reuse=least), 1000)[1] == expected
         assert expected
 
 
 def test_ids_and_uris_are_found_by_how_they_begin(mixed_catalogue: Catalogue) -> None:
-    row = mixed_catalogue.search(Asked(), 1)[1][0]
+    row = mixed_catalogue.search(DocumentQuery(), 1)[1][0]
     expected = [("document", row["document_id"])]
-    assert mixed_catalogue.find(row["document_id"][:8]) == expected
-    assert mixed_catalogue.find(row["uri"]) == expected
+    assert mixed_catalogue.find_by_prefix(row["document_id"][:8]) == expected
+    assert mixed_catalogue.find_by_prefix(row["uri"]) == expected
     text = mixed_catalogue.paragraphs_of(1)[0]["text_id"]
-    assert ("text", text) in mixed_catalogue.find(text)
-    assert mixed_catalogue.find("zzzzzzzz") == []
+    assert ("text", text) in mixed_catalogue.find_by_prefix(text)
+    assert mixed_catalogue.find_by_prefix("zzzzzzzz") == []
     for typed in (text, row["document_id"][:9].upper(), f" {row['uri']} "):
-        named = documents(mixed_catalogue, Asked(words=typed))["ids"]
+        named = documents(mixed_catalogue, DocumentQuery(words=typed))["ids"]
         assert [one["id"] for one in named] in ([text], [row["document_id"]])
-    assert documents(mixed_catalogue, Asked(words="a"))["ids"] == []
-    assert documents(mixed_catalogue, Asked(words="abcdef"))["ids"] == []
+    assert documents(mixed_catalogue, DocumentQuery(words="a"))["ids"] == []
+    assert documents(mixed_catalogue, DocumentQuery(words="abcdef"))["ids"] == []

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from evidence.explain import explain
-from evidence.passages import PASSAGES, Wanted, passages_of, top_passages
+from evidence.passages import PASSAGES, PassageFilter, passages_of, top_passages
 from exports.passages import write_passages
 from palimpsest_archive import Archive, SettingsError
 from store.archive import Archive as Place
@@ -48,7 +48,7 @@ def test_all_passages_are_those_that_are_written_to_a_file(
 def test_flags_leave_out_what_they_say(shelf: Path, flags: dict[str, Any]) -> None:
     archive = Archive(shelf)
     found, everything = archive.passages(**flags), archive.passages()
-    expected = top_passages(Place(shelf).snapshot(), Wanted(**flags), 1000)
+    expected = top_passages(Place(shelf).snapshot(), PassageFilter(**flags), 1000)
     assert found.equals(expected)
     series = {row["document_id"]: row["series"] for row in archive.documents().to_pylist()}
     is_met = {

@@ -73,7 +73,7 @@ def test_inspector_of_the_compose_file_waits_for_the_archive_and_asks_for_the_to
     assert inspector.page("/", "something else")[0] == 401
     status, told = inspector.page("/", inspector.token)
     assert status == 503
-    assert "there is none yet" in told
+    assert "does not exist yet" in told
 
     articles = {"a.txt": ["First", make_paragraph(1)], "b.txt": ["Second", make_paragraph(1)]}
     ingest(write_articles(tmp_path / "in", articles), inspector.archive)

@@ -32,7 +32,7 @@ def catalogue_path(archive: Archive, manifest: Manifest) -> Path:
     return state_folder() / "catalogues" / digest / f"{manifest.version:08d}{_SUFFIX}"
 
 
-def find_catalogue(archive: Archive, version: int | None = None, report: Report = silent) -> Path:
+def ensure_catalogue(archive: Archive, version: int | None = None, report: Report = silent) -> Path:
     """Return the catalogue of a version, after making it if it is not there.
 
     It is made in a process of its own, whose memory is free afterwards. Those of versions that are
@@ -58,7 +58,7 @@ def find_catalogue(archive: Archive, version: int | None = None, report: Report 
 
 
 @contextmanager
-def lend_catalogue(
+def borrow_catalogue(
     archive: Archive, snapshot: Snapshot, report: Report = silent
 ) -> Iterator[Catalogue]:
     """Give the catalogue of a version to somebody who looks once.
@@ -88,12 +88,12 @@ def lend_catalogue(
 
 def _is_whole(path: Path, manifest: Manifest) -> bool:
     with suppress(sqlite3.Error, ValueError), closing(open_catalogue(path)) as one:
-        told = {name: json.loads(value) for name, value in one.execute(_TOLD)}
+        told = {name: json.loads(value) for name, value in one.execute(_FACTS_QUERY)}
         return told == {"format": FORMAT, "run_id": manifest.run_id}
     return False
 
 
-_TOLD = "SELECT name, value FROM told WHERE name IN ('format', 'run_id')"
+_FACTS_QUERY = "SELECT name, value FROM facts WHERE name IN ('format', 'run_id')"
 
 
 def _build_apart(archive: Archive, manifest: Manifest, path: Path, report: Report) -> None:
@@ -103,7 +103,7 @@ def _build_apart(archive: Archive, manifest: Manifest, path: Path, report: Repor
     process = context.Process(target=_build, args=given, daemon=True)
     process.start()
     sender.close()
-    fault = "its process was ended"
+    fault = "its process was killed"
     with suppress(EOFError):
         while True:
             told = receiver.recv()
