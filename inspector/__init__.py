@@ -1,4 +1,4 @@
-"""Look at an archive or a comparison: what the command line prints for people.
+"""Show an archive or a comparison to people: terminal output, web pages and reports.
 
-This room only reads a store; it computes nothing that is not in the tables.
+This room only reads a store and what ``evidence`` derives from it.
 """

@@ -21,7 +21,7 @@ from unicodedata import category
 import numpy as np
 import numpy.typing as npt
 
-from inspector.catalogue.words import WITHOUT_BLANKS
+from inspector.catalogue.words import UNSPACED_SCRIPTS
 from records.columns import shift_positions
 
 MAX_CELLS = 250_000
@@ -144,8 +144,8 @@ def _words_pattern() -> re.Pattern[str]:
     signs = "".join(
         f"\\U{code:08x}" for code in range(0x300, 0x20000) if category(chr(code))[0] == "M"
     )
-    letter = f"[^\\W_{WITHOUT_BLANKS}]"
-    return re.compile(f"[{WITHOUT_BLANKS}]|{letter}+(?:[{signs}]+{letter}*)*")
+    letter = f"[^\\W_{UNSPACED_SCRIPTS}]"
+    return re.compile(f"[{UNSPACED_SCRIPTS}]|{letter}+(?:[{signs}]+{letter}*)*")
 
 
 def differences(mine: Sequence[str], theirs: Sequence[str]) -> Iterator[tuple[Span, Span]]:

@@ -1,8 +1,8 @@
-"""A catalogue of one version of an archive: what pages look up, with indexes, in one SQLite file.
+"""A catalogue of one version of an archive: an SQLite file with indexes for what pages look up.
 
-Parquet is read by scans, and a page must not wait for one. So the rows that pages ask for are
-copied once a version into a file of the state folder, with an index of words. It is derived: what
-is lost is made again. ``build`` makes it, ``Catalogue`` reads it.
+Parquet is read by scans, and a page must not wait for one. So once for each version, the rows that
+pages need are copied to a file in the state folder, with a full-text index. The file is derived
+data and is rebuilt if lost. ``build_catalogue`` writes it, ``Catalogue`` reads it.
 """
 
 from inspector.catalogue.build import CatalogueError, build_catalogue

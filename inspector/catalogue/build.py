@@ -1,12 +1,13 @@
-"""Make the catalogue of a version from its tables.
+"""Build the catalogue of a version from its tables.
 
-DuckDB numbers and joins, SQLite keeps: what a page looks up is then found by an index. Texts that
-stand in more than ``CROWD_DOCUMENTS`` documents make no pairs of documents, or a notice in ten
-thousand articles would make fifty million.
+DuckDB numbers and joins the rows; SQLite stores them with indexes. Texts that occur in more than
+``CROWD_DOCUMENTS`` documents produce no pairs of documents: a notice in ten thousand articles
+would produce fifty million.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sqlite3
@@ -29,14 +30,14 @@ if TYPE_CHECKING:
     from store.views import Connection
 
 FORMAT = 3
-"""Raised when what a catalogue holds, or where, changes."""
+"""Version of the catalogue's layout. Bump it whenever the contents or the location changes."""
 UNFINISHED = ".new-"
-"""How names of folders begin in which a catalogue is made."""
+"""Prefix of the folders in which catalogues are built."""
 CROWD_DOCUMENTS = 200
 _ROWS_AT_ONCE = 20_000
 _MEMORY = "1GB"
 _WORDS_IN_MEMORY = 64 * 2**20
-"""Bytes of the index of words that are gathered before they are written; SQLite takes 1 MiB."""
+"""Bytes of the full-text index buffered before a write; SQLite's default is 1 MiB."""
 
 _NUMBERED = f"""
     CREATE TABLE d AS
@@ -85,7 +86,7 @@ _PAIRS = f"""
             sum(matched)::INTEGER AS matched, sum(if(is_own, matched, 0))::INTEGER AS own
         FROM meetings GROUP BY ALL;
 """
-# Of a text that stands in one document only, the words aligned with its closest text.
+# A text that occurs in only one document counts with the share aligned with its closest text.
 _REUSED = """
     CREATE TABLE shares AS
         SELECT text, max(share) AS share FROM (
@@ -175,7 +176,7 @@ _BODIES = """
 
 
 class CatalogueError(ArchiveError):
-    """A catalogue could not be made; the archive is as it was."""
+    """A catalogue could not be built; the archive is unchanged."""
 
 
 def build_catalogue(snapshot: Snapshot, path: Path, report: Report = silent) -> None:
@@ -183,30 +184,26 @@ def build_catalogue(snapshot: Snapshot, path: Path, report: Report = silent) -> 
 
     Args:
         snapshot: the version.
-        path: of the file; it appears when it is whole, and takes the place of an older one.
-        report: told of steps, as of all.
+        path: the file; it appears once complete, and replaces an older one.
+        report: called after each step.
 
     Raises:
         CatalogueError: it cannot be written.
     """
-    steps = iter(range(1, len(_COPIED) + 5))
-    step = _counted(report, len(_COPIED) + 4)
+    steps = itertools.count(1)
+    total = len(_COPIED) + 4
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=UNFINISHED) as folder:
-            made = Path(folder, "catalogue")
-            with connect(snapshot) as tables, closing(sqlite3.connect(made)) as catalogue:
+            new_path = Path(folder, "catalogue")
+            with connect(snapshot) as tables, closing(sqlite3.connect(new_path)) as catalogue:
                 tables.execute(f"SET memory_limit = '{_MEMORY}'")
                 tables.execute(f"SET temp_directory = '{folder.replace(chr(39), chr(39) * 2)}'")
-                _fill(snapshot, tables, catalogue, lambda: step(next(steps)))
-            os.replace(made, path)  # noqa: PTH105 - over what is there
+                _fill(snapshot, tables, catalogue, lambda: report("catalogue", next(steps), total))
+            os.replace(new_path, path)  # noqa: PTH105 - replaces an older one
     except (OSError, sqlite3.Error) as error:
-        told = f"catalogue {path}: cannot be written: {error}"
-        raise CatalogueError(f"{told}; name another folder with PALIMPSEST_STATE") from error
-
-
-def _counted(report: Report, total: int) -> Callable[[int], None]:
-    return lambda done: report("catalogue", done, total)
+        fault = f"catalogue {path}: cannot be written: {error}"
+        raise CatalogueError(f"{fault}; name another folder with PALIMPSEST_STATE") from error
 
 
 def _fill(
@@ -218,9 +215,9 @@ def _fill(
     recurring = {"recurring": snapshot.settings().passages.recurring_documents}
     catalogue.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
     catalogue.executescript(files("inspector.catalogue").joinpath("schema.sql").read_text("utf-8"))
-    for query in (_NUMBERED, _PAIRS, _REUSED):
-        for one in filter(str.strip, query.split(";")):
-            tables.execute(one, recurring if "$recurring" in one else None)
+    for script in (_NUMBERED, _PAIRS, _REUSED):
+        for statement in filter(str.strip, script.split(";")):
+            tables.execute(statement, recurring if "$recurring" in statement else None)
     step()
     for table, query in _COPIED.items():
         _insert(catalogue, table, _rows(tables, query))
@@ -229,13 +226,13 @@ def _fill(
     step()
     catalogue.execute(_WORDS)
     catalogue.execute(f"INSERT INTO bodies (bodies, rank) VALUES ('hashsize', {_WORDS_IN_MEMORY})")
-    parted = ((number, as_indexed(body)) for number, body in _rows(tables, _BODIES))
-    catalogue.executemany("INSERT INTO bodies (rowid, text) VALUES (?, ?)", parted)
+    bodies = ((number, as_indexed(body)) for number, body in _rows(tables, _BODIES))
+    catalogue.executemany("INSERT INTO bodies (rowid, text) VALUES (?, ?)", bodies)
     step()
     overview = build_overview(tables, catalogue)
     facts = {"format": FORMAT, "run_id": snapshot.manifest.run_id, "overview": overview}
-    told = ((name, json.dumps(value, ensure_ascii=False)) for name, value in facts.items())
-    catalogue.executemany("INSERT INTO facts VALUES (?, ?)", told)
+    rows = ((name, json.dumps(value, ensure_ascii=False)) for name, value in facts.items())
+    catalogue.executemany("INSERT INTO facts VALUES (?, ?)", rows)
     catalogue.commit()
     catalogue.execute("ANALYZE")
     catalogue.commit()
@@ -243,7 +240,7 @@ def _fill(
 
 
 def _rows(tables: Connection, query: str) -> Iterator[tuple[Any, ...]]:
-    """Give rows, some thousand at a time; of a cursor of its own, since others are asked too."""
+    """Yield the rows of a query, fetched in batches by a cursor of their own."""
     with tables.cursor() as cursor:
         cursor.execute(query)
         while rows := cursor.fetchmany(_ROWS_AT_ONCE):
@@ -254,7 +251,7 @@ def _insert(catalogue: sqlite3.Connection, table: str, rows: Iterator[tuple[Any,
     first = next(rows, None)
     if first is None:
         return
-    places = ", ".join("?" * len(first))
-    insert = f'INSERT INTO "{table}" VALUES ({places})'
+    placeholders = ", ".join("?" * len(first))
+    insert = f'INSERT INTO "{table}" VALUES ({placeholders})'
     catalogue.execute(insert, first)
     catalogue.executemany(insert, rows)

@@ -1,4 +1,4 @@
-"""Where the catalogue of a version is, and whether it is there."""
+"""Where the catalogues of versions are stored; build those that are missing."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ from store.address import open_archive
 from store.archive import Archive, Manifest, Snapshot
 
 _SUFFIX = ".sqlite"
-_LOCK = "lock"
+_LOCK_NAME = "lock"
 
 
 def catalogue_path(archive: Archive, manifest: Manifest) -> Path:
-    """Return where the catalogue of a version is kept, in the state folder."""
+    """Return the path of a version's catalogue in the state folder."""
     digest = hashlib.sha256(archive.name.encode("utf-8", "backslashreplace")).hexdigest()[:12]
     return state_folder() / "catalogues" / digest / f"{manifest.version:08d}{_SUFFIX}"
 
 
 def ensure_catalogue(archive: Archive, version: int | None = None, report: Report = silent) -> Path:
-    """Return the catalogue of a version, after making it if it is not there.
+    """Return the path of a version's catalogue, which is built if it does not exist.
 
-    It is made in a process of its own, whose memory is free afterwards. Those of versions that are
-    no more are removed.
+    It is built in a separate process, which frees its memory afterwards. Catalogues of deleted
+    versions are deleted.
 
     Args:
         archive: the archive.
-        version: its number; the current one unless given.
-        report: told how far the making is.
+        version: its number; the current version by default.
+        report: called with the progress of the build.
 
     Raises:
-        CatalogueError: it cannot be made.
+        CatalogueError: it cannot be built.
     """
     manifest = archive.manifest(version)
     path = catalogue_path(archive, manifest)
-    if not _is_whole(path, manifest):
-        _build_apart(archive, manifest, path, report)
-    kept = {f"{number:08d}{_SUFFIX}" for number in archive.numbers()}
+    if not _is_complete(path, manifest):
+        _build_in_process(archive, manifest, path, report)
+    current_names = {f"{number:08d}{_SUFFIX}" for number in archive.numbers()}
     for other in path.parent.glob(f"*{_SUFFIX}"):
-        if other.name not in kept:
+        if other.name not in current_names:
             other.unlink(missing_ok=True)
     return path
 
@@ -61,85 +61,86 @@ def ensure_catalogue(archive: Archive, version: int | None = None, report: Repor
 def borrow_catalogue(
     archive: Archive, snapshot: Snapshot, report: Report = silent
 ) -> Iterator[Catalogue]:
-    """Give the catalogue of a version to somebody who looks once.
+    """Provide the catalogue of a version for a single use.
 
-    One that is kept is given as it is. Else it is made for this time and removed afterwards, so
-    that a report a day does not leave a catalogue a day behind.
+    An existing catalogue is used. Otherwise one is built and deleted afterwards, so that daily
+    reports do not leave a catalogue behind every day.
 
     Args:
         archive: the archive.
         snapshot: the version.
-        report: told how far the making is.
+        report: called with the progress of the build.
 
     Raises:
-        CatalogueError: it cannot be made.
+        CatalogueError: it cannot be built.
     """
-    kept = catalogue_path(archive, snapshot.manifest)
-    if _is_whole(kept, snapshot.manifest):
-        yield Catalogue(kept, snapshot)
+    path = catalogue_path(archive, snapshot.manifest)
+    if _is_complete(path, snapshot.manifest):
+        yield Catalogue(path, snapshot)
         return
-    lent = kept.with_name(f".lent-{secrets.token_hex(4)}")  # not as those that are cleared
+    # Without the suffix, since another process would delete it as that of no version.
+    temporary = path.with_name(f".lent-{secrets.token_hex(4)}")
     try:
-        _build_apart(archive, snapshot.manifest, lent, report)
-        yield Catalogue(lent, snapshot)
+        _build_in_process(archive, snapshot.manifest, temporary, report)
+        yield Catalogue(temporary, snapshot)
     finally:
-        lent.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def _is_whole(path: Path, manifest: Manifest) -> bool:
-    with suppress(sqlite3.Error, ValueError), closing(open_catalogue(path)) as one:
-        told = {name: json.loads(value) for name, value in one.execute(_FACTS_QUERY)}
-        return told == {"format": FORMAT, "run_id": manifest.run_id}
+def _is_complete(path: Path, manifest: Manifest) -> bool:
+    with suppress(sqlite3.Error, ValueError), closing(open_catalogue(path)) as catalogue:
+        facts = {name: json.loads(value) for name, value in catalogue.execute(_FACTS_QUERY)}
+        return facts == {"format": FORMAT, "run_id": manifest.run_id}
     return False
 
 
 _FACTS_QUERY = "SELECT name, value FROM facts WHERE name IN ('format', 'run_id')"
 
 
-def _build_apart(archive: Archive, manifest: Manifest, path: Path, report: Report) -> None:
+def _build_in_process(archive: Archive, manifest: Manifest, path: Path, report: Report) -> None:
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    given = (archive.name, manifest, path, sender)
-    process = context.Process(target=_build, args=given, daemon=True)
+    arguments = (archive.name, manifest, path, sender)
+    process = context.Process(target=_build, args=arguments, daemon=True)
     process.start()
     sender.close()
     fault = "its process was killed"
     with suppress(EOFError):
         while True:
-            told = receiver.recv()
-            if isinstance(told, str):
-                fault = told
+            message = receiver.recv()
+            if isinstance(message, str):
+                fault = message
             else:
-                report(*told)
+                report(*message)
     process.join()
     if process.exitcode != 0:
-        raise CatalogueError(f"catalogue {path}: could not be made: {fault}")
+        raise CatalogueError(f"catalogue {path}: could not be built: {fault}")
 
 
 def _build(name: str, manifest: Manifest, path: Path, sender: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent terminates this process
     try:
         snapshot = open_archive(name).snapshot(manifest.version)
-        with _alone(path.parent):
-            if not _is_whole(path, manifest):  # another process may have made it meanwhile
-                build_catalogue(snapshot, path, lambda *told: sender.send(told))
+        with _lock(path.parent):
+            if not _is_complete(path, manifest):  # another process may have built it meanwhile
+                build_catalogue(snapshot, path, lambda *progress: sender.send(progress))
     except Exception as error:
         sender.send(str(error) or repr(error))
         raise SystemExit(1) from error
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let one process at a time make catalogues in a folder; what killed ones left is removed."""
+def _lock(folder: Path) -> Iterator[None]:
+    """Let one process at a time build catalogues in a folder; delete leftovers of killed ones."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / _LOCK).open("wb")
+        lock = (folder / _LOCK_NAME).open("wb")
     except OSError as error:
-        told = f"catalogue in {folder}: cannot be written: {error}"
-        raise CatalogueError(f"{told}; name another folder with PALIMPSEST_STATE") from error
+        fault = f"catalogue in {folder}: cannot be written: {error}"
+        raise CatalogueError(f"{fault}; name another folder with PALIMPSEST_STATE") from error
     with lock:
-        with suppress(OSError):  # where there are no locks, two may make one at a time
+        with suppress(OSError):  # on file systems without locks, two may build at the same time
             fcntl.flock(lock, fcntl.LOCK_EX)
-            for left in folder.glob(f"{UNFINISHED}*"):
-                shutil.rmtree(left, ignore_errors=True)
+            for leftover in folder.glob(f"{UNFINISHED}*"):
+                shutil.rmtree(leftover, ignore_errors=True)
         yield

@@ -1,4 +1,4 @@
-"""What the first page tells of an archive, made with the catalogue since it looks at all of it."""
+"""The values of the overview page, computed once since they cover the whole archive."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from store.views import Connection
 
 ORIGINS = 24
-"""So many origins are told apart on the map of reuse, those with most documents."""
+"""Most origins on the map of reuse: those with the most documents."""
 MAX_BARS = 60
 _LISTED = 12
 _RUNS = 200
 PASSAGE_WORDS = 20
-"""Paragraphs of fewer words are formulas, such as credits, if they recur."""
+"""Recurring paragraphs with fewer words, such as credits, are formulas."""
 
 _COUNTS = """
     SELECT (SELECT count(*) FROM sources) AS sources, (SELECT count(*) FROM d) AS documents,
@@ -39,27 +39,27 @@ _COUNTS = """
         (SELECT coalesce(sum(paragraphs), 0) FROM d)::BIGINT AS paragraphs_seen,
         (SELECT count(DISTINCT text) FROM o) AS texts
 """
-_OF_RUNS = """
+_RUN_TOTALS = """
     SELECT count(*) AS runs, coalesce(sum(sources_found), 0)::BIGINT AS found,
         coalesce(sum(sources_new), 0)::BIGINT AS new,
         coalesce(sum(sources_known), 0)::BIGINT AS known,
         coalesce(sum(sources_rejected), 0)::BIGINT AS rejected
     FROM runs
 """
-_RUNS_TOLD = f"""
+_LAST_RUNS = f"""
     SELECT run_id, strftime(started_at AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%SZ') AS started_at,
         epoch(finished_at - started_at) AS seconds, flow_run_id, sources_found, sources_new,
         sources_rejected, documents_new, paragraphs_seen, texts_new, overlaps_found
     FROM runs ORDER BY run_id DESC LIMIT {_RUNS}
 """
-_REACHING = """
+_MOST_SPREAD = """
     SELECT p.paragraph_id AS text_id, p.words, r.documents, p.text
     FROM reach r JOIN paragraphs p USING (paragraph_id)
     WHERE p.words BETWEEN {words} AND r.documents >= {documents}
     ORDER BY r.documents DESC, p.words DESC, text_id LIMIT {listed}
 """
-_REUSED = _REACHING.format(words=f"{PASSAGE_WORDS} AND 2147483647", documents=2, listed=_LISTED)
-_FORMULAS = _REACHING.format(
+_REUSED = _MOST_SPREAD.format(words=f"{PASSAGE_WORDS} AND 2147483647", documents=2, listed=_LISTED)
+_FORMULAS = _MOST_SPREAD.format(
     words=f"2 AND {PASSAGE_WORDS - 1}", documents=RECURRING_DOCUMENTS, listed=_LISTED
 )
 _REJECTS = "SELECT reason, count(*) AS sources, min(uri) AS uri FROM rejects GROUP BY 1 ORDER BY 1"
@@ -86,45 +86,45 @@ _MAP = """
 
 
 def build_overview(tables: Connection, catalogue: sqlite3.Connection) -> dict[str, Any]:
-    """Return what the first page tells; on the way each document is told its origin.
+    """Return the values of the overview page; also store the origin of each document.
 
     Args:
-        tables: the archive, with its rows numbered as ``build`` does.
-        catalogue: filled and indexed, but for origins.
+        tables: the archive, with its rows numbered by ``build_catalogue``.
+        catalogue: filled and indexed, except for origins.
     """
-    [counts] = _told(tables.execute(_COUNTS))
-    [of_runs] = _told(tables.execute(_OF_RUNS))
-    by, origins, found = _tell_origins(catalogue)
+    [counts] = _rows(tables.execute(_COUNTS))
+    [run_totals] = _rows(tables.execute(_RUN_TOTALS))
+    by, origins, origin_count = _store_origins(catalogue)
     cells = catalogue.execute(_MAP).fetchall()
     return {
         "counts": counts,
-        "balances": _balances(counts, of_runs),
-        "runs": _told(tables.execute(_RUNS_TOLD)),
+        "balances": _balances(counts, run_totals),
+        "runs": _rows(tables.execute(_LAST_RUNS)),
         "dates": _dates(catalogue),
-        "languages": _told(catalogue.execute(_LANGUAGES)),
+        "languages": _rows(catalogue.execute(_LANGUAGES)),
         "origins": {
             "by": by,
             "names": origins,
-            "found": found,
+            "found": origin_count,
             "cells": _cells(cells, origins),
         },
-        "reused": _told(tables.execute(_REUSED)),
-        "formulas": _told(tables.execute(_FORMULAS)),
+        "reused": _rows(tables.execute(_REUSED)),
+        "formulas": _rows(tables.execute(_FORMULAS)),
         "pairs": [_pair(row) for row in catalogue.execute(_TOP_PAIRS)],
-        "rejects": _told(catalogue.execute(_REJECTS)),
+        "rejects": _rows(catalogue.execute(_REJECTS)),
     }
 
 
-def _balances(counts: dict[str, int], of_runs: dict[str, int]) -> list[dict[str, Any]]:
-    """Return what came in, and what became of it; ``missing`` is 0 unless something was lost."""
+def _balances(counts: dict[str, int], run_totals: dict[str, int]) -> list[dict[str, Any]]:
+    """Return input totals and what became of them; ``missing`` is 0 unless something was lost."""
     paragraphs = {
         "kept": counts["paragraphs"],
         "folded": counts["variants"],
         "repeated word for word": counts["occurrences"] - counts["texts"],
     }
-    sources = {name: of_runs[name] for name in ("new", "known", "rejected")}
-    told = (
-        ("sources", "found", of_runs["found"], sources),
+    sources = {name: run_totals[name] for name in ("new", "known", "rejected")}
+    balances = (
+        ("sources", "found", run_totals["found"], sources),
         ("paragraphs", "seen", counts["paragraphs_seen"], paragraphs),
     )
     return [
@@ -135,11 +135,11 @@ def _balances(counts: dict[str, int], of_runs: dict[str, int]) -> list[dict[str,
             "parts": [{"name": name, "count": count} for name, count in parts.items()],
             "missing": total - sum(parts.values()),
         }
-        for what, verb, total, parts in told
+        for what, verb, total, parts in balances
     ]
 
 
-def _told(cursor: Any) -> list[dict[str, Any]]:
+def _rows(cursor: Any) -> list[dict[str, Any]]:
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
@@ -151,28 +151,32 @@ def _pair(row: Sequence[Any]) -> dict[str, Any]:
 
 
 def _dates(catalogue: sqlite3.Connection) -> dict[str, Any]:
-    """Return documents by day, month, year or decade, in not too many bars; none is left out."""
+    """Return the number of documents by day, month, year or decade, in at most ``MAX_BARS`` bars.
+
+    Periods without documents are included. Only decades may exceed the limit.
+    """
     query = "SELECT min(published_at), max(published_at), sum(published_at IS NULL) FROM documents"
     first, last, undated = catalogue.execute(query).fetchone()
     if first is None:
         return {"by": "day", "bars": [], "undated": undated or 0}
     by, periods = next(
         (by, periods)
-        for by in _LETTERS
+        for by in _PREFIX_CHARS
         if len(periods := _periods(by, first, last)) <= MAX_BARS or by == "decade"
     )
-    found = {row["period"]: row for row in _told(catalogue.execute(_DATES, [_LETTERS[by]]))}
-    nothing = {"documents": 0, "words": 0, "reused_words": 0}
-    bars = [{"period": one, **nothing, **found.get(one, {})} for one in periods]
-    return {"by": by, "bars": [_between(bar, by) for bar in bars], "undated": undated}
+    counted = _rows(catalogue.execute(_DATES, [_PREFIX_CHARS[by]]))
+    by_period = {row["period"]: row for row in counted}
+    zeros = {"documents": 0, "words": 0, "reused_words": 0}
+    bars = [{"period": one, **zeros, **by_period.get(one, {})} for one in periods]
+    return {"by": by, "bars": [_with_bounds(bar, by) for bar in bars], "undated": undated}
 
 
-_LETTERS = {"day": 10, "month": 7, "year": 4, "decade": 3}
-"""How many letters of a date tell its period."""
+_PREFIX_CHARS = {"day": 10, "month": 7, "year": 4, "decade": 3}
+"""Length of the prefix of an ISO date that identifies its period."""
 
 
 def _periods(by: str, first: str, last: str) -> list[str]:
-    """Return all periods from that of one date to that of another, as their dates begin.
+    """Return all periods from that of one date to that of another, as prefixes of ISO dates.
 
     Example:
         >>> _periods("month", "2023-12-31T23:59:59Z", "2024-02-01T00:00:00Z")
@@ -181,33 +185,33 @@ def _periods(by: str, first: str, last: str) -> list[str]:
         ['198', '199', '200']
     """
     if by == "day":
-        days = [date.fromisoformat(one[:10]).toordinal() for one in (first, last)]
-        return [date.fromordinal(one).isoformat() for one in range(days[0], days[1] + 1)]
+        days = [date.fromisoformat(day[:10]).toordinal() for day in (first, last)]
+        return [date.fromordinal(day).isoformat() for day in range(days[0], days[1] + 1)]
     if by == "month":
-        months = [12 * int(one[:4]) + int(one[5:7]) - 1 for one in (first, last)]
-        counted = range(months[0], months[1] + 1)
-        return [f"{one // 12:04}-{one % 12 + 1:02}" for one in counted]
-    letters = _LETTERS[by]
-    years = range(int(first[:letters]), int(last[:letters]) + 1)
-    return [f"{one:0{letters}}" for one in years]
+        months = [12 * int(day[:4]) + int(day[5:7]) - 1 for day in (first, last)]
+        every_month = range(months[0], months[1] + 1)
+        return [f"{month // 12:04}-{month % 12 + 1:02}" for month in every_month]
+    chars = _PREFIX_CHARS[by]
+    years = range(int(first[:chars]), int(last[:chars]) + 1)
+    return [f"{year:0{chars}}" for year in years]
 
 
-def _between(bar: dict[str, Any], by: str) -> dict[str, Any]:
-    """Return a bar with the dates between which its documents were published."""
+def _with_bounds(bar: dict[str, Any], by: str) -> dict[str, Any]:
+    """Return a bar with its first and last date of publication, ``since`` and ``until``."""
     period = bar["period"]
     if by != "decade":
         return bar | {"since": period, "until": period}
     return bar | {"period": f"{period}0s", "since": f"{period}0", "until": f"{period}9"}
 
 
-def _tell_origins(catalogue: sqlite3.Connection) -> tuple[str, list[str], int]:
-    """Write where each document comes from.
+def _store_origins(catalogue: sqlite3.Connection) -> tuple[str, list[str], int]:
+    """Store the origin of each document.
 
-    Sites are told apart if there are several, else series, else folders; folders of a day each
-    tell nothing, so then it is the month or year of publication.
+    Origins are sites if there are several, else series, else folders. Folders with one day each are
+    not useful origins; then the month or year of publication is taken.
 
     Returns:
-        by what that is told, the largest origins, and how many there are.
+        the kind of origin, the names of the largest ones, and the number of origins.
     """
     query = "SELECT number, site, series, uri, published_at FROM documents ORDER BY number"
     rows = catalogue.execute(query).fetchall()
@@ -219,7 +223,7 @@ def _tell_origins(catalogue: sqlite3.Connection) -> tuple[str, list[str], int]:
         "month": [row[4] and row[4][:7] for row in rows],
         "year": [row[4] and row[4][:4] for row in rows],
     }
-    by = next((by for by, labels in choices.items() if _tells(labels)), "folder")
+    by = next((by for by, labels in choices.items() if _are_useful(labels)), "folder")
     labels = choices[by]
     numbered = ((label, row[0]) for label, row in zip(labels, rows, strict=True))
     catalogue.executemany("UPDATE documents SET origin = ? WHERE number = ?", numbered)
@@ -227,26 +231,26 @@ def _tell_origins(catalogue: sqlite3.Connection) -> tuple[str, list[str], int]:
     return by, sorted(label for label, _ in counts.most_common(ORIGINS)), len(counts)
 
 
-def _tells(labels: Sequence[str | None]) -> bool:
-    """Tell whether there are at least two origins, and the largest have half of the documents."""
+def _are_useful(labels: Sequence[str | None]) -> bool:
+    """Return whether there are at least two origins and the largest cover half the documents."""
     counts = Counter(label for label in labels if label is not None).most_common(ORIGINS)
     return len(counts) > 1 and 2 * sum(count for _, count in counts) >= len(labels)
 
 
 def _folders(uris: Iterable[str]) -> list[str]:
-    """Return the folder of each URI below the one that all are in.
+    """Return the folder of each URI, relative to the deepest folder that contains all of them.
 
     Example:
         >>> _folders(["file:///a/x/1.txt", "file:///a/y/z/2.txt"])
         ['x', 'y']
     """
     parents = [PurePosixPath(unquote(urlsplit(uri).path)).parent.parts for uri in uris]
-    shared = 0
+    depth = 0
     for parts in zip(*parents, strict=False):
         if len(set(parts)) > 1:
             break
-        shared += 1
-    return [parts[shared] if len(parts) > shared else "." for parts in parents]
+        depth += 1
+    return [parts[depth] if len(parts) > depth else "." for parts in parents]
 
 
 def _cells(rows: Iterable[Sequence[Any]], origins: Sequence[str]) -> list[dict[str, Any]]:

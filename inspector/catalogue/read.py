@@ -1,4 +1,4 @@
-"""Look things up in a catalogue: for pages, and for what aligns documents or explains a match."""
+"""Look up rows in a catalogue, for pages and as a ``Lookup`` for alignments and explanations."""
 
 from __future__ import annotations
 
@@ -53,18 +53,18 @@ _ORDERS = {
     "relevance": "bodies.rank, d.number",
 }
 ORDERS = tuple(_ORDERS)
-"""How documents may be listed; by relevance only if words are looked for."""
+"""Orders of a list of documents; relevance only applies if there are search words."""
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentQuery:
-    """Which documents somebody wants to see.
+    """A search for documents; empty fields do not restrict it.
 
     Attributes:
-        words: words and "phrases", all of which they have.
-        origin: where they come from.
-        since, until: published on these days or between, as YYYY-MM-DD or the beginning of one.
-        least_reuse: share of their words that stand elsewhere too, at least, in [0, 1].
+        words: words and "phrases", all of which must occur.
+        origin: the origin, as in the overview.
+        since, until: first and last date of publication, as YYYY-MM-DD or a prefix of it.
+        least_reuse: least share of words that also occur elsewhere, in [0, 1].
         order: one of ``ORDERS``.
     """
 
@@ -77,10 +77,10 @@ class DocumentQuery:
 
 
 def open_catalogue(path: Path) -> sqlite3.Connection:
-    """Return a connection to a catalogue, which nobody changes once it is there.
+    """Return a connection to a catalogue, which never changes once it is built.
 
     Raises:
-        sqlite3.Error: there is none.
+        sqlite3.Error: it does not exist.
     """
     address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     connection = sqlite3.connect(address, uri=True, check_same_thread=False)
@@ -89,7 +89,7 @@ def open_catalogue(path: Path) -> sqlite3.Connection:
 
 
 class Catalogue:
-    """A catalogue that is read. May be used by many threads; each has a connection of its own."""
+    """A catalogue to read from. Thread-safe: each thread has its own connection."""
 
     def __init__(self, path: Path, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -104,17 +104,17 @@ class Catalogue:
             self._local.connection = connection
         return connection
 
-    def _rows(self, query: str, given: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        return self._connection().execute(query, given).fetchall()
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        return self._connection().execute(query, values).fetchall()
 
-    def _dicts(self, query: str, given: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        return [dict(row) for row in self._rows(query, given)]
+    def _dicts(self, query: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        return [dict(row) for row in self._rows(query, values)]
 
     def overview(self) -> dict[str, Any]:
-        """Return what ``overview.build_overview`` told."""
+        """Return the values computed by ``overview.build_overview``."""
         [row] = self._rows("SELECT value FROM facts WHERE name = 'overview'")
-        told: dict[str, Any] = json.loads(row["value"])
-        return told
+        overview: dict[str, Any] = json.loads(row["value"])
+        return overview
 
     def search(
         self, query: DocumentQuery, limit: int, offset: int = 0
@@ -143,7 +143,7 @@ class Catalogue:
         return total["documents"], self._dicts(select, [*values, limit, offset])
 
     def origins(self) -> list[str]:
-        """Return where documents come from, in order."""
+        """Return the origins of all documents, sorted."""
         query = "SELECT DISTINCT origin FROM documents WHERE origin IS NOT NULL ORDER BY 1"
         return [row["origin"] for row in self._rows(query)]
 
@@ -153,14 +153,15 @@ class Catalogue:
         return next(iter(self._dicts(query, [document_id])), None)
 
     def paragraphs_of(self, number: int, limit: int = -1) -> list[dict[str, Any]]:
-        """Return the paragraphs of a document in order, each with its text and what it is part of.
+        """Return the paragraphs of a document in order, each with its text and facts.
 
-        ``shift_at`` and ``shift_by`` lead from its text to the document; ``documents`` is how many
-        have the text or a passage of it, ``paragraph_id`` the paragraph that stands for it.
+        ``shift_at`` and ``shift_by`` map positions in the text to the document. ``documents`` is
+        the number of documents that have the text or share a passage with it; ``paragraph_id`` is
+        the representative of the text.
 
         Args:
-            number: of the document.
-            limit: only so many; all unless given.
+            number: the document's number in the catalogue.
+            limit: at most this many; -1 for all.
         """
         query = """
             SELECT o.ordinal, t.text_id, p.text_id AS paragraph_id, t.words, t.alike AS documents,
@@ -172,9 +173,9 @@ class Catalogue:
         return [_parsed(row, *_SHIFTS) for row in self._dicts(query, [number, limit])]
 
     def partners_of(self, number: int, limit: int, offset: int = 0) -> list[dict[str, Any]]:
-        """Return the documents that share passages with one, those that share most first.
+        """Return the documents that share passages with a document, those that share most first.
 
-        ``own`` are the words shared in texts that do not recur, ``matched`` those in all.
+        ``matched`` counts all shared words, ``own`` only those in texts that do not recur.
         """
         query = f"""
             SELECT {_DOCUMENT_COLUMNS}, p.matched, p.own
@@ -188,12 +189,12 @@ class Catalogue:
         return self._dicts(query, [number, limit, offset])
 
     def provenance_of(self, number: int) -> dict[str, Any]:
-        """Return what is known of how a document was read."""
+        """Return how a document was read: its row of ``provenance``."""
         [row] = self._dicts("SELECT * FROM provenance WHERE document = ?", [number])
         return row
 
     def sources_of(self, number: int) -> list[dict[str, Any]]:
-        """Return the sources of a document, in the order of URIs."""
+        """Return the sources of a document, sorted by URI."""
         query = """
             SELECT uri, bytes, modified_at, target_uri, captured_at, run_id
             FROM sources WHERE document = ? ORDER BY number
@@ -201,7 +202,7 @@ class Catalogue:
         return self._dicts(query, [number])
 
     def place_of(self, number: int, ordinal: int) -> dict[str, Any] | None:
-        """Return where a paragraph of a document stands in its raw bytes, or None."""
+        """Return the position of a document's paragraph in the raw bytes, or None."""
         query = """
             SELECT start_byte, end_byte, stretch_start, stretch_end
             FROM occurrences WHERE document = ? AND ordinal = ?
@@ -210,7 +211,7 @@ class Catalogue:
         return next((_parsed(row, "stretch_start", "stretch_end") for row in rows), None)
 
     def cluster(self, text_id: str, limit: int) -> list[dict[str, Any]]:
-        """Return texts of the paragraph that a text is in, the representative first."""
+        """Return the texts folded into the same paragraph as a text, the representative first."""
         query = """
             SELECT c.text_id, c.words, c.documents, c.alike, c.text
             FROM texts t JOIN texts c ON c.paragraph = t.paragraph
@@ -220,7 +221,7 @@ class Catalogue:
         return self._dicts(query, [text_id, limit])
 
     def witnesses(self, text_id: str, limit: int) -> list[dict[str, Any]]:
-        """Return where the texts of a text's paragraph stand, the earliest document first."""
+        """Return the occurrences of a text's paragraph and variants, earliest document first."""
         query = f"""
             SELECT o.ordinal, o.start_char, o.end_char, o.start_byte, o.end_byte,
                 t.text_id, {_DOCUMENT_COLUMNS}
@@ -236,7 +237,7 @@ class Catalogue:
         return self._dicts(query, [text_id, limit])
 
     def sizes(self, text_id: str) -> dict[str, int]:
-        """Return how many texts the paragraph of a text has, and in how many places they stand."""
+        """Return how many texts are folded into a text's paragraph, and how often they occur."""
         query = f"""
             SELECT count(DISTINCT w.text) AS texts, count(*) AS places
             FROM occurrences w {_OF_CLUSTER}
@@ -257,17 +258,17 @@ class Catalogue:
         return self._dicts(query, [text_id, limit])
 
     def rejects(self, reason: str, limit: int, offset: int = 0) -> tuple[int, list[dict[str, Any]]]:
-        """Return how many sources were rejected for a reason, or for any, and some of them."""
-        wanted, given = ("WHERE reason = ?", [reason]) if reason else ("", [])
-        [total] = self._rows(f"SELECT count(*) AS rejects FROM rejects {wanted}", given)
+        """Return the number of sources rejected for a reason (any, if empty) and a page of them."""
+        condition, values = ("WHERE reason = ?", [reason]) if reason else ("", [])
+        [total] = self._rows(f"SELECT count(*) AS rejects FROM rejects {condition}", values)
         query = f"""
-            SELECT uri, bytes, reason, detail, run_id FROM rejects {wanted}
+            SELECT uri, bytes, reason, detail, run_id FROM rejects {condition}
             ORDER BY reason, uri LIMIT ? OFFSET ?
         """
-        return total["rejects"], self._dicts(query, [*given, limit, offset])
+        return total["rejects"], self._dicts(query, [*values, limit, offset])
 
     def find_by_prefix(self, prefix: str) -> list[tuple[str, str]]:
-        """Return ids of documents and texts that begin so, or have this URI: kind and id."""
+        """Return kind and id of documents and texts whose id has this prefix or URI is this one."""
         query = """
             SELECT 'document' AS kind, document_id AS id FROM documents
             WHERE document_id >= ?1 AND document_id < ?1 || 'g' OR uri = ?1
@@ -276,7 +277,7 @@ class Catalogue:
         """
         return [(row["kind"], row["id"]) for row in self._rows(query, [prefix])]
 
-    # What alignment and explanation ask: evidence.lookup.Lookup.
+    # The methods of evidence.lookup.Lookup.
 
     def settings(self) -> Settings:
         """Return the settings that the archive was made with."""
@@ -284,20 +285,20 @@ class Catalogue:
 
     def documents(self, ids: pa.Array, recurring_documents: int) -> DocumentRows:
         """Return documents with their texts; see ``evidence.lookup.Lookup``."""
-        wanted = sorted(set(ids.to_pylist()))
-        facts = self._many(
+        document_ids = sorted(set(ids.to_pylist()))
+        facts = self._query_many(
             "SELECT number, document_id, published_us AS published_at, published_from, uri "
             "FROM documents "
             "WHERE document_id IN ({}) ORDER BY document_id",
-            wanted,
+            document_ids,
         )
         by_number = {row["number"]: row["document_id"] for row in facts}
-        places = self._many(
+        places = self._query_many(
             "SELECT o.document, o.ordinal, o.text, o.start_char, o.shift_at, o.shift_by "
             "FROM occurrences o WHERE o.document IN ({})",
             list(by_number),
         )
-        texts = self._many(
+        texts = self._query_many(
             "SELECT number, text_id, text, alike FROM texts WHERE number IN ({})",
             sorted({row["text"] for row in places}),
         )
@@ -314,16 +315,16 @@ class Catalogue:
             pa.chunked_array([pa.array(recurring, pa.string())]),
         )
 
-    def _many(self, query: str, values: Sequence[Any]) -> list[dict[str, Any]]:
-        """Return the rows of a query over many values, of which SQLite takes some at a time."""
+    def _query_many(self, query: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+        """Return the rows of a query for many values, in batches as SQLite limits their number."""
         rows: list[dict[str, Any]] = []
         for first in range(0, len(values), _VALUES_AT_ONCE):
-            part = values[first : first + _VALUES_AT_ONCE]
-            rows += self._dicts(query.format(", ".join("?" * len(part))), part)
+            batch = values[first : first + _VALUES_AT_ONCE]
+            rows += self._dicts(query.format(", ".join("?" * len(batch))), batch)
         return rows
 
     def text_facts(self, one: str, other: str) -> pa.Table:
-        """Return what is known of two texts; see ``evidence.lookup.Lookup``."""
+        """Return the facts of two texts; see ``evidence.lookup.Lookup``."""
         query = """
             SELECT t.text_id, p.text_id AS paragraph_id, t.text, t.words, t.documents,
                 (SELECT min(d.uri) FROM occurrences o JOIN documents d ON d.number = o.document
@@ -333,7 +334,7 @@ class Catalogue:
         return pa.Table.from_pylist(self._dicts(query, [one, other]))
 
     def has_overlap(self, one: str, other: str) -> bool:
-        """Tell whether an overlap of two texts is recorded."""
+        """Return whether an overlap of two texts is recorded."""
         query = """
             SELECT 1 FROM texts l JOIN texts r JOIN "overlaps" v
             ON v.one = l.number AND v.other = r.number WHERE l.text_id = ? AND r.text_id = ?
@@ -342,25 +343,25 @@ class Catalogue:
 
     def text_pairs(self, left: Named, right: Named | None) -> list[tuple[str, str]]:
         """Return pairs of texts; see ``evidence.lookup.Lookup``."""
-        mine = self._texts_of(left)
-        theirs = None if right is None else self._texts_of(right)
-        found = [
-            (row["matched"], mine[row["one"]][0], row["text_id"])
-            for row in self._many(
+        left_texts = self._texts_of(left)
+        right_texts = None if right is None else self._texts_of(right)
+        pairs = [
+            (row["matched"], left_texts[row["one"]][0], row["text_id"])
+            for row in self._query_many(
                 'SELECT v.one, v.other, v.matched, t.text_id FROM "overlaps" v '
                 "JOIN texts t ON t.number = v.other WHERE v.one IN ({})",
-                list(mine),
+                list(left_texts),
             )
-            if theirs is None or row["other"] in theirs
+            if right_texts is None or row["other"] in right_texts
         ]
-        if theirs is not None:
-            same = (mine[number] for number in mine.keys() & theirs.keys())
-            found += [(words, one, one) for one, words in same if words >= MIN_EXACT_WORDS]
-        found.sort(key=lambda row: (-row[0], min(row[1:]), max(row[1:]), row[1]))
-        return [(one, other) for _, one, other in found]
+        if right_texts is not None:
+            same = (left_texts[number] for number in left_texts.keys() & right_texts.keys())
+            pairs += [(words, text, text) for text, words in same if words >= MIN_EXACT_WORDS]
+        pairs.sort(key=lambda row: (-row[0], min(row[1:]), max(row[1:]), row[1]))
+        return [(left_id, right_id) for _, left_id, right_id in pairs]
 
     def _texts_of(self, named: Named) -> dict[int, tuple[str, int]]:
-        """Return the texts of a document, or the one that is named: id and words by number."""
+        """Return id and number of words of a document's texts, or of one text, by number."""
         query = "SELECT t.number, t.text_id, t.words FROM texts t WHERE t.text_id = ?"
         if named.kind == DOCUMENT:
             query = """
@@ -378,7 +379,7 @@ _VALUES_AT_ONCE = 500
 
 
 def _parsed(row: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Return a row with these columns, lists as JSON, as lists; null is the empty one."""
+    """Return a row with these columns parsed from JSON to lists; null becomes an empty list."""
     return row | {name: json.loads(row[name]) if row[name] else [] for name in names}
 
 

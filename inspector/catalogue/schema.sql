@@ -1,5 +1,5 @@
--- What pages look up. Rows have numbers, so that indexes are small; ids are told at the border.
--- Documents are numbered by date, undated after dated, then by URI: the earlier one has the lower number.
+-- What pages look up. Rows are numbered to keep indexes small; ids appear only in documents and texts.
+-- Documents are numbered by date, undated ones last, then by URI: earlier documents have lower numbers.
 CREATE TABLE documents (
     number INTEGER PRIMARY KEY,
     document_id TEXT NOT NULL,
@@ -9,16 +9,16 @@ CREATE TABLE documents (
     site TEXT,
     series TEXT,
     language TEXT,
-    published_at TEXT,          -- as 2024-11-12T06:00:00Z, so that they sort
-    published_us INTEGER,       -- the same in microseconds since 1970, of which none is lost
+    published_at TEXT,          -- as 2024-11-12T06:00:00Z, which sorts by time
+    published_us INTEGER,       -- the same in microseconds since 1970, in full precision
     published_from TEXT NOT NULL,
-    origin TEXT,                -- site, series or folder, or when it was published
+    origin TEXT,                -- site, series, folder, or month or year of publication
     paragraphs INTEGER NOT NULL,
     words INTEGER NOT NULL,
-    reused_words INTEGER NOT NULL, -- words that stand, or are aligned, in another document too
-    partners INTEGER NOT NULL   -- documents that it shares passages with
+    reused_words INTEGER NOT NULL, -- words that also occur, or are aligned, in another document
+    partners INTEGER NOT NULL   -- documents that share passages with it
 );
-CREATE TABLE provenance (       -- of each document what only its own page tells
+CREATE TABLE provenance (       -- facts of a document that only its own page shows
     document INTEGER PRIMARY KEY,
     sha256 TEXT NOT NULL,
     text_sha256 TEXT NOT NULL,
@@ -34,7 +34,7 @@ CREATE TABLE provenance (       -- of each document what only its own page tells
     run_id TEXT NOT NULL
 );
 CREATE TABLE sources (
-    number INTEGER PRIMARY KEY, -- in the order of documents and URIs
+    number INTEGER PRIMARY KEY, -- ordered by document and URI
     document INTEGER NOT NULL,
     uri TEXT NOT NULL,
     bytes INTEGER NOT NULL,
@@ -48,8 +48,8 @@ CREATE TABLE texts (
     text_id TEXT NOT NULL,
     paragraph INTEGER NOT NULL, -- number of the representative
     words INTEGER NOT NULL,
-    documents INTEGER NOT NULL, -- that it stands in
-    alike INTEGER NOT NULL,     -- that it stands, or shares a passage, in
+    documents INTEGER NOT NULL, -- in which it occurs
+    alike INTEGER NOT NULL,     -- in which it occurs or with which it shares a passage
     text TEXT NOT NULL
 );
 CREATE TABLE occurrences (
@@ -60,9 +60,9 @@ CREATE TABLE occurrences (
     end_char INTEGER NOT NULL,
     start_byte INTEGER,
     end_byte INTEGER,
-    shift_at TEXT,              -- JSON; null where it is empty
+    shift_at TEXT,              -- JSON array; null if empty
     shift_by TEXT,
-    stretch_start TEXT,         -- the same
+    stretch_start TEXT,         -- likewise
     stretch_end TEXT,
     PRIMARY KEY (document, ordinal)
 ) WITHOUT ROWID;
@@ -76,7 +76,7 @@ CREATE TABLE "overlaps" (       -- each in both directions
 CREATE TABLE pairs (            -- of documents, each in both directions
     one INTEGER NOT NULL,
     other INTEGER NOT NULL,
-    matched INTEGER NOT NULL,   -- words that their texts share
+    matched INTEGER NOT NULL,   -- words shared by their texts
     own INTEGER NOT NULL,       -- of these, words of texts that do not recur
     PRIMARY KEY (one, other)
 ) WITHOUT ROWID;

@@ -1,4 +1,4 @@
-"""Words as the index of words takes them: SQLite parts them at blanks and marks."""
+"""Words as the full-text index sees them: SQLite splits text at whitespace and punctuation."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import unicodedata
 from itertools import pairwise
 
 # Thai, Lao, Burmese, Khmer; then all scripts of China and Japan.
-WITHOUT_BLANKS = (
+UNSPACED_SCRIPTS = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u31ff\u3400-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff"
 )
-"""Characters of scripts without blanks, each of which is a word, as a pattern has them."""
-_WITHOUT_BLANKS = re.compile(f"[{WITHOUT_BLANKS}]")
-# Signs over and under letters that most writers leave out, which SQLite takes as letters: points of
-# Hebrew, and vowel signs and the stretched line of Arabic. Those of Latin it leaves out by itself.
+"""Characters of scripts without spaces, as in a regular expression; each counts as a word."""
+_UNSPACED = re.compile(f"[{UNSPACED_SCRIPTS}]")
+# Marks that most writers omit but SQLite treats as letters: Hebrew points, Arabic vowel signs and
+# the tatweel. SQLite removes Latin diacritics itself.
 _LEFT_OUT = dict.fromkeys(
     [
         *range(0x0591, 0x05BE),
@@ -31,18 +31,18 @@ _TERM = re.compile(r'"([^"]+)"|(\S+)')
 MAX_TERMS = 12
 
 
-def part_characters(text: str) -> str:
-    """Return a text in which each character of a script without blanks is a word.
+def separate_characters(text: str) -> str:
+    """Return a text with spaces around each character of a script without spaces.
 
     Example:
-        >>> part_characters("a 茶亭 b")
+        >>> separate_characters("a 茶亭 b")
         'a  茶  亭  b'
     """
-    return text if text.isascii() else _WITHOUT_BLANKS.sub(r" \g<0> ", text)
+    return text if text.isascii() else _UNSPACED.sub(r" \g<0> ", text)
 
 
 def as_indexed(text: str) -> str:
-    """Return a text as its words are indexed and looked for.
+    """Return a text in the form in which its words are indexed and searched.
 
     Example:
         >>> as_indexed("Ёлка у 茶亭")
@@ -50,33 +50,33 @@ def as_indexed(text: str) -> str:
     """
     if text.isascii():
         return text
-    return part_characters(unicodedata.normalize("NFC", text).translate(_FOLDED))
+    return separate_characters(unicodedata.normalize("NFC", text).translate(_FOLDED))
 
 
-def search_terms(asked: str) -> list[str]:
-    """Return what somebody looks for: words, and phrases in quotation marks.
+def search_terms(query: str) -> list[str]:
+    """Return the terms of a search: words, and phrases in quotation marks.
 
     Example:
         >>> search_terms('storm "lantern bridge"')
         ['storm', 'lantern bridge']
     """
-    found = [phrase or word for phrase, word in _TERM.findall(asked)]
-    return [one for one in found if any(letter.isalnum() for letter in one)][:MAX_TERMS]
+    terms = [phrase or word for phrase, word in _TERM.findall(query)]
+    return [term for term in terms if any(map(str.isalnum, term))][:MAX_TERMS]
 
 
 def match_expression(terms: list[str]) -> str:
-    """Return terms, all of which are wanted, as SQLite's full-text search takes them.
+    """Return an expression of SQLite's full-text search that requires all terms.
 
     Example:
         >>> match_expression(["storm", "lantern bridge"])
         '"storm" AND "lantern bridge"'
     """
-    parted = (" ".join(_UNQUOTABLE.sub(" ", as_indexed(term)).split()) for term in terms)
-    return " AND ".join(f'"{term}"' for term in parted if term)
+    indexed = (" ".join(_UNQUOTABLE.sub(" ", as_indexed(term)).split()) for term in terms)
+    return " AND ".join(f'"{term}"' for term in indexed if term)
 
 
 def find_term(text: str, term: str) -> tuple[int, int] | None:
-    """Return where a term stands first in a text, as its words are indexed, or None.
+    """Return the span of the first match of a term in a text, by its indexed form, or None.
 
     Example:
         >>> find_term("No start, but the Café-Art of 茶亭", "cafe art")
@@ -84,37 +84,39 @@ def find_term(text: str, term: str) -> tuple[int, int] | None:
         >>> find_term("No start, but the Café-Art of 茶亭", "亭")
         (31, 32)
     """
-    words = _LETTERS_ONLY.findall(_same_length(part_characters(unicodedata.normalize("NFC", term))))
+    separated = separate_characters(unicodedata.normalize("NFC", term))
+    words = _LETTERS_ONLY.findall(_fold_each(separated))
     if not words:
         return None
     pattern = re.escape(words[0])
     for before, word in pairwise(words):
-        is_parted = not (_WITHOUT_BLANKS.match(before) or _WITHOUT_BLANKS.match(word))
-        pattern += (r"[\W_]+" if is_parted else r"[\W_]*") + re.escape(word)
-    begin = "" if _WITHOUT_BLANKS.match(words[0]) else r"(?<![^\W_])"
-    end = "" if _WITHOUT_BLANKS.match(words[-1]) else r"(?![^\W_])"
-    found = re.search(begin + pattern + end, _same_length(text))
-    if not found:
+        is_spaced = not (_UNSPACED.match(before) or _UNSPACED.match(word))
+        pattern += (r"[\W_]+" if is_spaced else r"[\W_]*") + re.escape(word)
+    begin = "" if _UNSPACED.match(words[0]) else r"(?<![^\W_])"
+    end = "" if _UNSPACED.match(words[-1]) else r"(?![^\W_])"
+    match = re.search(begin + pattern + end, _fold_each(text))
+    if not match:
         return None
-    start, stop = found.span()
+    start, stop = match.span()
     while stop < len(text) and unicodedata.category(text[stop])[0] == "M":
         stop += 1
     return start, stop
 
 
-class _Folded(dict[int, str]):
-    """What a character is compared as: one character, so that places stay what they are."""
+class _FoldedCharacters(dict[int, str]):
+    """Maps each character to the single character it is compared as; positions stay the same."""
 
     def __missing__(self, code: int) -> str:
         letter = chr(code)
         folded = letter.casefold() if len(letter.casefold()) == 1 else letter
         base = unicodedata.normalize("NFD", folded)[0]
-        self[code] = found = "е" if folded == "ё" else base if base.isascii() else folded
-        return found
+        self[code] = result = "е" if folded == "ё" else base if base.isascii() else folded
+        return result
 
 
-_LETTERS = _Folded()
+_FOLDED_CHARACTERS = _FoldedCharacters()
 
 
-def _same_length(text: str) -> str:
-    return text.lower() if text.isascii() else text.translate(_LETTERS)
+def _fold_each(text: str) -> str:
+    """Return a text folded character by character, so that its length stays the same."""
+    return text.lower() if text.isascii() else text.translate(_FOLDED_CHARACTERS)

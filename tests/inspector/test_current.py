@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from inspector.catalogue import Catalogue, CatalogueError, catalogue_path, ensure_catalogue
-from inspector.catalogue.files import _is_whole
+from inspector.catalogue.files import _is_complete
 from inspector.pages import current as current_module
 from inspector.pages import views
 from inspector.pages.current import CurrentCatalogue
@@ -134,9 +134,9 @@ def test_damaged_catalogue_is_not_considered_complete(
 ) -> None:
     path = catalogue_of(press.path, tmp_path)._path
     manifest = press.manifest()
-    assert _is_whole(path, manifest)
+    assert _is_complete(path, manifest)
     damage(path)
-    assert not _is_whole(path, manifest)
+    assert not _is_complete(path, manifest)
 
 
 def test_concurrent_callers_build_a_catalogue_once(press: Archive, state: Path) -> None:
