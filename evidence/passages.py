@@ -144,7 +144,7 @@ def top_passages(
 
 def ranked_passages(
     snapshot: Snapshot,
-    wanted: Wanted | None = None,
+    wanted: PassageFilter | None = None,
     limit: int = 20,
     settings: PassageSettings | None = None,
     *,
@@ -168,7 +168,7 @@ def ranked_passages(
     if limit <= PAIRS_AT_ONCE:
         yield top_passages(snapshot, wanted, limit, settings)
         return
-    wanted, workers = wanted or Wanted(), workers or os.cpu_count() or 1
+    wanted, workers = wanted or PassageFilter(), workers or os.cpu_count() or 1
     pairs, left = wanted.pairs(snapshot), limit
     for first in range(0, pairs.num_rows, PAIRS_AT_ONCE):
         chunk = pairs.slice(first, PAIRS_AT_ONCE)
