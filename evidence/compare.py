@@ -134,8 +134,8 @@ class Comparison:
     def passages(self) -> list[dict[str, Any]]:
         """Return the passages as ``compare_files`` does."""
         sizes = [[one.matched, one.left_words, one.right_words] for one in self.found]
-        counts = np.array(sizes, dtype=np.int64).reshape(-1, 3).T
-        relations = relate_passages(*counts, self.fold_share)
+        matched, left, right = np.array(sizes, dtype=np.int64).reshape(-1, 3).T
+        relations = relate_passages(matched, left, right, self.fold_share)
         return [
             {
                 "left": self.left.span(one.left_start, one.left_end),

@@ -267,8 +267,8 @@ class _Pair:
             left, right = (left_first, left_last), (right_first, right_last)
             sizes = left_last - left_first, right_last - right_first
             together = sum(sizes) - matched
-            counts = (np.array([one]) for one in (matched, *sizes))
-            [relation] = relate_passages(*counts, align.fold_share)
+            agree, ours, theirs = (np.array([one]) for one in (matched, *sizes))
+            [relation] = relate_passages(agree, ours, theirs, align.fold_share)
             passages.append(
                 {
                     "relation": str(relation),
