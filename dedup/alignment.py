@@ -22,15 +22,12 @@ import numpy.typing as npt
 
 from dedup.texts import Places
 from dedup.words import CHARACTER, FUNCTION, KINDS, NUMBER, HashedWords, Words
+from records.arrays import Bytes, Hashes, Indices, Positions
 from records.columns import as_read_only, grown
 from records.compiled import LANES, highest_of_lanes, inlined, kernel
 from records.settings import AlignSettings
 from records.sorting import order_of
 
-Bytes = npt.NDArray[np.uint8]
-Hashes = npt.NDArray[np.uint32]
-Positions = npt.NDArray[np.int64]
-Numbers = npt.NDArray[np.int32]
 Scores = npt.NDArray[Any]
 Room = npt.NDArray[Any]
 
@@ -77,7 +74,7 @@ class Ranked(NamedTuple):
 
     offsets: Positions
     hashes: Hashes
-    places: Numbers
+    places: Indices
     scores: Bytes
 
 
@@ -206,7 +203,7 @@ def _align_pairs(
     hashes: Hashes,
     content_offsets: Positions,
     content: Hashes,
-    places: Numbers,
+    places: Indices,
     scores: Bytes,
     left: Positions,
     right: Positions,
@@ -312,7 +309,7 @@ def _rank_words(
     ends: Positions,
     firsts: Positions,
     content: Hashes,
-    places: Numbers,
+    places: Indices,
     scores: Bytes,
 ) -> None:
     """Write the content words of each text from its first place on."""
@@ -347,7 +344,7 @@ def _slots(size: int) -> int:
 
 @inlined
 def _enter(
-    content: Hashes, first: int, size: int, heads: Numbers, follows: Numbers, slots: int
+    content: Hashes, first: int, size: int, heads: Indices, follows: Indices, slots: int
 ) -> None:
     """Enter the content words of a text into a table, by hash.
 
@@ -368,12 +365,12 @@ def _meet(
     my_size: int,
     theirs: int,
     their_size: int,
-    heads: Numbers,
-    follows: Numbers,
+    heads: Indices,
+    follows: Indices,
     slots: int,
-    waiting: Numbers,
+    waiting: Indices,
     gap: int,
-    rows: Numbers,
+    rows: Indices,
     down: Scores,
     across: Scores,
 ) -> int:
@@ -415,7 +412,7 @@ def _begin(down: Scores) -> None:
 @inlined
 def _best_chain(
     stop: int,
-    rows: Numbers,
+    rows: Indices,
     down: Scores,
     across: Scores,
     reached: Scores,
@@ -424,7 +421,7 @@ def _best_chain(
     gap: int,
     farthest: int,
     min_score: int,
-    chain: Numbers,
+    chain: Indices,
 ) -> tuple[int, np.int64]:
     """Write the anchors of the best chain, the last one first; return its length and score.
 
@@ -485,9 +482,9 @@ def _predecessor(
 
 @inlined
 def _measure(
-    chain: Numbers,
+    chain: Indices,
     length: int,
-    rows: Numbers,
+    rows: Indices,
     across: Scores,
     gap: int,
     hashes: Hashes,
@@ -495,7 +492,7 @@ def _measure(
     left_end: int,
     right: int,
     right_end: int,
-    places: Numbers,
+    places: Indices,
     mine: int,
     theirs: int,
     found: Positions,
@@ -566,9 +563,9 @@ def _agreeing(
 @inlined
 def _beside(
     stop: int,
-    chain: Numbers,
+    chain: Indices,
     length: int,
-    rows: Numbers,
+    rows: Indices,
     down: Scores,
     across: Scores,
     reached: Scores,

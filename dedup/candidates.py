@@ -25,13 +25,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dedup.signatures import Hashes, Positions, Windows
+from dedup.signatures import Windows
+from records.arrays import Buckets, Hashes, Keys, Pairs, Positions, Sketches
 from records.columns import count_shared, grown, head_limit
 from records.compiled import inlined, kernel
 from records.settings import SignSettings
 from records.sorting import distinct, packed_by_number
-
-Buckets = npt.NDArray[np.uint64]
 
 _MERGED_AT_ONCE = 2**22
 _SKETCH_WORDS = 4
@@ -47,8 +46,8 @@ class Candidates(NamedTuple):
         crowds: buckets that are crowds, and have a new text.
     """
 
-    pairs: Buckets
-    lost: Buckets
+    pairs: Pairs
+    lost: Pairs
     crowds: int
 
 
@@ -61,7 +60,7 @@ class PairedTexts(NamedTuple):
     """
 
     is_new: npt.NDArray[np.bool_]
-    upper: Buckets
+    upper: Keys
 
 
 class Crowds(NamedTuple):
@@ -81,12 +80,12 @@ class Crowds(NamedTuple):
         return cls(np.empty(0, dtype=np.uint32), np.empty(0, dtype=np.int64))
 
 
-def pack_pairs(left: Positions, right: Positions) -> Buckets:
+def pack_pairs(left: Positions, right: Positions) -> Pairs:
     """Return pairs with both sides in one: uint64, the left number above."""
     return left.astype(np.uint64) << np.uint64(32) | right.astype(np.uint64)
 
 
-def unpack_pairs(pairs: Buckets) -> tuple[Positions, Positions]:
+def unpack_pairs(pairs: Pairs) -> tuple[Positions, Positions]:
     """Return both sides of packed pairs: int64, shape (pairs,) each."""
     low = np.uint64(0xFFFFFFFF)
     return (pairs >> np.uint64(32)).astype(np.int64), (pairs & low).astype(np.int64)
@@ -117,7 +116,7 @@ def shared_buckets(buckets: Buckets) -> Buckets:
     return buckets[is_shared]
 
 
-def sketch_windows(windows: Windows) -> Buckets:
+def sketch_windows(windows: Windows) -> Sketches:
     """Return which kinds of shingle each window has: uint64, shape (windows, 4), a bit a kind."""
     return _sketch_windows(windows.shingles, windows.starts, windows.ends)
 
@@ -125,7 +124,7 @@ def sketch_windows(windows: Windows) -> Buckets:
 def pair_band(
     buckets: Buckets,
     windows: Windows,
-    sketches: Buckets,
+    sketches: Sketches,
     texts: PairedTexts,
     crowds: Crowds,
     settings: SignSettings,
@@ -170,19 +169,19 @@ class _Merged:
 
     def __init__(self) -> None:
         self._held = np.empty(0, dtype=np.uint64)
-        self._waiting: list[Buckets] = []
+        self._waiting: list[Pairs] = []
 
-    def add(self, values: Buckets) -> None:
+    def add(self, values: Pairs) -> None:
         self._waiting.append(values)
         if sum(map(len, self._waiting)) > max(_MERGED_AT_ONCE, len(self._held)):
             self._held, self._waiting = self.result(), []
 
-    def result(self) -> Buckets:
+    def result(self) -> Pairs:
         return distinct(np.concatenate([self._held, *self._waiting]))
 
 
 def meeting_buckets(
-    bands: Hashes, windows: Windows, pairs: Buckets, settings: SignSettings
+    bands: Hashes, windows: Windows, pairs: Pairs, settings: SignSettings
 ) -> tuple[Positions, Positions, Hashes]:
     """Return every bucket in which the windows of a pair meet and share enough shingles.
 
@@ -246,7 +245,7 @@ def _meeting_buckets(
 
 
 @kernel
-def _sketch_windows(shingles: Hashes, starts: Positions, ends: Positions) -> Buckets:
+def _sketch_windows(shingles: Hashes, starts: Positions, ends: Positions) -> Sketches:
     sketches = np.zeros((len(starts), _SKETCH_WORDS), dtype=np.uint64)
     for window in range(len(starts)):
         for k in range(starts[window], ends[window]):
@@ -256,7 +255,7 @@ def _sketch_windows(shingles: Hashes, starts: Positions, ends: Positions) -> Buc
 
 
 @inlined
-def _most_shared(sketches: Buckets, left: np.int64, right: np.int64, left_size: int) -> np.int64:
+def _most_shared(sketches: Sketches, left: np.int64, right: np.int64, left_size: int) -> np.int64:
     """Return the most shingles of the left window that may stand in the right one."""
     missing = np.int64(0)
     for k in range(_SKETCH_WORDS):
@@ -282,16 +281,16 @@ def _pair_band(
     texts: Positions,
     starts: Positions,
     ends: Positions,
-    sketches: Buckets,
+    sketches: Sketches,
     is_new: npt.NDArray[np.bool_],
-    upper: Buckets,
+    upper: Keys,
     crowd_hashes: Hashes,
     crowd_sizes: Positions,
     crowd_texts: int,
     crowd_heads: int,
     min_shared: int,
     min_share: float,
-) -> tuple[Buckets, Buckets, int]:
+) -> tuple[Pairs, Pairs, int]:
     half, low = np.uint64(32), np.uint64(0xFFFFFFFF)
     pairs = np.empty(1024, dtype=np.uint64)
     lost = np.empty(16, dtype=np.uint64)
@@ -378,7 +377,7 @@ def _head_stop(
     stop: int,
     texts: Positions,
     is_new: npt.NDArray[np.bool_],
-    upper: Buckets,
+    upper: Keys,
     limit: np.uint64,
     with_new: bool,
 ) -> int:

@@ -15,11 +15,9 @@ import numpy.typing as npt
 
 from dedup.alignment import Passages
 from dedup.words import HashedWords
+from records.arrays import Positions, Shares
 from records.compiled import inlined, kernel
 from records.sorting import distinct
-
-Positions = npt.NDArray[np.int64]
-Shares = npt.NDArray[np.float64]
 
 EXACT, NEAR, CONTAINED, PARTIAL = "exact", "near", "contained", "partial"
 

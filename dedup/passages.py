@@ -44,14 +44,11 @@ from dedup.alignment import (
     swap_sides,
 )
 from dedup.words import FUNCTION, Words
+from records.arrays import Flags, Hashes, Positions
 from records.columns import grown
 from records.compiled import inlined, kernel
 from records.settings import AlignSettings, PassageSettings
 
-Bytes = npt.NDArray[np.uint8]
-Hashes = npt.NDArray[np.uint32]
-Positions = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.float64]
 
 _KIND = SCORE + 1

@@ -18,12 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dedup.words import CHARACTER, CONTENT, Words
+from records.arrays import Bytes, Hashes, Positions
 from records.compiled import inlined, kernel
 from records.settings import BAND_HASH_BITS, SENSITIVITIES, Settings, SignSettings
-
-Bytes = npt.NDArray[np.uint8]
-Hashes = npt.NDArray[np.uint32]
-Positions = npt.NDArray[np.int64]
 
 SCHEME = "affine32"
 _KEPT = "permutations.npz"

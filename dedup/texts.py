@@ -12,13 +12,10 @@ import pyarrow as pa
 
 from dedup.signatures import Windows, cut_windows, hash_bands
 from dedup.words import Words, find_words
+from records.arrays import Bytes, Hashes, Positions
 from records.columns import bytes_of, digests_of, gather_spans, string_array, take_spans
 from records.settings import Settings
 from records.sorting import first_of_each, places_of
-
-Bytes = npt.NDArray[np.uint8]
-Hashes = npt.NDArray[np.uint32]
-Positions = npt.NDArray[np.int64]
 
 
 class Texts(NamedTuple):

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from records.arrays import Bytes, Hashes, Positions
 from records.columns import as_read_only, grown
 from records.compiled import inlined, kernel
 from records.unicode import (
@@ -36,10 +37,6 @@ from records.unicode import (
     property_of,
     read_character,
 )
-
-Bytes = npt.NDArray[np.uint8]
-Hashes = npt.NDArray[np.uint32]
-Positions = npt.NDArray[np.int64]
 
 CONTENT, FUNCTION, CHARACTER, NUMBER = range(4)
 """Kinds of words: content word, function word, single character of a script without blanks, and

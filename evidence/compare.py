@@ -19,12 +19,13 @@ from dedup.candidates import (
     unpack_pairs,
 )
 from dedup.clusters import relate_passages
-from dedup.texts import Positions, Texts, distinct_texts, mark, numbers_of
+from dedup.texts import Texts, distinct_texts, mark, numbers_of
 from dedup.words import Words, find_words
 from ingest.batch import Batch, read_batch
 from ingest.discover import status_of
 from ingest.normalise import normalise_text
 from ingest.page import NOWHERE
+from records.arrays import Positions
 from records.columns import count_characters, shift_positions, string_array
 from records.errors import SettingsError, SourceError
 from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, Settings

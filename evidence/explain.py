@@ -19,9 +19,10 @@ from dedup.alignment import align_pairs, rank_words
 from dedup.candidates import meeting_buckets, pack_pairs
 from dedup.clusters import EXACT, link_pairs, relate_passages
 from dedup.signatures import estimate_resemblance, shingle_words, sign_sets
-from dedup.texts import Hashes, Marked, Texts, mark, numbers_of, texts_of
+from dedup.texts import Marked, Texts, mark, numbers_of, texts_of
 from evidence.lookup import Lookup, TableLookup
 from evidence.passages import align_documents
+from records.arrays import Hashes
 from records.columns import digests_of, take_spans
 from records.errors import SettingsError
 from records.settings import PassageSettings, Settings

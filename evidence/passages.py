@@ -19,9 +19,10 @@ import pyarrow.compute as pc
 
 from dedup.clusters import relate_passages
 from dedup.passages import DocumentPassages, find_passages
-from dedup.texts import Positions, Texts, numbers_of, texts_of
+from dedup.texts import Texts, numbers_of, texts_of
 from dedup.words import Words, find_sentences, find_words, stem_words
 from evidence.lookup import Lookup, TableLookup
+from records.arrays import Positions
 from records.columns import count_characters, digests_of, shift_positions, take_spans
 from records.progress import Report, silent
 from records.schemas import PARAGRAPH_SEPARATOR, PASSAGES, QUOTED

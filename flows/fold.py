@@ -17,11 +17,12 @@ import pyarrow.compute as pc
 
 from dedup.alignment import align_pairs, rank_words
 from dedup.clusters import aligned_words, first_occurrences, join_clusters
-from dedup.texts import Bytes, Positions, Texts, merge_texts
+from dedup.texts import Texts, merge_texts
 from dedup.words import find_words
 from flows.gathered import Gathered
 from flows.match import Matched, load_texts
 from flows.news import News
+from records.arrays import Bytes, Positions
 from records.columns import digests_of
 from records.errors import ContractError
 from records.ids import hex_strings

@@ -19,14 +19,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dedup.alignment import Ranked, rank_parts
-from dedup.texts import Bytes, Places, Positions, Texts
+from dedup.texts import Places, Texts
 from dedup.words import Words
 from flows.read import StagedBatch
 from flows.staging import load_array, load_arrays, save_arrays
+from records.arrays import Bytes, Flags, Positions
 from records.columns import count_characters, gather_strings
 from records.settings import AlignSettings
-
-Flags = npt.NDArray[np.bool_]
 
 _IS_ASCII, _PLACES, _WORD_PLACES = "is_ascii.npy", "places", "word-places"
 _PARTS = "parts.json"

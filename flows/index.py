@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import dedup
-from dedup.candidates import Buckets, sort_buckets
-from dedup.signatures import SCHEME, Hashes, Windows
-from dedup.texts import Bytes, Texts, mark, texts_of
+from dedup.candidates import sort_buckets
+from dedup.signatures import SCHEME, Windows
+from dedup.texts import Texts, mark, texts_of
+from records.arrays import Buckets, Bytes, Hashes
 from records.columns import bytes_of, digests_of
 from records.digest import digest_spans
 from records.errors import ContractError

@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from dedup.alignment import align_pairs
 from dedup.candidates import (
-    Buckets,
     Candidates,
     Crowds,
     PairedTexts,
@@ -28,8 +27,8 @@ from dedup.candidates import (
     unpack_pairs,
 )
 from dedup.clusters import NEAR, Links, link_pairs
-from dedup.signatures import Hashes, Windows
-from dedup.texts import Bytes, Positions, Texts, cut_texts, mark, take_windows, texts_of
+from dedup.signatures import Windows
+from dedup.texts import Texts, cut_texts, mark, take_windows, texts_of
 from flows.gathered import Gathered, load_digests, load_words, save_gathered
 from flows.index import enter, open_index, save_segment, sort_bands
 from flows.news import load_news
@@ -42,6 +41,7 @@ from flows.overlaps import (
 )
 from flows.read import StagedBatch, stage_texts, staged_batches
 from flows.staging import load_array, load_arrays, save_arrays
+from records.arrays import Bytes, Hashes, Pairs, Positions
 from records.errors import ContractError
 from records.ids import hex_strings
 from records.settings import AlignSettings, Settings, SignSettings
@@ -257,7 +257,7 @@ def merge_groups(folder: Path, groups: int) -> tuple[int, int]:
 
 def pairs_given_up(
     folder: Path, archive: Archive, segments: Sequence[str], settings: Settings
-) -> Buckets:
+) -> Pairs:
     """Return the pairs that crowds gave up and that no other bucket gives: packed.
 
     Args:
@@ -282,7 +282,7 @@ def pairs_given_up(
     return lost[~is_given]
 
 
-def pair_ids(folder: Path, pairs: Buckets) -> pa.Table:
+def pair_ids(folder: Path, pairs: Pairs) -> pa.Table:
     """Return packed pairs of a run's texts by their ids."""
     digests = load_digests(folder)
     left, right = (hex_strings(digests[side]) for side in unpack_pairs(pairs))

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from flows.index import file_keys, source_keys
 from flows.read import staged_tables
 from flows.staging import load_array, load_table, save_table
-from records.columns import Bytes, digests_of
+from records.arrays import Bytes
+from records.columns import digests_of
 from records.schemas import TABLES, schema_without
 from records.sorting import distinct_digests
 from store.archive import Snapshot

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from dedup.alignment import Passages
@@ -18,8 +17,6 @@ from flows.staging import load_array, put_in_place
 from records.ids import hex_strings
 from records.schemas import TABLES
 from store.commit import write_rows, written_files
-
-Shares = npt.NDArray[np.float64]
 
 PAIRS_IN_CHUNK = 100_000
 

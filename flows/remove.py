@@ -36,7 +36,8 @@ from flows.overlaps import staged_chunks, staged_overlaps
 from flows.read import stage_texts
 from flows.run import RunSummary, run_row, sealed_with, with_run_id
 from flows.staging import load_array
-from records.columns import Bytes, digests_of
+from records.arrays import Bytes
+from records.columns import digests_of
 from records.errors import SettingsError
 from records.ids import run_id_of
 from records.schemas import TABLES, schema_without

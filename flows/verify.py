@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -25,7 +24,8 @@ from ingest.decode import decode_span
 from ingest.document import JSON, PAGE
 from ingest.json_line import read_line, unescape
 from ingest.normalise import normalise_paragraphs
-from records.columns import Bytes, bytes_of, digests_of
+from records.arrays import Bytes
+from records.columns import bytes_of, digests_of
 from records.errors import ContractError, SourceError
 from records.progress import Report, silent
 from records.schemas import PARAGRAPH_SEPARATOR
@@ -43,8 +43,6 @@ from store.checks import (
     damage_of,
 )
 from store.segments import check_segment, empty_keys
-
-Positions = npt.NDArray[np.int64]
 
 _MARKS = (
     codecs.BOM_UTF32_LE,

@@ -20,13 +20,11 @@ import numpy.typing as npt
 
 from ingest.decode import decode_span
 from ingest.normalise import normalise_text
+from records.arrays import Bytes, Flags, Positions
 from records.compiled import kernel
 from records.unicode import read_character
 
-Flags = npt.NDArray[np.bool_]
-Positions = npt.NDArray[np.int64]
 CodePoints = npt.NDArray[np.uint32]
-Bytes = npt.NDArray[np.uint8]
 
 _ENTITY = re.compile(rb"&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[a-zA-Z0-9]{1,32};?)")
 """What may be a character reference, by the HTML standard (13.2.5.72 and on)."""

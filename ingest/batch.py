@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from ingest.decode import decode_span
@@ -22,6 +21,7 @@ from ingest.layout import lay_out
 from ingest.normalise import NormalisedTexts, normalise_paragraphs, normalise_text
 from ingest.page import NOWHERE
 from ingest.sources import Refused, Source, Walked, facts_of, walk_file
+from records.arrays import Bytes, Positions
 from records.arrow import integers, lists, numbers, strings, table_of, times, times_at
 from records.compiled import inlined, kernel
 from records.digest import digest_spans
@@ -30,9 +30,6 @@ from records.ids import DIGEST_BYTES, document_id_of, hex_strings
 from records.schemas import TABLES, schema_without
 from records.settings import ReadSettings
 from records.unicode import character_tables
-
-Bytes = npt.NDArray[np.uint8]
-Positions = npt.NDArray[np.int64]
 
 PART_BYTES = 32 * 2**20
 """A batch that turns out to hold more than this, because of containers, comes in parts."""

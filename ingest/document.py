@@ -13,7 +13,6 @@ from importlib.metadata import version
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from ingest.containers import Member
 from ingest.containers.compression import without_suffix
@@ -24,10 +23,10 @@ from ingest.json_line import JsonLine, read_line
 from ingest.language import SAMPLE_BYTES, languages_of
 from ingest.page import NOWHERE, Page, RawPage, read_pages
 from records import __version__
+from records.arrays import Positions
 from records.errors import SourceError
 from records.settings import ReadSettings
 
-Positions = npt.NDArray[np.int64]
 Stretches = list[tuple[Positions, Positions]]
 
 PLAIN, JSON, PAGE = "text/plain", "application/json", "text/html"

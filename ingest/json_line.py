@@ -10,11 +10,9 @@ from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from records.arrays import Positions
 from records.errors import SourceError
-
-Positions = npt.NDArray[np.int64]
 
 _ESCAPE = re.compile(r'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])')
 _PAIR = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|" + _ESCAPE.pattern)

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from records.arrays import Bytes
 from records.compiled import cache_folder, inlined, kernel
 
 SAMPLE_BYTES = 600
@@ -39,8 +40,7 @@ _LINE = 16
 """So many scores are in a line of the processor's cache. Rows are made of whole lines, so that they
 are added up a line at a time, with none across two and nothing left over."""
 
-Scores = npt.NDArray[np.float32]
-Bytes = npt.NDArray[np.uint8]
+Weights = npt.NDArray[np.float32]
 
 
 class _Model(NamedTuple):
@@ -58,8 +58,8 @@ class _Model(NamedTuple):
 
     moves: npt.NDArray[np.uint32]
     states: npt.NDArray[np.int32]
-    likelihood: Scores
-    prior: Scores
+    likelihood: Weights
+    prior: Weights
     language: npt.NDArray[np.int32]
     names: list[str]
 
@@ -159,11 +159,11 @@ def _score(
     offsets: npt.NDArray[np.int64],
     moves: npt.NDArray[np.uint32],
     states: npt.NDArray[np.int32],
-    likelihood: Scores,
-    prior: Scores,
+    likelihood: Weights,
+    prior: Weights,
     language: npt.NDArray[np.int32],
     languages: int,
-) -> tuple[npt.NDArray[np.int32], Scores]:
+) -> tuple[npt.NDArray[np.int32], Weights]:
     """Return the best language of each text and how sure that is, from 0 to 1.
 
     By class, the logarithm of one more than each feature's count, times its weight, is summed; the
@@ -267,7 +267,7 @@ def _ordered(
 
 @inlined
 def _add_up(
-    ordered: npt.NDArray[np.uint32], weights: Scores, likelihood: Scores, scores: Scores
+    ordered: npt.NDArray[np.uint32], weights: Weights, likelihood: Weights, scores: Weights
 ) -> None:
     """Add what features speak for to the scores of their lanes, in the order of their numbers.
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from records.arrays import Bytes, Positions
 from records.columns import grown
 from records.compiled import inlined, kernel
 from records.unicode import (
@@ -42,8 +43,6 @@ from records.unicode import (
     read_character,
 )
 
-Bytes = npt.NDArray[np.uint8]
-Positions = npt.NDArray[np.int64]
 Lines = npt.NDArray[np.int64]
 
 _MAX_WRAP_CHARS = 160

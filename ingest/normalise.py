@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from records.arrays import Bytes, Positions, Shifts
 from records.columns import grown, shift_positions
 from records.compiled import inlined, kernel
 from records.schemas import PARAGRAPH_SEPARATOR
@@ -35,10 +36,6 @@ from records.unicode import (
     property_of,
     read_character,
 )
-
-Bytes = npt.NDArray[np.uint8]
-Positions = npt.NDArray[np.int64]
-Shifts = npt.NDArray[np.int32]
 
 _STEP = 32
 """So many bytes of plain text are looked at at once."""

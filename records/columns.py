@@ -11,12 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from records.arrays import Bytes, Positions, Shifts
 from records.compiled import inlined, kernel
 
 Values = TypeVar("Values", bound=np.generic)
-Bytes = npt.NDArray[np.uint8]
-Positions = npt.NDArray[np.int64]
-Shifts = npt.NDArray[np.int32]
 
 _CHUNK_BYTES = 2**29
 _DIGITS = np.arange(256, dtype=np.uint8)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from hashlib import blake2b
 
 import numpy as np
-import numpy.typing as npt
 
-Bytes = npt.NDArray[np.uint8]
-Positions = npt.NDArray[np.int64]
+from records.arrays import Bytes, Positions
 
 _DIGEST_BYTES = 16
 

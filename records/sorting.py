@@ -7,12 +7,10 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from records.arrays import Bytes, Keys, Positions
 from records.compiled import kernel
 
 Values = TypeVar("Values", bound=np.generic)
-Bytes = npt.NDArray[np.uint8]
-Numbers = npt.NDArray[np.uint64]
-Positions = npt.NDArray[np.int64]
 
 MANY = 2000
 """Fewer digests are handled without a kernel, which is as fast."""
@@ -20,7 +18,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 
 
-def packed_by_number(numbers: npt.NDArray[Values]) -> Numbers:
+def packed_by_number(numbers: npt.NDArray[Values]) -> Keys:
     """Return numbers in order, with the place of each: uint64, the number above, the place below.
 
     Args:
@@ -58,7 +56,7 @@ def sortable(digests: Bytes) -> npt.NDArray[np.bytes_]:
     return np.ascontiguousarray(digests).view(f"S{width}").reshape(-1)
 
 
-def halves_of(digests: Bytes) -> tuple[Numbers, Numbers]:
+def halves_of(digests: Bytes) -> tuple[Keys, Keys]:
     """Return digests, uint8 of shape (n, 16), as two columns of numbers that sort as they do."""
     halves = np.ascontiguousarray(digests).view(">u8").astype(np.uint64)
     return halves[:, 0], halves[:, 1]
@@ -82,7 +80,7 @@ def first_of_each(digests: Bytes) -> Positions:
 
 
 @kernel
-def _first_of_each(upper: Numbers, lower: Numbers, order: Positions) -> Positions:
+def _first_of_each(upper: Keys, lower: Keys, order: Positions) -> Positions:
     """Return the first of each, given an order by the upper half of the upper half.
 
     Digests that agree so far are few, but for those that are equal: they are put in order one by
@@ -128,9 +126,7 @@ def places_of(held: Bytes, wanted: Bytes) -> Positions:
 
 
 @kernel
-def _places_of(
-    upper: Numbers, lower: Numbers, wanted_upper: Numbers, wanted_lower: Numbers
-) -> Positions:
+def _places_of(upper: Keys, lower: Keys, wanted_upper: Keys, wanted_lower: Keys) -> Positions:
     """Look digests up by their first bits, as many as tell them about apart, then one by one."""
     bits = 1
     while 1 << bits < len(upper):

@@ -32,6 +32,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from records.arrays import Bytes, Positions
 from records.columns import bytes_of
 from records.digest import digest_spans
 from records.errors import ContractError
@@ -39,9 +40,6 @@ from records.ids import DIGEST_BYTES
 from records.schemas import TABLES
 from records.sorting import sortable
 from store.archive import Snapshot
-
-Bytes = npt.NDArray[np.uint8]
-Positions = npt.NDArray[np.int64]
 
 _RUN_COLUMNS = {"run_id", "removed_at"}
 _LEFT_OUT = {"runs"}

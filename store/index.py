@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from records.columns import Bytes, Positions, count_shared, grown, head_limit
+from records.arrays import Buckets, Bytes, Hashes, Keys, Numbers, Positions, Prints
+from records.columns import count_shared, grown, head_limit
 from records.compiled import kernel
 from records.settings import SignSettings
 from records.sorting import distinct, distinct_digests, halves_of, places_of
-from store.segments import Buckets, Numbers, Prints, Segment, empty_keys, open_segment, size_bytes
+from store.segments import Segment, empty_keys, open_segment, size_bytes
 
 _TIER_BITS = 2
 """Segments are of a size if their bytes agree in so many bits' worth of magnitude."""
@@ -107,7 +108,7 @@ class Index:
         return Sharing(distinct_digests(np.concatenate(held)), crowds)
 
     def gives(
-        self, bands: Positions, hashes: Numbers, texts: Bytes, settings: SignSettings
+        self, bands: Positions, hashes: Hashes, texts: Bytes, settings: SignSettings
     ) -> npt.NDArray[np.bool_]:
         """Tell of buckets whether they pair a text with all that follow: bool, shape (buckets,).
 
@@ -132,7 +133,7 @@ class Index:
             )
         return gives
 
-    def _find(self, band: int, hashes: Numbers, most: int) -> list[_Found]:
+    def _find(self, band: int, hashes: Hashes, most: int) -> list[_Found]:
         """Return what each segment has in these buckets of a band, up to so many texts of each."""
         return [
             _Found(*_find(s.slots[band], s.entries[band], s.width, hashes, s.window_texts, most))
@@ -261,7 +262,7 @@ def _texts_in(found: Sequence[_Found]) -> Positions:
 
 
 def _is_before(
-    upper: Buckets, lower: Buckets, other_upper: Buckets, other_lower: Buckets
+    upper: Keys, lower: Keys, other_upper: Keys, other_lower: Keys
 ) -> npt.NDArray[np.bool_]:
     """Tell whether digests, by their halves, sort before others."""
     is_same = (upper == other_upper) & (lower < other_lower)
@@ -270,7 +271,7 @@ def _is_before(
 
 
 @kernel
-def _limits_of(texts: Positions, crowd_texts: int, crowd_heads: int) -> Buckets:
+def _limits_of(texts: Positions, crowd_texts: int, crowd_heads: int) -> Keys:
     """Return the limit of heads for crowds of so many texts; of no use for smaller buckets."""
     limits = np.empty(len(texts), dtype=np.uint64)
     for k in range(len(texts)):
@@ -283,8 +284,8 @@ class _FirstTexts(NamedTuple):
 
     segment: Positions
     text: Positions
-    upper: Buckets
-    lower: Buckets
+    upper: Keys
+    lower: Keys
 
 
 def _first_texts(segments: Sequence[Segment], found: Sequence[_Found], buckets: int) -> _FirstTexts:
@@ -324,7 +325,7 @@ def _find(
     slots: Numbers,
     entries: Numbers,
     width: int,
-    hashes: Numbers,
+    hashes: Hashes,
     window_texts: Numbers,
     most: int,
 ) -> tuple[Positions, Positions, Positions]:

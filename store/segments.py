@@ -22,14 +22,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from records.columns import Bytes, Positions, take_spans
+from records.arrays import Buckets, Bytes, Numbers, Positions, Prints
+from records.columns import take_spans
 from records.errors import ContractError
 from records.settings import BAND_HASH_BITS
 from records.sorting import order_of, sortable
-
-Buckets = npt.NDArray[np.uint64]
-Numbers = npt.NDArray[np.uint32]
-Prints = npt.NDArray[np.uint16]
 
 _FACTS = "segment.json"
 _LOW = np.uint64(0xFFFFFFFF)
