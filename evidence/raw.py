@@ -33,7 +33,7 @@ def file_uri_of(uri: str) -> str:
     """Return the URI of the file that a source is, or is in.
 
     Example:
-        >>> file_of("file:///press/2006.zip#member=march/a.txt")
+        >>> file_uri_of("file:///press/2006.zip#member=march/a.txt")
         'file:///press/2006.zip'
     """
     return uri.partition("#")[0]
