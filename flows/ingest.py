@@ -17,6 +17,7 @@ from flows.run import run_ingest
 from flows.runners import Workers
 from flows.tell import telling
 from flows.wording import Told
+from records.errors import TransientError
 from records.progress import Report, silent
 from records.settings import Settings
 
@@ -29,8 +30,31 @@ _NAMES: dict[Callable[..., Any], str] = {
     pair_bands: "find candidates",
     align_chunk: "align",
 }
-# Batches are staged per run and a run holds the archive's lock, so there is nothing to find again.
-_TASKS = {step: task(name=name, cache_policy=NO_CACHE)(step) for step, name in _NAMES.items()}
+_RETRY_SECONDS = [10, 60]
+"""How long a task waits before each retry."""
+
+
+def _is_transient(_task: Any, _task_run: Any, state: Any) -> bool:
+    """Return whether a failed task may succeed if it is run again."""
+    return isinstance(state.result(raise_on_failure=False), TransientError)
+
+
+def _task_of(step: Callable[..., Any], name: str) -> Any:
+    """Return a step as a Prefect task, retried if an object store did not answer.
+
+    A source on a network that does not answer is tried again by the step itself, and by each run.
+    Nothing is cached: batches are staged for one run, and the next one finds them there.
+    """
+    return task(
+        name=name,
+        cache_policy=NO_CACHE,
+        retries=len(_RETRY_SECONDS),
+        retry_delay_seconds=_RETRY_SECONDS,
+        retry_condition_fn=_is_transient,
+    )(step)
+
+
+_TASKS = {step: _task_of(step, name) for step, name in _NAMES.items()}
 
 
 def run_name() -> str:

@@ -256,6 +256,9 @@ class Teller:
         told = self.told
         markdown = summary_markdown(told, summary, runs)
         create_markdown_artifact(markdown, told.key("ingest-summary"), one_line(summary))
+        if told.inspector:
+            text = f"{told.name} in the inspector"
+            create_link_artifact(told.inspector, text, told.key("ingest-inspector"))
         if summary.version is None:
             return
         snapshot = open_archive(summary.archive).snapshot(summary.version)

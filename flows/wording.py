@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import shlex
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ from typing import Any
 from flows.run import RunSummary
 from records import __version__
 
+INSPECTOR_URL = "PALIMPSEST_INSPECTOR_URL"
+"""Environment variable: where the inspector shows the archive, as the browser sees it."""
 EXAMPLES = 10
 """How many are shown of what may be many."""
 
@@ -47,6 +51,11 @@ class Told:
         letters = re.sub("[^a-z0-9]+", "-", plain).strip("-") or "archive"
         digest = hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()
         return cls(name, path, f"{letters[:40]}-{digest[:6]}")
+
+    @property
+    def inspector(self) -> str | None:
+        """Address of the inspector's pages, from ``PALIMPSEST_INSPECTOR_URL``; None if not set."""
+        return os.environ.get(INSPECTOR_URL, "").strip() or None
 
     def key(self, kind: str) -> str:
         """Return the key of an artifact, under which Prefect's page shows its history."""
@@ -99,6 +108,7 @@ def summary_markdown(told: Told, summary: RunSummary, runs: Sequence[str]) -> st
         "| | |",
         "| --- | --- |",
         f"| archive | {_code(told.path)} |",
+        f"| inspect | {told.inspector or _code(f'palimpsest inspect {shlex.quote(told.path)}')} |",
         f"| version | {'as before' if s.version is None else s.version} |",
         f"| run | {shown} |",
         f"| new documents | {s.documents_new:,} |",

@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import FlowRun, TaskRun
 import flows.ingest as flow_module
 from flows.ingest import ingest_with
 from flows.match import align_chunk, gather_texts
-from records.errors import SettingsError
+from records.errors import SettingsError, TransientError
 from records.settings import AlignSettings
 from store.archive import Archive
 from tests.flows.corpora import (
@@ -121,6 +121,37 @@ def test_failing_step_fails_the_flow_and_leaves_the_archive(
     assert changed == set()
     assert {name: after[name] for name in before} == before
     assert ingest_with(files, str(fresh_archive), settings_of())["version"] == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "is_retried"),
+    [(TransientError("the store did not answer"), True), (OSError("no space"), False)],
+)
+def test_task_is_retried_only_after_an_error_that_may_pass(
+    error: Exception,
+    is_retried: bool,
+    corpus: Path,
+    fresh_archive: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+
+    @functools.wraps(gather_texts)
+    def fail_once(*arguments: Any, **named: Any) -> int:
+        calls.append(1)
+        if len(calls) == 1:
+            raise error
+        return gather_texts(*arguments, **named)
+
+    monkeypatch.setattr(flow_module, "_RETRY_SECONDS", [0, 0])
+    failing = flow_module._task_of(fail_once, "gather texts")
+    monkeypatch.setitem(flow_module._TASKS, gather_texts, failing)
+    if is_retried:
+        assert ingest_with([str(corpus)], str(fresh_archive), settings_of())["version"] == 1
+    else:
+        with pytest.raises(type(error)):
+            ingest_with([str(corpus)], str(fresh_archive), settings_of())
+    assert len(calls) == (2 if is_retried else 1)
 
 
 def test_other_settings_reach_the_caller_as_they_are(corpus: Path, fresh_archive: Path) -> None:

@@ -20,7 +20,7 @@ from flows.each import in_order
 from flows.ingest import ingest_with
 from flows.run import RunSummary, run_ingest
 from flows.tell import tell_result, telling
-from flows.wording import Told, one_line, summary_markdown
+from flows.wording import INSPECTOR_URL, Told, one_line, summary_markdown
 from records.errors import SettingsError
 from records.progress import silent
 from store.archive import Archive
@@ -185,6 +185,21 @@ def test_a_run_with_nothing_new_has_a_summary_and_no_more(
 
 
 @harness
+def test_run_links_to_the_inspector_where_its_address_is_set(
+    corpus: Path, fresh_archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(INSPECTOR_URL, "http://127.0.0.1:8470/")
+    ingest_with([str(corpus)], str(fresh_archive), settings_of(2))
+    [flow_run_id] = _flow_run_ids(fresh_archive)
+    artifacts = _artifacts(flow_run_id)
+    assert "(http://127.0.0.1:8470/)" in str(artifacts["inspector"].data)
+    assert "| inspect | http://127.0.0.1:8470/ |" in str(artifacts["summary"].data)
+    monkeypatch.delenv(INSPECTOR_URL)
+    summary = RunSummary("r", "/srv/press", 1, 1, 1, 0, 0)
+    markdown = summary_markdown(Told.of("/srv/daily press"), summary, ["r"])
+    assert "| inspect | `palimpsest inspect '/srv/daily press'` |" in markdown
+
+
 def test_an_earlier_original_is_told_to_take_over(tmp_path: Path, fresh_archive: Path) -> None:
     late = write_articles(tmp_path / "in/late", {"z.txt": [make_paragraph(1), make_paragraph(2)]})
     ingest(late, fresh_archive)
