@@ -30,7 +30,7 @@ _NAMES: dict[Callable[..., Any], str] = {
     pair_bands: "find candidates",
     align_chunk: "align",
 }
-_RETRY_SECONDS = [10, 60]
+_RETRY_SECONDS: list[float] = [10, 60]
 """How long a task waits before each retry."""
 
 
