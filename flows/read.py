@@ -21,7 +21,6 @@ from flows.plan import FILES, batch_folder, files_of, planned_batches, planned_f
 from flows.staging import load_array, load_arrays, load_table, put_in_place, save_arrays, save_table
 from ingest.batch import Batch, read_parts
 from ingest.extractors import Extractors
-from records.garbage import uncollected
 from records.settings import Settings
 
 _COUNTS = "counts.json"
@@ -66,8 +65,7 @@ def stage_batch(folder: Path, batch: int, settings: Settings) -> BatchCounts:
     target = batch_folder(folder, batch)
     if target.is_dir():  # taken up from a run that ended too early
         return _counts_of(target)
-    with uncollected:  # a seventh of the time of reading was spent so
-        _read_batch(folder, batch, target, settings)
+    _read_batch(folder, batch, target, settings)
     return _counts_of(target)
 
 
