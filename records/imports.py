@@ -1,4 +1,8 @@
-"""What libraries import wherever it is installed, though nothing that is done here needs it."""
+"""Hide optional imports of libraries that nothing here needs.
+
+Without it ``palimpsest compare`` takes 10 % more CPU time where scipy is installed, even
+without pandas.
+"""
 
 from __future__ import annotations
 
