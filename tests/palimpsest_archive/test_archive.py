@@ -2,7 +2,6 @@
 
 import gc
 import html
-import os
 import pickle
 import re
 import subprocess
@@ -24,6 +23,7 @@ from store.archive import Archive as Place
 from store.rebuild import rebuild_document
 from store.versions import clean, list_versions
 from tests.flows.corpora import ingest, make_paragraph, write_articles
+from tests.palimpsest_archive.processes import ask_in_processes
 from tests.palimpsest_archive.two_papers import SETTINGS, make_shelf, plain
 
 
@@ -152,43 +152,16 @@ def test_a_pickled_archive_is_opened_at_the_same_version(
     assert opened.documents().num_rows == 3
 
 
-_APART = """
-import multiprocessing, sys
-from concurrent.futures import ProcessPoolExecutor
-from palimpsest_archive import Archive
-
-def ask(archive):
-    counted = archive.sql("SELECT count(*) AS n FROM folds").to_pylist()
-    return counted[0]["n"], archive.occurrences().num_rows
-
-if __name__ == "__main__":
-    archive = Archive(sys.argv[1])
-    here = ask(archive)
-    with ProcessPoolExecutor(1, multiprocessing.get_context(sys.argv[2])) as pool:
-        assert pool.submit(ask, archive).result() == here
-    assert ask(archive) == here
-    print(*here)
-"""
-
-
 @pytest.mark.usefixtures("compiled_kernels")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_may_be_forked_and_started_beside_an_archive(
-    archive: Archive, method: str, tmp_path: Path, root: Path
+    archive: Archive, method: str, root: Path
 ) -> None:
-    script = tmp_path / "apart.py"
-    script.write_text(_APART, encoding="utf-8")
-    run = subprocess.run(
-        [sys.executable, str(script), archive.name, method],
-        env={**os.environ, "PYTHONPATH": str(root)},
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
     rows = archive.rows
-    assert run.stdout.split() == [
-        str(rows["paragraphs"] + rows["variants"]),
-        str(rows["occurrences"]),
-    ]
+    assert ask_in_processes(archive.name, method, root) == (
+        rows["paragraphs"] + rows["variants"],
+        rows["occurrences"],
+    )
 
 
 def test_threads_may_share_an_archive(archive: Archive) -> None:

@@ -8,6 +8,7 @@ import pytest
 from palimpsest_archive import Archive, SettingsError
 from records.schemas import TABLES
 from tests.flows.corpora import contents, ingest, reuse_articles, write_articles
+from tests.palimpsest_archive.processes import ask_in_processes
 
 
 @pytest.fixture
@@ -66,6 +67,15 @@ def test_only_tables_that_are_used_are_brought(
     assert brought() == {"paragraphs", "variants"}
     remote.passages()
     assert brought() == {"occurrences", "overlaps"}
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_may_be_forked_and_started_beside_an_archive_on_a_store(
+    both: tuple[Archive, Archive], method: str, root: Path
+) -> None:
+    remote, local = both
+    expected = ask_in_processes(local.name, method, root)
+    assert ask_in_processes(remote.name, method, root) == expected
 
 
 def test_an_address_without_an_archive_says_what_to_do(s3_archive: str) -> None:
