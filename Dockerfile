@@ -11,7 +11,9 @@ COPY exports exports
 COPY flows flows
 COPY ingest ingest
 COPY inspector inspector
-COPY palimpsest_archive palimpsest_archive
+COPY kernels kernels
+COPY pipeline pipeline
+COPY src src
 COPY records records
 COPY store store
 # pip stays here: the environment is made without it. Images keep times of files in whole seconds,

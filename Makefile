@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_ARCHIVE := demo-archive
-ROOMS := records ingest dedup store evidence exports palimpsest_archive flows inspector cli
+ROOMS := records kernels ingest dedup store pipeline flows evidence exports inspector cli
 ARCHIVE ?= $(DEMO_ARCHIVE)
 CORPUS ?= ../shared/data/newswire.tar.xz
 PAGES ?= ../shared/data/newspages.tar.xz
@@ -61,7 +61,7 @@ servers: $(VENV)/.dev ## Test servers, workers and commands that are killed, on 
 	PALIMPSEST_SERVERS=1 $(BIN)/pytest -n auto -m servers
 
 order: $(VENV)/.dev ## Test at length that no order, split into runs, crash or removal shows in the tables.
-	PALIMPSEST_LONG=1 $(BIN)/pytest $(RANDOM) tests/flows/test_order.py tests/flows/test_runners.py tests/flows/test_readers_meanwhile.py
+	PALIMPSEST_LONG=1 $(BIN)/pytest $(RANDOM) tests/pipeline/test_order.py tests/flows/test_task_runners.py tests/pipeline/test_readers_meanwhile.py
 
 soak: $(VENV)/.dev ## Test all properties with new random examples, round after round, for half an hour (MINUTES=30).
 	@end=$$(($$(date +%s) + 60 * $(MINUTES))); \

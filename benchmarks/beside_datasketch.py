@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from datasketch import MinHash
 
-from dedup.signatures import SCHEME, shingle, sign_sets
-from dedup.texts import Texts, distinct_texts
-from dedup.words import Words, find_words
-from ingest.batch import read_batch
-from ingest.discover import discover
-from records.settings import Settings
+from palimpsest.dedup.signatures import SCHEME, shingle, sign_sets
+from palimpsest.dedup.texts import Texts, distinct_texts
+from palimpsest.dedup.words import Words, find_words
+from palimpsest.ingest.batch import read_batch
+from palimpsest.ingest.finding.discover import discover
+from palimpsest.records.settings import Settings
 
 from stages import least  # isort: skip
 

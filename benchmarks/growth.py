@@ -20,13 +20,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from flows.each import in_threads
-from flows.run import run_ingest
-from flows.warm import warm_up
-from store.archive import Archive
-from store.digest import digest_archive
-from store.segments import size_bytes
-from store.views import connect
+from palimpsest.dedup.index.segments import size_bytes
+from palimpsest.pipeline.executors import thread_executor
+from palimpsest.pipeline.run import run_ingest
+from palimpsest.pipeline.warm_up import warm_up
+from palimpsest.store.archive import Archive
+from palimpsest.store.digest import digest_archive
+from palimpsest.store.views import connect
 
 from main_job import options_of, unpacked  # isort: skip
 
@@ -53,18 +53,18 @@ def measure(corpus: Path, scratch: Path, runs: int) -> dict[str, Any]:
     warm_up()
     files = sorted(str(path) for path in corpus.rglob("*") if path.is_file())
     shuffled = random.Random(5).sample(files, len(files))
-    in_order = _feed(files, scratch / "in-order" / "press", runs)
+    run_in_order = _feed(files, scratch / "in-order" / "press", runs)
     in_disorder = _feed(shuffled, scratch / "shuffled" / "press", runs)
     at_once = _feed(files, scratch / "at-once" / "press", 1)
     archives = [Archive(scratch / name / "press") for name in ("at-once", "in-order", "shuffled")]
     digests = [digest_archive(archive.snapshot()) for archive in archives]
-    tenth = statistics.median(in_order[7:12])
-    last = statistics.median(in_order[-5:])
+    tenth = statistics.median(run_in_order[7:12])
+    last = statistics.median(run_in_order[-5:])
     small = _add_ten(files, scratch, archives[0])
     return {
         "runs": runs,
         "seconds_at_once": round(at_once[0], 2),
-        "seconds_of_runs": [round(one, 2) for one in in_order],
+        "seconds_of_runs": [round(one, 2) for one in run_in_order],
         "seconds_of_runs_shuffled": [round(one, 2) for one in in_disorder],
         "seconds_around_tenth": round(tenth, 2),
         "seconds_of_last": round(last, 2),
@@ -81,7 +81,7 @@ def _feed(files: list[str], archive: Path, runs: int) -> list[float]:
     seconds = []
     for number in range(runs):
         mine = files[len(files) * number // runs : len(files) * (number + 1) // runs]
-        seconds.append(run_ingest(mine, archive, each=in_threads(2)).seconds)
+        seconds.append(run_ingest(mine, archive, executor=thread_executor(2)).seconds)
     return seconds
 
 

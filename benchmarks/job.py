@@ -3,7 +3,7 @@
     python benchmarks/job.py SOURCES.json ARCHIVE [--workers N] [--batch-bytes N] [--memory SIZE]
 
 ``speed.py`` starts it as a process of its own. It is the command ``ingest --no-prefect``, which
-knows nothing of this: once its rooms are imported, the functions that ``flows.run`` calls are
+knows nothing of this: once its rooms are imported, the functions that ``pipeline.run`` calls are
 replaced by ones that look at the clock first. A name that is not there any more is passed over, and
 its time is part of the rest.
 """
@@ -23,7 +23,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import cli.main
+import palimpsest.cli.main
 
 from processes import memory_of  # isort: skip
 
@@ -44,7 +44,7 @@ _STEPS = {
     "fold": "fold",
     "clear_unpublished": "commit",
 }
-"""Functions that ``flows.run`` calls, and the step that each is counted with."""
+"""Functions that ``pipeline.run`` calls, and the step that each is counted with."""
 _MEASURES = ("seconds", "cpu_seconds", "read_mb", "written_mb")
 
 
@@ -136,22 +136,21 @@ def watch(clock: Clock) -> None:
     import numpy as np
     import pyarrow as pa
 
-    import flows.each
-    import flows.run
-    import store.commit
+    from palimpsest.pipeline import executors, run
+    from palimpsest.store.commit import Writer
 
     for name, step in _STEPS.items():
-        if hasattr(flows.run, name):
-            setattr(flows.run, name, clock.timed(step, getattr(flows.run, name)))
-    store.commit.Writer.commit = clock.timed("commit", store.commit.Writer.commit)  # type: ignore[method-assign]
+        if hasattr(run, name):
+            setattr(run, name, clock.timed(step, getattr(run, name)))
+    Writer.commit = clock.timed("commit", Writer.commit)  # type: ignore[method-assign]
     np.load = clock.noting(np.load)
     pa.memory_map = clock.noting(pa.memory_map)
-    for name in ("in_threads", "with_forks"):
-        setattr(flows.each, name, _timed_each(clock, getattr(flows.each, name)))
+    for name in ("thread_executor", "fork_executor"):
+        setattr(executors, name, _timed_each(clock, getattr(executors, name)))
 
 
 def _timed_each(clock: Clock, make: Callable[[int], Any]) -> Callable[[int], Any]:
-    """Return what makes an ``Each`` whose steps are counted as such."""
+    """Return what makes an ``StepExecutor`` whose steps are counted as such."""
 
     def make_timed(workers: int) -> Any:
         carry_out = make(workers)
@@ -180,17 +179,17 @@ def main() -> None:
     command += ["--memory", options.memory] if options.memory else []
     if options.batch_bytes:
         command += ["--set", f"run.batch_bytes={options.batch_bytes}"]
-    make_ready, clocks = cli.main.make_ready, []
+    make_ready, clocks = palimpsest.cli.main.make_ready, []
 
     def begin() -> None:
         make_ready()
         clocks.append(Clock())  # what comes before is the start
         watch(clocks[0])
 
-    cli.main.make_ready = begin
+    palimpsest.cli.main.make_ready = begin
     printed = io.StringIO()
     with redirect_stdout(printed):
-        cli.main.main.main(command, standalone_mode=False)
+        palimpsest.cli.main.main.main(command, standalone_mode=False)
     steps = clocks[0].told()
     peak = memory_of().get("VmHWM", 0.0)
     summary = json.loads(printed.getvalue())

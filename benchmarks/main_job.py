@@ -26,12 +26,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from ingest.decode import decode
-from ingest.discover import uri_of
-from records.errors import SourceError
-from records.schemas import PARAGRAPH_SEPARATOR
-from store.archive import Archive, Snapshot
-from store.views import connect
+from palimpsest.ingest.finding.discover import uri_of
+from palimpsest.ingest.text.decode import decode
+from palimpsest.records.errors import SourceError
+from palimpsest.records.schemas import PARAGRAPH_SEPARATOR
+from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.views import connect
 
 from processes import Ran, expect, run  # isort: skip
 

@@ -28,14 +28,14 @@ from typing import Any
 from main_job import options_of, unpacked  # isort: skip
 from trafilatura import bare_extraction
 
-from flows.run import run_ingest
-from flows.verify import verify
-from ingest.batch import read_batch
-from ingest.discover import discover
-from ingest.extractors import Extractors
-from records.settings import ReadSettings, Settings
-from store.archive import Archive, Snapshot
-from store.views import connect
+from palimpsest.ingest.batch import read_batch
+from palimpsest.ingest.finding.discover import discover
+from palimpsest.ingest.pages.extract_pool import Extractors
+from palimpsest.pipeline.run import run_ingest
+from palimpsest.pipeline.verify import verify
+from palimpsest.records.settings import ReadSettings, Settings
+from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.views import connect
 
 FLOORS = {"F1 against trafilatura": -0.005, "paragraphs anchored": 0.97, "speed": 0.95}
 _BATCHES = 6

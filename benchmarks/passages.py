@@ -27,14 +27,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from evidence.passages import PassageFilter
-from exports.passages import write_passages
-from flows.run import run_ingest
-from flows.warm import warm_up
-from records.settings import SENSITIVITIES, parse_settings
-from store.archive import Archive, Snapshot
-from store.segments import size_bytes
-from store.views import connect
+from palimpsest.dedup.index.segments import size_bytes
+from palimpsest.evidence.passages import PassageFilter
+from palimpsest.exports.passages import write_passages
+from palimpsest.pipeline.run import run_ingest
+from palimpsest.pipeline.warm_up import warm_up
+from palimpsest.records.settings import SENSITIVITIES, parse_settings
+from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.views import connect
 
 from main_job import options_of, unpacked  # isort: skip
 

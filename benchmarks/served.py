@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from inspector.catalogue.read import ORDERS
+from palimpsest.inspector.catalogue.read import ORDERS
 
 from processes import memory_of  # isort: skip
 

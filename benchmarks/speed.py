@@ -27,8 +27,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from store.archive import Archive
-from store.digest import digest_archive
+from palimpsest.store.archive import Archive
+from palimpsest.store.digest import digest_archive
 
 import bare  # isort: skip
 from beside_datasketch import compare_with_datasketch  # isort: skip

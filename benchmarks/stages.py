@@ -20,26 +20,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import bare  # isort: skip
-import store.commit
-from dedup.alignment import rank_words
-from dedup.signatures import cut_windows, hash_bands, permutations_of
-from dedup.texts import Texts, distinct_texts
-from dedup.words import find_words
-from flows.each import in_order
-from flows.run import run_ingest
-from ingest.batch import read_batch
-from ingest.decode import decode
-from ingest.discover import FoundFile, discover
-from ingest.facts import Folders
-from ingest.language import SAMPLE_BYTES, languages_of
-from ingest.layout import lay_out
-from ingest.normalise import normalise_paragraphs
-from ingest.sources import Source, walk_file
-from records.digest import digest_spans
-from records.progress import Report
-from records.settings import RunSettings, Settings
-from records.unicode import character_tables
-from store.parquet import write_table
+import palimpsest.store.commit
+from palimpsest.dedup.alignment import rank_words
+from palimpsest.dedup.signatures import cut_windows, hash_bands, permutations_of
+from palimpsest.dedup.texts import Texts, distinct_texts
+from palimpsest.dedup.words import find_words
+from palimpsest.ingest.batch import read_batch
+from palimpsest.ingest.finding.discover import FoundFile, discover
+from palimpsest.ingest.finding.sources import Source, walk_file
+from palimpsest.ingest.metadata.facts import Folders
+from palimpsest.ingest.text.decode import decode
+from palimpsest.ingest.text.language import SAMPLE_BYTES, languages_of
+from palimpsest.ingest.text.layout import lay_out
+from palimpsest.ingest.text.normalise import normalise_paragraphs
+from palimpsest.kernels.digest import digest_spans
+from palimpsest.kernels.unicode import character_tables
+from palimpsest.pipeline.executors import run_in_order
+from palimpsest.pipeline.run import run_ingest
+from palimpsest.records.progress import Report
+from palimpsest.records.settings import RunSettings, Settings
+from palimpsest.store.parquet import write_table
 
 _REPEATED = ("pair_bands", "align_chunk")
 """Steps that can be carried out again and leave the same behind."""
@@ -198,26 +198,26 @@ def _matching(files: Sequence[str], scratch: Path, settings: Settings, repeats: 
     """Time what matches texts and writes them, in a run whose steps are done again and again."""
     seconds, floors, added = dict.fromkeys(_REPEATED, 0.0), dict[str, float](), {}
 
-    def each(step: Callable[..., Any], arguments: Sequence[Any], report: Report) -> list[Any]:
+    def executor(step: Callable[..., Any], arguments: Sequence[Any], report: Report) -> list[Any]:
         if step.__name__ not in _REPEATED:
-            return in_order(step, arguments, report)
-        carry_out = partial(in_order, step, arguments, report)
+            return run_in_order(step, arguments, report)
+        carry_out = partial(run_in_order, step, arguments, report)
         [seconds[step.__name__]] = least(repeats, carry_out)
         if step.__name__ == "align_chunk" and arguments:
             floors.update(_floors_of_matching(arguments[0][0], settings, repeats))
         return carry_out()
 
-    commit = store.commit.Writer.commit
+    commit = palimpsest.store.commit.Writer.commit
 
     def seen(writer: Any, changes: Any) -> Any:
         added.update(changes.added)
         return commit(writer, changes)
 
-    store.commit.Writer.commit = seen  # type: ignore[method-assign]
+    palimpsest.store.commit.Writer.commit = seen  # type: ignore[method-assign]
     try:
-        run_ingest(list(files), scratch / "archive", settings, each=each)
+        run_ingest(list(files), scratch / "archive", settings, executor=executor)
     finally:
-        store.commit.Writer.commit = commit  # type: ignore[method-assign]
+        palimpsest.store.commit.Writer.commit = commit  # type: ignore[method-assign]
     return [
         Timed(
             "pair",

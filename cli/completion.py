@@ -18,6 +18,6 @@ def complete_file(_ctx: Context, _param: Parameter, incomplete: str) -> list[Com
 
 def complete_table(_ctx: Context, _param: Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the tables whose names begin so."""
-    from records.schemas import TABLES
+    from palimpsest.records.schemas import TABLES
 
     return [CompletionItem(name) for name in TABLES if name.startswith(incomplete)]

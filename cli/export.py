@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.help import Command
-from cli.options import (
+from palimpsest.cli.help import Command
+from palimpsest.cli.options import (
     DONE,
     SOME_FAILED,
     archive_argument,
@@ -25,14 +25,14 @@ from cli.options import (
     uri_or_id,
     version_option,
 )
-from records.errors import SettingsError
-from records.files import expect_ending
+from palimpsest.records.errors import SettingsError
+from palimpsest.store.files import expect_ending
 
 if TYPE_CHECKING:
-    from evidence.passages import PassageFilter
-    from records.progress import Report
-    from records.settings import PassageSettings
-    from store.archive import Snapshot
+    from palimpsest.evidence.passages import PassageFilter
+    from palimpsest.records.progress import Report
+    from palimpsest.records.settings import PassageSettings
+    from palimpsest.store.archive import Snapshot
 
 JSONL, CSV, ANNOTATIONS, PROV, BAGIT = FORMATS = ("jsonl", "csv", "annotations", "prov", "bagit")
 _ABOUT_PASSAGES = ("clear", "without_recurring", "across_series", "min_words", "assignments")
@@ -142,9 +142,9 @@ def export(
     if form in _ENDINGS:
         expect_ending(output, _ENDINGS[form])
     settings_of(options["assignments"])  # what is wrong with them, before anything is read
-    from evidence.passages import PassageFilter
-    from store.address import absolute, open_archive
-    from store.rebuild import find_document
+    from palimpsest.evidence.passages import PassageFilter
+    from palimpsest.store.address import absolute, open_archive
+    from palimpsest.store.rebuild import find_document
 
     place = open_archive(archive)
     snapshot = place.snapshot(version)
@@ -194,7 +194,7 @@ def _option(name: str) -> str:
 
 
 def _as_jsonl(asked: _Asked) -> dict[str, Any]:
-    from exports.jsonl import write_jsonl
+    from palimpsest.exports.jsonl import write_jsonl
 
     return write_jsonl(
         asked.snapshot,
@@ -208,14 +208,14 @@ def _as_jsonl(asked: _Asked) -> dict[str, Any]:
 
 
 def _as_csv(asked: _Asked) -> dict[str, Any]:
-    from exports.csvw import write_csv
+    from palimpsest.exports.csvw import write_csv
 
     wanted = None if asked.options["without_passages"] else asked.wanted
     return write_csv(asked.snapshot, asked.output, wanted, asked.settings, report=asked.report)
 
 
 def _as_annotations(asked: _Asked) -> dict[str, Any]:
-    from exports.annotations import write_annotations
+    from palimpsest.exports.annotations import write_annotations
 
     return write_annotations(
         asked.snapshot,
@@ -228,7 +228,7 @@ def _as_annotations(asked: _Asked) -> dict[str, Any]:
 
 
 def _as_prov(asked: _Asked) -> dict[str, Any]:
-    from exports.prov import write_prov
+    from palimpsest.exports.prov import write_prov
 
     return write_prov(
         asked.snapshot,
@@ -240,7 +240,7 @@ def _as_prov(asked: _Asked) -> dict[str, Any]:
 
 
 def _as_bag(asked: _Asked) -> dict[str, Any]:
-    from exports.bagit import write_bag
+    from palimpsest.exports.bagit import write_bag
 
     parted = [one.partition("=")[::2] for one in asked.options["bag_info"]]
     with_raw = asked.options["with_raw"]

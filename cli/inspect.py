@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 
 import click
 
-from cli.help import Command
-from cli.interrupts import interrupts
-from cli.options import (
+from palimpsest.cli.help import Command
+from palimpsest.cli.interrupts import interrupts
+from palimpsest.cli.options import (
     archive_argument,
     make_ready,
     open_in_browser,
@@ -20,7 +20,7 @@ from cli.options import (
     progress,
     version_option,
 )
-from records.errors import SettingsError
+from palimpsest.records.errors import SettingsError
 
 DEFAULT_PORT = 8470
 GRACE_SECONDS = 3
@@ -80,9 +80,9 @@ def inspect(
 
     import uvicorn
 
-    from inspector.pages.app import Options, create_app
-    from inspector.pages.current import CurrentCatalogue
-    from store.address import open_archive
+    from palimpsest.inspector.pages.app import Options, create_app
+    from palimpsest.inspector.pages.current import CurrentCatalogue
+    from palimpsest.store.address import open_archive
 
     is_ours = host in _LOOPBACK
     if token is not None and not token.strip():

@@ -20,7 +20,7 @@ from threading import Thread
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
-from records.threads import QuietThread
+from palimpsest.records.threads import QuietThread
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 and the number of the signal."""
@@ -161,7 +161,7 @@ class _Watch(QuietThread):
 
 def _version_of(archive: str) -> int | None:
     """Return the version that readers see now; None if the archive does not exist."""
-    from store.address import open_archive
+    from palimpsest.store.address import open_archive
 
     place = open_archive(archive)
     return place.manifest().version if place.exists() else None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from cli.completion import complete_file
-from cli.help import Command
-from cli.interrupts import interrupts
-from cli.options import archive_argument, json_option, make_ready, print_json, uri_or_id
+from palimpsest.cli.completion import complete_file
+from palimpsest.cli.help import Command
+from palimpsest.cli.interrupts import interrupts
+from palimpsest.cli.options import archive_argument, json_option, make_ready, print_json, uri_or_id
 
 _wait = click.option(
     "--wait",
@@ -42,8 +42,8 @@ def remove(
       palimpsest remove press 5f3a0c9be1d24477a1b2c3d4e5f60718 --reason 'asked by the author'
       palimpsest remove press articles/monday.txt --reason 'licence ended'
     """
-    from flows.remove import remove as take_down
-    from inspector.terminal import render_removal
+    from palimpsest.inspector.terminal import render_removal
+    from palimpsest.pipeline.remove import remove as take_down
 
     make_ready()
     interrupts.writes_to(archive)
@@ -68,7 +68,7 @@ def compact(archive: str, wait_seconds: float, as_json: bool) -> None:
     Example:
       palimpsest compact press
     """
-    from flows.compact import compact as write_few
+    from palimpsest.pipeline.compact import compact as write_few
 
     make_ready()
     interrupts.writes_to(archive)
@@ -91,7 +91,7 @@ def reindex(archive: str, wait_seconds: float, as_json: bool) -> None:
     Example:
       palimpsest reindex press
     """
-    from flows.index import reindex as make_index
+    from palimpsest.pipeline.index_upkeep import reindex as make_index
 
     make_ready()
     interrupts.writes_to(archive)
@@ -125,9 +125,9 @@ def clean(archive: str, keep: int, wait_seconds: float, as_json: bool) -> None:
       palimpsest clean press
       palimpsest clean press --keep 7
     """
-    from inspector.terminal import render_cleaning
-    from store.address import open_archive
-    from store.versions import clean as drop_versions
+    from palimpsest.inspector.terminal import render_cleaning
+    from palimpsest.store.address import open_archive
+    from palimpsest.store.versions import clean as drop_versions
 
     interrupts.writes_to(archive)
     done = drop_versions(open_archive(archive), keep, wait_seconds)

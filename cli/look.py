@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from cli.completion import complete_file, complete_table
-from cli.help import Command
-from cli.options import (
+from palimpsest.cli.completion import complete_file, complete_table
+from palimpsest.cli.help import Command
+from palimpsest.cli.options import (
     DONE,
     SOME_FAILED,
     archive_argument,
@@ -28,8 +28,8 @@ from cli.options import (
     uri_or_id,
     version_option,
 )
-from records.errors import SettingsError
-from records.files import new_file
+from palimpsest.records.errors import SettingsError
+from palimpsest.store.files import new_file
 
 ROWS_AT_ONCE = 1_000
 """Rows of a table that are converted at a time."""
@@ -50,9 +50,9 @@ def show(archive: str, table: str | None, limit: int, version: int | None, as_js
       palimpsest show press paragraphs --limit 3
       palimpsest show press --version 20
     """
-    from inspector import terminal
-    from records.schemas import TABLES
-    from store.address import open_archive
+    from palimpsest.inspector import terminal
+    from palimpsest.records.schemas import TABLES
+    from palimpsest.store.address import open_archive
 
     snapshot = open_archive(archive).snapshot(version)
     if table is None and as_json:
@@ -116,10 +116,10 @@ def passages(
       palimpsest passages press --document 5f3a0c9be1d24477a1b2c3d4e5f60718
       palimpsest passages press --clear --without-recurring --output passages.parquet
     """
-    from evidence.passages import PassageFilter, ranked_passages
-    from exports.passages import expect_format, write_passages
-    from store.address import open_archive
-    from store.rebuild import find_document
+    from palimpsest.evidence.passages import PassageFilter, ranked_passages
+    from palimpsest.exports.passages import expect_format, write_passages
+    from palimpsest.store.address import open_archive
+    from palimpsest.store.rebuild import find_document
 
     settings_of(assignments)  # what is wrong with them, before anything is read
     if output is not None:
@@ -149,7 +149,7 @@ def passages(
 
 
 def _print_passages(rows: Iterator[dict[str, Any]]) -> None:
-    from inspector.terminal import render_passages
+    from palimpsest.inspector.terminal import render_passages
 
     first, width = next(rows, None), terminal_width()
     click.echo(render_passages([first] if first else [], width))
@@ -183,9 +183,9 @@ def explain(
       palimpsest explain press 5f3a0c9b 77a1b2c3 --json
       palimpsest explain press 5f3a0c9b --limit 10
     """
-    from evidence.explain import explain as explain_match
-    from inspector.terminal import render_explanation
-    from store.address import open_archive
+    from palimpsest.evidence.explain import explain as explain_match
+    from palimpsest.inspector.terminal import render_explanation
+    from palimpsest.store.address import open_archive
 
     make_ready()
     snapshot = open_archive(archive).snapshot(version)
@@ -214,8 +214,8 @@ def verify(archive: str, tables_only: bool, version: int | None, as_json: bool) 
       palimpsest verify press
       palimpsest verify press --tables-only --json
     """
-    from flows.verify import verify as verify_archive
-    from store.address import absolute, open_archive
+    from palimpsest.pipeline.verify import verify as verify_archive
+    from palimpsest.store.address import absolute, open_archive
 
     make_ready()
     place = open_archive(archive)
@@ -226,7 +226,7 @@ def verify(archive: str, tables_only: bool, version: int | None, as_json: bool) 
     if as_json:
         print_json(told)
     else:
-        from inspector.terminal import render_verification
+        from palimpsest.inspector.terminal import render_verification
 
         click.echo(render_verification(told))
     raise click.exceptions.Exit(SOME_FAILED if found.failed else DONE)
@@ -259,9 +259,9 @@ def rebuild(
     """
     import hashlib
 
-    from store.address import open_archive
-    from store.find import uris_of
-    from store.rebuild import find_document, rebuild_document
+    from palimpsest.store.address import open_archive
+    from palimpsest.store.find import uris_of
+    from palimpsest.store.rebuild import find_document, rebuild_document
 
     snapshot = open_archive(archive).snapshot(version)
     document_id = find_document(snapshot, uri_or_id(document))
@@ -295,9 +295,9 @@ def digest(archive: str, version: int | None, as_json: bool) -> None:
     Example:
       palimpsest digest press
     """
-    from inspector.terminal import render_digests
-    from store.address import open_archive
-    from store.digest import digest_tables, join_digests
+    from palimpsest.inspector.terminal import render_digests
+    from palimpsest.store.address import open_archive
+    from palimpsest.store.digest import digest_tables, join_digests
 
     tables = digest_tables(open_archive(archive).snapshot(version))
     whole = join_digests(tables)
@@ -320,9 +320,9 @@ def versions(archive: str, as_json: bool) -> None:
       palimpsest versions press
       palimpsest passages press --version 20
     """
-    from inspector.terminal import render_versions
-    from store.address import open_archive
-    from store.versions import list_versions
+    from palimpsest.inspector.terminal import render_versions
+    from palimpsest.store.address import open_archive
+    from palimpsest.store.versions import list_versions
 
     found = list_versions(open_archive(archive))
     if as_json:
@@ -349,8 +349,8 @@ def files(archive: str, table: str | None, version: int | None, as_json: bool) -
       palimpsest files press
       palimpsest files s3://news/press --table paragraphs --json
     """
-    from records.schemas import TABLES
-    from store.address import absolute, open_archive
+    from palimpsest.records.schemas import TABLES
+    from palimpsest.store.address import absolute, open_archive
 
     if table is not None and table not in TABLES:
         raise SettingsError([f"table {table!r}: there is none; the tables are {', '.join(TABLES)}"])
@@ -367,7 +367,7 @@ def files(archive: str, table: str | None, version: int | None, as_json: bool) -
 
 def _print_text(text: str) -> None:
     """Print a text: on a terminal without what could steer it, elsewhere byte for byte."""
-    from inspector.terminal import printable
+    from palimpsest.inspector.terminal import printable
 
     if sys.stdout.isatty():
         click.echo(printable(text))

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from cli.completion import complete_file
-from cli.export import export
-from cli.help import Sections
-from cli.inspect import inspect
-from cli.interrupts import INTERRUPTED, interrupts
-from cli.keep import clean, compact, reindex, remove
-from cli.look import digest, explain, files, passages, rebuild, show, verify, versions
-from cli.options import (
+from palimpsest.cli.completion import complete_file
+from palimpsest.cli.export import export
+from palimpsest.cli.help import Sections
+from palimpsest.cli.inspect import inspect
+from palimpsest.cli.interrupts import INTERRUPTED, interrupts
+from palimpsest.cli.keep import clean, compact, reindex, remove
+from palimpsest.cli.look import digest, explain, files, passages, rebuild, show, verify, versions
+from palimpsest.cli.options import (
     DONE,
     FAILED,
     SOME_FAILED,
@@ -48,15 +48,15 @@ from cli.options import (
     terminal_width,
     workers_option,
 )
-from cli.report import report
-from cli.schedule import schedule
-from cli.settings import settings
-from records import __version__
-from records.errors import ArchiveError, SettingsError, UnsureError
-from records.files import expect_ending, new_file
+from palimpsest.cli.report import report
+from palimpsest.cli.schedule import schedule
+from palimpsest.cli.settings import settings
+from palimpsest.records import __version__
+from palimpsest.records.errors import ArchiveError, SettingsError, UnsureError
+from palimpsest.store.files import expect_ending, new_file
 
 if TYPE_CHECKING:
-    from records.settings import Settings
+    from palimpsest.records.settings import Settings
 
 
 _COLLECTIONS = 50_000, 5, 5
@@ -98,7 +98,7 @@ class _Commands(Sections):
 def _fail(message: str, code: int) -> NoReturn:
     if interrupts.code:  # the error is a consequence of the interrupt
         interrupts.leave()
-    from inspector.terminal import printable
+    from palimpsest.inspector.terminal import printable
 
     click.echo(printable(message), err=True)
     raise click.exceptions.Exit(code)
@@ -189,7 +189,7 @@ def ingest(
     if as_json:
         print_json(summary)
     else:
-        from inspector.terminal import render_summary
+        from palimpsest.inspector.terminal import render_summary
 
         click.echo(render_summary(summary))
         _print_flow_run(summary)
@@ -227,11 +227,11 @@ def compare(
     settings = settings_of(assignments, {"encoding": encoding}, None, sensitivity)
     if output is not None:
         expect_ending(output, (".html", ".htm"))
-    from evidence.compare import compare_files, read_and_compare
+    from palimpsest.evidence.compare import compare_files, read_and_compare
 
     make_ready()
     if output is not None:
-        from inspector.comparison import files_side_by_side, render_comparison_file
+        from palimpsest.inspector.comparison import files_side_by_side, render_comparison_file
 
         with new_file(output, replace=force) as file:
             told = files_side_by_side(read_and_compare(left, right, settings))
@@ -242,7 +242,7 @@ def compare(
     if as_json:
         print_json(result)
     else:
-        from inspector.terminal import render_comparison
+        from palimpsest.inspector.terminal import render_comparison
 
         click.echo(render_comparison(result, terminal_width()))
 
@@ -257,7 +257,7 @@ def compile_kernels() -> None:
     Example:
       palimpsest compile
     """
-    from flows.warm import warm_up
+    from palimpsest.pipeline.warm_up import warm_up
 
     make_ready()
     warm_up()
@@ -265,14 +265,14 @@ def compile_kernels() -> None:
 
 def _expect_sources(sources: tuple[str, ...]) -> None:
     """Refuse names that lead nowhere before anything is started."""
-    from ingest.discover import expand_sources
+    from palimpsest.ingest.finding.discover import expand_sources
 
     expand_sources(sources)
 
 
 def _preview(sources: tuple[str, ...], archive: str, settings: Settings, *, as_json: bool) -> None:
     """Print what a run would read, and exit."""
-    from flows.preview import preview
+    from palimpsest.pipeline.preview import preview
 
     make_ready()
     with progress(as_json) as report:
@@ -280,7 +280,7 @@ def _preview(sources: tuple[str, ...], archive: str, settings: Settings, *, as_j
     if as_json:
         print_json(told)
     else:
-        from inspector.terminal import render_preview
+        from palimpsest.inspector.terminal import render_preview
 
         click.echo(render_preview(told))
     raise click.exceptions.Exit(SOME_FAILED if told["rejects_new"] else DONE)
@@ -292,7 +292,7 @@ def _is_flow_run(settings: Settings, *, with_prefect: bool | None) -> bool:
     Raises:
         SettingsError: the runner needs Prefect, and ``--no-prefect`` was given.
     """
-    from flows.profile import use_configured_api
+    from palimpsest.flows.profile import use_configured_api
 
     needs_prefect = settings.run.runner != "threads"
     if needs_prefect and with_prefect is False:
@@ -307,29 +307,29 @@ def _is_flow_run(settings: Settings, *, with_prefect: bool | None) -> bool:
 def _ingest_directly(
     sources: tuple[str, ...], archive: str, settings: Settings, report: Any
 ) -> dict[str, Any]:
-    from flows.each import each_with
-    from flows.run import run_ingest
+    from palimpsest.pipeline.executors import executor_for
+    from palimpsest.pipeline.run import run_ingest
 
     make_ready()
-    each = each_with(settings.run)
-    return run_ingest(sources, archive, settings, each=each, report=report).to_dict()
+    executor = executor_for(settings.run)
+    return run_ingest(sources, archive, settings, executor=executor, report=report).to_dict()
 
 
 def _ingest_with_prefect(
     sources: tuple[str, ...], archive: str, settings: Settings, state: Path | None, report: Any
 ) -> dict[str, Any]:
-    from flows.engine import prepare
+    from palimpsest.flows.environment import prepare
 
     report("prefect", 0, 1)
     # Before Prefect is imported, and while the kernels are loaded.
     server = prepare(state, settings.run.cluster)
-    from flows.warm import are_kernels_cached, warm_up
+    from palimpsest.pipeline.warm_up import are_kernels_cached, warm_up
 
     make_ready()
     warm_up(to_look=not are_kernels_cached())
-    from flows.ingest import ingest_with
-    from ingest.discover import absolute_source
-    from store.address import absolute
+    from palimpsest.flows.ingest import ingest_with
+    from palimpsest.ingest.finding.discover import absolute_source
+    from palimpsest.store.address import absolute
 
     if server:
         server.wait()
@@ -344,7 +344,7 @@ def _ingest_with_prefect(
 
 def _print_flow_run(summary: dict[str, Any]) -> None:
     """Print the state in which Prefect has the flow run, if there was one."""
-    from inspector.terminal import printable
+    from palimpsest.inspector.terminal import printable
 
     if found := summary.get("flow_run"):
         click.echo(printable(f"flow run    {found['name']}: {found['state']}"))

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.completion import complete_folder
-from records.errors import SettingsError
+from palimpsest.cli.completion import complete_folder
+from palimpsest.records.errors import SettingsError
 
 if TYPE_CHECKING:
-    from records.settings import Settings
+    from palimpsest.records.settings import Settings
 
 DONE, SOME_FAILED, WRONG_USAGE, FAILED = range(4)
 """Exit codes: done; done, but something in it was rejected or is wrong; wrong usage; failed."""
@@ -146,7 +146,7 @@ def print_written(path: Path, *, as_json: bool, **counts: int) -> None:
     if as_json:
         print_json({"output": str(path.absolute()), "bytes": size, **counts})
         return
-    from inspector.terminal import printable
+    from palimpsest.inspector.terminal import printable
 
     told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     click.echo(printable(f"{path} written: {size / 1e3:,.1f} kB; {told}"))
@@ -165,7 +165,7 @@ def settings_of(
         read, run: what options say of these stages; None is what was not given.
         sensitivity: the level, if one was named.
     """
-    from records.settings import parse_settings
+    from palimpsest.records.settings import parse_settings
 
     values: dict[str, Any] = {}
     faults = []
@@ -205,7 +205,7 @@ def choose_allocator(settings: Settings) -> None:
 
 def uri_or_id(name: str) -> str:
     """Return a document's name as the store knows it: the path of a file becomes its URI."""
-    from evidence import names
+    from palimpsest.evidence import names
 
     return names.uri_or_id(name)
 
@@ -216,8 +216,8 @@ def make_ready() -> None:
     To be called once the rooms of the command are imported: it is their kernels that are looked
     for, and no others.
     """
-    from records.arrow import leave_out_pandas
-    from records.compiled import are_kernels_cached, leave_out_algebra
+    from palimpsest.kernels.compiled import are_kernels_cached, leave_out_algebra
+    from palimpsest.records.arrow import leave_out_pandas
 
     leave_out_pandas()
     leave_out_algebra()
@@ -244,9 +244,9 @@ def progress(as_json: bool) -> AbstractContextManager[Any]:
             to the same terminal.
     """
     if not sys.stderr.isatty() or (as_json and sys.stdout.isatty()):
-        from records.progress import silent
+        from palimpsest.records.progress import silent
 
         return nullcontext(silent)
-    from cli.progress import ProgressBar
+    from palimpsest.cli.progress import ProgressBar
 
     return ProgressBar()

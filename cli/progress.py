@@ -9,8 +9,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from cli.interrupts import interrupts
-from records.threads import QuietThread, fork_lock
+from palimpsest.cli.interrupts import interrupts
+from palimpsest.records.threads import QuietThread, fork_lock
 
 _TITLES = {
     "prefect": "starting Prefect",

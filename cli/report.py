@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.help import Command
-from cli.options import (
+from palimpsest.cli.help import Command
+from palimpsest.cli.options import (
     archive_argument,
     force_option,
     json_option,
@@ -21,12 +21,12 @@ from cli.options import (
     uri_or_id,
     version_option,
 )
-from records.errors import SettingsError
-from records.files import new_file
+from palimpsest.records.errors import SettingsError
+from palimpsest.store.files import new_file
 
 if TYPE_CHECKING:
-    from inspector.catalogue import Catalogue
-    from store.archive import Archive, Snapshot
+    from palimpsest.inspector.catalogue import Catalogue
+    from palimpsest.store.archive import Archive, Snapshot
 
 
 @click.command(cls=Command)
@@ -71,8 +71,8 @@ def report(
       palimpsest report press --document monday.txt --output monday.html
       palimpsest report press --compare monday.txt tuesday.txt --output monday-tuesday.html
     """
-    from inspector.report import build_report, format_of, render_report
-    from store.address import open_archive
+    from palimpsest.inspector.report import build_report, format_of, render_report
+    from palimpsest.store.address import open_archive
 
     shown_as = format_of(str(output), "--output")
     _expect_one(output, document, compare, is_html=shown_as == "html")
@@ -111,13 +111,13 @@ def _expect_one(
 
 
 def _id_of(snapshot: Snapshot, name: str) -> str:
-    from store.rebuild import find_document
+    from palimpsest.store.rebuild import find_document
 
     return find_document(snapshot, uri_or_id(name))
 
 
 def _catalogue(place: Archive, snapshot: Snapshot, as_json: bool) -> Catalogue:
-    from inspector.catalogue import Catalogue, ensure_catalogue
+    from palimpsest.inspector.catalogue import Catalogue, ensure_catalogue
 
     with progress(as_json) as report_progress:
         path = ensure_catalogue(place, snapshot.manifest.version, report_progress)
@@ -125,14 +125,14 @@ def _catalogue(place: Archive, snapshot: Snapshot, as_json: bool) -> Catalogue:
 
 
 def _side_by_side(name: str, snapshot: Snapshot, left: str, right: str) -> tuple[str, int]:
-    from inspector.comparison import documents_side_by_side, render_comparison_file
+    from palimpsest.inspector.comparison import documents_side_by_side, render_comparison_file
 
     told = documents_side_by_side(name, snapshot, left, right)
     return render_comparison_file(told), len(told["passages"])
 
 
 def _of_document(name: str, catalogue: Catalogue, document_id: str) -> tuple[str, int]:
-    from inspector.report import build_document_report, render_document_report
+    from palimpsest.inspector.report import build_document_report, render_document_report
 
     told: dict[str, Any] = build_document_report(name, catalogue, document_id)
     return render_document_report(told), len(told["partners"])

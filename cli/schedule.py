@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from cli.completion import complete_file
-from cli.help import Command
-from cli.interrupts import interrupts
-from cli.options import (
+from palimpsest.cli.completion import complete_file
+from palimpsest.cli.help import Command
+from palimpsest.cli.interrupts import interrupts
+from palimpsest.cli.options import (
     archive_option,
     choose_allocator,
     date_from_path_option,
@@ -26,7 +26,7 @@ from cli.options import (
     state_option,
     workers_option,
 )
-from records.errors import SettingsError
+from palimpsest.records.errors import SettingsError
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -108,18 +108,18 @@ def schedule(
     choose_allocator(settings)
     import asyncio
 
-    from ingest.discover import absolute_source, expand_sources
-    from store.address import absolute
+    from palimpsest.ingest.finding.discover import absolute_source, expand_sources
+    from palimpsest.store.address import absolute
 
     zone = timezone or _local_zone()
     _expect(cron, every, zone, watch=watch)
     expand_sources(sources)  # refuses names that lead nowhere
-    from flows.engine import prepare_schedule
+    from palimpsest.flows.environment import prepare_schedule
 
     server = prepare_schedule(state, port)  # before Prefect is imported
     try:
-        from flows.schedule import Timetable, keep_schedule
-        from flows.warm import are_kernels_cached, warm_up
+        from palimpsest.flows.schedule import Timetable, keep_schedule
+        from palimpsest.pipeline.warm_up import are_kernels_cached, warm_up
 
         if not are_kernels_cached():  # runs have processes of their own
             make_ready()

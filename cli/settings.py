@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from cli.completion import complete_folder
-from cli.help import Command
-from cli.options import json_option, print_json, sensitivity_option, version_option
-from records.errors import SettingsError
+from palimpsest.cli.completion import complete_folder
+from palimpsest.cli.help import Command
+from palimpsest.cli.options import json_option, print_json, sensitivity_option, version_option
+from palimpsest.records.errors import SettingsError
 
 
 @click.command(cls=Command)
@@ -32,7 +32,7 @@ def settings(
       palimpsest settings press
       palimpsest settings --sensitivity reworded --json
     """
-    from inspector.terminal import render_settings
+    from palimpsest.inspector.terminal import render_settings
 
     if archive is None:
         if version is not None:
@@ -49,8 +49,8 @@ def settings(
 
 
 def _of_archive(archive: str, version: int | None) -> list[dict[str, Any]]:
-    from records.settings_reference import archive_values
-    from store.address import open_archive
+    from palimpsest.records.settings_reference import archive_values
+    from palimpsest.store.address import open_archive
 
     values = archive_values(open_archive(archive).manifest(version).sealed["settings"])
     return _rows(values["sensitivity"], values)
@@ -58,6 +58,6 @@ def _of_archive(archive: str, version: int | None) -> list[dict[str, Any]]:
 
 def _rows(sensitivity: str, values: dict[str, Any]) -> list[dict[str, Any]]:
     """Return a row for each setting; ``value`` is the archive's, or None where it has none."""
-    from records.settings_reference import list_settings
+    from palimpsest.records.settings_reference import list_settings
 
     return [asdict(one) | {"value": values.get(one.name)} for one in list_settings(sensitivity)]

@@ -20,13 +20,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dedup.texts import Places
-from dedup.words import CHARACTER, FUNCTION, KINDS, NUMBER, HashedWords, Words
-from records.arrays import Bytes, Hashes, Indices, Positions
-from records.columns import as_read_only, grown
-from records.compiled import LANES, highest_of_lanes, inlined, kernel
-from records.settings import AlignSettings
-from records.sorting import order_of
+from palimpsest.dedup.lanes import LANES, highest_of_lanes
+from palimpsest.dedup.texts import Places
+from palimpsest.dedup.words import CHARACTER, FUNCTION, KINDS, NUMBER, HashedWords, Words
+from palimpsest.kernels.arrays import Bytes, Hashes, Indices, Positions
+from palimpsest.kernels.columns import as_read_only, grown
+from palimpsest.kernels.compiled import inlined, kernel
+from palimpsest.kernels.sorting import order_of
+from palimpsest.records.settings import AlignSettings
 
 Scores = npt.NDArray[Any]
 Room = npt.NDArray[Any]

@@ -25,12 +25,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dedup.signatures import Windows
-from records.arrays import Buckets, Hashes, Keys, Pairs, Positions, Sketches
-from records.columns import count_shared, grown, head_limit
-from records.compiled import inlined, kernel
-from records.settings import SignSettings
-from records.sorting import distinct, packed_by_number
+from palimpsest.dedup.crowds import head_limit
+from palimpsest.dedup.signatures import Windows
+from palimpsest.dedup.windows import count_shared
+from palimpsest.kernels.arrays import Buckets, Hashes, Keys, Pairs, Positions, Sketches
+from palimpsest.kernels.columns import grown
+from palimpsest.kernels.compiled import inlined, kernel
+from palimpsest.kernels.sorting import distinct, packed_by_number
+from palimpsest.records.settings import SignSettings
 
 _MERGED_AT_ONCE = 2**22
 _SKETCH_WORDS = 4

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dedup.alignment import Passages
-from dedup.words import HashedWords
-from records.arrays import Positions, Shares
-from records.compiled import inlined, kernel
-from records.sorting import distinct
+from palimpsest.dedup.alignment import Passages
+from palimpsest.dedup.words import HashedWords
+from palimpsest.kernels.arrays import Positions, Shares
+from palimpsest.kernels.compiled import inlined, kernel
+from palimpsest.kernels.sorting import distinct
 
 EXACT, NEAR, CONTAINED, PARTIAL = "exact", "near", "contained", "partial"
 

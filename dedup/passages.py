@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dedup.alignment import (
+from palimpsest.dedup.alignment import (
     LEFT_FIRST,
     LEFT_LAST,
     MATCHED,
@@ -43,11 +43,11 @@ from dedup.alignment import (
     resembles,
     swap_sides,
 )
-from dedup.words import FUNCTION, Words
-from records.arrays import Flags, Hashes, Positions
-from records.columns import grown
-from records.compiled import inlined, kernel
-from records.settings import AlignSettings, PassageSettings
+from palimpsest.dedup.words import FUNCTION, Words
+from palimpsest.kernels.arrays import Flags, Hashes, Positions
+from palimpsest.kernels.columns import grown
+from palimpsest.kernels.compiled import inlined, kernel
+from palimpsest.records.settings import AlignSettings, PassageSettings
 
 Rows = npt.NDArray[np.float64]
 

@@ -17,13 +17,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dedup.words import CHARACTER, CONTENT, Words
-from records.arrays import Bytes, Hashes, Positions
-from records.compiled import inlined, kernel
-from records.settings import BAND_HASH_BITS, SENSITIVITIES, Settings, SignSettings
+from palimpsest.dedup.words import CHARACTER, CONTENT, Words
+from palimpsest.kernels.arrays import Bytes, Hashes, Positions
+from palimpsest.kernels.compiled import inlined, kernel
+from palimpsest.records.settings import SENSITIVITIES, Settings, SignSettings
 
 SCHEME = "affine32"
 _KEPT = "permutations.npz"
+BAND_HASH_BITS = 26
+"""Bits of a band's hash: what the index has room for beside a window's number."""
 MIN_WINDOW_SHINGLES = 5
 """A text of fewer shingles is not signed: it could not reach the score of a passage."""
 _EMPTY = 0xFFFFFFFF
@@ -47,7 +49,7 @@ class Windows(NamedTuple):
 @cache
 def permutations_of(count: int, seed: int) -> tuple[Hashes, Hashes]:
     """Return datasketch's ``a`` and ``b``: uint32, shape (count,) each."""
-    with (resources.files("dedup") / _KEPT).open("rb") as file:
+    with (resources.files("palimpsest.dedup") / _KEPT).open("rb") as file:
         kept = np.load(file)
         name = f"{count}-{seed}"
         a, b = kept[name] if name in kept else _made_by_datasketch(count, seed)

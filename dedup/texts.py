@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dedup.signatures import Windows, cut_windows, hash_bands
-from dedup.words import Words, find_words
-from records.arrays import Bytes, Hashes, Positions
-from records.columns import bytes_of, digests_of, gather_spans, string_array, take_spans
-from records.settings import Settings
-from records.sorting import first_of_each, places_of
+from palimpsest.dedup.signatures import Windows, cut_windows, hash_bands
+from palimpsest.dedup.words import Words, find_words
+from palimpsest.kernels.arrays import Bytes, Hashes, Positions
+from palimpsest.kernels.columns import bytes_of, digests_of, gather_spans, string_array, take_spans
+from palimpsest.kernels.sorting import first_of_each, places_of
+from palimpsest.records.settings import Settings
 
 
 class Texts(NamedTuple):

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from records.arrays import Bytes, Hashes, Positions
-from records.columns import as_read_only, grown
-from records.compiled import inlined, kernel
-from records.unicode import (
+from palimpsest.kernels.arrays import Bytes, Hashes, Positions
+from palimpsest.kernels.columns import as_read_only, grown
+from palimpsest.kernels.compiled import inlined, kernel
+from palimpsest.kernels.unicode import (
     APOSTROPHE,
     IDEOGRAPH,
     JOINER,
@@ -161,7 +161,7 @@ def find_sentences(words: Words, buffer: Bytes, starts: Positions) -> npt.NDArra
 @cache
 def _function_word_slots() -> Hashes:
     """Return a table of function words' hashes: uint32, open addressing, 0 is empty."""
-    text = (resources.files("dedup") / "function_words.txt").read_text(encoding="utf-8")
+    text = (resources.files("palimpsest.dedup") / "function_words.txt").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line and line[0] not in "#["]
     slots = np.zeros(_SLOTS, dtype=np.uint32)
     for value in hash_words(sorted({word for line in lines for word in line.split()})):

@@ -36,7 +36,7 @@ def prepare(folder: Path) -> None:
     os.environ |= dict.fromkeys(names, str(home))
     os.environ |= {
         "JUPYTER_PATH": "",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(ROOT / "src"),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
 

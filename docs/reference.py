@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 import pyarrow as pa
 
-from cli.main import main as palimpsest
-from records.schemas import REJECT_REASONS, TABLES
-from records.settings import SENSITIVITIES
-from records.settings_reference import list_settings
+from palimpsest.cli.main import main as palimpsest
+from palimpsest.records.schemas import REJECT_REASONS, TABLES
+from palimpsest.records.settings import SENSITIVITIES
+from palimpsest.records.settings_reference import list_settings
 
 HERE = Path(__file__).parent
 _HEAD = "| column | type | null | what it holds | unit |\n|---|---|---|---|---|\n"

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dedup.alignment import align_pairs, rank_words
-from dedup.candidates import (
+from palimpsest.dedup.alignment import align_pairs, rank_words
+from palimpsest.dedup.candidates import (
     Crowds,
     PairedTexts,
     merge_candidates,
@@ -18,18 +18,18 @@ from dedup.candidates import (
     sort_buckets,
     unpack_pairs,
 )
-from dedup.clusters import relate_passages
-from dedup.texts import Texts, distinct_texts, mark, numbers_of
-from dedup.words import Words, find_words
-from ingest.batch import Batch, read_batch
-from ingest.discover import status_of
-from ingest.normalise import normalise_text
-from ingest.page import NOWHERE
-from records.arrays import Positions
-from records.columns import count_characters, shift_positions, string_array
-from records.errors import SettingsError, SourceError
-from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, Settings
-from records.sorting import halves_of
+from palimpsest.dedup.clusters import relate_passages
+from palimpsest.dedup.texts import Texts, distinct_texts, mark, numbers_of
+from palimpsest.dedup.words import Words, find_words
+from palimpsest.ingest.batch import Batch, read_batch
+from palimpsest.ingest.finding.discover import status_of
+from palimpsest.ingest.pages.page import NOWHERE
+from palimpsest.ingest.text.normalise import normalise_text
+from palimpsest.kernels.arrays import Positions
+from palimpsest.kernels.columns import count_characters, shift_positions, string_array
+from palimpsest.kernels.sorting import halves_of
+from palimpsest.records.errors import SettingsError, SourceError
+from palimpsest.records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, Settings
 
 MAX_PAIRS = 4_000_000
 """Above so many pairs of texts, only those that share a bucket are aligned."""

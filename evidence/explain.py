@@ -15,19 +15,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dedup.alignment import align_pairs, rank_words
-from dedup.candidates import meeting_buckets, pack_pairs
-from dedup.clusters import EXACT, link_pairs, relate_passages
-from dedup.signatures import estimate_resemblance, shingle_words, sign_sets
-from dedup.texts import Marked, Texts, mark, numbers_of, texts_of
-from evidence.lookup import Lookup, TableLookup
-from evidence.passages import align_documents
-from records.arrays import Hashes
-from records.columns import digests_of, take_spans
-from records.errors import SettingsError
-from records.settings import PassageSettings, Settings
-from store.archive import Snapshot
-from store.find import DOCUMENT, TEXT, Named, find_named, uris_of
+from palimpsest.dedup.alignment import align_pairs, rank_words
+from palimpsest.dedup.candidates import meeting_buckets, pack_pairs
+from palimpsest.dedup.clusters import EXACT, link_pairs, relate_passages
+from palimpsest.dedup.signatures import estimate_resemblance, shingle_words, sign_sets
+from palimpsest.dedup.texts import Marked, Texts, mark, numbers_of, texts_of
+from palimpsest.evidence.lookup import Lookup, TableLookup
+from palimpsest.evidence.passages import align_documents
+from palimpsest.kernels.arrays import Hashes
+from palimpsest.kernels.columns import digests_of, take_spans
+from palimpsest.records.errors import SettingsError
+from palimpsest.records.settings import PassageSettings, Settings
+from palimpsest.store.archive import Snapshot
+from palimpsest.store.find import DOCUMENT, TEXT, Named, find_named, uris_of
 
 SIDES = ("left", "right")
 

@@ -9,10 +9,10 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
-from records.settings import MIN_EXACT_WORDS, Settings
-from store.archive import Snapshot
-from store.find import DOCUMENT, TEXT, Named
-from store.views import connect, recurring_query
+from palimpsest.records.settings import MIN_EXACT_WORDS, Settings
+from palimpsest.store.archive import Snapshot
+from palimpsest.store.find import DOCUMENT, TEXT, Named
+from palimpsest.store.views import connect, recurring_query
 
 
 class DocumentRows(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ingest.discover import uri_of
+from palimpsest.ingest.finding.discover import uri_of
 
 
 def uri_or_id(name: str | os.PathLike[str]) -> str:

@@ -17,18 +17,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedup.clusters import relate_passages
-from dedup.passages import DocumentPassages, find_passages
-from dedup.texts import Texts, numbers_of, texts_of
-from dedup.words import Words, find_sentences, find_words, stem_words
-from evidence.lookup import Lookup, TableLookup
-from records.arrays import Positions
-from records.columns import count_characters, digests_of, shift_positions, take_spans
-from records.progress import Report, silent
-from records.schemas import PARAGRAPH_SEPARATOR, PASSAGES, QUOTED
-from records.settings import PassageSettings
-from store.archive import Snapshot
-from store.views import connect
+from palimpsest.dedup.clusters import relate_passages
+from palimpsest.dedup.passages import DocumentPassages, find_passages
+from palimpsest.dedup.texts import Texts, numbers_of, texts_of
+from palimpsest.dedup.words import Words, find_sentences, find_words, stem_words
+from palimpsest.evidence.lookup import Lookup, TableLookup
+from palimpsest.kernels.arrays import Positions
+from palimpsest.kernels.columns import count_characters, digests_of, shift_positions, take_spans
+from palimpsest.records.progress import Report, silent
+from palimpsest.records.schemas import PARAGRAPH_SEPARATOR, PASSAGES, QUOTED
+from palimpsest.records.settings import PassageSettings
+from palimpsest.store.archive import Snapshot
+from palimpsest.store.views import connect
 
 SUMMARY = "summary"
 BY_DATE, SAME_DATE, UNDATED = "by-date", "same-date", "undated"

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from itertools import groupby
 from typing import BinaryIO, NamedTuple, TypeVar
 
-from ingest.discover import path_of, status_of, uri_of
-from ingest.read import open_source
-from ingest.sources import read_uris
-from records.errors import SourceError
-from records.ids import document_id_of
-from records.settings import ReadSettings
+from palimpsest.ingest.finding.discover import path_of, status_of, uri_of
+from palimpsest.ingest.finding.read import open_source
+from palimpsest.ingest.finding.sources import read_uris
+from palimpsest.records.errors import SourceError
+from palimpsest.records.ids import document_id_of
+from palimpsest.records.settings import ReadSettings
 
 _Told = TypeVar("_Told")
 

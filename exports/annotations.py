@@ -22,8 +22,8 @@ from uuid import UUID, uuid5
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evidence.passages import PassageFilter, iterate_passages
-from exports.streams import (
+from palimpsest.evidence.passages import PassageFilter, iterate_passages
+from palimpsest.exports.streams import (
     DOCUMENT,
     SOFTWARE,
     bare_suffix,
@@ -32,12 +32,12 @@ from exports.streams import (
     to_json,
     write_members,
 )
-from records.errors import SettingsError
-from records.files import new_file
-from records.progress import Report, silent
-from records.settings import PassageSettings
-from store.archive import Snapshot
-from store.views import connect
+from palimpsest.records.errors import SettingsError
+from palimpsest.records.progress import Report, silent
+from palimpsest.records.settings import PassageSettings
+from palimpsest.store.archive import Snapshot
+from palimpsest.store.files import new_file
+from palimpsest.store.views import connect
 
 CONTEXT = "http://www.w3.org/ns/anno.jsonld"
 AROUND_CHARS = 32

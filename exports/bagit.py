@@ -25,19 +25,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 from urllib.parse import quote, unquote_to_bytes
 
-from evidence.raw import file_uri_of, group_by_file, reopen, reread_documents, uri_of_copy
-from exports.streams import rows_of
-from records import __version__
-from records.errors import ContractError, SettingsError, SourceError
-from records.files import link_file, new_folder
-from records.progress import Report, silent
-from records.schemas import TABLES
-from records.settings import ReadSettings
-from store.archive import MANIFEST, Snapshot
-from store.views import connect_bounded
+from palimpsest.evidence.raw import (
+    file_uri_of,
+    group_by_file,
+    reopen,
+    reread_documents,
+    uri_of_copy,
+)
+from palimpsest.exports.streams import rows_of
+from palimpsest.records import __version__
+from palimpsest.records.errors import ContractError, SettingsError, SourceError
+from palimpsest.records.progress import Report, silent
+from palimpsest.records.schemas import TABLES
+from palimpsest.records.settings import ReadSettings
+from palimpsest.store.archive import MANIFEST, Snapshot
+from palimpsest.store.files import link_file, new_folder
+from palimpsest.store.views import connect_bounded
 
 if TYPE_CHECKING:
-    from store.views import Connection
+    from palimpsest.store.views import Connection
 
 ALGORITHMS = ("sha256", "sha512")
 TABLES_FOLDER, RAW_FOLDER, RAW_LIST = "data/archive", "data/raw", "data/raw.csv"

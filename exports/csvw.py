@@ -16,14 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from evidence.passages import PassageFilter, iterate_passages
-from exports.streams import SOFTWARE
-from records.files import new_folder
-from records.progress import Report, silent
-from records.schemas import PASSAGES, TABLES
-from records.settings import PassageSettings
-from store.archive import Manifest, Snapshot
-from store.parquet import row_groups
+from palimpsest.evidence.passages import PassageFilter, iterate_passages
+from palimpsest.exports.streams import SOFTWARE
+from palimpsest.records.progress import Report, silent
+from palimpsest.records.schemas import PASSAGES, TABLES
+from palimpsest.records.settings import PassageSettings
+from palimpsest.store.archive import Manifest, Snapshot
+from palimpsest.store.files import new_folder
+from palimpsest.store.parquet import row_groups
 
 METADATA = "csv-metadata.json"
 _PASSAGES = "passages"

@@ -14,16 +14,16 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exports.streams import compressed, iso_or_none, rows_of, to_json
-from records.errors import ContractError
-from records.files import new_file
-from records.progress import Report, silent
-from records.schemas import PARAGRAPH_SEPARATOR
-from store.archive import Snapshot
-from store.views import connect_bounded
+from palimpsest.exports.streams import compressed, iso_or_none, rows_of, to_json
+from palimpsest.records.errors import ContractError
+from palimpsest.records.progress import Report, silent
+from palimpsest.records.schemas import PARAGRAPH_SEPARATOR
+from palimpsest.store.archive import Snapshot
+from palimpsest.store.files import new_file
+from palimpsest.store.views import connect_bounded
 
 if TYPE_CHECKING:
-    from store.views import Connection
+    from palimpsest.store.views import Connection
 
 _FACTS = ("title", "author", "site", "series", "language", "published_from")
 _BYTES = ("media_type", "encoding", "sha256", "run_id")

@@ -10,14 +10,14 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evidence.passages import PassageFilter, iterate_passages
-from exports.csvw import write_rows
-from exports.streams import compressed, iso_time, to_json
-from records.files import expect_ending, new_file
-from records.progress import Report, silent
-from records.schemas import PASSAGES
-from records.settings import PassageSettings
-from store.archive import Snapshot
+from palimpsest.evidence.passages import PassageFilter, iterate_passages
+from palimpsest.exports.csvw import write_rows
+from palimpsest.exports.streams import compressed, iso_time, to_json
+from palimpsest.records.progress import Report, silent
+from palimpsest.records.schemas import PASSAGES
+from palimpsest.records.settings import PassageSettings
+from palimpsest.store.archive import Snapshot
+from palimpsest.store.files import expect_ending, new_file
 
 FORMATS = (".parquet", *(bare + end for bare in (".csv", ".jsonl") for end in ("", ".gz", ".zst")))
 """Endings of the files that can be written."""

@@ -15,15 +15,22 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exports.streams import DOCUMENT, compressed, iso_time, rows_of, to_json, write_members
-from records.files import new_file
-from records.ids import DIGEST_BYTES
-from records.progress import Report, silent
-from store.archive import Snapshot
-from store.views import connect_bounded
+from palimpsest.exports.streams import (
+    DOCUMENT,
+    compressed,
+    iso_time,
+    rows_of,
+    to_json,
+    write_members,
+)
+from palimpsest.records.ids import DIGEST_BYTES
+from palimpsest.records.progress import Report, silent
+from palimpsest.store.archive import Snapshot
+from palimpsest.store.files import new_file
+from palimpsest.store.views import connect_bounded
 
 if TYPE_CHECKING:
-    from store.views import Connection
+    from palimpsest.store.views import Connection
 
 PREFIXES = {
     "palimpsest": "urn:palimpsest:term:",

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from zstandard import ZstdCompressor
 
-from records import __version__
+from palimpsest.records import __version__
 
 if TYPE_CHECKING:
-    from store.views import Connection
+    from palimpsest.store.views import Connection
 
 BATCH_ROWS = 5_000
 """How many rows are Python objects at a time."""

@@ -1,5 +1,4 @@
-"""What runs when: the steps from files to a committed version, and the Prefect flow over them.
+"""Prefect flows over the pipeline: ingest on a schedule, look after an archive, report on runs.
 
-What knows Prefect, its server or its page says so in its first line; the steps are plain functions
-over folders.
+This room contains what needs Prefect and nothing else; the work itself is in ``pipeline``.
 """

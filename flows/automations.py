@@ -3,8 +3,8 @@
 A run whose process was killed cannot tell so, and stays *Running* for ever, in the way of the next
 one. While it lives, a run sends heartbeats (``PREFECT_FLOWS_HEARTBEAT_FREQUENCY``, 30 s at least;
 the deployments set it for their runs), and here the server is told what to do when they stop.
-``python -m flows.automations`` tells it to the server at ``PREFECT_API_URL``; it may be done again
-at any time.
+``python -m palimpsest.flows.automations`` configures the server at ``PREFECT_API_URL``; it can be
+repeated at any time.
 """
 
 from __future__ import annotations

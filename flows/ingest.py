@@ -1,4 +1,4 @@
-"""The Prefect flow that ingests sources: the steps of ``flows.run`` as tasks, one a batch."""
+"""The Prefect flow that ingests sources: the steps of ``pipeline.run`` as tasks, one a batch."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from prefect import flow, get_client, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from flows.engine import time_limit
-from flows.match import align_chunk, gather_texts, pair_bands
-from flows.read import stage_batch
-from flows.run import run_ingest
-from flows.runners import Workers
-from flows.tell import telling
-from flows.wording import Told
-from records.errors import TransientError
-from records.progress import Report, silent
-from records.settings import Settings
+from palimpsest.flows.environment import time_limit
+from palimpsest.flows.task_runners import TaskExecutor
+from palimpsest.flows.telemetry.messages import ArchiveLabel
+from palimpsest.flows.telemetry.run_reporter import reporting
+from palimpsest.pipeline.matching import align_chunk, gather_texts, pair_bands
+from palimpsest.pipeline.read import stage_batch
+from palimpsest.pipeline.run import run_ingest
+from palimpsest.records.errors import TransientError
+from palimpsest.records.progress import Report, silent
+from palimpsest.records.settings import Settings
 
 progress: ContextVar[Report] = ContextVar("progress", default=silent)
 """Where the flow reports its progress in this process; not a parameter, since it is no data."""
@@ -59,7 +59,7 @@ _TASKS = {step: _task_of(step, name) for step, name in _NAMES.items()}
 
 def run_name() -> str:
     """Return the name of the flow run: ``ingest press`` for an archive at ``shelves/press``."""
-    return f"ingest {Told.of(flow_run.get_parameters()['archive']).name}"
+    return f"ingest {ArchiveLabel.of(flow_run.get_parameters()['archive']).name}"
 
 
 @flow(
@@ -90,18 +90,18 @@ def _ingest(sources: list[str], archive: str, settings: Settings) -> Any:
     What the code of the flow itself names must be picklable, which a ``ContextVar`` is not.
     """
     with (
-        telling(sources, archive, progress.get()) as teller,
-        Workers(settings.run, _TASKS) as each,
+        reporting(sources, archive, progress.get()) as reporter,
+        TaskExecutor(settings.run, _TASKS) as executor,
     ):
         summary = run_ingest(
             sources,
             archive,
             settings,
-            each=teller.each(each),
-            report=teller.report,
+            executor=reporter.logged(executor),
+            report=reporter.report,
             flow_run_id=flow_run.get_id(),
         )
-        return teller.done(summary)
+        return reporter.done(summary)
 
 
 def ingest_with(

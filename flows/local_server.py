@@ -18,7 +18,7 @@ from contextlib import ExitStack, suppress
 from http import HTTPStatus
 from pathlib import Path
 
-from records.errors import SettingsError, TransientError
+from palimpsest.records.errors import SettingsError, TransientError
 
 LOGIN_FILE = "prefect-login"
 """In the state folder: the login of the server that ``palimpsest schedule`` starts."""

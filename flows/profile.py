@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from records.errors import SettingsError
+from palimpsest.records.errors import SettingsError
 
 API_URL = "PREFECT_API_URL"
 

@@ -40,12 +40,12 @@ from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 from watchfiles import awatch
 
-from flows.automations import TAG, ensure_automations
-from flows.ingest import ingest
-from flows.local_server import LocalServer
-from flows.wording import Told
-from records.errors import SettingsError
-from records.settings import Settings
+from palimpsest.flows.automations import TAG, ensure_automations
+from palimpsest.flows.ingest import ingest
+from palimpsest.flows.local_server import LocalServer
+from palimpsest.flows.telemetry.messages import ArchiveLabel
+from palimpsest.records.errors import SettingsError
+from palimpsest.records.settings import Settings
 
 _ANCHOR = datetime(2024, 1, 1, tzinfo=UTC)
 """A Monday midnight: intervals are counted from here, so that a restart does not shift them."""
@@ -137,7 +137,7 @@ async def _keep(
     server: LocalServer | None,
     say: Any,
 ) -> None:
-    name = Told.of(archive).slug
+    name = ArchiveLabel.of(archive).slug
     if server:
         await asyncio.to_thread(ensure_automations)
     runner = Runner(

@@ -12,24 +12,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ingest.decode import decode_span
-from ingest.discover import FoundFile, microseconds_of, uri_of
-from ingest.document import PLAIN, Document, read_documents
-from ingest.extractors import Extractors
-from ingest.facts import Facts, Folders
-from ingest.layout import lay_out
-from ingest.normalise import NormalisedTexts, normalise_paragraphs, normalise_text
-from ingest.page import NOWHERE
-from ingest.sources import Refused, Source, Walked, facts_of, walk_file
-from records.arrays import Bytes, Positions
-from records.arrow import integers, lists, numbers, strings, table_of, times, times_at
-from records.compiled import inlined, kernel
-from records.digest import digest_spans
-from records.errors import SourceError
-from records.ids import DIGEST_BYTES, document_id_of, hex_strings
-from records.schemas import TABLES, schema_without
-from records.settings import ReadSettings
-from records.unicode import character_tables
+from palimpsest.ingest.document import PLAIN, Document, read_documents
+from palimpsest.ingest.finding.discover import FoundFile, microseconds_of, uri_of
+from palimpsest.ingest.finding.sources import Refused, Source, Walked, facts_of, walk_file
+from palimpsest.ingest.metadata.facts import Facts, Folders
+from palimpsest.ingest.pages.extract_pool import Extractors
+from palimpsest.ingest.pages.page import NOWHERE
+from palimpsest.ingest.text.decode import decode_span
+from palimpsest.ingest.text.layout import lay_out
+from palimpsest.ingest.text.normalise import NormalisedTexts, normalise_paragraphs, normalise_text
+from palimpsest.kernels.arrays import Bytes, Positions
+from palimpsest.kernels.compiled import inlined, kernel
+from palimpsest.kernels.digest import digest_spans
+from palimpsest.kernels.unicode import character_tables
+from palimpsest.records.arrow import integers, lists, numbers, strings, table_of, times, times_at
+from palimpsest.records.errors import SourceError
+from palimpsest.records.ids import DIGEST_BYTES, document_id_of, hex_strings
+from palimpsest.records.schemas import TABLES, schema_without
+from palimpsest.records.settings import ReadSettings
 
 PART_BYTES = 32 * 2**20
 """A batch that turns out to hold more than this, because of containers, comes in parts."""

@@ -14,18 +14,18 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from ingest.containers import Member
-from ingest.containers.compression import without_suffix
-from ingest.decode import Decoded, decode, decode_label, is_html
-from ingest.extractors import Extractors
-from ingest.facts import Facts, header_facts, json_facts
-from ingest.json_line import JsonLine, read_line
-from ingest.language import SAMPLE_BYTES, languages_of
-from ingest.page import NOWHERE, Page, RawPage, read_pages
-from records import __version__
-from records.arrays import Positions
-from records.errors import SourceError
-from records.settings import ReadSettings
+from palimpsest.ingest.containers import Member
+from palimpsest.ingest.containers.compression import without_suffix
+from palimpsest.ingest.json_line import JsonLine, read_line
+from palimpsest.ingest.metadata.facts import Facts, header_facts, json_facts
+from palimpsest.ingest.pages.extract_pool import Extractors
+from palimpsest.ingest.pages.page import NOWHERE, Page, RawPage, read_pages
+from palimpsest.ingest.text.decode import Decoded, decode, decode_label, is_html
+from palimpsest.ingest.text.language import SAMPLE_BYTES, languages_of
+from palimpsest.kernels.arrays import Positions
+from palimpsest.records import __version__
+from palimpsest.records.errors import SourceError
+from palimpsest.records.settings import ReadSettings
 
 Stretches = list[tuple[Positions, Positions]]
 
@@ -50,7 +50,7 @@ class Places:
     stretches: dict[int, tuple[Positions, Positions]]
 
 
-class WayBack(Protocol):
+class OffsetMap(Protocol):
     """Leads from a document's text to its raw bytes."""
 
     @property
@@ -86,7 +86,7 @@ class Document(NamedTuple):
     decode_errors: int
     text: bytes
     facts: Facts
-    way_back: WayBack
+    way_back: OffsetMap
     to_prove: bytes | None
 
     @property

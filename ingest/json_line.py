@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from records.arrays import Positions
-from records.errors import SourceError
+from palimpsest.kernels.arrays import Positions
+from palimpsest.records.errors import SourceError
 
 _ESCAPE = re.compile(r'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])')
 _PAIR = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|" + _ESCAPE.pattern)

@@ -7,15 +7,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from evidence.compare import Comparison, Side
-from evidence.lookup import TableLookup
-from inspector.pages import views
-from inspector.pages.rendering import render_file
-from inspector.terminal import name_of
-from records.errors import SettingsError
-from store.archive import Snapshot
-from store.find import uris_of
-from store.query import read_rows
+from palimpsest.evidence.compare import Comparison, Side
+from palimpsest.evidence.lookup import TableLookup
+from palimpsest.inspector.pages import views
+from palimpsest.inspector.pages.rendering import render_file
+from palimpsest.inspector.terminal import name_of
+from palimpsest.records.errors import SettingsError
+from palimpsest.store.archive import Snapshot
+from palimpsest.store.find import uris_of
+from palimpsest.store.query import read_rows
 
 _FACTS = (
     *("document_id", "sha256", "media_type", "encoding", "bytes"),

@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from inspector.terminal import name_of, printable
+from palimpsest.inspector.terminal import name_of, printable
 
 _ROWS = 10
 _LONGEST_TEXT = 120

@@ -21,8 +21,8 @@ from unicodedata import category
 import numpy as np
 import numpy.typing as npt
 
-from inspector.catalogue.words import UNSPACED_SCRIPTS
-from records.columns import shift_positions
+from palimpsest.inspector.catalogue.words import UNSPACED_SCRIPTS
+from palimpsest.kernels.columns import shift_positions
 
 MAX_CELLS = 250_000
 """Passages are compared word by word if the words of one times those of the other are no more.

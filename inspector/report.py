@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from inspector.catalogue.read import Catalogue
-from inspector.markdown import render_markdown
-from inspector.pages import views
-from inspector.pages.rendering import render_file
-from records.errors import SettingsError
+from palimpsest.inspector.catalogue.read import Catalogue
+from palimpsest.inspector.markdown import render_markdown
+from palimpsest.inspector.pages import views
+from palimpsest.inspector.pages.rendering import render_file
+from palimpsest.records.errors import SettingsError
 
 PASSAGES = 3
 """So many passages of each pair of documents are shown, the longest."""

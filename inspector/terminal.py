@@ -10,13 +10,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from records.schemas import TABLES
-from records.settings_reference import value_text
+from palimpsest.records.schemas import TABLES
+from palimpsest.records.settings_reference import value_text
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from store.archive import Snapshot
+    from palimpsest.store.archive import Snapshot
 
 _LONGEST_CELL = 320
 

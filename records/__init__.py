@@ -1,6 +1,6 @@
-"""The words that every room speaks: schemas, settings, errors, ids, character tables.
+"""The vocabulary of every room: schemas, settings, errors and ids.
 
-This room knows nothing of files, articles in progress, Prefect or Parquet files on a disk.
+This room imports no other room and opens no file.
 """
 
 __version__ = "0.1.0"

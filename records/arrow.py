@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from records.errors import ContractError
-from records.imports import hidden
-from records.schemas import TIMESTAMP
+from palimpsest.records.errors import ContractError
+from palimpsest.records.imports import hidden
+from palimpsest.records.schemas import TIMESTAMP
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -65,3 +65,15 @@ class UnsureError(TransientError):
 
     Doing the same again is right in both cases.
     """
+
+
+for _error in (
+    ArchiveError,
+    SettingsError,
+    SourceError,
+    ContractError,
+    TransientError,
+    OutrunError,
+    UnsureError,
+):
+    _error.__module__ = "palimpsest.errors"  # the public name, which tracebacks show

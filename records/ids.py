@@ -21,7 +21,7 @@ def document_id_of(sha256: str) -> str:
 def text_id_of(text: str) -> str:
     """Return a text's id: BLAKE2b with a digest of 16 bytes over its UTF-8, in hex.
 
-    Anybody can recompute it. ``records.digest`` computes it for all texts of a batch.
+    Anybody can recompute it. ``kernels.digest`` computes it for all texts of a batch.
 
     Example:
         >>> text_id_of("the same words")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from records.errors import ContractError
+from palimpsest.records.errors import ContractError
 
 SCHEMA_VERSION = 3
 

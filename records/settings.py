@@ -22,8 +22,8 @@ from pydantic import (
     model_validator,
 )
 
-from records.errors import SettingsError
-from records.setting_fields import expected_values, fields_of, similar_names
+from palimpsest.records.errors import SettingsError
+from palimpsest.records.setting_fields import expected_values, fields_of, similar_names
 
 MERGE_GAP_CHARS = 40
 """Passages of two documents that are no farther apart on both sides are told as one."""
@@ -32,9 +32,6 @@ MIN_EXACT_WORDS = 5
 
 RECURRING_DOCUMENTS = 10
 """A text that stands, or shares a passage, in so many documents is a formula, or news of days."""
-
-BAND_HASH_BITS = 26
-"""Bits of a band's hash: what the index has room for beside a window's number."""
 
 LEAST_MEMORY = 400 * 10**6
 """With less no run is of use: so much is held for the program alone, and some articles."""
@@ -416,7 +413,7 @@ def parse_settings(values: Mapping[str, Any], *, is_stored: bool = False) -> Set
         >>> parse_settings({"sign": {"bands": 16, "rows": 9}})
         Traceback (most recent call last):
         ...
-        records.errors.SettingsError: sign: bands x rows = 16 x 9 = 144 exceeds permutations = 57; \
+        palimpsest.errors.SettingsError: sign: bands x rows = 16 x 9 = 144 exceeds permutations = 57; \
 lower one, or raise permutations to 144
     """
     try:

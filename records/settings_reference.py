@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from records.setting_fields import expected_values, fields_of
-from records.settings import MAY_DIFFER, Settings
+from palimpsest.records.setting_fields import expected_values, fields_of
+from palimpsest.records.settings import MAY_DIFFER, Settings
 
 _DECISIVE = ("sensitivity", "read", "sign", "align")
 _CORES = "the number of cores"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from records.errors import SettingsError
-from store.archive import Archive
-from store.objects import SCHEME
-from store.remote import RemoteArchive
+from palimpsest.records.errors import SettingsError
+from palimpsest.store.archive import Archive
+from palimpsest.store.objects import SCHEME
+from palimpsest.store.remote import RemoteArchive
 
 
 def open_archive(address: str | Path) -> Archive:

@@ -33,11 +33,11 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from records.errors import ContractError, SettingsError, TransientError
-from records.files import sync
-from records.schemas import TABLES
-from records.settings import Settings, parse_settings
-from store.parquet import read_tables
+from palimpsest.records.errors import ContractError, SettingsError, TransientError
+from palimpsest.records.schemas import TABLES
+from palimpsest.records.settings import Settings, parse_settings
+from palimpsest.store.files import sync
+from palimpsest.store.parquet import read_tables
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from records.columns import bytes_of
-from records.digest import digest_spans
-from records.ids import DIGEST_BYTES, hex_strings
-from records.schemas import TABLES
-from store.archive import Snapshot
-from store.views import connect_tables, refused
+from palimpsest.kernels.columns import bytes_of
+from palimpsest.kernels.digest import digest_spans
+from palimpsest.records.ids import DIGEST_BYTES, hex_strings
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.archive import Snapshot
+from palimpsest.store.views import connect_tables, refused
 
 MAX_TOLD = 10
 """So many failures of a check are told in full; all are counted."""

@@ -21,12 +21,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from records.errors import OutrunError, TransientError
-from records.files import link_file, sync, write_durably
-from records.row_keys import row_keys
-from records.schemas import TABLES, conform
-from store.archive import LINK, MANIFEST, Archive, Manifest, Snapshot
-from store.parquet import read_tables, row_groups, write_table
+from palimpsest.records.errors import OutrunError, TransientError
+from palimpsest.records.schemas import TABLES, conform
+from palimpsest.store.archive import LINK, MANIFEST, Archive, Manifest, Snapshot
+from palimpsest.store.files import link_file, sync, write_durably
+from palimpsest.store.parquet import read_tables, row_groups, write_table
+from palimpsest.store.row_keys import row_keys
 
 FILE_ROWS = 65_536
 """The most rows of a file: what is written again when one of them goes. They are one row group."""

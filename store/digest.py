@@ -32,14 +32,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from records.arrays import Bytes, Positions
-from records.columns import bytes_of
-from records.digest import digest_spans
-from records.errors import ContractError
-from records.ids import DIGEST_BYTES
-from records.schemas import TABLES
-from records.sorting import sortable
-from store.archive import Snapshot
+from palimpsest.kernels.arrays import Bytes, Positions
+from palimpsest.kernels.columns import bytes_of
+from palimpsest.kernels.digest import digest_spans
+from palimpsest.kernels.sorting import sortable
+from palimpsest.records.errors import ContractError
+from palimpsest.records.ids import DIGEST_BYTES
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.archive import Snapshot
 
 _RUN_COLUMNS = {"run_id", "removed_at"}
 _LEFT_OUT = {"runs"}

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from records.errors import SettingsError
-from records.schemas import TABLES
-from store.archive import Snapshot
+from palimpsest.records.errors import SettingsError
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.archive import Snapshot
 
 MIN_PREFIX_LETTERS = 8
 _HEX = re.compile(f"[0-9a-f]{{{MIN_PREFIX_LETTERS},32}}")

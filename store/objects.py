@@ -20,7 +20,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from records.errors import ContractError, SettingsError, TransientError
+from palimpsest.records.errors import ContractError, SettingsError, TransientError
 
 SCHEME = "s3://"
 STREAMS = 16
@@ -232,7 +232,7 @@ def _exceptions() -> tuple[Any, Any]:
         from botocore import exceptions
         from s3transfer.exceptions import RetriesExceededError
     except ImportError as error:
-        told = "archive s3://...: boto3 is not installed; pip install 'palimpsest[s3]'"
+        told = "archive s3://...: boto3 is not installed; pip install 'palimpsest-archive[s3]'"
         raise SettingsError([told]) from error
     return exceptions, RetriesExceededError
 

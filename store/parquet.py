@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from records.schemas import TABLES, conform
+from palimpsest.records.schemas import TABLES, conform
 
 _TEXT_COLUMNS = {"text", "left_passage", "right_passage", "settings", "detail"}
 _ID_COLUMNS = {"text_id", "sha256", "text_sha256", "left_text_id", "right_text_id"}

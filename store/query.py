@@ -12,10 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from records.errors import ContractError, SettingsError
-from records.schemas import TABLES
-from store.archive import Snapshot
-from store.views import VIEWS, connect, connect_tables
+from palimpsest.records.errors import ContractError, SettingsError
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.archive import Snapshot
+from palimpsest.store.views import VIEWS, connect, connect_tables
 
 _HUGE = pa.decimal128(38, 0)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 
-from records.errors import ContractError, SettingsError
-from records.schemas import PARAGRAPH_SEPARATOR
-from store.archive import Snapshot
-from store.find import ambiguous, find_documents
-from store.views import connect
+from palimpsest.records.errors import ContractError, SettingsError
+from palimpsest.records.schemas import PARAGRAPH_SEPARATOR
+from palimpsest.store.archive import Snapshot
+from palimpsest.store.find import ambiguous, find_documents
+from palimpsest.store.views import connect
 
 _DOCUMENT = "SELECT text_sha256, paragraphs FROM documents WHERE document_id = ?"
 _PLACES = """

@@ -33,10 +33,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from records.errors import ContractError, OutrunError, SettingsError, TransientError, UnsureError
-from records.files import link_file, state_folder, sync, write_durably
-from records.schemas import TABLES
-from store.archive import (
+from palimpsest.records.errors import (
+    ContractError,
+    OutrunError,
+    SettingsError,
+    TransientError,
+    UnsureError,
+)
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.archive import (
     MANIFEST,
     TRIES,
     Archive,
@@ -46,7 +51,8 @@ from store.archive import (
     Snapshot,
     drop_folder,
 )
-from store.objects import STREAMS, Listed, Objects
+from palimpsest.store.files import link_file, state_folder, sync, write_durably
+from palimpsest.store.objects import STREAMS, Listed, Objects
 
 GRACE_SECONDS = 86_400.0
 """Objects that no version names are kept for so long: somebody may be about to publish them."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from records.schemas import TABLES
-from store.archive import Archive, Manifest
-from store.commit import clear_staging, clear_unpublished, writing
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.archive import Archive, Manifest
+from palimpsest.store.commit import clear_staging, clear_unpublished, writing
 
 
 def list_versions(archive: Archive) -> list[dict[str, Any]]:

@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from records.memory import for_duckdb
-from records.schemas import TABLES
-from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, RECURRING_DOCUMENTS
-from store.archive import Snapshot
+from palimpsest.records.schemas import TABLES
+from palimpsest.records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, RECURRING_DOCUMENTS
+from palimpsest.store.archive import Snapshot
+from palimpsest.store.memory import for_duckdb
 
 if TYPE_CHECKING:
     import duckdb

@@ -75,7 +75,7 @@ def compiled_kernels() -> None:
 
     For tests with time limits or with processes of their own; others load what they call.
     """
-    from flows.warm import warm_up
+    from palimpsest.pipeline.warm_up import warm_up
 
     warm_up()
 
@@ -101,7 +101,7 @@ def fresh_archive(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def examples_archive(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Path:
     """An archive of the examples, made in one run without Prefect; only to be read."""
-    from flows.run import run_ingest
+    from palimpsest.pipeline.run import run_ingest
 
     path = tmp_path_factory.mktemp("examples") / "press"
     run_ingest([str(examples)], path)

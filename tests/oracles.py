@@ -15,8 +15,8 @@ import networkx as nx
 import numpy as np
 from datasketch import MinHash
 
-from records.settings import SignSettings
-from records.unicode import character_tables, is_closer, is_terminal
+from palimpsest.kernels.unicode import character_tables, is_closer, is_terminal
+from palimpsest.records.settings import SignSettings
 
 _WITHOUT_BLANKS = (
     "CJK",

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from dedup.words import Words, find_words
-from records.settings import SignSettings
+from palimpsest.dedup.words import Words, find_words
+from palimpsest.records.settings import SignSettings
 
 
 def max_examples(count: int) -> settings:

@@ -7,9 +7,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from evidence.compare import compare_files
-from flows.run import run_ingest
-from ingest.normalise import normalise_text
+from palimpsest.evidence.compare import compare_files
+from palimpsest.ingest.text.normalise import normalise_text
+from palimpsest.pipeline.run import run_ingest
 
 ARTICLES = Path(__file__).parents[2] / "shared" / "data" / "articles"
 pytestmark = pytest.mark.skipif(

@@ -11,10 +11,10 @@ import io
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from ingest.containers import json_lines, tar_file, warc_file, zip_file
-from ingest.containers.compression import compression_of, decompressed, without_suffix
-from ingest.containers.member import Limits, Member, RefusedMember
-from records.errors import SourceError
+from palimpsest.ingest.containers import json_lines, tar_file, warc_file, zip_file
+from palimpsest.ingest.containers.compression import compression_of, decompressed, without_suffix
+from palimpsest.ingest.containers.member import Limits, Member, RefusedMember
+from palimpsest.records.errors import SourceError
 
 __all__ = ["Limits", "Member", "RefusedMember", "is_packed", "read_member", "walk"]
 

@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 
 import zstandard
 
-from ingest.containers.member import Limits
-from records.errors import SourceError
+from palimpsest.ingest.containers.member import Limits
+from palimpsest.records.errors import SourceError
 
 _MAGIC = (
     (b"\x1f\x8b\x08", "gzip"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from ingest.containers.member import Limits, Member, RefusedMember
+from palimpsest.ingest.containers.member import Limits, Member, RefusedMember
 
 _SUFFIXES = (".jsonl", ".ndjson", ".jsonlines")
 _MARK = b"\xef\xbb\xbf"

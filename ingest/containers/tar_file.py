@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from ingest.containers.member import Limits, Member, RefusedMember, quoted
-from ingest.containers.zip_file import path_trick
-from records.errors import SourceError
+from palimpsest.ingest.containers.member import Limits, Member, RefusedMember, quoted
+from palimpsest.ingest.containers.zip_file import path_trick
+from palimpsest.records.errors import SourceError
 
 _AT, _MAGIC = 257, b"ustar"
 

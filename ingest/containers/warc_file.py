@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from email.message import Message
 from typing import Any, BinaryIO, NamedTuple
 
-from ingest.containers.member import Limits, Member, RefusedMember
-from records.errors import SourceError
+from palimpsest.ingest.containers.member import Limits, Member, RefusedMember
+from palimpsest.records.errors import SourceError
 
 logging.getLogger("warcio").setLevel(logging.ERROR)  # what it mends, it tells of line by line
 

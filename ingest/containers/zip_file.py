@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from lzma import LZMAError
 from typing import BinaryIO
 
-from ingest.containers.member import Limits, Member, RefusedMember, quoted, unquoted
-from records.errors import SourceError
+from palimpsest.ingest.containers.member import Limits, Member, RefusedMember, quoted, unquoted
+from palimpsest.records.errors import SourceError
 
 _MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _OFFICE = {

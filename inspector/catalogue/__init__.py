@@ -5,9 +5,9 @@ pages need are copied to a file in the state folder, with a full-text index. The
 data and is rebuilt if lost. ``build_catalogue`` writes it, ``Catalogue`` reads it.
 """
 
-from inspector.catalogue.build import CatalogueError, build_catalogue
-from inspector.catalogue.files import borrow_catalogue, catalogue_path, ensure_catalogue
-from inspector.catalogue.read import Catalogue
+from palimpsest.inspector.catalogue.build import CatalogueError, build_catalogue
+from palimpsest.inspector.catalogue.files import borrow_catalogue, catalogue_path, ensure_catalogue
+from palimpsest.inspector.catalogue.read import Catalogue
 
 __all__ = [
     "Catalogue",

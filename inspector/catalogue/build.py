@@ -18,16 +18,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inspector.catalogue.overview import build_overview
-from inspector.catalogue.words import TOKENIZER, as_indexed
-from records.errors import ArchiveError
-from records.progress import Report, silent
-from records.settings import MIN_EXACT_WORDS
-from store.archive import Snapshot
-from store.views import connect, recurring_query
+from palimpsest.inspector.catalogue.overview import build_overview
+from palimpsest.inspector.catalogue.words import TOKENIZER, as_indexed
+from palimpsest.records.errors import ArchiveError
+from palimpsest.records.progress import Report, silent
+from palimpsest.records.settings import MIN_EXACT_WORDS
+from palimpsest.store.archive import Snapshot
+from palimpsest.store.views import connect, recurring_query
 
 if TYPE_CHECKING:
-    from store.views import Connection
+    from palimpsest.store.views import Connection
 
 FORMAT = 3
 """Version of the catalogue's layout. Bump it whenever the contents or the location changes."""
@@ -214,7 +214,9 @@ def _fill(
 ) -> None:
     recurring = {"recurring": snapshot.settings().passages.recurring_documents}
     catalogue.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
-    catalogue.executescript(files("inspector.catalogue").joinpath("schema.sql").read_text("utf-8"))
+    catalogue.executescript(
+        files("palimpsest.inspector.catalogue").joinpath("schema.sql").read_text("utf-8")
+    )
     for script in (_NUMBERED, _PAIRS, _REUSED):
         for statement in filter(str.strip, script.split(";")):
             tables.execute(statement, recurring if "$recurring" in statement else None)

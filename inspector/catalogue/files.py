@@ -15,12 +15,12 @@ from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from inspector.catalogue.build import FORMAT, UNFINISHED, CatalogueError, build_catalogue
-from inspector.catalogue.read import Catalogue, open_catalogue
-from records.files import state_folder
-from records.progress import Report, silent
-from store.address import open_archive
-from store.archive import Archive, Manifest, Snapshot
+from palimpsest.inspector.catalogue.build import FORMAT, UNFINISHED, CatalogueError, build_catalogue
+from palimpsest.inspector.catalogue.read import Catalogue, open_catalogue
+from palimpsest.records.progress import Report, silent
+from palimpsest.store.address import open_archive
+from palimpsest.store.archive import Archive, Manifest, Snapshot
+from palimpsest.store.files import state_folder
 
 _SUFFIX = ".sqlite"
 _LOCK_NAME = "lock"

@@ -10,10 +10,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from records.settings import RECURRING_DOCUMENTS
+from palimpsest.records.settings import RECURRING_DOCUMENTS
 
 if TYPE_CHECKING:
-    from store.views import Connection
+    from palimpsest.store.views import Connection
 
 ORIGINS = 24
 """Most origins on the map of reuse: those with the most documents."""

@@ -12,11 +12,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from evidence.lookup import DocumentRows
-from inspector.catalogue.words import match_expression, search_terms
-from records.settings import MIN_EXACT_WORDS, Settings
-from store.archive import Snapshot
-from store.find import DOCUMENT, Named
+from palimpsest.evidence.lookup import DocumentRows
+from palimpsest.inspector.catalogue.words import match_expression, search_terms
+from palimpsest.records.settings import MIN_EXACT_WORDS, Settings
+from palimpsest.store.archive import Snapshot
+from palimpsest.store.find import DOCUMENT, Named
 
 _FACTS = pa.schema(
     [

@@ -4,6 +4,6 @@
 without scripts; ``static`` has the style sheet and a script for keys and clicks.
 """
 
-from inspector.pages.app import create_app
+from palimpsest.inspector.pages.app import create_app
 
 __all__ = ["create_app"]

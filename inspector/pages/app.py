@@ -21,12 +21,12 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from inspector.catalogue.read import Catalogue, DocumentQuery
-from inspector.pages import views
-from inspector.pages.current import READ_ERRORS, CurrentCatalogue
-from inspector.pages.guard import Guard
-from inspector.pages.rendering import render
-from records.errors import SettingsError
+from palimpsest.inspector.catalogue.read import Catalogue, DocumentQuery
+from palimpsest.inspector.pages import views
+from palimpsest.inspector.pages.current import READ_ERRORS, CurrentCatalogue
+from palimpsest.inspector.pages.guard import Guard
+from palimpsest.inspector.pages.rendering import render
+from palimpsest.records.errors import SettingsError
 
 View = Callable[[Catalogue, Request], dict[str, Any]]
 
@@ -66,7 +66,7 @@ def create_app(current: CurrentCatalogue, options: Options) -> ASGIApp:
         twin = "/index.json" if path == "/" else f"{path}.json"
         routes.append(Route(twin, handlers.twin(view)))
         routes.append(Route(path, handlers.page(template, view), name=template))
-    static = StaticFiles(directory=str(files("inspector.pages").joinpath("static")))
+    static = StaticFiles(directory=str(files("palimpsest.inspector.pages").joinpath("static")))
     app = Starlette(
         routes=[*routes, Mount("/static", static, name="static")],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(options.hosts))],

@@ -9,11 +9,11 @@ import time
 
 import pyarrow as pa
 
-from inspector.catalogue import Catalogue, catalogue_path, ensure_catalogue
-from inspector.pages import views
-from records.errors import ArchiveError
-from records.progress import Report, silent
-from store.archive import Archive, Manifest
+from palimpsest.inspector.catalogue import Catalogue, catalogue_path, ensure_catalogue
+from palimpsest.inspector.pages import views
+from palimpsest.records.errors import ArchiveError
+from palimpsest.records.progress import Report, silent
+from palimpsest.store.archive import Archive, Manifest
 
 _LOG = logging.getLogger("palimpsest.inspector")
 CHECK_INTERVAL_SECONDS = 2.0

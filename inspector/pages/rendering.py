@@ -19,9 +19,9 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from inspector.pages import charts
-from inspector.terminal import name_of
-from records import __version__
+from palimpsest.inspector.pages import charts
+from palimpsest.inspector.terminal import name_of
+from palimpsest.records import __version__
 
 # Not allowed in HTML or UTF-8: control characters, and surrogates from undecodable file names.
 _NOT_ALLOWED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -65,7 +65,7 @@ def _digest(content: str) -> str:
 @cache
 def _static(name: str) -> Markup:
     """Return a style sheet or script unescaped: it is our own, not from an article."""
-    return Markup(files("inspector.pages").joinpath("static", name).read_text("utf-8"))  # noqa: S704
+    return Markup(files("palimpsest.inspector.pages").joinpath("static", name).read_text("utf-8"))  # noqa: S704
 
 
 @cache
@@ -76,7 +76,7 @@ def environment(*, is_file: bool = False) -> Environment:
         is_file: whether the output is a self-contained file, with no server to link to.
     """
     templates = Environment(
-        loader=PackageLoader("inspector.pages", "templates"),
+        loader=PackageLoader("palimpsest.inspector.pages", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

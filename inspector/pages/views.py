@@ -11,17 +11,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from evidence.explain import explain_named
-from evidence.lookup import Lookup
-from evidence.passages import align_documents
-from evidence.raw import read_raw
-from inspector.catalogue.read import ORDERS, Catalogue, DocumentQuery
-from inspector.catalogue.words import find_term, search_terms
-from inspector.marking import MarkedDocument, Segment, Span
-from inspector.terminal import name_of
-from records.errors import SettingsError, SourceError
-from records.schemas import PARAGRAPH_SEPARATOR
-from store.find import DOCUMENT, MIN_PREFIX_LETTERS, Named
+from palimpsest.evidence.explain import explain_named
+from palimpsest.evidence.lookup import Lookup
+from palimpsest.evidence.passages import align_documents
+from palimpsest.evidence.raw import read_raw
+from palimpsest.inspector.catalogue.read import ORDERS, Catalogue, DocumentQuery
+from palimpsest.inspector.catalogue.words import find_term, search_terms
+from palimpsest.inspector.marking import MarkedDocument, Segment, Span
+from palimpsest.inspector.terminal import name_of
+from palimpsest.records.errors import SettingsError, SourceError
+from palimpsest.records.schemas import PARAGRAPH_SEPARATOR
+from palimpsest.store.find import DOCUMENT, MIN_PREFIX_LETTERS, Named
 
 PARTNERS = 40
 """Number of documents whose passages are marked in a document: those that share the most."""

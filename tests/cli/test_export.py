@@ -8,9 +8,9 @@ import bagit
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.main import main
-from store.archive import Archive
-from tests.flows.corpora import ingest, listing, make_paragraph, make_words, write_articles
+from palimpsest.cli.main import main
+from palimpsest.store.archive import Archive
+from tests.pipeline.corpora import ingest, listing, make_paragraph, make_words, write_articles
 
 
 def run(archive: Path, form: str, output: Path, *more: object) -> Result:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.cli.test_main import run
-from tests.flows.corpora import ingest, make_paragraph, write_articles
+from tests.pipeline.corpora import ingest, make_paragraph, write_articles
 from tests.services.ports import free_port
 
 pytestmark = pytest.mark.usefixtures("compiled_kernels")

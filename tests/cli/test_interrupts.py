@@ -14,11 +14,11 @@ from threading import Timer
 import pytest
 from click.testing import CliRunner
 
-from cli.main import main
-from records.errors import TransientError
-from store.archive import Archive
-from store.commit import Writer
-from tests.flows.corpora import contents, ingest, listing, make_paragraph, write_articles
+from palimpsest.cli.main import main
+from palimpsest.records.errors import TransientError
+from palimpsest.store.archive import Archive
+from palimpsest.store.commit import Writer
+from tests.pipeline.corpora import contents, ingest, listing, make_paragraph, write_articles
 from tests.services import needs_servers
 
 pytestmark = pytest.mark.usefixtures("compiled_kernels")
@@ -26,16 +26,16 @@ pytestmark = pytest.mark.usefixtures("compiled_kernels")
 _STUCK = 'hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)'
 """Computes for an hour, without the interpreter's lock and without noticing any signal."""
 _SLEEPING = "time.sleep(3600)"
-_READING = "flows.read", "_read_batch"
-_ALIGNING = "flows.match", "link_pairs"
-_COMMITTING = "store.commit", "Writer._build_table"
+_READING = "palimpsest.pipeline.read", "_read_batch"
+_ALIGNING = "palimpsest.pipeline.matching", "link_pairs"
+_COMMITTING = "palimpsest.store.commit", "Writer._build_table"
 _SOON = 6.0
 """The command takes less than two seconds; a busy machine may take longer."""
 _START_SECONDS = 240.0
 
 _SCRIPT = """
 import functools, hashlib, importlib, os, sys, time
-from cli.main import main
+from palimpsest.cli.main import main
 
 def hang(module, name):
     *owners, name = name.split(".")
@@ -173,7 +173,7 @@ def test_versions_that_a_run_has_published_are_reported(
 ) -> None:
     portions = ("--set", "run.portion_bytes=1", "--set", "run.batch_bytes=1")
     arguments = ("ingest", corpus, "--archive", fresh_archive, *portions)
-    step = "store.commit", "Writer.commit"
+    step = "palimpsest.store.commit", "Writer.commit"
     code, printed = _interrupted(_command(step, *arguments, wait=_STUCK, calls=2), tmp_path)
     assert code == 130
     assert f"{fresh_archive} is now at version 2 (it did not exist before); run" in printed
@@ -182,7 +182,7 @@ def test_versions_that_a_run_has_published_are_reported(
 
 def test_command_without_an_archive_is_interrupted_too(corpus: Path, tmp_path: Path) -> None:
     arguments = ("compare", corpus / "1.txt", corpus / "2.txt")
-    step = "evidence.compare", "read_and_compare"
+    step = "palimpsest.evidence.compare", "read_and_compare"
     assert _interrupted(_command(step, *arguments, wait=_STUCK), tmp_path) == (130, "interrupted\n")
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from ingest.discover import uri_of
-from records.schemas import TABLES
-from store.archive import Archive
-from store.commit import writing
-from store.digest import digest_archive
+from palimpsest.ingest.finding.discover import uri_of
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.archive import Archive
+from palimpsest.store.commit import writing
+from palimpsest.store.digest import digest_archive
 from tests.cli.test_main import run
-from tests.flows.corpora import ingest, listing, make_paragraph, write_articles
+from tests.pipeline.corpora import ingest, listing, make_paragraph, write_articles
 
 COMMANDS = ("remove", "compact", "clean", "reindex", "versions")
 LOOKING = ("show", "passages", "digest", "verify", "rebuild")

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from ingest.discover import uri_of
-from records.schemas import TABLES
-from store.archive import Archive
-from store.digest import digest_archive, digest_tables
-from store.rebuild import rebuild_document
+from palimpsest.ingest.finding.discover import uri_of
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.archive import Archive
+from palimpsest.store.digest import digest_archive, digest_tables
+from palimpsest.store.rebuild import rebuild_document
 from tests.cli.test_main import run, run_apart
-from tests.flows.corpora import ingest, listing, make_paragraph, write_articles
+from tests.pipeline.corpora import ingest, listing, make_paragraph, write_articles
 from tests.store.damage import copy_archive, put, rewrite
 
 
@@ -180,7 +180,7 @@ def test_text_on_a_terminal_cannot_steer_it(tmp_path: Path) -> None:
     text = make_paragraph(1).replace(" ", " \x1b]0;title\x07 ", 1)
     folder = write_articles(tmp_path / "in", {"a.txt": [text]})
     ingest(folder, tmp_path / "press")
-    script = "from cli.main import main; main(prog_name='palimpsest')"
+    script = "from palimpsest.cli.main import main; main(prog_name='palimpsest')"
     command = [sys.executable, "-c", script, "rebuild", tmp_path / "press", folder / "a.txt"]
     controller, terminal = os.openpty()
     with os.fdopen(controller, "rb", buffering=0) as screen:

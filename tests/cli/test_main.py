@@ -13,11 +13,11 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.main import main
-from records.schemas import TABLES
-from records.settings import RunSettings
-from store.archive import Archive
-from tests.flows.corpora import contents, ingest, listing, make_paragraph, write_articles
+from palimpsest.cli.main import main
+from palimpsest.records.schemas import TABLES
+from palimpsest.records.settings import RunSettings
+from palimpsest.store.archive import Archive
+from tests.pipeline.corpora import contents, ingest, listing, make_paragraph, write_articles
 
 COMMANDS = sorted(main.commands)
 
@@ -30,7 +30,7 @@ def run(*arguments: object) -> Result:
 def run_apart(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own, with an environment without our settings."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "PALIMPSEST_"))}
-    script = "from cli.main import main; main(prog_name='palimpsest')"
+    script = "from palimpsest.cli.main import main; main(prog_name='palimpsest')"
     command = [sys.executable, "-c", script, *(str(one) for one in arguments)]
     return subprocess.run(
         command, env=kept | environment, capture_output=True, text=True, timeout=150, check=False

@@ -14,12 +14,12 @@ import pytest
 import zstandard
 from click.testing import CliRunner, Result
 
-from cli.main import main
-from evidence import passages
-from evidence.passages import PASSAGES
-from records.settings import parse_settings
-from store.archive import Archive
-from tests.flows.corpora import ingest, make_paragraph, make_words, write_articles
+from palimpsest.cli.main import main
+from palimpsest.evidence import passages
+from palimpsest.evidence.passages import PASSAGES
+from palimpsest.records.settings import parse_settings
+from palimpsest.store.archive import Archive
+from tests.pipeline.corpora import ingest, make_paragraph, make_words, write_articles
 
 
 def run(*arguments: object) -> Result:
@@ -152,7 +152,7 @@ def test_no_passages_are_an_empty_array(archive: Path) -> None:
 
 
 def test_reader_that_ends_early_ends_the_command_quietly(archive: Path) -> None:
-    script = "from cli.main import main; main(prog_name='palimpsest')"
+    script = "from palimpsest.cli.main import main; main(prog_name='palimpsest')"
     command = [sys.executable, "-c", script, "passages", archive, "--limit", "100000", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout

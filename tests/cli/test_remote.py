@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.main import main
-from records.schemas import TABLES
+from palimpsest.cli.main import main
+from palimpsest.records.schemas import TABLES
 from tests.store.s3 import client
 
 

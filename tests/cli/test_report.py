@@ -10,11 +10,11 @@ from urllib.parse import unquote
 
 import pytest
 
-from records.files import state_folder
-from store.archive import Archive
+from palimpsest.store.archive import Archive
+from palimpsest.store.files import state_folder
 from tests.cli.test_main import run
-from tests.flows.corpora import ingest, listing, make_paragraph, write_articles
 from tests.inspector.report_files import parsed
+from tests.pipeline.corpora import ingest, listing, make_paragraph, write_articles
 
 LEFT = "tarn-wire/2024-11-12-lantern-bridge-closed.txt"
 RIGHT = "marrowick-tidings/2024-11-13-two-shores-one-queue.txt"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cli.main import main
+from palimpsest.cli.main import main
 
 
 @pytest.mark.parametrize(

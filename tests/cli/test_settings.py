@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from records.settings import parse_settings
+from palimpsest.records.settings import parse_settings
 from tests.cli.test_main import run
-from tests.flows.corpora import ingest, make_paragraph, write_articles
+from tests.pipeline.corpora import ingest, make_paragraph, write_articles
 
 
 def test_all_settings_are_listed_with_default_range_and_meaning() -> None:

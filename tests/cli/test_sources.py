@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.main import main
-from store.archive import Archive
-from tests.flows.corpora import make_paragraph
-from tests.flows.test_sources import as_page, as_zip, write
+from palimpsest.cli.main import main
+from palimpsest.store.archive import Archive
+from tests.pipeline.corpora import make_paragraph
+from tests.pipeline.test_sources import as_page, as_zip, write
 
 
 def run(*arguments: object) -> Result:

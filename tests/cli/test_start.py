@@ -24,7 +24,7 @@ COMPILED = {"llvmlite", "numba", "numpy", "pyarrow", "pydantic", "scipy"}
 
 _RUN = """
 import json, sys
-from cli.main import main
+from palimpsest.cli.main import main
 try:
     main(sys.argv[1:])
 finally:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from dedup.alignment import align_pairs, rank_words
-from dedup.words import CHARACTER, FUNCTION, NUMBER
-from records.settings import AlignSettings
+from palimpsest.dedup.alignment import align_pairs, rank_words
+from palimpsest.dedup.words import CHARACTER, FUNCTION, NUMBER
+from palimpsest.records.settings import AlignSettings
 from tests import oracles
 from tests.strategies import (
     invent_words,

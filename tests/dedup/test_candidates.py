@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dedup.candidates import (
+from palimpsest.dedup.candidates import (
     Candidates,
     Crowds,
     PairedTexts,
@@ -18,8 +18,8 @@ from dedup.candidates import (
     sort_buckets,
     unpack_pairs,
 )
-from dedup.signatures import Windows, cut_windows, hash_bands
-from records.settings import SignSettings
+from palimpsest.dedup.signatures import Windows, cut_windows, hash_bands
+from palimpsest.records.settings import SignSettings
 from tests import oracles
 from tests.strategies import crowd_limits, invent_words, max_examples, replace_words, words_of
 
@@ -263,7 +263,7 @@ def test_merged_candidates_are_each_pair_once_in_order(parts, at_once):
 
     made = [Candidates(packed(pairs), packed(lost), crowds) for pairs, lost, crowds in parts]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dedup.candidates._MERGED_AT_ONCE", at_once)
+        patch.setattr("palimpsest.dedup.candidates._MERGED_AT_ONCE", at_once)
         merged = merge_candidates(made)
     assert pairs_of(merged.pairs) == sorted({one for pairs, _, _ in parts for one in pairs})
     assert pairs_of(merged.lost) == sorted({one for _, lost, _ in parts for one in lost})

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dedup.alignment import Passages
-from dedup.clusters import aligned_words, first_occurrences, join_clusters, relate
+from palimpsest.dedup.alignment import Passages
+from palimpsest.dedup.clusters import aligned_words, first_occurrences, join_clusters, relate
 from tests import oracles
 from tests.oracles import Occurrence
 from tests.strategies import max_examples

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from dedup.passages import find_passages
-from records.settings import AlignSettings, PassageSettings
+from palimpsest.dedup.passages import find_passages
+from palimpsest.records.settings import AlignSettings, PassageSettings
 from tests import oracles
 from tests.strategies import (
     edit_words,

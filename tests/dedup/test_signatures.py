@@ -6,7 +6,7 @@ from datasketch import MinHash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dedup.signatures import (
+from palimpsest.dedup.signatures import (
     SCHEME,
     Windows,
     cut_windows,
@@ -17,8 +17,8 @@ from dedup.signatures import (
     shingle_words,
     sign_sets,
 )
-from dedup.words import hash_words
-from records.settings import SENSITIVITIES, Settings, SignSettings
+from palimpsest.dedup.words import hash_words
+from palimpsest.records.settings import SENSITIVITIES, Settings, SignSettings
 from tests import oracles
 from tests.strategies import max_examples, shingle_sets, words_of
 

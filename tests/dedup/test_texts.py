@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dedup.alignment import rank_parts, rank_words
-from dedup.texts import (
+from palimpsest.dedup.alignment import rank_parts, rank_words
+from palimpsest.dedup.texts import (
     Places,
     distinct_texts,
     mark,
@@ -18,8 +18,8 @@ from dedup.texts import (
     take_windows,
     texts_of,
 )
-from records.ids import text_id_of
-from records.settings import Settings
+from palimpsest.records.ids import text_id_of
+from palimpsest.records.settings import Settings
 from tests.strategies import max_examples, mixed_texts, pack_texts, varied_texts
 
 _quick = max_examples(60)
@@ -48,7 +48,7 @@ def texts_from(strings):
     return distinct_texts(digests_of(strings), *pack_texts(strings))
 
 
-def in_order(strings):
+def run_in_order(strings):
     return sorted(set(strings), key=digest_of)
 
 
@@ -60,7 +60,7 @@ def assert_texts_are(texts, strings):
 @_quick
 @given(some_texts)
 def test_distinct_texts_are_each_once_in_order_of_digests(strings):
-    assert_texts_are(texts_from(strings + strings[::-1]), in_order(strings))
+    assert_texts_are(texts_from(strings + strings[::-1]), run_in_order(strings))
 
 
 @_quick
@@ -68,7 +68,7 @@ def test_distinct_texts_are_each_once_in_order_of_digests(strings):
 def test_texts_of_ids_and_strings_are_the_distinct_texts(strings):
     ids = pa.array([text_id_of(text) for text in strings], type=pa.string())
     texts = texts_of(ids, pa.array(strings, type=pa.string()))
-    assert_texts_are(texts, in_order(strings))
+    assert_texts_are(texts, run_in_order(strings))
 
 
 def test_digests_that_end_in_zeros_are_told_apart():
@@ -83,8 +83,8 @@ def test_digests_that_end_in_zeros_are_told_apart():
 @given(parts_of_texts)
 def test_merged_texts_are_each_once_and_tell_where_they_came_from(parts):
     merged, came_from = merge_texts([texts_from(part) for part in parts])
-    assert_texts_are(merged, in_order(text for part in parts for text in part))
-    all_texts = [text for part in parts for text in in_order(part)]
+    assert_texts_are(merged, run_in_order(text for part in parts for text in part))
+    all_texts = [text for part in parts for text in run_in_order(part)]
     assert [all_texts[number] for number in came_from] == merged.strings().to_pylist()
     assert [all_texts.index(all_texts[number]) for number in came_from] == came_from.tolist()
 
@@ -92,7 +92,7 @@ def test_merged_texts_are_each_once_and_tell_where_they_came_from(parts):
 @_quick
 @given(some_texts, st.data())
 def test_texts_taken_are_those_with_the_numbers(strings, data):
-    texts, ordered = texts_from(strings), in_order(strings)
+    texts, ordered = texts_from(strings), run_in_order(strings)
     is_taken = st.lists(st.booleans(), min_size=len(ordered), max_size=len(ordered))
     numbers = np.flatnonzero(data.draw(is_taken)).astype(np.int64)
     expected = [ordered[number] for number in numbers]
@@ -103,7 +103,7 @@ def test_texts_taken_are_those_with_the_numbers(strings, data):
 @_quick
 @given(some_texts, some_texts)
 def test_numbers_of_texts_are_their_places_or_minus_one(held, sought):
-    ordered = in_order(held)
+    ordered = run_in_order(held)
     found = numbers_of(texts_from(held), digests_of(sought))
     assert found.tolist() == [ordered.index(t) if t in ordered else -1 for t in sought]
 

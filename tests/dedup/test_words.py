@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from dedup.words import (
+from palimpsest.dedup.words import (
     CHARACTER,
     CONTENT,
     FUNCTION,

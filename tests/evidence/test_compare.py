@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evidence.compare import compare_files, read_and_compare
-from evidence.explain import explain
-from evidence.passages import top_passages
-from ingest.normalise import normalise_text
-from records.columns import shift_positions
-from store.archive import Archive
-from tests.flows.corpora import ingest, make_paragraph, make_words, write_articles
+from palimpsest.evidence.compare import compare_files, read_and_compare
+from palimpsest.evidence.explain import explain
+from palimpsest.evidence.passages import top_passages
+from palimpsest.ingest.text.normalise import normalise_text
+from palimpsest.kernels.columns import shift_positions
+from palimpsest.store.archive import Archive
+from tests.pipeline.corpora import ingest, make_paragraph, make_words, write_articles
 
 
 @pytest.mark.parametrize("name", ["tikhoborskie-vesti", "shiqiao-zhenbao", "newsbarrow"])

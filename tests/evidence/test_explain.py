@@ -8,15 +8,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dedup.words import hash_words
-from evidence.explain import CHANGED, CROWDS, LEFT, NO_BUCKET, NO_PASSAGE, RIGHT, SAME, explain
-from records.errors import SettingsError
-from records.ids import text_id_of
-from records.settings import AlignSettings, SignSettings
-from store.archive import Archive, Snapshot
-from store.find import find_named
+from palimpsest.dedup.words import hash_words
+from palimpsest.evidence.explain import (
+    CHANGED,
+    CROWDS,
+    LEFT,
+    NO_BUCKET,
+    NO_PASSAGE,
+    RIGHT,
+    SAME,
+    explain,
+)
+from palimpsest.records.errors import SettingsError
+from palimpsest.records.ids import text_id_of
+from palimpsest.records.settings import AlignSettings, SignSettings
+from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.find import find_named
 from tests import oracles
-from tests.flows.corpora import ingest, make_paragraph, make_words, settings_of, write_articles
+from tests.pipeline.corpora import ingest, make_paragraph, make_words, settings_of, write_articles
 
 WHOLE, EDITED = make_paragraph(1), make_paragraph(1, edit=3)
 QUOTED = " ".join([*make_words(12, 60), *make_words(1)[10:30], *make_words(13, 60)])

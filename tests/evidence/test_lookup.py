@@ -6,9 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from evidence.lookup import TableLookup
-from store.archive import Archive, Snapshot
-from store.find import DOCUMENT, TEXT, Named
+from palimpsest.evidence.lookup import TableLookup
+from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.find import DOCUMENT, TEXT, Named
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pytest
 
-import evidence.passages
-from evidence.passages import (
+import palimpsest.evidence.passages
+from palimpsest.evidence.passages import (
     PASSAGES,
     PassageFilter,
     document_pairs,
@@ -23,12 +23,12 @@ from evidence.passages import (
     passages_of,
     top_passages,
 )
-from exports.passages import write_passages
-from ingest.decode import decode
-from ingest.normalise import normalise_text
-from records.settings import PassageSettings
-from store.archive import Archive, Snapshot
-from tests.flows.corpora import (
+from palimpsest.exports.passages import write_passages
+from palimpsest.ingest.text.decode import decode
+from palimpsest.ingest.text.normalise import normalise_text
+from palimpsest.records.settings import PassageSettings
+from palimpsest.store.archive import Archive, Snapshot
+from tests.pipeline.corpora import (
     documents_dated,
     ingest,
     make_paragraph,
@@ -244,7 +244,7 @@ def test_chunks_and_workers_make_no_difference(
     assert len(whole) >= 10
     assert all_rows(reused, workers=3) == whole
     for size, workers in ((1, 1), (5, 20)):
-        monkeypatch.setattr(evidence.passages, "PAIRS_AT_ONCE", size)
+        monkeypatch.setattr(palimpsest.evidence.passages, "PAIRS_AT_ONCE", size)
         assert all_rows(reused, workers) == whole
 
 

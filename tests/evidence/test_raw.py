@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from evidence.raw import read_raw
-from ingest.discover import uri_of
-from records.errors import SourceError
-from records.ids import document_id_of
-from records.settings import ReadSettings
-from tests.flows.test_sources import as_text, as_zip
+from palimpsest.evidence.raw import read_raw
+from palimpsest.ingest.finding.discover import uri_of
+from palimpsest.records.errors import SourceError
+from palimpsest.records.ids import document_id_of
+from palimpsest.records.settings import ReadSettings
+from tests.pipeline.test_sources import as_text, as_zip
 
 READ = ReadSettings()
 

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from store.archive import Archive, Snapshot
-from tests.flows.corpora import ingest, make_paragraph, make_words
-from tests.flows.test_sources import as_warc
+from palimpsest.store.archive import Archive, Snapshot
+from tests.pipeline.corpora import ingest, make_paragraph, make_words
+from tests.pipeline.test_sources import as_warc
 
 QUOTES = f'He said "no", she said ""yes""; {make_paragraph(1)} \\"quoted\\" \'twice\''
 FORMULA = f'=HYPERLINK("https://example.org"), {" ".join(make_words(2))}'

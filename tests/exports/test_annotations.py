@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from pyld import jsonld
 
-from evidence.passages import PassageFilter, top_passages
-from exports.annotations import CONTEXT, write_annotations
-from exports.streams import DOCUMENT
-from records.errors import SettingsError
+from palimpsest.evidence.passages import PassageFilter, top_passages
+from palimpsest.exports.annotations import CONTEXT, write_annotations
+from palimpsest.exports.streams import DOCUMENT
+from palimpsest.records.errors import SettingsError
 from tests.exports.archives import snapshot_of
-from tests.flows.corpora import rebuilt_documents
+from tests.pipeline.corpora import rebuilt_documents
 
 OA, AS, DC = (
     "http://www.w3.org/ns/oa#",

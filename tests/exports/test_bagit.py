@@ -12,14 +12,14 @@ from typing import Any
 import bagit
 import pytest
 
-from exports.bagit import write_bag
-from flows.index import reindex
-from flows.verify import verify
-from records.errors import ContractError, SettingsError
-from store.archive import Archive
-from store.digest import digest_archive
+from palimpsest.exports.bagit import write_bag
+from palimpsest.pipeline.index_upkeep import reindex
+from palimpsest.pipeline.verify import verify
+from palimpsest.records.errors import ContractError, SettingsError
+from palimpsest.store.archive import Archive
+from palimpsest.store.digest import digest_archive
 from tests.exports.archives import make_hostile, snapshot_of
-from tests.flows.corpora import ingest, make_paragraph, write_articles
+from tests.pipeline.corpora import ingest, make_paragraph, write_articles
 from tests.store.damage import copy_archive
 
 

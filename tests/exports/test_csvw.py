@@ -14,10 +14,10 @@ import pyarrow as pa
 import pytest
 from csvw import CSVW
 
-from evidence.passages import PassageFilter, top_passages
-from exports.csvw import METADATA, write_csv
-from records.errors import SettingsError
-from records.schemas import PASSAGES, TABLES
+from palimpsest.evidence.passages import PassageFilter, top_passages
+from palimpsest.exports.csvw import METADATA, write_csv
+from palimpsest.records.errors import SettingsError
+from palimpsest.records.schemas import PASSAGES, TABLES
 from tests.exports.archives import FORMULA, snapshot_of
 
 SCHEMAS = {**TABLES, "passages": PASSAGES}

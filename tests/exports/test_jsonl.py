@@ -13,12 +13,12 @@ import polars as pl
 import pytest
 import zstandard
 
-from exports.jsonl import write_jsonl
-from records.errors import ContractError
-from records.ids import text_id_of
-from store.rebuild import rebuild_document
+from palimpsest.exports.jsonl import write_jsonl
+from palimpsest.records.errors import ContractError
+from palimpsest.records.ids import text_id_of
+from palimpsest.store.rebuild import rebuild_document
 from tests.exports.archives import TITLE, snapshot_of
-from tests.flows.corpora import rebuilt_documents
+from tests.pipeline.corpora import rebuilt_documents
 from tests.store.damage import copy_archive, put, rewrite
 
 
@@ -141,7 +141,7 @@ def test_more_lines_than_a_batch_of_rows_are_whole(
     hostile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = lines_of(hostile, tmp_path / "whole.jsonl")
-    monkeypatch.setattr("exports.streams.BATCH_ROWS", 2)
+    monkeypatch.setattr("palimpsest.exports.streams.BATCH_ROWS", 2)
     assert lines_of(hostile, tmp_path / "by-two.jsonl") == whole
 
 
@@ -156,7 +156,7 @@ def test_damaged_text_is_refused_and_nothing_is_left(hostile: Path, tmp_path: Pa
 
 
 def test_moments_are_told_in_utc() -> None:
-    from exports.streams import iso_time
+    from palimpsest.exports.streams import iso_time
 
     moment = datetime(1905, 1, 2, 3, 4, 5, 6, UTC)
     assert datetime.fromisoformat(iso_time(moment)) == moment

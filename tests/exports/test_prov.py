@@ -10,9 +10,9 @@ from prov import model
 from prov.identifier import QualifiedName
 from prov.model import ProvDocument
 
-from exports.prov import write_prov
+from palimpsest.exports.prov import write_prov
 from tests.exports.archives import snapshot_of
-from tests.flows.corpora import ingest, make_paragraph, write_articles
+from tests.pipeline.corpora import ingest, make_paragraph, write_articles
 
 PROV = model.PROV
 DCTERMS = "http://purl.org/dc/terms/"

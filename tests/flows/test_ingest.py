@@ -13,13 +13,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, TaskRun
 
-import flows.ingest as flow_module
-from flows.ingest import ingest_with
-from flows.match import align_chunk, gather_texts
-from records.errors import SettingsError, TransientError
-from records.settings import AlignSettings
-from store.archive import Archive
-from tests.flows.corpora import (
+import palimpsest.flows.ingest as flow_module
+from palimpsest.flows.ingest import ingest_with
+from palimpsest.pipeline.matching import align_chunk, gather_texts
+from palimpsest.records.errors import SettingsError, TransientError
+from palimpsest.records.settings import AlignSettings
+from palimpsest.store.archive import Archive
+from tests.pipeline.corpora import (
     contents,
     ingest,
     listing,

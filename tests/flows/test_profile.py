@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.profile import use_configured_api
-from records.errors import SettingsError
+from palimpsest.flows.profile import use_configured_api
+from palimpsest.records.errors import SettingsError
 
 _PROFILES = """
 active = "office"

@@ -19,10 +19,10 @@ from prefect.client.schemas.objects import StateType
 from prefect.states import Running, Scheduled
 from prefect.types.entrypoint import EntrypointType
 
-from flows.ingest import ingest
-from flows.schedule import Timetable, _clear_away, _runs, watched_folders
-from store.archive import Archive
-from tests.flows.corpora import make_paragraph, write_articles
+from palimpsest.flows.ingest import ingest
+from palimpsest.flows.schedule import Timetable, _clear_away, _runs, watched_folders
+from palimpsest.store.archive import Archive
+from tests.pipeline.corpora import make_paragraph, write_articles
 from tests.services import needs_servers
 
 
@@ -123,7 +123,7 @@ def test_watched_folder_is_read_at_once_and_again_when_it_changes(tmp_path: Path
         return archive.exists() and archive.snapshot().rows("documents") == count
 
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "PALIMPSEST_"))}
-    script = "from cli.main import main; main(prog_name='palimpsest')"
+    script = "from palimpsest.cli.main import main; main(prog_name='palimpsest')"
     arguments = ["schedule", corpus, "--archive", archive.path, "--watch", "--port", port]
     command = [sys.executable, "-c", script, *map(str, arguments)]
     with told.open("w") as log:

@@ -28,12 +28,12 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from flows.engine import prepare_schedule
-from flows.local_server import LOGIN_FILE, LocalServer, login_of
-from flows.schedule import Timetable, keep_schedule
-from flows.server import protected_app
-from records.errors import SettingsError
-from records.settings import Settings
+from palimpsest.flows.environment import prepare_schedule
+from palimpsest.flows.local_server import LOGIN_FILE, LocalServer, login_of
+from palimpsest.flows.schedule import Timetable, keep_schedule
+from palimpsest.flows.server import protected_app
+from palimpsest.records.errors import SettingsError
+from palimpsest.records.settings import Settings
 from tests.services.ports import free_port
 
 ATTACK = {"pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script": "touch /x"}}]}
@@ -225,7 +225,7 @@ def test_server_does_not_start_unprotected() -> None:
 
 def test_private_server_asks_for_login_and_ends_with_a_killed_parent(tmp_path: Path) -> None:
     script = (
-        "import os, sys, time; from pathlib import Path; from flows.engine import prepare;"
+        "import os, sys, time; from pathlib import Path; from palimpsest.flows.environment import prepare;"
         "server = prepare(Path(sys.argv[1])); server.wait();"
         "print(server.port, server._process.pid, os.environ['PREFECT_API_AUTH_STRING'], flush=True);"
         "time.sleep(600)"

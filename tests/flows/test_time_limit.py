@@ -2,8 +2,8 @@
 
 import pytest
 
-from flows.engine import time_limit
-from records.errors import SettingsError
+from palimpsest.flows.environment import time_limit
+from palimpsest.records.errors import SettingsError
 
 
 @pytest.mark.parametrize(("told", "seconds"), [("", None), ("90", 90.0), ("0.5", 0.5)])

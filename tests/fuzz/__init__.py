@@ -21,18 +21,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ingest.anchor import anchor, reproduces
-from ingest.containers import Limits, Member, is_packed, read_member, walk
-from ingest.dates import parse_date
-from ingest.decode import decode, decode_label, decode_span
-from ingest.extractors import Extractors
-from ingest.facts import header_facts, json_facts, path_date
-from ingest.json_line import read_line, unescape
-from ingest.language import languages_of
-from ingest.normalise import normalise_text
-from ingest.page import NOWHERE, RawPage, decode_page, read_pages
-from records.errors import SourceError
-from records.schemas import REJECT_REASONS
+from palimpsest.ingest.containers import Limits, Member, is_packed, read_member, walk
+from palimpsest.ingest.json_line import read_line, unescape
+from palimpsest.ingest.metadata.dates import parse_date
+from palimpsest.ingest.metadata.facts import header_facts, json_facts, path_date
+from palimpsest.ingest.pages.anchor import anchor, reproduces
+from palimpsest.ingest.pages.extract_pool import Extractors
+from palimpsest.ingest.pages.page import NOWHERE, RawPage, decode_page, read_pages
+from palimpsest.ingest.text.decode import decode, decode_label, decode_span
+from palimpsest.ingest.text.language import languages_of
+from palimpsest.ingest.text.normalise import normalise_text
+from palimpsest.records.errors import SourceError
+from palimpsest.records.schemas import REJECT_REASONS
 
 SPECIMENS = Path(__file__).parents[1] / "specimens"
 SECONDS = 5.0
@@ -49,7 +49,7 @@ _ALPHABET = [
 
 
 @dataclass
-class Told:
+class ArchiveLabel:
     """What a campaign found."""
 
     inputs: Counter[str] = field(default_factory=Counter)
@@ -58,13 +58,13 @@ class Told:
     faults: list[str] = field(default_factory=list)
 
 
-def _count_reject(error: SourceError, told: Told) -> None:
+def _count_reject(error: SourceError, told: ArchiveLabel) -> None:
     assert error.reason in REJECT_REASONS, error.reason
     assert error.detail
     told.reasons[error.reason] += 1
 
 
-def of_bytes(raw: bytes, rng: random.Random, told: Told) -> None:
+def of_bytes(raw: bytes, rng: random.Random, told: ArchiveLabel) -> None:
     """Decode, and cut at random."""
     try:
         label = rng.choice(
@@ -88,7 +88,7 @@ def of_bytes(raw: bytes, rng: random.Random, told: Told) -> None:
             assert decode_span(raw[a:b], found.encoding) == text[one:other]
 
 
-def of_json(raw: bytes, rng: random.Random, told: Told) -> None:  # noqa: ARG001
+def of_json(raw: bytes, rng: random.Random, told: ArchiveLabel) -> None:  # noqa: ARG001
     """Read a line, and go back from every character."""
     try:
         line = read_line(raw, ("text", "body"))
@@ -104,7 +104,7 @@ def of_json(raw: bytes, rng: random.Random, told: Told) -> None:  # noqa: ARG001
     json.loads(raw)
 
 
-def of_facts(raw: bytes, rng: random.Random, told: Told) -> None:  # noqa: ARG001
+def of_facts(raw: bytes, rng: random.Random, told: ArchiveLabel) -> None:  # noqa: ARG001
     """Look for dates, headers and languages."""
     text = raw.decode("utf-8", "replace")
     header_facts(text)
@@ -115,7 +115,7 @@ def of_facts(raw: bytes, rng: random.Random, told: Told) -> None:  # noqa: ARG00
         languages_of([text.encode("utf-8", "replace")])
 
 
-def of_pages(raw: bytes, rng: random.Random, told: Told) -> None:
+def of_pages(raw: bytes, rng: random.Random, told: ArchiveLabel) -> None:
     """Scan a page and look for blocks in it: some that are there, some that are not."""
     try:
         page = decode_page(RawPage(raw, None, rng.choice([None, "utf-8", "shift_jis"]), None))
@@ -151,7 +151,7 @@ def _extractors() -> Extractors:
     return Extractors(1, SECONDS)
 
 
-def of_articles(raw: bytes, rng: random.Random, told: Told) -> None:  # noqa: ARG001
+def of_articles(raw: bytes, rng: random.Random, told: ArchiveLabel) -> None:  # noqa: ARG001
     """Extract the article of a page, and read its anchors back."""
     [page] = read_pages([RawPage(raw)], _extractors())
     if isinstance(page, SourceError):
@@ -173,7 +173,7 @@ def of_articles(raw: bytes, rng: random.Random, told: Told) -> None:  # noqa: AR
             assert b"&" in raw, (block, spans)  # half of an entity that stands for two characters
 
 
-def of_containers(raw: bytes, rng: random.Random, told: Told) -> None:
+def of_containers(raw: bytes, rng: random.Random, told: ArchiveLabel) -> None:
     """Walk, and read a member again by where it is."""
     name = rng.choice(["a.bin", "a.jsonl", "a.tar", "a.warc.gz", "a.zip"])
     is_packed(raw[:65536], name)
@@ -196,7 +196,7 @@ def of_containers(raw: bytes, rng: random.Random, told: Told) -> None:
         assert again.raw == member.raw
 
 
-Reader = Callable[[bytes, random.Random, Told], None]
+Reader = Callable[[bytes, random.Random, ArchiveLabel], None]
 READERS: dict[str, tuple[Reader, float, tuple[str, ...]]] = {
     "bytes": (of_bytes, 0.2, (".txt", ".bin")),
     "json": (of_json, 0.3, (".jsonl",)),
@@ -245,12 +245,12 @@ def seeds_of(suffixes: tuple[str, ...]) -> list[bytes]:
     ]
 
 
-def campaign(inputs: int, seed: int) -> Told:
+def campaign(inputs: int, seed: int) -> ArchiveLabel:
     """Give so many inputs to the readers, each its share, and tell what came of it.
 
     A fault names the reader and the seed of the input, with which ``one_input`` makes it again.
     """
-    told = Told()
+    told = ArchiveLabel()
     for name, (reader, share, suffixes) in READERS.items():
         seeds = seeds_of(suffixes)
         for number in range(round(inputs * share)):

@@ -9,12 +9,12 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
-from tests.fuzz import SECONDS, Told, campaign, resident_mebibytes
+from tests.fuzz import SECONDS, ArchiveLabel, campaign, resident_mebibytes
 
 _PART = 10_000
 
 
-def _part(inputs: int, seed: int) -> tuple[Told, int]:
+def _part(inputs: int, seed: int) -> tuple[ArchiveLabel, int]:
     return campaign(inputs, seed), resident_mebibytes()
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ingest.batch import Batch, read_batch
-from ingest.discover import discover
-from ingest.layout import lay_out
-from ingest.normalise import normalise_paragraphs
-from records.settings import ReadSettings
-from records.unicode import character_tables
+from palimpsest.ingest.batch import Batch, read_batch
+from palimpsest.ingest.finding.discover import discover
+from palimpsest.ingest.text.layout import lay_out
+from palimpsest.ingest.text.normalise import normalise_paragraphs
+from palimpsest.kernels.unicode import character_tables
+from palimpsest.records.settings import ReadSettings
 
 
 def paragraphs_of(text: str, max_chars: int = 2000) -> list[str]:

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.batch import Batch, read_batch, reject_table
-from ingest.decode import decode, decode_span
-from ingest.discover import discover, uri_of
-from ingest.normalise import normalise_text
-from records.columns import shift_positions
-from records.ids import text_id_of
-from records.schemas import REJECT_REASONS, TABLES, conform
-from records.settings import ReadSettings
+from palimpsest.ingest.batch import Batch, read_batch, reject_table
+from palimpsest.ingest.finding.discover import discover, uri_of
+from palimpsest.ingest.text.decode import decode, decode_span
+from palimpsest.ingest.text.normalise import normalise_text
+from palimpsest.kernels.columns import shift_positions
+from palimpsest.records.ids import text_id_of
+from palimpsest.records.schemas import REJECT_REASONS, TABLES, conform
+from palimpsest.records.settings import ReadSettings
 from tests.ingest.paragraphs import batch_of, texts_of
 from tests.strategies import max_examples
 

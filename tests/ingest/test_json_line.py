@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.json_line import read_line, unescape
-from records.errors import SourceError
+from palimpsest.ingest.json_line import read_line, unescape
+from palimpsest.records.errors import SourceError
 from tests.strategies import max_examples
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from ingest.batch import Batch, read_batch
-from ingest.decode import decode_span
-from ingest.discover import discover
-from ingest.extractors import Extractors
-from ingest.normalise import normalise_text
-from records.schemas import REJECT_REASONS
-from records.settings import ReadSettings
+from palimpsest.ingest.batch import Batch, read_batch
+from palimpsest.ingest.finding.discover import discover
+from palimpsest.ingest.pages.extract_pool import Extractors
+from palimpsest.ingest.text.decode import decode_span
+from palimpsest.ingest.text.normalise import normalise_text
+from palimpsest.records.schemas import REJECT_REASONS
+from palimpsest.records.settings import ReadSettings
 from tests.ingest.paragraphs import texts_of
 
 SPECIMENS = Path(__file__).parents[1] / "specimens"

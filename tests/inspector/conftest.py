@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.run import run_ingest
-from inspector.catalogue import Catalogue
-from records.settings import ReadSettings, Settings
+from palimpsest.inspector.catalogue import Catalogue
+from palimpsest.pipeline.run import run_ingest
+from palimpsest.records.settings import ReadSettings, Settings
 from tests.inspector.sample_archives import catalogue_of, make_mixed
 
 

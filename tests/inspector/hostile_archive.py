@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from inspector.catalogue import Catalogue, build_catalogue
-from records.settings import ReadSettings
-from store.archive import Archive, Snapshot
-from tests.flows.corpora import ingest, make_paragraph, settings_of, write_articles
+from palimpsest.inspector.catalogue import Catalogue, build_catalogue
+from palimpsest.records.settings import ReadSettings
+from palimpsest.store.archive import Archive, Snapshot
+from tests.pipeline.corpora import ingest, make_paragraph, settings_of, write_articles
 
 SCRIPT = "<script>window.ran = 1</script>"
 IMAGE = '"><img src=x onerror="window.ran=2">'

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from flows.remove import remove
-from inspector.catalogue import Catalogue, build_catalogue
-from store.address import open_archive
-from tests.flows.corpora import (
+from palimpsest.inspector.catalogue import Catalogue, build_catalogue
+from palimpsest.pipeline.remove import remove
+from palimpsest.store.address import open_archive
+from tests.pipeline.corpora import (
     documents_dated,
     ingest,
     make_paragraph,

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from records.settings import ReadSettings
+from palimpsest.records.settings import ReadSettings
 from tests.cli.test_inspect import Shown
-from tests.flows.corpora import ingest, settings_of
 from tests.inspector.browser import needs_chromium, started
 from tests.inspector.hostile_archive import hostile_archive
+from tests.pipeline.corpora import ingest, settings_of
 
 axe = pytest.importorskip(
     "axe_playwright_python.sync_playwright", reason="axe is not installed; it is in the extra dev"

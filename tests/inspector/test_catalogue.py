@@ -11,18 +11,18 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from evidence.explain import explain_named
-from evidence.lookup import DocumentRows, Lookup, TableLookup
-from evidence.passages import align_documents
-from inspector.catalogue import Catalogue, CatalogueError, build_catalogue, read
-from inspector.catalogue import build as building
-from inspector.catalogue.overview import _folders
-from inspector.catalogue.read import DocumentQuery
-from records.settings import MIN_EXACT_WORDS, RECURRING_DOCUMENTS
-from store.archive import Archive, Snapshot
-from store.find import DOCUMENT, TEXT, Named
-from tests.flows.corpora import ingest, make_paragraph, write_articles
+from palimpsest.evidence.explain import explain_named
+from palimpsest.evidence.lookup import DocumentRows, Lookup, TableLookup
+from palimpsest.evidence.passages import align_documents
+from palimpsest.inspector.catalogue import Catalogue, CatalogueError, build_catalogue, read
+from palimpsest.inspector.catalogue import build as building
+from palimpsest.inspector.catalogue.overview import _folders
+from palimpsest.inspector.catalogue.read import DocumentQuery
+from palimpsest.records.settings import MIN_EXACT_WORDS, RECURRING_DOCUMENTS
+from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.find import DOCUMENT, TEXT, Named
 from tests.inspector.sample_archives import NOON, catalogue_of, files_dated, make_random
+from tests.pipeline.corpora import ingest, make_paragraph, write_articles
 
 Row = dict[str, Any]
 

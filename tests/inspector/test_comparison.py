@@ -8,16 +8,20 @@ import pyarrow as pa
 import pytest
 from lxml.html import HtmlElement
 
-from evidence.compare import compare_files, read_and_compare
-from evidence.passages import passages_of
-from ingest.normalise import normalise_text
-from inspector.comparison import documents_side_by_side, files_side_by_side, render_comparison_file
-from records.errors import SettingsError
-from store.archive import Archive, Snapshot
-from store.rebuild import rebuild_document
-from tests.flows.corpora import make_paragraph, write_articles
+from palimpsest.evidence.compare import compare_files, read_and_compare
+from palimpsest.evidence.passages import passages_of
+from palimpsest.ingest.text.normalise import normalise_text
+from palimpsest.inspector.comparison import (
+    documents_side_by_side,
+    files_side_by_side,
+    render_comparison_file,
+)
+from palimpsest.records.errors import SettingsError
+from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.rebuild import rebuild_document
 from tests.inspector.hostile_archive import HOSTILE, hostile_archive, snapshot_of
 from tests.inspector.report_files import letters, parsed, words_of
+from tests.pipeline.corpora import make_paragraph, write_articles
 
 PAIRS = [
     ("tarn-wire/2024-11-12-lantern-bridge-closed.txt", "marrowick-tidings/2024-11-13-two-shores-one-queue.txt"),

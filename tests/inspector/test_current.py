@@ -11,16 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from inspector.catalogue import Catalogue, CatalogueError, catalogue_path, ensure_catalogue
-from inspector.catalogue.files import _is_complete
-from inspector.pages import current as current_module
-from inspector.pages import views
-from inspector.pages.current import CurrentCatalogue
-from records.errors import ArchiveError
-from store.address import open_archive
-from store.archive import Archive
-from tests.flows.corpora import ingest, make_paragraph, write_articles
+from palimpsest.inspector.catalogue import (
+    Catalogue,
+    CatalogueError,
+    catalogue_path,
+    ensure_catalogue,
+)
+from palimpsest.inspector.catalogue.files import _is_complete
+from palimpsest.inspector.pages import current as current_module
+from palimpsest.inspector.pages import views
+from palimpsest.inspector.pages.current import CurrentCatalogue
+from palimpsest.records.errors import ArchiveError
+from palimpsest.store.address import open_archive
+from palimpsest.store.archive import Archive
 from tests.inspector.sample_archives import catalogue_of
+from tests.pipeline.corpora import ingest, make_paragraph, write_articles
 
 pytestmark = pytest.mark.usefixtures("compiled_kernels")
 

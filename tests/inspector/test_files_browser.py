@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from evidence.compare import read_and_compare
-from inspector.comparison import files_side_by_side, render_comparison_file
-from inspector.report import (
+from palimpsest.evidence.compare import read_and_compare
+from palimpsest.inspector.comparison import files_side_by_side, render_comparison_file
+from palimpsest.inspector.report import (
     build_document_report,
     build_report,
     render_document_report,

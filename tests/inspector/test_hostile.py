@@ -8,7 +8,7 @@ import pytest
 from lxml import etree
 from starlette.testclient import TestClient
 
-from inspector.catalogue.read import Catalogue, DocumentQuery
+from palimpsest.inspector.catalogue.read import Catalogue, DocumentQuery
 from tests.inspector.sample_archives import HOSTILE, catalogue_of, make_hostile
 from tests.inspector.test_pages import client_of, twin_of
 

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.normalise import normalise_paragraphs, normalise_text
-from inspector import marking
-from inspector.catalogue import Catalogue
-from inspector.catalogue.read import DocumentQuery
-from inspector.marking import MarkedDocument, Segment, differences
-from records.columns import shift_positions
-from records.schemas import PARAGRAPH_SEPARATOR
-from records.unicode import character_tables
-from tests.ingest.test_normalise import RICH
+from palimpsest.ingest.text.normalise import normalise_paragraphs, normalise_text
+from palimpsest.inspector import marking
+from palimpsest.inspector.catalogue import Catalogue
+from palimpsest.inspector.catalogue.read import DocumentQuery
+from palimpsest.inspector.marking import MarkedDocument, Segment, differences
+from palimpsest.kernels.columns import shift_positions
+from palimpsest.kernels.unicode import character_tables
+from palimpsest.records.schemas import PARAGRAPH_SEPARATOR
+from tests.ingest.text.test_normalise import RICH
 from tests.strategies import max_examples
 
 many = max_examples(150)
@@ -244,7 +244,7 @@ def test_what_the_first_passage_changes_is_what_is_shown() -> None:
 def test_passages_of_an_archive_are_marked_where_its_table_has_them(
     mixed_catalogue: Catalogue,
 ) -> None:
-    from inspector.pages import views
+    from palimpsest.inspector.pages import views
 
     for pair in mixed_catalogue.overview()["pairs"]:
         ids = [pair[side]["document_id"] for side in ("left", "right")]

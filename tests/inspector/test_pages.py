@@ -13,15 +13,15 @@ import pytest
 from lxml import html
 from starlette.testclient import TestClient
 
-from inspector.catalogue.read import Catalogue, DocumentQuery
-from inspector.pages import views
-from inspector.pages.app import Options, create_app
-from inspector.pages.current import CurrentCatalogue
-from inspector.pages.guard import HEADERS
-from store.archive import Archive
-from tests.flows.corpora import ingest, make_paragraph, write_articles
-from tests.flows.test_sources import as_warc, as_zip
+from palimpsest.inspector.catalogue.read import Catalogue, DocumentQuery
+from palimpsest.inspector.pages import views
+from palimpsest.inspector.pages.app import Options, create_app
+from palimpsest.inspector.pages.current import CurrentCatalogue
+from palimpsest.inspector.pages.guard import HEADERS
+from palimpsest.store.archive import Archive
 from tests.inspector.sample_archives import catalogue_of
+from tests.pipeline.corpora import ingest, make_paragraph, write_articles
+from tests.pipeline.test_sources import as_warc, as_zip
 
 
 class FixedCatalogue(CurrentCatalogue):

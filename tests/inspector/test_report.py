@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 from lxml.html import HtmlElement
 
-from evidence.passages import document_pairs, passages_of
-from ingest.normalise import normalise_text
-from inspector.report import (
+from palimpsest.evidence.passages import document_pairs, passages_of
+from palimpsest.ingest.text.normalise import normalise_text
+from palimpsest.inspector.report import (
     PASSAGES,
     PLACES,
     build_document_report,
@@ -19,18 +19,18 @@ from inspector.report import (
     render_document_report,
     render_report,
 )
-from records.errors import SettingsError
-from store.archive import Snapshot
-from store.rebuild import rebuild_document
-from store.views import connect
-from tests.flows.corpora import ingest, make_paragraph, make_words, write_articles
+from palimpsest.records.errors import SettingsError
+from palimpsest.store.archive import Snapshot
+from palimpsest.store.rebuild import rebuild_document
+from palimpsest.store.views import connect
 from tests.inspector.hostile_archive import HOSTILE, catalogue_of, hostile_archive, snapshot_of
 from tests.inspector.report_files import letters, parsed
+from tests.pipeline.corpora import ingest, make_paragraph, make_words, write_articles
 
-Told = dict[str, Any]
+ArchiveLabel = dict[str, Any]
 
 
-def report_of(archive: Path, folder: Path, name: str = "press") -> tuple[Snapshot, Told]:
+def report_of(archive: Path, folder: Path, name: str = "press") -> tuple[Snapshot, ArchiveLabel]:
     snapshot = snapshot_of(archive)
     return snapshot, build_report(name, catalogue_of(snapshot, folder))
 
@@ -38,19 +38,19 @@ def report_of(archive: Path, folder: Path, name: str = "press") -> tuple[Snapsho
 @pytest.fixture(scope="module")
 def examples_told(
     examples_archive: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Snapshot, Told]:
+) -> tuple[Snapshot, ArchiveLabel]:
     return report_of(examples_archive, tmp_path_factory.mktemp("catalogue"))
 
 
 @pytest.fixture(scope="module")
-def hostile_told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Snapshot, Told]:
+def hostile_told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Snapshot, ArchiveLabel]:
     place = tmp_path_factory.mktemp("hostile")
     return report_of(hostile_archive(place), place, "<script>window.ran=9</script>")
 
 
 @pytest.fixture(params=["examples", "hostile"])
-def told(request: pytest.FixtureRequest) -> tuple[Snapshot, Told]:
-    pair: tuple[Snapshot, Told] = request.getfixturevalue(f"{request.param}_told")
+def told(request: pytest.FixtureRequest) -> tuple[Snapshot, ArchiveLabel]:
+    pair: tuple[Snapshot, ArchiveLabel] = request.getfixturevalue(f"{request.param}_told")
     return pair
 
 
@@ -65,7 +65,7 @@ def text_of(root: HtmlElement, heading: str) -> str:
     return " ".join(section.text_content().split())
 
 
-def test_counts_are_those_of_the_tables(told: tuple[Snapshot, Told]) -> None:
+def test_counts_are_those_of_the_tables(told: tuple[Snapshot, ArchiveLabel]) -> None:
     snapshot, report = told
     root = parsed(render_report(report, "html"))
     [(places, texts, words, distinct)] = asked(
@@ -93,7 +93,7 @@ def test_counts_are_those_of_the_tables(told: tuple[Snapshot, Told]) -> None:
     assert "1" in text_of(root, "rejects")
 
 
-def test_what_is_lost_shows_in_the_balance(examples_told: tuple[Snapshot, Told]) -> None:
+def test_what_is_lost_shows_in_the_balance(examples_told: tuple[Snapshot, ArchiveLabel]) -> None:
     _, report = examples_told
     lacking = [report["balances"][0], report["balances"][1] | {"missing": 3}]
     for shown_as in ("html", "markdown"):
@@ -102,7 +102,7 @@ def test_what_is_lost_shows_in_the_balance(examples_told: tuple[Snapshot, Told])
         assert page.count("nothing is missing") == 1
 
 
-def test_reused_paragraphs_are_those_in_most_documents(told: tuple[Snapshot, Told]) -> None:
+def test_reused_paragraphs_are_those_in_most_documents(told: tuple[Snapshot, ArchiveLabel]) -> None:
     snapshot, report = told
     expected = asked(
         snapshot,
@@ -117,7 +117,7 @@ def test_reused_paragraphs_are_those_in_most_documents(told: tuple[Snapshot, Tol
     assert found
 
 
-def test_places_of_a_reused_paragraph_are_the_earliest(told: tuple[Snapshot, Told]) -> None:
+def test_places_of_a_reused_paragraph_are_the_earliest(told: tuple[Snapshot, ArchiveLabel]) -> None:
     snapshot, report = told
     rows = asked(
         snapshot,
@@ -143,7 +143,7 @@ def test_text_in_two_variants_counts_a_document_once(tmp_path: Path) -> None:
     assert (one["documents"], one["places"]) == (2, 3)
 
 
-def test_pairs_have_the_longest_clear_passages_of_both(told: tuple[Snapshot, Told]) -> None:
+def test_pairs_have_the_longest_clear_passages_of_both(told: tuple[Snapshot, ArchiveLabel]) -> None:
     snapshot, report = told
     assert report["pairs"]
     root = parsed(render_report(report, "html"))
@@ -193,7 +193,7 @@ def test_words_that_differ_are_marked_and_what_is_the_same_is_shown_once(tmp_pat
     assert "word for word" in once.xpath("figcaption")[0].text_content()
 
 
-def test_markup_in_articles_and_names_is_text(hostile_told: tuple[Snapshot, Told]) -> None:
+def test_markup_in_articles_and_names_is_text(hostile_told: tuple[Snapshot, ArchiveLabel]) -> None:
     _, report = hostile_told
     text = render_report(report, "html")
     root = parsed(text)
@@ -210,7 +210,7 @@ def test_markup_in_articles_and_names_is_text(hostile_told: tuple[Snapshot, Told
 
 
 def test_foreign_text_cannot_turn_the_line_it_stands_in(
-    hostile_told: tuple[Snapshot, Told],
+    hostile_told: tuple[Snapshot, ArchiveLabel],
 ) -> None:
     root = parsed(render_report(hostile_told[1], "html"))
     turned = [one for one in root.iter() if "\u202e" in (one.text or "")]
@@ -220,7 +220,9 @@ def test_foreign_text_cannot_turn_the_line_it_stands_in(
         assert any(each.tag == "bdi" or each.get("dir") == "auto" for each in around)
 
 
-def test_two_runs_make_a_plot_and_dates_another(hostile_told: tuple[Snapshot, Told]) -> None:
+def test_two_runs_make_a_plot_and_dates_another(
+    hostile_told: tuple[Snapshot, ArchiveLabel],
+) -> None:
     snapshot, report = hostile_told
     root = parsed(render_report(report, "html"))
     growth, dates = (
@@ -243,7 +245,7 @@ def test_two_runs_make_a_plot_and_dates_another(hostile_told: tuple[Snapshot, To
     ]
 
 
-def test_markdown_tells_the_same_values(told: tuple[Snapshot, Told]) -> None:
+def test_markdown_tells_the_same_values(told: tuple[Snapshot, ArchiveLabel]) -> None:
     snapshot, report = told
     page = render_report(report, "markdown")
     rows = {name: snapshot.rows(name) for name in ("sources", "documents", "paragraphs")}
@@ -293,7 +295,9 @@ def test_empty_archive_has_a_report(shown_as: str, tmp_path: Path) -> None:
         assert "## Most reused paragraphs\n\nNone." in page
 
 
-def test_report_has_no_word_of_when_it_was_made(examples_told: tuple[Snapshot, Told]) -> None:
+def test_report_has_no_word_of_when_it_was_made(
+    examples_told: tuple[Snapshot, ArchiveLabel],
+) -> None:
     """So that it is the same again, and can be compared."""
     snapshot, report = examples_told
     page = render_report(report, "html")
@@ -355,7 +359,7 @@ def test_file_of_a_document_that_shares_nothing_says_so(
 
 
 def test_markup_in_the_file_of_a_document_is_text(
-    hostile_told: tuple[Snapshot, Told], tmp_path: Path
+    hostile_told: tuple[Snapshot, ArchiveLabel], tmp_path: Path
 ) -> None:
     snapshot, report = hostile_told
     first = report["pairs"][0]["left"]["document_id"]

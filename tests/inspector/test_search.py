@@ -8,12 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.catalogue import Catalogue
-from inspector.catalogue.read import DocumentQuery
-from inspector.catalogue.words import as_indexed, find_term, match_expression, search_terms
-from inspector.pages.views import documents
-from tests.flows.corpora import ingest, write_articles
+from palimpsest.inspector.catalogue import Catalogue
+from palimpsest.inspector.catalogue.read import DocumentQuery
+from palimpsest.inspector.catalogue.words import (
+    as_indexed,
+    find_term,
+    match_expression,
+    search_terms,
+)
+from palimpsest.inspector.pages.views import documents
 from tests.inspector.sample_archives import NOON, catalogue_of, files_dated
+from tests.pipeline.corpora import ingest, write_articles
 from tests.strategies import max_examples
 
 ARTICLES = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inspector.terminal import (
+from palimpsest.inspector.terminal import (
     name_of,
     overview,
     printable,
@@ -18,8 +18,8 @@ from inspector.terminal import (
     render_summary,
     render_verification,
 )
-from records.schemas import TABLES
-from store.archive import Archive
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.archive import Archive
 from tests.store.rows import view_passages
 
 

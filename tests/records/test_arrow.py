@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from records.arrow import integers, lists, numbers, strings, table_of, times
-from records.errors import ContractError
-from records.schemas import TIMESTAMP
+from palimpsest.records.arrow import integers, lists, numbers, strings, table_of, times
+from palimpsest.records.errors import ContractError
+from palimpsest.records.schemas import TIMESTAMP
 
 
 @given(st.lists(st.none() | st.text(st.characters(exclude_categories=["Cs"]))))

@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from records.errors import (
+from palimpsest.records.errors import (
     ArchiveError,
     ContractError,
     SettingsError,
     SourceError,
     TransientError,
 )
-from records.ids import run_id_of
+from palimpsest.records.ids import run_id_of
 
 
 @pytest.mark.parametrize("error", [SettingsError, SourceError, ContractError, TransientError])

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from records.errors import ContractError
-from records.schemas import REJECT_REASONS, TABLES, TIMESTAMP, conform
+from palimpsest.records.errors import ContractError
+from palimpsest.records.schemas import REJECT_REASONS, TABLES, TIMESTAMP, conform
 
 _PLAIN = {
     pa.string(): "words",

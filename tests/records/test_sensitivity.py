@@ -2,9 +2,9 @@
 
 import pytest
 
-from cli.main import main
-from records.errors import SettingsError
-from records.settings import (
+from palimpsest.cli.main import main
+from palimpsest.records.errors import SettingsError
+from palimpsest.records.settings import (
     SENSITIVITIES,
     AlignSettings,
     PassageSettings,

@@ -5,15 +5,15 @@ import json
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from records.errors import SettingsError
-from records.settings import (
+from palimpsest.records.errors import SettingsError
+from palimpsest.records.settings import (
     SENSITIVITIES,
     ReadSettings,
     RunSettings,
     Settings,
     parse_settings,
 )
-from records.settings_reference import list_settings
+from palimpsest.records.settings_reference import list_settings
 
 
 def _faults(values: dict[str, dict[str, object]]) -> tuple[str, ...]:

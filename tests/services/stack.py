@@ -127,7 +127,7 @@ class Stack:
             if not name.startswith(("PREFECT_", "PALIMPSEST_"))
         }
         inherited["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return inherited | {"PYTHONPATH": str(compose.ROOT)} | mine | self._quick[service]
+        return inherited | {"PYTHONPATH": str(compose.ROOT / "src")} | mine | self._quick[service]
 
     def command(self, service: str, command: list[str]) -> list[str]:
         """Return what a service executes; its Python is the tests' own."""

@@ -14,11 +14,11 @@ from uuid import UUID
 import pytest
 from prefect.states import Pending, Running
 
-from flows.automations import HEARTBEAT_STOPPED, NEVER_STARTED, ensure_automations
-from flows.run import run_ingest
-from store.archive import Archive
-from store.digest import digest_archive
-from tests.flows.corpora import make_paragraph, settings_of, write_articles
+from palimpsest.flows.automations import HEARTBEAT_STOPPED, NEVER_STARTED, ensure_automations
+from palimpsest.pipeline.run import run_ingest
+from palimpsest.store.archive import Archive
+from palimpsest.store.digest import digest_archive
+from tests.pipeline.corpora import make_paragraph, settings_of, write_articles
 from tests.services import needs_servers, postgres
 from tests.services.stack import QUICK, Stack, kill, running, wait_for, write_prefect_yaml
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.corpora import ingest, make_paragraph, write_articles
+from tests.pipeline.corpora import ingest, make_paragraph, write_articles
 from tests.services import compose
 from tests.services.ports import free_port
 from tests.services.stack import wait_for

@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from records.schemas import TABLES
-from store.archive import MANIFEST, Archive
-from store.parquet import write_table
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.archive import MANIFEST, Archive
+from palimpsest.store.parquet import write_table
 
 Change = Callable[[pa.Table], pa.Table]
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from records.schemas import TABLES
-from store.archive import Archive, Snapshot
-from store.commit import Changes, writing
-from store.views import connect
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.commit import Changes, writing
+from palimpsest.store.views import connect
 
 SEALED = {"settings": {"sign": {"bands": 32}}, "stages": {"store": 1}}
 

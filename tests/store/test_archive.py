@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from records.errors import SettingsError, TransientError
-from store.archive import MANIFEST, Archive, Snapshot
+from palimpsest.records.errors import SettingsError, TransientError
+from palimpsest.store.archive import MANIFEST, Archive, Snapshot
 from tests.store.rows import all_rows, make_rows, publish
 
 

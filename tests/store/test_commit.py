@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from records.errors import ContractError, SettingsError, TransientError
-from records.schemas import TABLES
-from store.archive import Archive
-from store.commit import Changes, clear_staging, preparing, writing
+from palimpsest.records.errors import ContractError, SettingsError, TransientError
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.archive import Archive
+from palimpsest.store.commit import Changes, clear_staging, preparing, writing
 from tests.store.rows import SEALED, all_rows, make_row, make_rows, publish, sorted_rows
 
 
@@ -233,7 +233,7 @@ def test_rows_that_agree_in_all_key_columns_go_and_no_others(archive: Archive) -
 def test_compaction_keeps_all_rows_in_few_full_files(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("store.commit.FILE_ROWS", 16)
+    monkeypatch.setattr("palimpsest.store.commit.FILE_ROWS", 16)
     for run in range(13):
         rows = make_rows("sources", 3 * run, 3 * run + 3)
         base = publish(archive, f"r{run:02d}", {"sources": rows})
@@ -267,8 +267,8 @@ def test_nothing_is_compacted_before_there_is_a_version(archive: Archive) -> Non
 
 _HOLDER = """
 import sys
-from store.archive import Archive
-from store.commit import preparing
+from palimpsest.store.archive import Archive
+from palimpsest.store.commit import preparing
 
 with preparing(Archive(sys.argv[1]), "held") as folder:
     (folder / "mine").write_text("mine")

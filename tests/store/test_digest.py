@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from records.errors import ContractError
-from records.schemas import TABLES
-from store.archive import Archive, Manifest, Snapshot
-from store.digest import digest_archive, digest_tables
-from store.parquet import write_table
+from palimpsest.records.errors import ContractError
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.archive import Archive, Manifest, Snapshot
+from palimpsest.store.digest import digest_archive, digest_tables
+from palimpsest.store.parquet import write_table
 from tests.store.damage import copy_archive, put
 from tests.store.rows import make_row, make_rows
 

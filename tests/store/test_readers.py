@@ -11,8 +11,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from records.schemas import TABLES
-from store.archive import Archive
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.archive import Archive
 from tests.store.rows import make_rows, publish, sorted_rows
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from ingest.discover import uri_of
-from records.errors import ContractError, SettingsError
-from store.archive import Archive, Snapshot
-from store.find import find_documents, uris_of
-from store.rebuild import rebuild_document
-from tests.flows.corpora import ingest, make_paragraph, rebuilt_documents, write_articles
+from palimpsest.ingest.finding.discover import uri_of
+from palimpsest.records.errors import ContractError, SettingsError
+from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.find import find_documents, uris_of
+from palimpsest.store.rebuild import rebuild_document
+from tests.pipeline.corpora import ingest, make_paragraph, rebuilt_documents, write_articles
 from tests.store.damage import Change, copy_archive, lose, put, rewrite
 from tests.store.rows import make_row, make_rows, publish
 

@@ -15,21 +15,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import store.remote
-from records.errors import (
+import palimpsest.store.remote
+from palimpsest.records.errors import (
     ContractError,
     OutrunError,
     SettingsError,
     TransientError,
     UnsureError,
 )
-from records.schemas import TABLES
-from store.address import absolute, open_archive
-from store.archive import Archive, Snapshot
-from store.commit import Changes, again_if_outrun, writing
-from store.digest import digest_archive
-from store.remote import RemoteArchive
-from store.versions import clean, list_versions
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.address import absolute, open_archive
+from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.commit import Changes, again_if_outrun, writing
+from palimpsest.store.digest import digest_archive
+from palimpsest.store.remote import RemoteArchive
+from palimpsest.store.versions import clean, list_versions
 from tests.store.rows import SEALED, all_rows, make_rows, publish
 from tests.store.s3 import client, keys, on_another_machine
 from tests.sweep.attempts import TornError
@@ -348,7 +348,7 @@ def test_cleaning_leaves_what_versions_need_and_what_somebody_may_be_uploading(
     assert "tables/documents/r1.parquet" in keys(s3_archive)  # of version 3
     clean(archive)
     assert "tables/documents/r1.parquet" not in keys(s3_archive)
-    monkeypatch.setattr(store.remote, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(palimpsest.store.remote, "GRACE_SECONDS", 0.0)
     clean(archive)
     empty |= {"versions/00000003/manifest.json"}
     assert set(keys(s3_archive)) == named(archive) | empty | {"index/r3/texts.npy"}

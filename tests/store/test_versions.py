@@ -5,10 +5,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from records.errors import SettingsError
-from records.schemas import TABLES
-from store.archive import Archive, Snapshot
-from store.versions import clean, list_versions
+from palimpsest.records.errors import SettingsError
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.versions import clean, list_versions
 from tests.store.rows import all_rows, make_rows, publish
 
 Grown = tuple[Archive, list[dict[str, list[str]]]]

@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from records.schemas import TABLES
-from records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, RECURRING_DOCUMENTS
-from store.archive import Archive, Snapshot
-from store.views import VIEWS, connect, connect_tables, recurring_query, refused
+from palimpsest.records.schemas import TABLES
+from palimpsest.records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, RECURRING_DOCUMENTS
+from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.views import VIEWS, connect, connect_tables, recurring_query, refused
 from tests.store.damage import copy_archive
 from tests.store.rows import make_row, publish, view_passages
 

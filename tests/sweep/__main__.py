@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from flows.warm import warm_up
+from palimpsest.pipeline.warm_up import warm_up
 from tests.sweep.attempts import prepared, sweep
 from tests.sweep.calls import KINDS
 from tests.sweep.operations import OPERATIONS, warm_up_all, write_corpus

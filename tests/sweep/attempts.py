@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows.run import RunSummary
-from flows.verify import verify
-from records.errors import ArchiveError, SettingsError
-from records.schemas import TABLES
-from store.archive import MANIFEST, Archive
-from store.versions import clean
-from tests.flows.corpora import contents
+from palimpsest.pipeline.run import RunSummary
+from palimpsest.pipeline.verify import verify
+from palimpsest.records.errors import ArchiveError, SettingsError
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.archive import MANIFEST, Archive
+from palimpsest.store.versions import clean
+from tests.pipeline.corpora import contents
 from tests.sweep.calls import KILLED, Watch
 from tests.sweep.operations import Operation
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import flows.run
-import store.index
-from flows.compact import compact
-from flows.index import reindex
-from flows.remove import remove
-from flows.run import RunSummary
-from records.settings import Settings, SignSettings
-from store.archive import Archive
-from store.versions import clean
-from tests.flows.corpora import ingest, make_paragraph, make_words, settings_of, write_articles
+import palimpsest.dedup.index.search
+import palimpsest.pipeline.run
+from palimpsest.pipeline.compact import compact
+from palimpsest.pipeline.index_upkeep import reindex
+from palimpsest.pipeline.remove import remove
+from palimpsest.pipeline.run import RunSummary
+from palimpsest.records.settings import Settings, SignSettings
+from palimpsest.store.archive import Archive
+from palimpsest.store.versions import clean
+from tests.pipeline.corpora import ingest, make_paragraph, make_words, settings_of, write_articles
 
 BATCH_BYTES = 1600
 
@@ -110,7 +110,7 @@ def _archive_with_litter(corpus: Path, archive: Path) -> None:
 def _die_after_staging(source: Path, archive: Path) -> None:
     child = os.fork()
     if child == 0:
-        flows.run.writing = lambda *_: os._exit(0)  # type: ignore[assignment]
+        palimpsest.pipeline.run.writing = lambda *_: os._exit(0)  # type: ignore[assignment]
         try:
             ingest(source, archive, settings())
         finally:
@@ -124,7 +124,7 @@ def _ingest_old(corpus: Path, archive: Path) -> RunSummary:
 
 
 def _ingest_all(corpus: Path, archive: Path) -> RunSummary:
-    store.index._FAN_OUT = 3  # so that even here there are segments to merge
+    palimpsest.dedup.index.search._FAN_OUT = 3  # so that even here there are segments to merge
     return ingest(corpus, archive, settings())
 
 

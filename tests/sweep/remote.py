@@ -22,13 +22,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-import store.remote
-from records.schemas import TABLES
-from store.address import open_archive
-from store.digest import digest_archive
-from store.remote import RemoteArchive
-from store.versions import clean
-from tests.flows.corpora import ingest, reuse_articles, write_articles
+import palimpsest.store.remote
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.address import open_archive
+from palimpsest.store.digest import digest_archive
+from palimpsest.store.remote import RemoteArchive
+from palimpsest.store.versions import clean
+from tests.pipeline.corpora import ingest, reuse_articles, write_articles
 from tests.store.s3 import client, environment, keys, on_another_machine
 from tests.sweep.attempts import TornError, forked
 
@@ -162,7 +162,7 @@ class Campaign:
         return "before" if seen == self.before else "after"
 
     def _clean(self, address: str) -> None:
-        store.remote.GRACE_SECONDS = 0.0
+        palimpsest.store.remote.GRACE_SECONDS = 0.0
         archive = open_archive(address)
         clean(archive)
         manifest = archive.manifest()

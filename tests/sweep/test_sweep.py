@@ -12,7 +12,7 @@ from tests.sweep.operations import OPERATIONS, Operation
 
 _TORN = """
 import sys
-from store.archive import Archive
+from palimpsest.store.archive import Archive
 from tests.sweep.__main__ import main
 
 whole = Archive._swap

@@ -1,0 +1,124 @@
+"""What carries out the tasks of a run: threads, processes, or the workers of Dask or Ray.
+
+The choice is a setting of the run, so it holds however the flow is started, from a shell or from
+Prefect's page. Tasks are handed paths, numbers and settings, never what is in the files; so all
+workers must see the files under the same paths.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from importlib.util import find_spec
+from types import TracebackType
+from typing import Any, Self
+
+from prefect.futures import as_completed
+from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
+
+from palimpsest.records.errors import SettingsError
+from palimpsest.records.progress import Report
+from palimpsest.records.settings import CLUSTER_RUNNERS, RunSettings
+
+
+class TaskExecutor:
+    """An ``StepExecutor`` that carries out steps as Prefect tasks, inside a flow.
+
+    The workers are started with the first task, so a run that finds nothing to do starts none, and
+    end with the block. Prefect can be told the runner of a flow as well; but it cannot be changed
+    by a parameter, and each worker of a cluster would make a runner of its own for the flow.
+    """
+
+    def __init__(self, settings: RunSettings, tasks: Mapping[Callable[..., Any], Any]) -> None:
+        """Take the settings of the run, and the task of each step.
+
+        Raises:
+            SettingsError: what the runner needs is not installed.
+        """
+        self._runner = task_runner_of(settings)
+        self._tasks = tasks
+        self._is_started = False
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._open.__exit__(kind, error, traceback)
+
+    def __call__(
+        self, step: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], report: Report
+    ) -> list[Any]:
+        """Return what the step gave for each tuple of arguments, in their order."""
+        if arguments and not self._is_started:
+            self._open.enter_context(self._runner)
+            self._is_started = True
+        names = list(inspect.signature(step).parameters)
+        futures = [
+            self._runner.submit(self._tasks[step], dict(zip(names, one, strict=True)))
+            for one in arguments
+        ]
+        for done, _ in enumerate(as_completed(futures), start=1):
+            report(step.__name__, done, len(futures))
+        return [future.result() for future in futures]
+
+
+def task_runner_of(settings: RunSettings) -> Any:
+    """Return Prefect's task runner that the settings name, not started yet.
+
+    Raises:
+        SettingsError: what it needs is not installed.
+    """
+    if settings.runner in CLUSTER_RUNNERS and find_spec(f"prefect_{settings.runner}") is None:
+        name = settings.runner
+        told = f"prefect-{name} is not installed here; expected the extra {name!r}, on all machines"
+        raise SettingsError(
+            [f"run.runner = {name}: {told}; pip install 'palimpsest-archive[{name}]'"]
+        )
+    runners = {"threads": _threads, "processes": _processes, "dask": _dask, "ray": _ray}
+    return runners[settings.runner](settings)
+
+
+def _threads(settings: RunSettings) -> Any:
+    return ThreadPoolTaskRunner(max_workers=settings.workers)
+
+
+def _processes(settings: RunSettings) -> Any:
+    """Return a pool of processes; Prefect spawns them, so that they inherit no threads or locks."""
+    return ProcessPoolTaskRunner(max_workers=settings.workers)
+
+
+def _dask(settings: RunSettings) -> Any:
+    from prefect_dask.task_runners import DaskTaskRunner
+
+    if settings.cluster is not None:
+        return DaskTaskRunner(address=settings.cluster)
+    local = {
+        "n_workers": settings.workers,
+        "threads_per_worker": 1,
+        "dashboard_address": "127.0.0.1:0",
+        "scheduler_kwargs": {"dashboard": False},
+        # Else each worker is killed over its share of the machine; mapped files count for memory.
+        "memory_limit": 0,
+    }
+    return DaskTaskRunner(cluster_kwargs=local)
+
+
+def _ray(settings: RunSettings) -> Any:
+    from prefect_ray import RayTaskRunner
+
+    if settings.cluster is not None:
+        return RayTaskRunner(address=settings.cluster)
+    return RayTaskRunner(
+        init_kwargs={
+            "num_cpus": settings.workers,
+            "include_dashboard": False,
+            "log_to_driver": False,
+        }
+    )

@@ -1,0 +1,1 @@
+"""What a flow run reports: artifacts, log lines, events and OpenLineage."""

@@ -1,0 +1,452 @@
+"""What a flow run tells people: artifacts on Prefect's page, a line a step in its log, and events.
+
+Telling never fails a run: what cannot be told is said once in the log, and nothing more is tried.
+Outside of a flow nothing is told at all.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.context import FlowRunContext
+from prefect.events import emit_event
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from palimpsest.flows.telemetry.messages import (
+    EXAMPLES,
+    ArchiveLabel,
+    counts_of,
+    one_line,
+    result_markdown,
+    summary_markdown,
+)
+from palimpsest.flows.telemetry.top_shared_pairs import most_reused
+from palimpsest.pipeline.executors import StepExecutor
+from palimpsest.pipeline.run import RunSummary, flat
+from palimpsest.records.errors import SettingsError
+from palimpsest.records.progress import Report, silent
+from palimpsest.store.address import open_archive
+from palimpsest.store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from palimpsest.flows.telemetry.openlineage_events import Lineage
+
+LINEAGE = "PALIMPSEST_LINEAGE"
+"""Environment variable: where OpenLineage events go; none are made unless it is set."""
+SECONDS_BETWEEN = 1.0
+"""How often progress is told while a step goes on; the end of a step is told at once."""
+
+_SHARES = {
+    "stage_batch": ("read", 0, 50),
+    "gather_texts": ("gather", 50, 55),
+    "pair_bands": ("match", 55, 65),
+    "align_chunk": ("align", 65, 90),
+    "fold": ("fold", 90, 95),
+    "commit": ("commit", 95, 100),
+}
+"""Each step in plain words, and from where to where it is in per cent of a portion."""
+_ENDS = {"fold": "near-duplicates are folded", "commit": "the version is published"}
+"""What the log says at the end of steps that are no tasks."""
+
+
+class _Trying:
+    """Suppresses what goes wrong in telling: the first time it is said in the log."""
+
+    def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
+        self._logger = logger
+        self.has_failed = False
+
+    def __call__(self, tell: Callable[[], Any]) -> None:
+        """Tell something, unless telling has failed before: each try may take its time."""
+        if not self.has_failed:
+            with self:
+                tell()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self.has_failed = True
+        told = "what this run did cannot be told in full (%s: %s); the archive is not concerned"
+        self._logger.warning(told, type(error).__name__, error)
+        return True
+
+
+class _Progress:
+    """A progress artifact, written by a thread of its own: a slow server holds up no step."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._condition = threading.Condition()
+        self._latest: tuple[float, str] = (0.0, "")
+        self._written: tuple[float, str] | None = None
+        self._is_urgent = False
+        self._has_ended = False
+        self._thread: threading.Thread | None = None
+
+    def tell(self, percent: float, description: str, *, is_urgent: bool) -> None:
+        """Tell how much is done, soon, or at once if it is urgent."""
+        with self._condition:
+            self._latest = (round(min(100.0, percent), 1), description)
+            self._is_urgent |= is_urgent
+            self._condition.notify()
+        if self._thread is None:
+            target = partial(copy_context().run, self._write)
+            self._thread = threading.Thread(target=target, name="progress", daemon=True)
+            self._thread.start()
+
+    def stop(self, description: str | None = None) -> None:
+        """Write what is left to tell, if anything has been told before, and end."""
+        if self._thread is None:
+            return
+        with self._condition:
+            if description is not None and not self._has_ended:
+                self._latest = (self._latest[0], description)
+            self._has_ended = True
+            self._condition.notify()
+        self._thread.join(timeout=5 * SECONDS_BETWEEN)
+
+    def _write(self) -> None:
+        artifact: Any = None
+        with suppress(Exception):  # the summary says if the server cannot be told
+            while latest := self._next():
+                if artifact is None:
+                    artifact = create_progress_artifact(latest[0], self._key, latest[1])
+                else:
+                    update_progress_artifact(artifact, *latest)
+                with self._condition:
+                    self._condition.wait_for(
+                        lambda: self._has_ended or self._is_urgent, SECONDS_BETWEEN
+                    )
+
+    def _next(self) -> tuple[float, str] | None:
+        """Wait for what there is to write; None if there is no more."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._has_ended or self._latest != self._written)
+            if self._latest == self._written:
+                return None
+            self._written = self._latest
+            self._is_urgent = False
+            return self._written
+
+
+@dataclass(slots=True)
+class RunReporter:
+    """Tells what one run of the ingest flow does; see ``reporting``."""
+
+    told: ArchiveLabel
+    _report: Report
+    _logger: logging.Logger | logging.LoggerAdapter[Any]
+    _progress: _Progress
+    _lineage: Lineage | None
+    _portion: tuple[int, int] = (0, 1)
+    _since: dict[str, float] = field(default_factory=dict)
+
+    def report(self, step: str, done: int, total: int) -> None:
+        """Pass on how much of a step is done, and tell it."""
+        self._report(step, done, total)
+        if step == "portion":
+            self._portion = (done, total)
+            self._logger.info("portion %s of %s", f"{done + 1:,}", f"{total:,}")
+        elif step == "wait":
+            waited = time.perf_counter() - self._since.setdefault("wait", time.perf_counter())
+            if done:
+                del self._since["wait"]
+            if waited > SECONDS_BETWEEN:
+                self._logger.info("waited %.0f s for another run on this archive", waited)
+        elif step in _SHARES:
+            self._show(step, done, total)
+            if step in _ENDS:
+                self._logger.info("%s: %s", step, _ENDS[step])
+
+    def _show(self, step: str, done: int, total: int) -> None:
+        """Show how far the run is, its end being that of its last portion."""
+        name, first, last = _SHARES[step]
+        portion, portions = self._portion
+        share = (first + (last - first) * done / max(1, total)) / 100
+        of_portions = f"portion {portion + 1} of {portions}, " if portions > 1 else ""
+        self._progress.tell(
+            100 * (portion + share) / portions,
+            f"{of_portions}{name}: {done} of {total}",
+            is_urgent=done == total,
+        )
+
+    def logged(self, executor: StepExecutor) -> StepExecutor:
+        """Return an executor that also logs the end of each step."""
+
+        def carry_out(
+            step: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], report: Report
+        ) -> list[Any]:
+            known = _SHARES.get(step.__name__)
+            if known and arguments:
+                self._show(step.__name__, 0, len(arguments))
+            started = time.perf_counter()
+            results = executor(step, arguments, report)
+            if known and (arguments or known[0] == "align"):  # nothing to read is nothing new
+                seconds = time.perf_counter() - started
+                counts = counts_of(step.__name__, results)
+                self._logger.info("%s: %s, %.1f s", known[0], counts, seconds)
+            return results
+
+        return carry_out
+
+    def done(self, summary: RunSummary, report_url: str | None = None) -> dict[str, Any]:
+        """Tell what the run did; return what the flow is to return: its summary, as plain values.
+
+        It comes as a state with a message, which Prefect shows beside the run and undoes.
+
+        Args:
+            summary: of the run.
+            report_url: where a report of the archive was written, if one was.
+        """
+        message = one_line(summary)
+        self._logger.info("%s", message)
+        self._progress.stop()
+        trying, runs = _Trying(self._logger), list[str]()
+        if summary.version is not None:
+            with trying:
+                runs = _runs_of(summary)
+        trying(partial(self._tell_artifacts, summary, runs, report_url))
+        if self._lineage:  # which goes elsewhere, and may work where Prefect's server does not
+            _Trying(self._logger)(partial(self._lineage.complete, summary, runs))
+        state: Any = Completed(message=message, data=summary.to_dict())
+        ending: dict[str, Any] = state
+        return ending
+
+    def failed(self, error: BaseException) -> None:
+        """Tell that the run ended before it was done."""
+        is_failure = isinstance(error, Exception)
+        self._progress.stop("failed" if is_failure else "cancelled")
+        if self._lineage:
+            _Trying(self._logger)(partial(self._lineage.fail, error))
+
+    def _tell_artifacts(
+        self, summary: RunSummary, runs: Sequence[str], report_url: str | None
+    ) -> None:
+        told = self.told
+        markdown = summary_markdown(told, summary, runs)
+        create_markdown_artifact(markdown, told.key("ingest-summary"), one_line(summary))
+        if told.inspector:
+            text = f"{told.name} in the inspector"
+            create_link_artifact(told.inspector, text, told.key("ingest-inspector"))
+        if summary.version is None:
+            return
+        snapshot = open_archive(summary.archive).snapshot(summary.version)
+        reasons = _reasons(snapshot, runs)
+        if reasons:
+            create_table_artifact(
+                [reason.row() for reason in reasons],
+                told.key("ingest-rejects"),
+                "Sources that this run rejected and no run before, by reason. Each is a row of "
+                f"`{told.path}/rejects`.",
+            )
+        if report_url:
+            text = f"Report of {told.name}, version {summary.version}"
+            create_link_artifact(report_url, text, told.key("ingest-report"))
+        self._emit(summary, reasons)
+        reused = most_reused(snapshot, summary.run_id)
+        if reused.num_rows:
+            create_table_artifact(
+                _reused_rows(reused),
+                told.key("ingest-reuse"),
+                "Documents that share most words with those of run "
+                f"`{summary.run_id}`. `palimpsest passages {told.path}` shows them aligned.",
+            )
+
+    def _emit(self, summary: RunSummary, reasons: Sequence[_Reason]) -> None:
+        of_run = {"run_id": summary.run_id, "version": summary.version}
+        counts = {name: summary.to_dict()[name] for name in _COUNTS}
+        emit = partial(emit_event, resource=self.told.resource())
+        emit("palimpsest.version.published", payload=of_run | counts)
+        for one in reasons:
+            payload = {"reason": one.reason, "count": one.count, "uris": one.uris}
+            emit("palimpsest.source.rejected", payload=of_run | payload)
+        if summary.paragraphs_superseded:
+            payload = {"count": summary.paragraphs_superseded}
+            emit("palimpsest.original.superseded", payload=of_run | payload)
+
+
+class _Silent(RunReporter):
+    """Tells nothing: there is no flow run to tell it to."""
+
+    __slots__ = ()
+
+    def report(self, step: str, done: int, total: int) -> None:
+        self._report(step, done, total)
+
+    def logged(self, executor: StepExecutor) -> StepExecutor:
+        return executor
+
+    def done(self, summary: RunSummary, report_url: str | None = None) -> dict[str, Any]:
+        _ = report_url
+        return summary.to_dict()
+
+
+@contextmanager
+def reporting(
+    sources: Sequence[str], archive: str, report: Report = silent
+) -> Iterator[RunReporter]:
+    """Give what tells of an ingest run while it runs; what it ends with is told as well.
+
+    Args:
+        sources: what is ingested.
+        archive: where to.
+        report: who else wants to know of progress.
+
+    Raises:
+        SettingsError: lineage was asked for in a way that cannot be met.
+    """
+    told = ArchiveLabel.of(archive)
+    progress = _Progress(told.key("ingest-progress"))
+    if FlowRunContext.get() is None:
+        yield _Silent(told, report, logging.getLogger(__name__), progress, None)
+        return
+    lineage = _lineage(told, sources)
+    logger = get_run_logger()
+    reporter = RunReporter(told, report, logger, progress, lineage)
+    if lineage:
+        _Trying(logger)(partial(lineage.start, flow_run.get_scheduled_start_time()))
+    try:
+        yield reporter
+    except BaseException as error:
+        reporter.failed(error)
+        raise
+    finally:
+        progress.stop()
+
+
+def _lineage(told: ArchiveLabel, sources: Sequence[str]) -> Lineage | None:
+    """Return what makes OpenLineage events, if they are asked for.
+
+    Raises:
+        SettingsError: they are, but not in a way that works.
+    """
+    target = os.environ.get(LINEAGE, "").strip()
+    if not target:
+        return None
+    if find_spec("openlineage") is None:
+        missing = "openlineage-python is not installed; install palimpsest-archive[lineage]"
+        raise SettingsError([f"{LINEAGE} = {target}: {missing}, or unset {LINEAGE}"])
+    from palimpsest.flows.telemetry.openlineage_events import Lineage
+
+    try:
+        return Lineage(target, f"ingest.{told.slug}", sources, told.path, flow_run.get_id())
+    except SettingsError as error:
+        raise SettingsError([f"{LINEAGE} = {fault}" for fault in error.faults]) from error
+
+
+def report_result(flow_name: str, archive: str, result: Mapping[str, Any]) -> None:
+    """Tell what a flow other than ingest did, as an artifact and a line in the log.
+
+    Args:
+        flow_name: such as ``verify``; the artifact's key begins with it.
+        archive: what it was done to.
+        result: plain values; of lists the first ones are shown.
+    """
+    if FlowRunContext.get() is None:
+        return
+    told, logger = ArchiveLabel.of(archive), get_run_logger()
+    rows = [(name.replace("_", " "), value) for name, value in flat(result)]
+    brief = ", ".join(f"{name} {value}" for name, value in rows if not isinstance(value, list))
+    logger.info("%s of %s: %s", flow_name, told.name, brief)
+    markdown = result_markdown(flow_name, told, rows)
+    key = told.key(f"{re.sub('[^a-z0-9]+', '-', flow_name.lower())}-summary")
+    _Trying(logger)(partial(create_markdown_artifact, markdown, key, brief[:200]))
+
+
+_COUNTS = (
+    "sources_found",
+    "sources_new",
+    "sources_known",
+    "sources_rejected",
+    "documents_new",
+    "paragraphs_seen",
+    "paragraphs_kept",
+    "paragraphs_folded",
+    "paragraphs_repeated",
+    "paragraphs_superseded",
+    "overlaps_found",
+    "bytes_read",
+    "seconds",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reason:
+    """What a run has rejected for one reason."""
+
+    reason: str
+    count: int
+    uris: list[str]
+    detail: str
+
+    def row(self) -> dict[str, Any]:
+        """Return a row of the table that people see."""
+        return {
+            "reason": self.reason,
+            "sources": self.count,
+            "example": self.uris[0],
+            "detail": self.detail,
+        }
+
+
+def _reasons(snapshot: Snapshot, runs: Sequence[str]) -> list[_Reason]:
+    """Return what some runs rejected that no run before had, the most frequent reason first."""
+    rows = snapshot.read("rejects", ["uri", "reason", "detail", "run_id"])
+    rows = rows.filter(pc.is_in(rows.column("run_id"), value_set=pa.array(runs, pa.string())))
+    found = []
+    for reason in pc.unique(rows.column("reason")).to_pylist():
+        mine = rows.filter(pc.equal(rows.column("reason"), reason)).sort_by("uri")
+        uris = mine.column("uri").slice(0, EXAMPLES).to_pylist()
+        found.append(_Reason(reason, mine.num_rows, uris, mine.column("detail")[0].as_py()))
+    return sorted(found, key=lambda one: (-one.count, one.reason))
+
+
+def _runs_of(summary: RunSummary) -> list[str]:
+    """Return the ids of the runs of this flow run, one a portion, the first one first."""
+    flow_run_id = flow_run.get_id()
+    snapshot = open_archive(summary.archive).snapshot(summary.version)
+    rows = snapshot.read("runs", ["run_id", "flow_run_id"]).to_pylist()
+    return sorted(row["run_id"] for row in rows if row["flow_run_id"] == flow_run_id)
+
+
+def _reused_rows(reused: pa.Table) -> list[dict[str, Any]]:
+    return [
+        {
+            "words": row["words"],
+            "document": row["one_uri"],
+            "other document": row["other_uri"],
+            "begins": row["text"] or "",
+        }
+        for row in reused.to_pylist()
+    ]

@@ -1,0 +1,1 @@
+"""Find sources: files, folders, patterns and addresses, and open what they name."""

@@ -1,0 +1,1 @@
+"""Facts about a document: title, author, date, site, series."""

@@ -1,0 +1,1 @@
+"""Plain text: decode bytes, detect the layout, normalise, detect the language."""

@@ -1,0 +1,54 @@
+"""Write an archive's rows into few files, and its index into one segment."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from palimpsest.pipeline.index_upkeep import joined, mend_index
+from palimpsest.pipeline.run import sealed_with
+from palimpsest.records.ids import run_id_of
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.address import open_archive
+from palimpsest.store.archive import Snapshot
+from palimpsest.store.commit import FILE_ROWS, again_if_outrun, clear_unpublished, writing
+
+
+@again_if_outrun
+def compact(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str, Any]:
+    """Publish a version with the same rows in few files, unless there are few already.
+
+    Returns:
+        ``version`` that readers see now, ``files_before`` and ``files_after``.
+
+    Raises:
+        SettingsError: there is no such archive.
+        TransientError: a run has been writing to it for too long.
+    """
+    archive = open_archive(archive_path).require()
+    run_id = run_id_of(datetime.now(UTC), secrets.token_hex(3))
+    with writing(archive, run_id, wait_seconds) as writer:
+        base = writer.require_base()
+        before = _files(base)
+        if before <= _files_needed(base) and len(base.manifest.segments) < 2:
+            return {"version": base.manifest.version, "files_before": before, "files_after": before}
+        settings = base.settings()
+        sealed_with(settings, base)
+        segments = mend_index(archive, base, f"{run_id}-mended", settings)
+        published = writer.compact(joined(archive, segments, run_id, settings))
+        clear_unpublished(archive, published)
+    return {
+        "version": published.manifest.version,
+        "files_before": before,
+        "files_after": _files(published),
+    }
+
+
+def _files(snapshot: Snapshot) -> int:
+    return sum(len(snapshot.manifest.files[name]) for name in TABLES)
+
+
+def _files_needed(snapshot: Snapshot) -> int:
+    return sum(max(1, -(-snapshot.rows(name) // FILE_ROWS)) for name in TABLES)

@@ -1,0 +1,467 @@
+"""Last step: near-duplicates are folded, representatives chosen, and the rows of the run made.
+
+Only clusters that the run can have changed are looked at: those of new texts, of old texts that a
+new one is a near-duplicate of, and of old texts that stand in a new document, under a new URI, or
+in a document that is taken down. A cluster can also fall apart, where an overlap goes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from palimpsest.dedup.alignment import align_pairs, rank_words
+from palimpsest.dedup.clusters import aligned_words, first_occurrences, join_clusters
+from palimpsest.dedup.index.segments import empty_keys
+from palimpsest.dedup.texts import Texts, merge_texts
+from palimpsest.dedup.words import find_words
+from palimpsest.kernels.arrays import Bytes, Positions
+from palimpsest.kernels.columns import digests_of
+from palimpsest.kernels.sorting import distinct, places_of, sortable
+from palimpsest.pipeline.matching import Matched, load_texts
+from palimpsest.pipeline.new_rows import NewRows
+from palimpsest.pipeline.run_texts import RunTexts
+from palimpsest.records.errors import ContractError
+from palimpsest.records.ids import hex_strings
+from palimpsest.records.settings import AlignSettings
+from palimpsest.store.archive import Snapshot
+from palimpsest.store.row_keys import row_keys
+from palimpsest.store.views import connect
+
+_NO_DATE = np.iinfo(np.int64).max
+_FACTS = ["title", "published_at", "language"]
+"""What a row of ``paragraphs`` tells of the document."""
+_TOLD_APART = {
+    "paragraphs": ["paragraph_id", "document_id", "ordinal", "uri", *_FACTS],
+    "variants": ["text_id", "paragraph_id"],
+}
+"""By table the columns that tell whether a row is still right; the first one is its key."""
+_PLACE = ["document_id", "ordinal"]
+_SPANS = ["start_char", "end_char", "start_byte", "end_byte"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What a run takes out of the archive.
+
+    Attributes:
+        documents: ids of documents that are taken down.
+        texts: uint8, shape (texts, 16): digests of the texts that only they had.
+        pairs: table of left_text_id and right_text_id: pairs of texts that stay, and whose overlaps
+            go because a crowd gave them up.
+    """
+
+    documents: pa.Array
+    texts: Bytes
+    pairs: pa.Table
+
+    @classmethod
+    def nothing(cls) -> Gone:
+        """Return that nothing goes."""
+        ids = pa.array([], pa.string())
+        return cls(ids, empty_keys(), pa.table({"left_text_id": ids, "right_text_id": ids}))
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """The rows that a run adds, and the keys of rows that go.
+
+    Attributes:
+        added: paragraphs and variants, without ``run_id``.
+        withdrawn: by table, rows of key columns.
+        documents: documents not seen before.
+        paragraphs: occurrences in them.
+        texts_folded: new texts that are not the representative of their cluster.
+        superseded: paragraphs whose place an earlier one has taken.
+    """
+
+    added: dict[str, pa.Table]
+    withdrawn: dict[str, pa.Table]
+    documents: int
+    paragraphs: int
+    texts_folded: int
+    superseded: int
+
+
+def fold(
+    base: Snapshot | None,
+    matched: Matched,
+    news: NewRows,
+    gone: Gone,
+    settings: AlignSettings,
+) -> Folded:
+    """Make the rows of a run from what was staged, and tell the rows that go."""
+    touched = _touched_texts(matched, news, gone, base)
+    members = _members(matched, touched)
+    cluster = _clusters(members, matched, touched)
+    witnesses = _witnesses(members, news, touched)
+    firsts = _first_of_clusters(witnesses, cluster)
+    representative = np.empty(len(cluster), dtype=np.int64)  # by cluster
+    chosen = witnesses.number[firsts]
+    representative[cluster[chosen]] = chosen
+    folded = np.flatnonzero(representative[cluster] != np.arange(len(cluster)))
+    _check(news, len(chosen) + len(folded), members)
+    changes = _changes(members, witnesses, firsts, folded, representative[cluster[folded]], touched)
+    texts, place = _texts_of(members, witnesses.number[changes.firsts], changes, matched, base)
+    added = {
+        "paragraphs": _paragraph_rows(members, witnesses, changes.firsts, texts, place),
+        "variants": _variant_rows(members, changes.folded, changes.into, texts, place, settings),
+    }
+    withdrawn = dict(changes.withdrawn)
+    if news.changed.num_rows:
+        withdrawn["documents"] = news.changed.select(["document_id"])
+    if touched is not None and touched.lost_overlaps.num_rows:
+        withdrawn["overlaps"] = touched.lost_overlaps
+    if len(gone.documents):
+        ids = pa.table({"document_id": gone.documents})
+        withdrawn |= {"documents": ids, "occurrences": ids, "sources": ids}
+    return Folded(
+        added,
+        withdrawn,
+        news.documents.num_rows,
+        news.occurrences.num_rows,
+        int(members.is_new[folded].sum()),
+        changes.superseded,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Touched:
+    """Rows of the archive that the run may change, without what goes.
+
+    Attributes:
+        folds, paragraphs, variants: of all clusters that the run may change, without their texts.
+        witnesses: occurrences of their texts that stay.
+        uris: the first URI of each document in ``witnesses`` that stays.
+        near: pairs of near-duplicates among the texts; None if no such pair goes, and ``folds``
+            tell the clusters as well.
+        lost_overlaps: pairs of texts whose overlaps go.
+    """
+
+    folds: pa.Table
+    paragraphs: pa.Table
+    variants: pa.Table
+    witnesses: pa.Table
+    uris: pa.Table
+    near: pa.Table | None
+    lost_overlaps: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class _Witnesses:
+    """Occurrences of the members, with what the choice of a representative rests on.
+
+    Attributes:
+        rows: document_id, ordinal, spans, title, published_at, language, uri.
+        number: int64, the member that each is of.
+        published_us, rank: int64, as ``first_occurrences`` takes them.
+    """
+
+    rows: pa.Table
+    number: Positions
+    published_us: Positions
+    rank: Positions
+
+
+def _touched_texts(
+    matched: Matched, news: NewRows, gone: Gone, base: Snapshot | None
+) -> _Touched | None:
+    """Return the rows of all clusters of the archive that the run may change, if there are any."""
+    if base is None:
+        return None
+    edges = np.concatenate((matched.left, matched.right))
+    old = distinct(edges[~matched.is_new[edges]])
+    with connect(base) as connection:
+        for name, table in (
+            ("linked", pa.table({"text_id": hex_strings(np.array(matched.texts.digests[old]))})),
+            ("placed", news.occurrences.select(["text_id"])),
+            ("found", news.sources.select(["document_id"])),
+            ("changed", news.changed.select(["document_id", *_FACTS])),
+            ("gone_documents", pa.table({"document_id": gone.documents})),
+            ("gone_texts", pa.table({"text_id": hex_strings(gone.texts)})),
+            ("gone_pairs", gone.pairs),
+        ):
+            connection.register(name, table)
+        lost, breaks = _lost_overlaps(connection, gone)
+        connection.execute("""
+            CREATE TEMP TABLE moved AS
+            SELECT document_id FROM found UNION SELECT document_id FROM gone_documents;
+            CREATE TEMP TABLE clusters AS
+            SELECT DISTINCT paragraph_id FROM folds WHERE text_id IN (
+                SELECT text_id FROM linked UNION ALL SELECT text_id FROM placed
+                UNION ALL SELECT text_id FROM unlinked
+                UNION ALL SELECT o.text_id FROM occurrences o SEMI JOIN moved USING (document_id)
+            );
+            CREATE TEMP TABLE touched AS
+            SELECT text_id, paragraph_id, words FROM folds SEMI JOIN clusters USING (paragraph_id)
+                ANTI JOIN gone_texts USING (text_id);
+            CREATE TEMP TABLE witnessed AS
+            SELECT o.*, d.title, d.published_at, d.language
+                FROM occurrences o SEMI JOIN touched USING (text_id)
+                JOIN (FROM changed UNION ALL
+                    SELECT document_id, title, published_at, language
+                    FROM documents ANTI JOIN changed USING (document_id)
+                ) d USING (document_id)
+                ANTI JOIN gone_documents USING (document_id)
+        """)
+        near = """SELECT DISTINCT left_text_id, right_text_id FROM "overlaps"
+            SEMI JOIN touched ON left_text_id = text_id
+            ANTI JOIN lost USING (left_text_id, right_text_id) WHERE relation = 'near'"""
+        uris = """SELECT document_id, min(uri) AS uri FROM sources
+            SEMI JOIN witnessed USING (document_id) GROUP BY ALL"""
+
+        of_clusters = "SEMI JOIN clusters USING (paragraph_id)"
+        kept = {name: ", ".join(columns) for name, columns in _TOLD_APART.items()}
+
+        def rows(query: str) -> pa.Table:
+            return connection.sql(query).to_arrow_table()
+
+        return _Touched(
+            rows("FROM touched"),
+            rows(f"SELECT {kept['paragraphs']} FROM paragraphs {of_clusters}"),
+            rows(f"SELECT {kept['variants']} FROM variants {of_clusters}"),
+            rows("FROM witnessed"),
+            rows(uris),
+            rows(near) if breaks else None,
+            lost,
+        )
+
+
+def _lost_overlaps(connection: Any, gone: Gone) -> tuple[pa.Table, bool]:
+    """Return the pairs of texts whose overlaps go, and whether one of them were near-duplicates.
+
+    Makes the tables ``lost``, and ``unlinked`` of texts that lose a near-duplicate.
+    """
+    pairs = 'SELECT left_text_id, right_text_id, relation FROM "overlaps"'
+    going = [f"{pairs} SEMI JOIN gone_pairs USING (left_text_id, right_text_id)"]
+    for side in ("left", "right"):
+        going.append(f"{pairs} SEMI JOIN gone_texts ON {side}_text_id = text_id")
+    query = " UNION ".join(going) if len(gone.texts) or gone.pairs.num_rows else f"{pairs} LIMIT 0"
+    connection.execute(f"""
+        CREATE TEMP TABLE lost AS {query};
+        CREATE TEMP TABLE unlinked AS
+        SELECT left_text_id AS text_id FROM lost WHERE relation = 'near'
+        UNION SELECT right_text_id FROM lost WHERE relation = 'near'
+    """)
+    lost = connection.sql("SELECT DISTINCT left_text_id, right_text_id FROM lost").to_arrow_table()
+    [count] = connection.sql("SELECT count(*) AS n FROM unlinked").to_arrow_table()["n"]
+    return lost, count.as_py() > 0
+
+
+class _Members(NamedTuple):
+    """Texts whose cluster the run decides.
+
+    Attributes:
+        digests: uint8, shape (members, 16), sorted.
+        words: int32, how many words each has.
+        is_new: bool.
+    """
+
+    digests: Bytes
+    words: npt.NDArray[np.int32]
+    is_new: npt.NDArray[np.bool_]
+
+
+def _members(matched: Matched, touched: _Touched | None) -> _Members:
+    new = np.flatnonzero(matched.is_new)
+    digests = matched.texts.digests[new]
+    words = matched.texts.sizes(new).astype(np.int32)
+    if touched is None:
+        return _Members(digests, words, np.ones(len(new), dtype=np.bool_))
+    digests = np.concatenate((digests, digests_of(touched.folds.column("text_id"))))
+    words = np.concatenate((words, touched.folds.column("words").to_numpy()))
+    order = np.argsort(sortable(digests))
+    return _Members(digests[order], words[order], order < len(new))
+
+
+def _clusters(members: _Members, matched: Matched, touched: _Touched | None) -> Positions:
+    """Return the cluster of each member: the least member of it."""
+    linked = (matched.texts.digests[side] for side in (matched.left, matched.right))
+    left, right = (places_of(members.digests, digests) for digests in linked)
+    if touched is not None:
+        near = touched.near
+        if near is None:
+            near = touched.folds.select(["text_id", "paragraph_id"])
+        sides = [places_of(members.digests, digests_of(column)) for column in near.columns]
+        left, right = np.concatenate((left, sides[0])), np.concatenate((right, sides[1]))
+    return join_clusters(len(members.digests), left, right)
+
+
+def _witnesses(members: _Members, news: NewRows, touched: _Touched | None) -> _Witnesses:
+    facts = news.documents.select(["document_id", *_FACTS])
+    place = pc.index_in(
+        news.occurrences.column("document_id"),
+        value_set=facts.column("document_id").combine_chunks(),
+    )
+    rows = news.occurrences.select(["document_id", "ordinal", "text_id", *_SPANS])
+    for name in _FACTS:
+        rows = rows.append_column(name, facts.column(name).take(place))
+    sources = news.sources.select(["document_id", "uri"])
+    if touched is not None:
+        rows = pa.concat_tables(
+            [rows, touched.witnesses.select(rows.column_names).cast(rows.schema)]
+        )
+        sources = pa.concat_tables([sources, touched.uris.cast(sources.schema)])
+    uris = sources.group_by("document_id").aggregate([("uri", "min")])
+    ranked = uris.sort_by([("uri_min", "ascending"), ("document_id", "ascending")])
+    of_document = pc.index_in(
+        rows.column("document_id"), value_set=ranked.column("document_id").combine_chunks()
+    )
+    ordinal = rows.column("ordinal").to_numpy().astype(np.int64)
+    rank = of_document.to_numpy().astype(np.int64) << 32 | ordinal
+    published = pc.fill_null(rows.column("published_at").cast(pa.int64()), int(_NO_DATE))
+    rows = rows.append_column("uri", ranked.column("uri_min").take(of_document))
+    number = places_of(members.digests, digests_of(rows.column("text_id")))
+    return _Witnesses(rows, number, published.to_numpy(), rank)
+
+
+def _first_of_clusters(witnesses: _Witnesses, cluster: Positions) -> Positions:
+    """Return the earliest occurrence of each cluster, by URI and place in the document."""
+    if len(witnesses.number) and witnesses.number.min() < 0:
+        raise ContractError("an occurrence has a text that is neither new nor in the archive")
+    firsts = first_occurrences(cluster[witnesses.number], witnesses.published_us, witnesses.rank)
+    return firsts[np.argsort(witnesses.rank[firsts])]
+
+
+class _Changes(NamedTuple):
+    """Which rows of paragraphs and variants are to be written, and which go.
+
+    Attributes:
+        firsts: numbers of the witnesses that rows of paragraphs are made of.
+        folded, into: numbers of the members that rows of variants are made of.
+        withdrawn: by table, keys of rows that are in the archive and not right any more.
+        superseded: of the paragraphs that go, those that stand in another place from now on.
+    """
+
+    firsts: Positions
+    folded: Positions
+    into: Positions
+    withdrawn: dict[str, pa.Table]
+    superseded: int
+
+
+def _changes(
+    members: _Members,
+    witnesses: _Witnesses,
+    firsts: Positions,
+    folded: Positions,
+    into: Positions,
+    touched: _Touched | None,
+) -> _Changes:
+    """Tell the rows that the archive does not have just so."""
+    if touched is None:
+        return _Changes(firsts, folded, into, {}, 0)
+    chosen = witnesses.rows.take(pa.array(firsts))
+    ids = hex_strings(members.digests)
+    right = {
+        "paragraphs": chosen.append_column("paragraph_id", ids.take(witnesses.number[firsts])),
+        "variants": pa.table({"text_id": ids.take(folded), "paragraph_id": ids.take(into)}),
+    }
+    is_missing, withdrawn, superseded = {}, {}, 0
+    for name, old in (("paragraphs", touched.paragraphs), ("variants", touched.variants)):
+        names = _TOLD_APART[name]
+        new_keys, old_keys = row_keys(right[name].select(names)), row_keys(old.select(names))
+        is_missing[name] = pc.invert(pc.is_in(new_keys, value_set=old_keys)).to_numpy(
+            zero_copy_only=False
+        )
+        gone = old.filter(pc.invert(pc.is_in(old_keys, value_set=new_keys)))
+        if gone.num_rows:
+            withdrawn[name] = gone.select(names[:1])
+        if name == "paragraphs":  # where only the URI is another, it is the same place
+            places = [row_keys(rows.select(_PLACE)) for rows in (gone, right[name])]
+            superseded = pc.sum(pc.invert(pc.is_in(places[0], value_set=places[1]))).as_py() or 0
+    firsts, missing = firsts[is_missing["paragraphs"]], is_missing["variants"]
+    return _Changes(firsts, folded[missing], into[missing], withdrawn, superseded)
+
+
+def _texts_of(
+    members: _Members,
+    chosen: Positions,
+    changes: _Changes,
+    matched: Matched,
+    base: Snapshot | None,
+) -> tuple[Texts | RunTexts, Positions]:
+    """Return texts with those of the rows to be written, from this run or else from the archive.
+
+    Returns:
+        the texts; and int64, shape (members,), the number of each among them, -1 if it is not.
+    """
+    place = places_of(matched.texts.digests, members.digests)
+    wanted = distinct(np.concatenate((chosen, changes.folded, changes.into)))
+    is_old = place[wanted] < 0
+    if base is None or not is_old.any():
+        return matched.texts, place
+    new, old = place[wanted[~is_old]], members.digests[wanted[is_old]]
+    texts = merge_texts([matched.texts.take(new), load_texts(base, old)])[0]
+    return texts, places_of(texts.digests, members.digests)
+
+
+def _paragraph_rows(
+    members: _Members,
+    witnesses: _Witnesses,
+    firsts: Positions,
+    texts: Texts | RunTexts,
+    place: Positions,
+) -> pa.Table:
+    """Return rows of paragraphs, without ``run_id``; ``place`` numbers the members' texts."""
+    chosen = witnesses.number[firsts]
+    rows = witnesses.rows.take(pa.array(firsts))
+    columns: dict[str, Any] = {
+        "paragraph_id": hex_strings(members.digests[chosen]),
+        "text": texts.strings(place[chosen]),
+        "words": members.words[chosen],
+    }
+    for name in ("language", "document_id", "uri", "title", "published_at", "ordinal", *_SPANS):
+        columns[name] = rows.column(name)
+    return pa.table(columns)
+
+
+def _variant_rows(
+    members: _Members,
+    folded: Positions,
+    into: Positions,
+    texts: Texts | RunTexts,
+    place: Positions,
+    settings: AlignSettings,
+) -> pa.Table:
+    """Return rows of variants, without ``run_id``; each is aligned with its paragraph."""
+    concerned, numbers = np.unique(np.concatenate((folded, into)), return_inverse=True)
+    held = texts.take(place[concerned])
+    words = find_words(held.buffer, held.offsets[:-1], held.offsets[1:])
+    left, right = numbers[: len(folded)], numbers[len(folded) :]
+    passages = align_pairs(words, rank_words(words, settings), left, right, settings)
+    matched = aligned_words(passages, len(folded))
+    sizes = np.diff(words.offsets)
+    together = sizes[left] + sizes[right] - matched
+    columns: dict[str, Any] = {
+        "text_id": hex_strings(members.digests[folded]),
+        "paragraph_id": hex_strings(members.digests[into]),
+        "text": held.strings(left),
+        "words": sizes[left].astype(np.int32),
+        "matched_words": matched.astype(np.int32),
+        "resemblance": (matched / np.maximum(1, together)).astype(np.float32),
+    }
+    return pa.table(columns)
+
+
+def _check(news: NewRows, kept: int, members: _Members) -> None:
+    """Check conservation: every paragraph has an occurrence, every text a row that keeps it.
+
+    Raises:
+        ContractError: with the counts that differ.
+    """
+    expected = pc.sum(news.documents.column("paragraphs"), min_count=0).as_py()
+    if expected != news.occurrences.num_rows:
+        raise ContractError(
+            f"occurrences: {news.occurrences.num_rows} rows; expected {expected}, as many as the "
+            "documents have paragraphs"
+        )
+    if kept != len(members.digests):
+        raise ContractError(
+            f"paragraphs and variants: {kept} rows; expected {len(members.digests)}, one a text"
+        )

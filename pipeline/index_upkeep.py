@@ -1,0 +1,228 @@
+"""The index of an archive as runs use it: opened, added to, merged, or made again."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from palimpsest.dedup import STAGE_VERSION as DEDUP_VERSION
+from palimpsest.dedup.candidates import sort_buckets
+from palimpsest.dedup.index.search import Entering, Index, segments_to_merge
+from palimpsest.dedup.index.segments import (
+    Segment,
+    empty_keys,
+    keys_only,
+    merge_segments,
+    open_segment,
+    write_segment,
+)
+from palimpsest.dedup.signatures import BAND_HASH_BITS, SCHEME, Windows
+from palimpsest.dedup.texts import Texts, mark, texts_of
+from palimpsest.kernels.arrays import Buckets, Bytes, Hashes
+from palimpsest.kernels.columns import bytes_of, digests_of
+from palimpsest.kernels.digest import digest_spans
+from palimpsest.kernels.sorting import distinct_digests
+from palimpsest.records.errors import ContractError
+from palimpsest.records.ids import run_id_of
+from palimpsest.records.settings import Settings
+from palimpsest.store.address import open_archive
+from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.commit import Changes, again_if_outrun, clear_unpublished, writing
+from palimpsest.store.parquet import row_groups
+
+
+def made_with(settings: Settings) -> dict[str, Any]:
+    """Return what all signatures of an index must agree on."""
+    sign = settings.sign
+    return {
+        "scheme": SCHEME,
+        "seed": sign.seed,
+        "permutations": sign.permutations,
+        "bands": sign.bands,
+        "rows": sign.rows,
+        "window_words": sign.window_words,
+        "stride_words": sign.stride_words,
+        "hash_bits": BAND_HASH_BITS,
+        "words": DEDUP_VERSION,
+    }
+
+
+def open_index(archive: Archive, segments: Sequence[str], settings: Settings) -> Index:
+    """Return the index that is made of these segments.
+
+    Raises:
+        ContractError: a segment is lost, damaged, or made with something else.
+    """
+    return Index.open(archive.segments(segments), made_with(settings))
+
+
+def mend_index(archive: Archive, base: Snapshot | None, name: str, settings: Settings) -> list[str]:
+    """Return the segments of a version, after making them again if one is lost or damaged.
+
+    Args:
+        archive: whose lock is held.
+        base: the version.
+        name: of the segment that takes the place of all others then.
+        settings: as the archive was made with.
+    """
+    if base is None:
+        return []
+    try:
+        open_index(archive, base.manifest.segments, settings)
+    except ContractError:
+        write_index(archive.index, name, base, settings)
+        return [name]
+    return list(base.manifest.segments)
+
+
+def known_keys(archive: Archive, base: Snapshot | None, settings: Settings) -> Index:
+    """Return what tells the known sources and documents, without holding the archive's lock."""
+    if base is None:
+        return Index([])
+    try:
+        return open_index(archive, base.manifest.segments, settings)
+    except ContractError:  # damaged, or merged away just now
+        return Index([_keys_of(base)])
+
+
+def enter(digests: Bytes, windows: Windows, bands: Sequence[Buckets]) -> Entering:
+    """Return new texts as the index looks for them."""
+    prints = windows.shingles.astype(np.uint16)
+    return Entering(digests, windows.texts, windows.starts, windows.ends, prints, bands)
+
+
+def save_segment(
+    folder: Path, entering: Entering, documents: Bytes, sources: Bytes, settings: Settings
+) -> None:
+    """Write a segment of new texts, documents and sources, each sorted."""
+    segment = keys_only(documents, sources)._replace(
+        texts=entering.texts,
+        window_texts=entering.window_texts.astype(np.uint32),
+        window_starts=entering.starts.astype(np.uint32),
+        window_sizes=(entering.ends - entering.starts).astype(np.uint16),
+        prints=entering.prints,
+    )
+    bands = entering.bands
+    write_segment(folder, segment, bands, len(bands), made_with(settings))
+
+
+def merged_names(
+    archive: Archive, names: Sequence[str], name: str, settings: Settings
+) -> list[str]:
+    """Merge segments if there are many of a size; return the names of those to go on with."""
+    merged = segments_to_merge(archive.index, names)
+    if not merged:
+        return list(names)
+    return [*(one for one in names if one not in merged), *joined(archive, merged, name, settings)]
+
+
+def joined(archive: Archive, names: Sequence[str], name: str, settings: Settings) -> list[str]:
+    """Merge segments, if there are several; return the name of the one that there is then."""
+    if len(names) < 2:
+        return list(names)
+    parts = [open_segment(archive.index / one, made_with(settings)) for one in names]
+    merge_segments(archive.index / name, parts, made_with(settings))
+    return [name]
+
+
+def sort_bands(bands: Hashes, pool: ThreadPoolExecutor) -> list[Buckets]:
+    """Return the buckets of each band in order."""
+    return list(pool.map(lambda band: sort_buckets(bands[:, band]), range(bands.shape[1])))
+
+
+def write_index(index: Path, name: str, base: Snapshot, settings: Settings) -> None:
+    """Write one segment of all that is in a version, reading some texts at a time."""
+    segments, folders = [_keys_of(base)], []
+    with ThreadPoolExecutor(settings.run.workers) as pool:
+        for number, texts in enumerate(_all_texts(base)):
+            marked = mark(texts, settings)
+            entering = enter(texts.digests, marked.windows, sort_bands(marked.bands, pool))
+            folders.append(index / f"{name}-part-{number:05d}")
+            save_segment(folders[-1], entering, empty_keys(), empty_keys(), settings)
+            segments.append(open_segment(folders[-1], made_with(settings)))
+    merge_segments(index / name, segments, made_with(settings))
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
+def _all_texts(base: Snapshot) -> Iterator[Texts]:
+    """Return all texts of a version, some at a time."""
+    for name, key in (("paragraphs", "paragraph_id"), ("variants", "text_id")):
+        for rows in row_groups(base.files(name), name, [key, "text"]):
+            yield texts_of(rows.column(key), rows.column("text"))
+
+
+def _keys_of(base: Snapshot) -> Segment:
+    """Return the keys of all documents and sources of a version."""
+    documents = distinct_digests(
+        digests_of(base.read("documents", ["document_id"]).column("document_id"))
+    )
+    sources = source_keys(base.read("sources", SOURCE_KEY))
+    containers = file_keys(base.read("containers", FILE_KEY))
+    return keys_only(documents, distinct_digests(np.concatenate((sources, containers))))
+
+
+SOURCE_KEY = ["uri", "bytes", "modified_at", "document_id"]
+FILE_KEY = SOURCE_KEY[:3]
+
+
+def source_keys(sources: pa.Table) -> Bytes:
+    """Return the keys of sources: uint8, shape (sources, 16).
+
+    A file is known by what can be told without reading it, the member of a container by its bytes:
+    its container may have grown since.
+    """
+    uris = sources.column("uri")
+    members = pc.binary_join_element_wise(sources.column("document_id"), uris, " ")
+    is_member = pc.match_substring(uris, "#")
+    return _digests(pc.if_else(is_member, members, _as_found(sources)))
+
+
+def file_keys(files: pa.Table) -> Bytes:
+    """Return the keys of files, by which containers are known as others are."""
+    return _digests(_as_found(files))
+
+
+def _as_found(files: pa.Table) -> pa.ChunkedArray:
+    """Return size, time as ISO 8601 has it, and URI of files, with blanks between."""
+    size = files.column("bytes").cast(pa.string())
+    time = files.column("modified_at").cast(pa.timestamp("us")).cast(pa.string())
+    second = pc.replace_substring(pc.utf8_slice_codeunits(time, 0, 19), " ", "T")
+    part = pc.utf8_slice_codeunits(time, 19)
+    part = pc.if_else(pc.equal(part, ".000000"), "", part)
+    time = pc.binary_join_element_wise(second, part, "+00:00", "")
+    return pc.binary_join_element_wise(size, time, files.column("uri"), " ")
+
+
+def _digests(told: pa.ChunkedArray) -> Bytes:
+    buffer, offsets = bytes_of(told)
+    return digest_spans(buffer, offsets[:-1], offsets[1:])
+
+
+@again_if_outrun
+def reindex(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str, Any]:
+    """Make the index of an archive again from its tables, as a new version with the same rows.
+
+    Raises:
+        SettingsError: there is no archive.
+        TransientError: a run has been writing to it for too long.
+    """
+    archive = open_archive(archive_path).require()
+    run_id = run_id_of(datetime.now(UTC), secrets.token_hex(3))
+    with writing(archive, run_id, wait_seconds) as writer:
+        base = writer.require_base()
+        write_index(archive.index, run_id, base, base.settings())
+        changes = Changes({}, {}, base.manifest.sealed, [run_id], "reindex")
+        published = writer.commit(changes)
+        clear_unpublished(archive, published)
+    texts = published.rows("paragraphs") + published.rows("variants")
+    return {"version": published.manifest.version, "texts": texts}

@@ -1,0 +1,179 @@
+"""Second step, a batch at a time: files become documents, occurrences and marked texts."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from palimpsest.dedup.signatures import Windows
+from palimpsest.dedup.texts import Marked, Texts, distinct_texts, mark, numbers_of
+from palimpsest.dedup.words import Words
+from palimpsest.ingest.batch import Batch, read_parts
+from palimpsest.ingest.pages.extract_pool import Extractors
+from palimpsest.pipeline.plan import FILES, batch_folder, files_of, planned_batches, planned_files
+from palimpsest.pipeline.staging import (
+    load_array,
+    load_arrays,
+    load_table,
+    put_in_place,
+    save_arrays,
+    save_table,
+)
+from palimpsest.records.settings import Settings
+
+_COUNTS = "counts.json"
+"""What the parts of a batch held; its length tells how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCounts:
+    """What a batch held: ``found`` sources, of which ``rejects`` could not be read."""
+
+    files: int
+    found: int
+    sources: int
+    rejects: int
+    containers: int
+    paragraphs: int
+    bytes_read: int
+
+
+@dataclass(frozen=True, slots=True)
+class StagedBatch:
+    """A part of a batch in a run's folder; what it holds is mapped when it is asked for."""
+
+    folder: Path
+
+    def texts(self) -> Texts:
+        """Return the batch's distinct texts."""
+        return load_arrays(Texts, self.folder / "texts")
+
+    def words(self) -> Words:
+        """Return the words of its texts."""
+        return load_arrays(Words, self.folder / "words")
+
+    def marked(self) -> Marked:
+        """Return the words and windows of its texts."""
+        windows = load_arrays(Windows, self.folder / "windows")
+        return Marked(self.words(), windows, load_array(self.folder / "bands.npy"))
+
+
+def stage_batch(folder: Path, batch: int, settings: Settings) -> BatchCounts:
+    """Read a batch of the plan and stage what came out; it is there whole or not at all."""
+    target = batch_folder(folder, batch)
+    if target.is_dir():  # taken up from a run that ended too early
+        return _counts_of(target)
+    _read_batch(folder, batch, target, settings)
+    return _counts_of(target)
+
+
+def _read_batch(folder: Path, batch: int, target: Path, settings: Settings) -> None:
+    planned = planned_files(folder, batch)
+    # Of this attempt alone: what a cluster takes for dead, and does again elsewhere, may go on.
+    building = target.with_suffix(f".{secrets.token_hex(3)}.part")
+    save_table(planned, building / FILES)
+    counts = []
+    parts = read_parts(files_of(planned), settings.read, _extractors(settings))
+    for number, part in enumerate(parts):
+        counts.append(_stage_part(part, _part_folder(building, number), settings))
+    (building / _COUNTS).write_text(json.dumps(counts), encoding="ascii")
+    put_in_place(building, target)
+
+
+@contextmanager
+def extractors_shared_by(processes: int) -> Iterator[None]:
+    """Have so many processes, this one and its forks, share the workers that extract pages."""
+    global _processes  # noqa: PLW0603  # forks take it with them
+    _processes = processes
+    try:
+        yield
+    finally:
+        _processes = 1
+
+
+_processes = 1
+
+
+def _extractors(settings: Settings) -> Extractors:
+    """Return who extracts pages in this process; as many as there are tasks at a time in it."""
+    workers = settings.run.workers if settings.run.runner == "threads" else 1
+    return _shared_extractors(-(-workers // _processes), settings.read.page_seconds, os.getpid())
+
+
+@cache
+def _shared_extractors(workers: int, page_seconds: float, _: int) -> Extractors:
+    """Return those of a process; a fork has its own."""
+    return Extractors(workers, page_seconds)
+
+
+def _part_folder(batch: Path, number: int) -> Path:
+    return batch / f"part-{number:05d}"
+
+
+def _stage_part(read: Batch, folder: Path, settings: Settings) -> dict[str, int]:
+    """Stage a part of a batch; return what it held."""
+    texts = distinct_texts(read.digests, read.texts.buffer, read.texts.starts, read.texts.ends)
+    marked = mark(texts, settings)
+    save_table(read.sources, folder / "sources.arrow")
+    save_table(read.rejects, folder / "rejects.arrow")
+    save_table(read.containers, folder / "containers.arrow")
+    save_table(_with_words(read, texts, marked.words), folder / "documents.arrow")
+    save_table(read.occurrences, folder / "occurrences.arrow")
+    stage_texts(texts, marked, folder)
+    return {
+        "found": read.found,
+        "sources": read.sources.num_rows,
+        "rejects": read.rejects.num_rows,
+        "containers": read.containers.num_rows,
+        "paragraphs": read.occurrences.num_rows,
+        "bytes_read": read.bytes_read,
+    }
+
+
+def stage_texts(texts: Texts, marked: Marked, folder: Path) -> StagedBatch:
+    """Write texts with their words and windows as a part of a batch has them."""
+    save_arrays(texts, folder / "texts")
+    save_arrays(marked.words, folder / "words")
+    save_arrays(marked.windows, folder / "windows")
+    np.save(folder / "bands.npy", marked.bands)
+    return StagedBatch(folder)
+
+
+def _counts_of(folder: Path) -> BatchCounts:
+    parts = json.loads((folder / _COUNTS).read_text(encoding="ascii"))
+    files = load_table(folder / FILES).num_rows
+    return BatchCounts(files, **{name: sum(one[name] for one in parts) for name in parts[0]})
+
+
+def _with_words(read: Batch, texts: Texts, words: Words) -> pa.Table:
+    """Return the documents with the number of words of each."""
+    in_text = np.diff(words.offsets)[numbers_of(texts, read.digests)]
+    owner = np.repeat(
+        np.arange(read.documents.num_rows), read.documents.column("paragraphs").to_numpy()
+    )
+    counts = np.bincount(owner, weights=in_text, minlength=read.documents.num_rows)
+    return read.documents.append_column("words", [counts.astype(np.int64)])
+
+
+def staged_batches(folder: Path) -> list[StagedBatch]:
+    """Return all parts of all batches that a run has staged, in order."""
+    staged = []
+    for batch in range(planned_batches(folder)):
+        place = batch_folder(folder, batch)
+        parts = len(json.loads((place / _COUNTS).read_text(encoding="ascii")))
+        staged += [StagedBatch(_part_folder(place, number)) for number in range(parts)]
+    return staged
+
+
+def staged_tables(folder: Path, name: str) -> list[pa.Table]:
+    """Return a table of each part of each batch, in order."""
+    return [load_table(batch.folder / f"{name}.arrow") for batch in staged_batches(folder)]

@@ -1,0 +1,228 @@
+"""Take documents down: their rows, the texts that only they had, and what was made of these.
+
+What is left is what the archive would be if they had never come, but for the record of the removal.
+A crowd that loses texts may have other heads then; pairs that these bring are aligned.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from palimpsest.dedup.index.search import Index
+from palimpsest.dedup.index.segments import Segment, merge_segments, open_segment
+from palimpsest.dedup.texts import mark
+from palimpsest.kernels.arrays import Bytes
+from palimpsest.kernels.columns import digests_of
+from palimpsest.kernels.sorting import distinct_digests
+from palimpsest.pipeline.fold import Gone, fold
+from palimpsest.pipeline.index_upkeep import (
+    SOURCE_KEY,
+    made_with,
+    mend_index,
+    open_index,
+    source_keys,
+)
+from palimpsest.pipeline.matching import (
+    align_chunk,
+    band_groups,
+    lay_out,
+    load_matched,
+    load_texts,
+    merge_groups,
+    pair_bands,
+    pair_ids,
+)
+from palimpsest.pipeline.new_rows import NewRows
+from palimpsest.pipeline.overlaps import staged_chunks, staged_overlaps
+from palimpsest.pipeline.read import stage_texts
+from palimpsest.pipeline.run import RunSummary, run_row, sealed_with, with_run_id
+from palimpsest.pipeline.staging import load_array
+from palimpsest.records.errors import SettingsError
+from palimpsest.records.ids import run_id_of
+from palimpsest.records.schemas import TABLES, schema_without
+from palimpsest.records.settings import Settings
+from palimpsest.store.address import open_archive
+from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.commit import Changes, again_if_outrun, clear_unpublished, preparing, writing
+from palimpsest.store.find import find_documents
+from palimpsest.store.views import connect
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What was taken down. Counts are of rows that went."""
+
+    run_id: str
+    archive: str
+    version: int
+    documents: list[str]
+    paragraphs: int
+    texts: int
+    overlaps: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+@again_if_outrun
+def remove(
+    archive_path: str | Path, names: Sequence[str], reason: str, wait_seconds: float = 3600.0
+) -> Removal:
+    """Take documents down and publish a version without them.
+
+    Args:
+        archive_path: of the archive.
+        names: document ids or URIs; of a URI, every document that was found there goes.
+        reason: is kept with the removal.
+        wait_seconds: how long to wait while a run is writing.
+
+    Raises:
+        SettingsError: no such archive or document, or no reason.
+        TransientError: a run has been writing to the archive for too long.
+    """
+    archive = open_archive(archive_path).require()
+    if not reason.strip():
+        raise SettingsError(["reason: empty; say why, it is kept with the removal"])
+    find_documents(archive.snapshot(), names)  # refused before a folder is made
+    started_at = datetime.now(UTC)
+    run_id = run_id_of(started_at, secrets.token_hex(3))
+    with preparing(archive, run_id) as folder, writing(archive, run_id, wait_seconds) as writer:
+        base = writer.require_base()
+        settings = base.settings()
+        sealed = sealed_with(settings, base)
+        ids = sorted(set(find_documents(base, names)))
+        gone, lost_sources, paragraphs = _gone(base, ids)
+        segments = mend_index(archive, base, f"{run_id}-mended", settings)
+        segments = _without(archive, segments, gone, lost_sources, run_id, settings)
+        gained = _stage_gained(folder, archive, segments, base, gone, settings)
+        matched = load_matched(folder)
+        matched = matched._replace(is_new=np.zeros(len(matched.is_new), dtype=np.bool_))
+        folded = fold(base, matched, NewRows.nothing(), gone, settings.align)
+        added = dict(folded.added)
+        summary = RunSummary(run_id, archive.name, None, 0, 0, 0, 0)
+        added["runs"] = run_row(summary, settings, started_at, None, 0)
+        added["removals"] = _removals(ids, reason, started_at)
+        changes = Changes(
+            with_run_id(added, run_id),
+            folded.withdrawn,
+            sealed,
+            segments,
+            "remove",
+            {"overlaps": staged_overlaps(folder, gained)},
+        )
+        overlaps = base.rows("overlaps") + sum(gained)
+        published = writer.commit(changes)
+        clear_unpublished(archive, published)
+        return Removal(
+            run_id,
+            archive.name,
+            published.manifest.version,
+            ids,
+            paragraphs,
+            len(gone.texts),
+            overlaps - published.rows("overlaps"),
+        )
+
+
+def _gone(base: Snapshot, ids: list[str]) -> tuple[Gone, Bytes, int]:
+    """Return what goes with documents, the keys of their sources, and how many paragraphs."""
+    documents = pa.array(ids, pa.string())
+    with connect(base) as connection:
+        connection.register("removed", pa.table({"document_id": documents}))
+        texts = connection.sql("""
+            SELECT text_id FROM occurrences SEMI JOIN removed USING (document_id)
+            EXCEPT SELECT text_id FROM occurrences ANTI JOIN removed USING (document_id)
+        """).to_arrow_table()
+        sources = connection.sql(
+            f"SELECT {', '.join(SOURCE_KEY)} FROM sources SEMI JOIN removed USING (document_id)"
+        ).to_arrow_table()
+        [paragraphs] = connection.sql(
+            "SELECT count(*) AS n FROM occurrences SEMI JOIN removed USING (document_id)"
+        ).to_arrow_table()["n"]
+    digests = distinct_digests(digests_of(texts.column("text_id")))
+    gone = Gone(documents, digests, Gone.nothing().pairs)
+    sources = sources.cast(pa.schema([TABLES["sources"].field(n) for n in sources.column_names]))
+    return gone, distinct_digests(source_keys(sources)), paragraphs.as_py()
+
+
+def _without(
+    archive: Archive,
+    segments: Sequence[str],
+    gone: Gone,
+    lost_sources: Bytes,
+    run_id: str,
+    settings: Settings,
+) -> list[str]:
+    """Write the segments again that know of what goes; return the names of those to go on with."""
+    keys = {
+        "texts": gone.texts,
+        "documents": distinct_digests(digests_of(gone.documents)),
+        "sources": lost_sources,
+    }
+    names = []
+    for number, name in enumerate(segments):
+        segment = open_segment(archive.index / name, made_with(settings))
+        if _has_any(segment, keys):
+            name = f"{run_id}-{number:04d}"
+            merge_segments(archive.index / name, [segment], made_with(settings), keys)
+        names.append(name)
+    return names
+
+
+def _has_any(segment: Segment, keys: dict[str, Bytes]) -> bool:
+    return any(bool(Index([segment]).known(kind, some).any()) for kind, some in keys.items())
+
+
+def _stage_gained(
+    folder: Path,
+    archive: Archive,
+    segments: Sequence[str],
+    base: Snapshot,
+    gone: Gone,
+    settings: Settings,
+) -> list[int]:
+    """Stage the overlaps of pairs that crowds give once the texts are gone; return how many.
+
+    They are the pairs that the crowds would lose if the texts came.
+
+    Returns:
+        how many overlaps each chunk has.
+    """
+    index = open_index(archive, segments, settings)
+    texts = load_texts(base, gone.texts)
+    parts = [stage_texts(texts, mark(texts, settings), folder / "gone")]
+    everything = np.arange(len(texts.digests))
+    lay_out(folder, parts, texts.digests, everything, index, base, settings, lambda _: None)
+    groups = band_groups(folder, settings.sign, settings.run.workers)
+    stage = partial(pair_bands, folder, groups=groups, settings=settings.sign)
+    with ThreadPoolExecutor(groups) as pool:
+        list(pool.map(stage, range(groups)))
+    merge_groups(folder, groups)
+    gained = np.array(load_array(folder / "lost.npy"))
+    if len(gained):
+        with connect(base) as connection:
+            pairs = pair_ids(folder, gained).append_column("place", [np.arange(len(gained))])
+            connection.register("pairs", pairs)
+            fresh = connection.sql("""
+                SELECT place FROM pairs ANTI JOIN "overlaps" USING (left_text_id, right_text_id)
+                ORDER BY place
+            """).to_arrow_table()
+        gained = gained[fresh.column("place").to_numpy()]
+    np.save(folder / "pairs.npy", gained)
+    return [align_chunk(folder, chunk, settings.align) for chunk in staged_chunks(folder)]
+
+
+def _removals(ids: list[str], reason: str, removed_at: datetime) -> pa.Table:
+    rows = [{"document_id": one, "reason": reason, "removed_at": removed_at} for one in ids]
+    return pa.Table.from_pylist(rows, schema=schema_without("removals", "run_id"))

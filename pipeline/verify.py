@@ -1,0 +1,442 @@
+"""Prove an archive: its tables by themselves, its texts against documents and against raw files.
+
+Nothing is written. Raw files are read one at a time; the texts and places of the archive are held
+as columns, some bytes more than the tables themselves.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from palimpsest.dedup.index.segments import check_segment, empty_keys
+from palimpsest.evidence.raw import group_by_file, reread_documents
+from palimpsest.ingest.document import JSON, PAGE
+from palimpsest.ingest.json_line import read_line, unescape
+from palimpsest.ingest.pages.anchor import reproduces
+from palimpsest.ingest.text.decode import decode_span
+from palimpsest.ingest.text.normalise import normalise_paragraphs
+from palimpsest.kernels.arrays import Bytes
+from palimpsest.kernels.columns import bytes_of, digests_of
+from palimpsest.kernels.sorting import distinct_digests
+from palimpsest.kernels.unicode import character_tables
+from palimpsest.pipeline.index_upkeep import made_with
+from palimpsest.records.errors import ContractError, SourceError
+from palimpsest.records.progress import Report, silent
+from palimpsest.records.schemas import PARAGRAPH_SEPARATOR
+from palimpsest.records.settings import ReadSettings
+from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.checks import (
+    FROM_BACKUP,
+    Check,
+    Failure,
+    check_files,
+    check_identity,
+    check_rules,
+    damage_of,
+)
+
+_MARKS = (
+    codecs.BOM_UTF32_LE,
+    codecs.BOM_UTF32_BE,
+    codecs.BOM_UTF8,
+    codecs.BOM_UTF16_LE,
+    codecs.BOM_UTF16_BE,
+)
+_NO_BYTE = int(np.iinfo(np.int64).min)
+_LEFT_OUT = "left out by --tables-only"
+_NO_DOCUMENT = "its document is not in the archive"
+_NO_RAW = "no source of the document could be read as it was"
+_TABLE_CHECKS = ("keys", "references", "conservation", "identity", "lossless", "passages")
+_KEPT = {"documents", "occurrences", "paragraphs", "variants"}
+_REPORT_EVERY = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What the checks of one version found."""
+
+    version: int
+    checks: list[Check]
+
+    @property
+    def failed(self) -> int:
+        """How many things failed, in all checks."""
+        return sum(check.failed for check in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the verification as plain values."""
+        return {"version": self.version, "failed": self.failed} | {
+            "checks": [asdict(check) for check in self.checks]
+        }
+
+
+def verify(
+    archive: Archive, snapshot: Snapshot, *, tables_only: bool = False, report: Report = silent
+) -> Verification:
+    """Check a version of an archive, and its raw files where they still are.
+
+    - files: rows, bytes and schema are what manifest and schemas tell, and every page can be read
+    - keys, references, conservation: what must be unique is, what is named is there, counts agree
+    - identity: ids are digests of content
+    - lossless: every document can be rebuilt from the tables, to the byte
+    - passages: the passages of overlaps are the told spans of the texts
+    - fixity: raw files are as they were when they were read
+    - index: it is whole, and knows the texts and documents of the tables and no others
+    - spans: every place of a text leads to that text in the raw file, in bytes and in characters
+
+    Args:
+        archive: whose index is checked with its current version.
+        snapshot: the version to check.
+        tables_only: leave fixity and spans out.
+        report: told how far it is.
+    """
+    files, sound = check_files(snapshot)
+    checks = [files]
+    kept = _Kept(snapshot) if sound >= _KEPT else None
+    for check in _check_tables(snapshot, kept, sound):
+        checks.append(check)
+        report("tables", len(checks), len(_TABLE_CHECKS) + 1)
+    checks.append(_check_index(archive, snapshot, sound))
+    checks += _check_raw(snapshot, kept, sound, report, tables_only=tables_only)
+    return Verification(snapshot.manifest.version, checks)
+
+
+def _check_index(archive: Archive, snapshot: Snapshot, sound: set[str]) -> Check:
+    """Check that the index of the current version can be trusted."""
+    check = Check("index")
+    segments = snapshot.manifest.segments
+    if archive.snapshot().manifest.version != snapshot.manifest.version:
+        check.leave(len(segments), "the index is that of the current version")
+        return check
+    damaged = sorted({"paragraphs", "variants", "documents"} - sound)
+    if damaged:
+        check.leave(len(segments), damage_of(damaged))
+        return check
+    held: dict[str, list[Bytes]] = {"texts": [], "documents": []}
+    for name, folder in zip(segments, archive.segments(segments), strict=True):
+        try:
+            segment = check_segment(folder, made_with(snapshot.settings()))
+        except ContractError as error:
+            check.fail(Failure("index", name, str(error), "a whole segment", "palimpsest reindex"))
+            continue
+        check.passed += 1
+        held["texts"].append(segment.texts)
+        held["documents"].append(segment.documents)
+    expected = {
+        "texts": [
+            digests_of(snapshot.read(name, [key]).column(key))
+            for name, key in (("paragraphs", "paragraph_id"), ("variants", "text_id"))
+        ],
+        "documents": [digests_of(snapshot.read("documents", ["document_id"]).column(0))],
+    }
+    for kind, parts in expected.items() if not check.failed else ():
+        there, known = np.concatenate(parts), np.concatenate([empty_keys(), *held[kind]])
+        if len(there) == len(known) and np.array_equal(
+            distinct_digests(there), distinct_digests(known)
+        ):
+            check.passed += 1
+        else:
+            found, wanted = f"{len(known)} {kind}", f"the {len(there)} of the tables"
+            check.fail(Failure("index", kind, found, wanted, "palimpsest reindex"))
+    return check
+
+
+def _check_tables(snapshot: Snapshot, kept: _Kept | None, sound: set[str]) -> Iterator[Check]:
+    for name in _TABLE_CHECKS:
+        if name == "identity":
+            yield check_identity(snapshot, sound)
+        elif name == "lossless":
+            yield _check_lossless(snapshot, kept, sound)
+        else:
+            yield check_rules(snapshot, name, sound)
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """The places of a document, in order.
+
+    Attributes:
+        texts: UTF-8; None where a text is not in the archive.
+        spans: start and end in characters, start and end in bytes (or ``_NO_BYTE``) of each.
+        stretches: start and end of each, from the first byte on; none where it is one stretch.
+    """
+
+    ordinals: list[int]
+    texts: list[bytes | None]
+    spans: list[tuple[int, int, int, int]]
+    stretches: list[list[tuple[int, int]]]
+
+
+class _Kept:
+    """Documents, places and texts of an archive as columns."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        parts = [
+            snapshot.read(name, [key, "text"]).rename_columns(["text_id", "text"])
+            for name, key in (("paragraphs", "paragraph_id"), ("variants", "text_id"))
+        ]
+        texts = pa.concat_tables(parts)
+        names = ["start_char", "end_char", "start_byte", "end_byte"]
+        lists = ["stretch_start", "stretch_end"]
+        told = ["document_id", "ordinal", "text_id", *names, *lists]
+        places = snapshot.read("occurrences", told)
+        places = places.sort_by([("document_id", "ascending"), ("ordinal", "ascending")])
+        number = pc.index_in(places.column("text_id"), value_set=texts.column("text_id"))
+        self._number = number.fill_null(-1).to_numpy().astype(np.int64)
+        self._buffer, self._offsets = bytes_of(texts.column("text"))
+        self._ordinal = places.column("ordinal").to_numpy()
+        columns = [places.column(name).fill_null(_NO_BYTE).to_numpy() for name in names]
+        self._spans = np.stack(columns, axis=1)
+        self._stretches = [places.column(name).combine_chunks() for name in lists]
+        self._of_document = _runs(places.column("document_id"))
+        told = ["document_id", "sha256", "media_type", "encoding", "characters", "text_sha256"]
+        rows = snapshot.read("documents", told).to_pylist()
+        self.documents: dict[str, dict[str, Any]] = {row["document_id"]: row for row in rows}
+
+    def places(self, document_id: str) -> _Places:
+        """Return the places of a document."""
+        mine = slice(*self._of_document.get(document_id, (0, 0)))
+        texts = [
+            None if k < 0 else self._buffer[self._offsets[k] : self._offsets[k + 1]].tobytes()
+            for k in self._number[mine]
+        ]
+        spans = [tuple(row) for row in self._spans[mine].tolist()]
+        bounds = (column[mine].to_pylist() for column in self._stretches)
+        stretches = [list(zip(*pair, strict=True)) for pair in zip(*bounds, strict=True)]
+        return _Places(self._ordinal[mine].tolist(), texts, spans, stretches)
+
+
+def _runs(values: pa.ChunkedArray) -> dict[str, tuple[int, int]]:
+    """Return where each value of a sorted column begins and ends."""
+    if not len(values):
+        return {}
+    encoded = pc.run_end_encode(values.combine_chunks())
+    ends = encoded.run_ends.to_pylist()
+    return dict(zip(encoded.values.to_pylist(), zip([0, *ends], ends, strict=False), strict=True))
+
+
+def _check_lossless(snapshot: Snapshot, kept: _Kept | None, sound: set[str]) -> Check:
+    check = Check("lossless")
+    if kept is None:
+        check.leave(snapshot.rows("documents"), damage_of(sorted(_KEPT - sound)))
+        return check
+    for document_id, told in kept.documents.items():
+        places = kept.places(document_id)
+        lost = [
+            str(k) for k, text in zip(places.ordinals, places.texts, strict=True) if text is None
+        ]
+        joined = PARAGRAPH_SEPARATOR.encode().join(
+            text for text in places.texts if text is not None
+        )
+        sha256 = hashlib.sha256(joined).hexdigest()
+        if sha256 == told["text_sha256"] and not lost:
+            check.passed += 1
+            continue
+        found = f"no text at {', '.join(lost)}" if lost else sha256
+        check.fail(
+            Failure("text_sha256", document_id, found, str(told["text_sha256"]), FROM_BACKUP)
+        )
+    return check
+
+
+def _check_raw(
+    snapshot: Snapshot, kept: _Kept | None, sound: set[str], report: Report, *, tables_only: bool
+) -> list[Check]:
+    """Check fixity and spans; each raw file is read once."""
+    fixity, spans = Check("fixity"), Check("spans")
+    damaged = sorted((_KEPT | {"sources"}) - sound)
+    if tables_only or kept is None or damaged:
+        reason = _LEFT_OUT if tables_only else damage_of(damaged)
+        fixity.leave(snapshot.rows("sources"), reason)
+        spans.leave(snapshot.rows("occurrences"), reason)
+        return [fixity, spans]
+    rows = snapshot.read("sources", ["uri", "document_id", "run_id"])
+    rows = rows.sort_by([("uri", "ascending"), ("run_id", "ascending")])
+    pending = set(kept.documents)
+    done = 0
+    read = snapshot.settings().read
+    columns = (rows.column(name).to_pylist() for name in ("uri", "document_id"))
+    for uris in group_by_file(zip(*columns, strict=True)):
+        for uri, raw, fault in reread_documents(list(uris), read):
+            versions = uris[uri]
+            sha256 = _check_fixity(uri, raw, fault, versions, kept, fixity)
+            for document_id in versions:
+                told = kept.documents.get(document_id)
+                if told and document_id in pending and told["sha256"] == sha256:
+                    pending.discard(document_id)
+                    _check_spans(raw, told, uri, kept.places(document_id), read, spans)
+            done += len(versions)
+            if done % _REPORT_EVERY == 0 or done == rows.num_rows:
+                report("raw", done, rows.num_rows)
+    for document_id in pending:
+        spans.leave(len(kept.places(document_id).ordinals), _NO_RAW)
+    told_of = spans.passed + spans.failed + spans.not_checked
+    spans.leave(snapshot.rows("occurrences") - told_of, _NO_DOCUMENT)
+    return [fixity, spans]
+
+
+def _check_fixity(
+    uri: str,
+    raw: bytes,
+    fault: SourceError | None,
+    versions: list[str],
+    kept: _Kept,
+    check: Check,
+) -> str | None:
+    """Check each document that stood under a URI against what is there now.
+
+    Returns:
+        The SHA-256 of what is there now; None if it is not to be had.
+    """
+    if fault is not None:
+        check.leave(len(versions), f"the file is not to be had ({fault.reason})")
+        return None
+    sha256 = hashlib.sha256(raw).hexdigest()
+    told = [kept.documents.get(document_id, {}).get("sha256") for document_id in versions]
+    for number, document_sha256 in enumerate(told):
+        if document_sha256 == sha256:
+            check.passed += 1
+        elif document_sha256 is None:
+            check.leave(1, _NO_DOCUMENT)
+        elif sha256 in told[number + 1 :]:
+            check.leave(1, "the file was replaced since, and read again")
+        else:
+            advice = "the raw file has changed: bring it back, or ingest it again as it is now"
+            found = f"{len(raw)} bytes with SHA-256 {sha256}"
+            check.fail(Failure("raw file", uri, found, f"SHA-256 {document_sha256}", advice))
+    return sha256
+
+
+def _check_spans(
+    raw: bytes,
+    told: dict[str, Any],
+    uri: str,
+    places: _Places,
+    settings: ReadSettings,
+    check: Check,
+) -> None:
+    """Check that each place of a document gives its text, in bytes and in characters."""
+    document_id, encoding = told["document_id"], told["encoding"]
+    if told["media_type"] == PAGE:
+        _check_anchors(raw, told, uri, places, check)
+        return
+    if told["media_type"] == JSON:
+        decoded, decode_cut = _json_text(raw, settings.text_fields, told["characters"]), unescape
+    else:
+        decoded = _decode_whole(raw, encoding, told["characters"])
+        decode_cut = partial(decode_span, encoding=encoding)
+    if decoded is None:
+        for ordinal in places.ordinals:
+            expected = f"{told['characters']} characters of {encoding}"
+            place = f"{document_id} at {ordinal}, {uri}"
+            check.fail(Failure("decoded text", place, "another length", expected, FROM_BACKUP))
+        return
+    from_bytes = [_cut_bytes(raw, span[2], span[3], decode_cut) for span in places.spans]
+    from_chars = [_cut_characters(decoded, span[0], span[1]) for span in places.spans]
+    normalised = iter(_normalise([one for one in (*from_bytes, *from_chars) if one is not None]))
+    by_bytes = [None if one is None else next(normalised) for one in from_bytes]
+    by_chars = [None if one is None else next(normalised) for one in from_chars]
+    for number, text in enumerate(places.texts):
+        start_char, end_char, start_byte, end_byte = places.spans[number]
+        cuts = [("characters", start_char, end_char, by_chars[number])]
+        if (start_byte, end_byte) != (_NO_BYTE, _NO_BYTE):  # else it has no anchor in the raw file
+            cuts.append(("bytes", start_byte, end_byte, by_bytes[number]))
+        wrong = [cut for cut in cuts if text is None or cut[3] != text]
+        if not wrong:
+            check.passed += 1
+            continue
+        unit, start, end, found = wrong[0]
+        place = f"{document_id} at {places.ordinals[number]}, {uri}, {unit} {start}-{end}"
+        check.fail(Failure(f"span in {unit}", place, _told(found), _told(text), FROM_BACKUP))
+
+
+def _decode_whole(raw: bytes, encoding: str, characters: int) -> str | None:
+    """Return a raw file decoded as it was read, without its mark; None if that is not possible.
+
+    Whether there was a mark, or bytes that look like one, is told by the length of the text.
+    """
+    starts = [len(mark) for mark in _MARKS if raw.startswith(mark)]
+    for start in (*starts, 0):
+        try:
+            text = decode_span(raw[start:], encoding)
+        except (ValueError, LookupError):  # not in this encoding, or there is no such encoding
+            continue
+        if len(text) == characters:
+            return text
+    return None
+
+
+def _check_anchors(
+    raw: bytes, told: dict[str, Any], uri: str, places: _Places, check: Check
+) -> None:
+    """Check that the stretches of raw bytes of each paragraph of a page hold its text."""
+    for number, text in enumerate(places.texts):
+        start, end = places.spans[number][2:]
+        if start == _NO_BYTE:
+            check.leave(1, "it has no anchor in the raw page")
+            continue
+        stretches = places.stretches[number] or [(0, end - start)]
+        shown = text.decode() if text is not None else None
+        spans = [(start + first, start + last) for first, last in stretches]
+        if shown is not None and reproduces(raw, spans, told["encoding"], shown):
+            check.passed += 1
+            continue
+        place = f"{told['document_id']} at {places.ordinals[number]}, {uri}, bytes {start}-{end}"
+        found = _told(raw[start:end]) if 0 <= start <= end <= len(raw) else "nothing"
+        check.fail(Failure("anchor in bytes", place, found, _told(text), FROM_BACKUP))
+
+
+def _json_text(raw: bytes, fields: Sequence[str], characters: int) -> str | None:
+    """Return the text of a JSON line; None if it is not the one that was read."""
+    try:
+        text = read_line(raw, fields).text
+    except SourceError:
+        return None
+    return text if len(text) == characters else None
+
+
+def _cut_bytes(
+    raw: bytes, start: int, end: int, decode_cut: Callable[[bytes], str]
+) -> bytes | None:
+    """Return the text of a span of raw bytes as UTF-8, or None if there is none."""
+    if not 0 <= start <= end <= len(raw):
+        return None
+    try:
+        return decode_cut(raw[start:end]).encode()
+    except ValueError:
+        return None
+
+
+def _cut_characters(text: str, start: int, end: int) -> bytes | None:
+    """Return a span of decoded text as UTF-8, or None if there is none."""
+    if not 0 <= start <= end <= len(text):
+        return None
+    try:
+        return text[start:end].encode()
+    except UnicodeError:
+        return None
+
+
+def _normalise(pieces: list[bytes]) -> list[bytes]:
+    """Return pieces of text normalised, as ``normalise_text`` does with each."""
+    if not pieces:
+        return []
+    bounds = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
+    buffer = np.frombuffer(b"".join(pieces), dtype=np.uint8)
+    texts = normalise_paragraphs(buffer, bounds[:-1], bounds[1:], character_tables())
+    held = texts.buffer.tobytes()
+    spans = zip(texts.starts.tolist(), texts.ends.tolist(), strict=True)
+    return [held[start:end] for start, end in spans]
+
+
+def _told(text: bytes | None) -> str:
+    return "nothing" if text is None else repr(text.decode("utf-8", "replace")[:80])

@@ -1,0 +1,59 @@
+"""What shows itself: an archive, on a line or in a notebook, and why a first call takes long."""
+
+from __future__ import annotations
+
+import html
+import logging
+from functools import cache
+
+import pyarrow as pa
+
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.archive import Snapshot
+
+VERSIONS = pa.schema(
+    [
+        pa.field("version", pa.int64()),
+        pa.field("published_at", pa.timestamp("us", tz="UTC")),
+        pa.field("operation", pa.string()),
+        pa.field("run_id", pa.string()),
+        pa.field("documents", pa.int64()),
+        pa.field("paragraphs", pa.int64()),
+        pa.field("files", pa.int64()),
+        pa.field("bytes", pa.int64()),
+        pa.field("path", pa.string()),
+    ]
+)
+"""Versions as they are told; each has a path or an address of its own, for any reader."""
+
+_LOG = logging.getLogger("palimpsest")
+_TOLD = ("documents", "paragraphs", "variants", "occurrences", "overlaps", "rejects")
+
+
+def as_line(name: str, snapshot: Snapshot) -> str:
+    """Return what opens the archive at this version, and how many rows its tables have."""
+    counts = ", ".join(f"{snapshot.rows(table):,} {table}" for table in _TOLD)
+    return f"Archive({name!r}, version={snapshot.manifest.version})  # {counts}"
+
+
+def as_html(name: str, snapshot: Snapshot) -> str:
+    """Return the tables with their rows and columns as HTML, in which no name is markup."""
+    caption = html.escape(f"{name}, version {snapshot.manifest.version}")
+    rows = "".join(
+        f"<tr><th>{table}</th><td>{snapshot.rows(table):,}</td>"
+        f"<td style='text-align: left'>{', '.join(schema.names)}</td></tr>"
+        for table, schema in TABLES.items()
+    )
+    head = "<tr><th>table</th><th>rows</th><th style='text-align: left'>columns</th></tr>"
+    body = f"<thead>{head}</thead><tbody>{rows}</tbody>"
+    return f"<table><caption>{caption}</caption>{body}</table>"
+
+
+@cache
+def warn_if_compiling() -> None:
+    """Say, once, why the first call on a machine takes longer."""
+    from palimpsest.kernels.compiled import are_kernels_cached
+
+    if not are_kernels_cached():
+        told = "kernels are compiled at their first use on a machine, which takes about a minute"
+        _LOG.warning("%s; palimpsest compile does it beforehand", told)

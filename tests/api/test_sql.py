@@ -1,0 +1,135 @@
+"""Queries are carried out over tables and views of one version, with values and tables of others."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from palimpsest import Archive, SettingsError
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.archive import Archive as Place
+from palimpsest.store.views import VIEWS, connect
+from tests.api.two_papers import plain
+
+
+def test_a_query_gives_what_duckdb_gives_on_the_files(archive: Archive, shelf: Path) -> None:
+    query = """
+        SELECT d.series, count(*) AS places, sum(p.words) AS words, max(p.published_at) AS latest
+        FROM {occurrences} o JOIN {documents} d USING (document_id)
+        JOIN {paragraphs} p ON p.paragraph_id = o.text_id
+        GROUP BY ALL ORDER BY ALL
+    """
+    found = archive.sql(query.format(**{name: name for name in TABLES}))
+    files = {name: f"'{shelf}/{name}/*.parquet'" for name in TABLES}
+    with duckdb.connect() as connection:
+        expected = connection.sql(query.format(**files)).to_arrow_table()
+    assert found.to_pylist() == expected.to_pylist()
+    assert found.schema.field("words").type == pa.int64()
+    assert found.schema.field("latest").type == pa.timestamp("us", tz="UTC")
+
+
+@pytest.mark.parametrize("name", [*TABLES, *VIEWS])
+def test_each_table_and_view_can_be_named_by_itself(
+    archive: Archive, shelf: Path, name: str
+) -> None:
+    found = archive.sql(f'SELECT count(*) AS n FROM "{name}"').to_pylist()
+    with connect(Place(shelf).snapshot()) as connection:
+        assert found == [{"n": connection.sql(f'SELECT count(*) FROM "{name}"').fetchall()[0][0]}]
+    if name in TABLES:
+        assert found == [{"n": archive.rows[name]}]
+
+
+def test_names_may_be_written_as_sql_writes_them(archive: Archive) -> None:
+    count = archive.rows["documents"]
+    for name in ("Documents", '"documents"', "main.documents", "DOCUMENTS AS sources"):
+        assert archive.sql(f"SELECT count(*) AS n FROM {name}").to_pylist() == [{"n": count}]
+
+
+def test_a_query_that_names_no_table_finds_them_all(archive: Archive) -> None:
+    assert set(archive.sql("SHOW TABLES").column("name").to_pylist()) == {*TABLES, *VIEWS}
+
+
+def test_values_are_given_in_order_or_by_name(archive: Archive, shelf: Path) -> None:
+    expected = [row["uri"] for row in plain(shelf, "sources") if row["series"] == "echo"]
+    for query, values in (
+        ("SELECT uri FROM sources WHERE series = ?", ["echo"]),
+        ("SELECT uri FROM sources WHERE series = $paper", {"paper": "echo"}),
+    ):
+        assert archive.sql(query, values).column("uri").to_pylist() == expected
+    harmless = archive.sql("SELECT uri FROM sources WHERE series = ?", ["' OR true --"])
+    assert harmless.num_rows == 0
+
+
+def test_tables_of_the_caller_can_be_joined(archive: Archive) -> None:
+    query = "SELECT title FROM found JOIN documents ON document_id = left_document_id ORDER BY 1"
+    found = archive.passages(clear=True)
+    titles = {row["document_id"]: row["title"] for row in archive.documents().to_pylist()}
+    expected = sorted(titles[one] for one in found.column("left_document_id").to_pylist())
+    for given in (found, found.to_pandas(), pl.from_arrow(found)):
+        assert archive.sql(query, tables={"found": given}).column("title").to_pylist() == expected
+
+
+def test_sums_too_large_for_64_bits_stay_decimal(archive: Archive) -> None:
+    row = archive.sql("SELECT sum(x) AS s FROM (VALUES (9223372036854775807), (1)) t(x)")
+    assert row.to_pylist() == [{"s": 2**63}]
+
+
+def test_times_are_in_utc_wherever_the_machine_stands(archive: Archive) -> None:
+    code = (
+        "import sys; from palimpsest import Archive\n"
+        "query = 'SELECT published_at, published_at::VARCHAR AS told FROM documents ORDER BY ALL'\n"
+        "found = Archive(sys.argv[1]).sql(query)\n"
+        "print(found.schema.field(0).type, found.column('told')[0])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, archive.name],
+        env={**os.environ, "TZ": "Asia/Kathmandu"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert run.stdout.strip() == "timestamp[us, tz=UTC] 2024-11-12 00:00:00+00"
+
+
+def test_what_a_query_makes_is_gone_behind_it(archive: Archive) -> None:
+    made = archive.sql("CREATE TABLE mine AS FROM documents; SELECT count(*) AS n FROM mine")
+    assert made.to_pylist() == [{"n": archive.rows["documents"]}]
+    with pytest.raises(SettingsError, match="mine does not exist"):
+        archive.sql("FROM mine")
+
+
+@pytest.mark.parametrize(
+    ("query", "more", "told"),
+    [
+        ("SELEC 1", {}, "syntax error"),
+        ("FROM nowhere", {}, "views: witnesses, folds, recurring, pieces, passages"),
+        ("SELECT txt FROM paragraphs", {}, '"txt" not found'),
+        ("FROM sources WHERE uri = ?", {}, "Values were not provided"),
+        ("FROM sources WHERE uri = $uri", {"parameters": {"url": ""}}, "uri"),
+        ("FROM sources WHERE bytes = 'many'", {}, "Could not convert"),
+        ("", {}, "found no statement"),
+        ("FROM mine", {"tables": {"mine": 3}}, '"mine" of type "int"'),
+        ("FROM runs", {"tables": {"runs": pa.table({"a": [1]})}}, "the archive has one"),
+        ("FROM parameters", {}, "parameters does not exist"),
+        ("FROM snapshot", {}, "snapshot does not exist"),
+        ("FROM duckdb", {}, "duckdb does not exist"),
+    ],
+)
+def test_what_cannot_be_carried_out_is_refused_with_what_duckdb_says(
+    archive: Archive, query: str, more: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(SettingsError, match=re.escape(told)):
+        archive.sql(query, **more)
+
+
+def test_results_become_data_frames(archive: Archive) -> None:
+    found = archive.sql("SELECT series, sum(words) AS words FROM documents GROUP BY 1 ORDER BY 1")
+    frame = found.to_pandas()
+    assert pd.api.types.is_integer_dtype(frame["words"])
+    assert pl.from_arrow(found).rows() == list(frame.itertuples(index=False, name=None))

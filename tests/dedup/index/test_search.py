@@ -1,0 +1,202 @@
+"""The index against slow, obvious versions of itself."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from palimpsest.dedup.index.search import Index
+from palimpsest.dedup.index.segments import keys_only
+from palimpsest.records.errors import ContractError
+from palimpsest.records.settings import SignSettings
+from tests import oracles
+from tests.dedup.index.signed import (
+    BANDS,
+    MADE_WITH,
+    Signed,
+    collections,
+    digests,
+    enter,
+    key_sets,
+    keys_of,
+    rows_of,
+    segment_of,
+)
+from tests.strategies import crowd_limits, max_examples
+
+
+def _text(shingles, hashes):
+    return Signed(tuple(shingles), tuple(hashes))
+
+
+@st.composite
+def archives(draw):
+    """Draw known texts in some segments, and new texts."""
+    texts = draw(collections(24))
+    place = {key: draw(st.integers(-1, 2)) for key in texts}
+    new = {key: text for key, text in texts.items() if place[key] < 0}
+    parts = [{k: t for k, t in texts.items() if place[k] == part} for part in range(3)]
+    return parts, new
+
+
+class _Buckets:
+    """All texts by number, in the order of their digests, and the windows of each bucket."""
+
+    def __init__(self, texts):
+        self.digests = sorted(texts)
+        self.uppers = [int.from_bytes(digest[:8], "big") for digest in self.digests]
+        self.windows = {}
+        for number, digest in enumerate(self.digests):
+            one = texts[digest]
+            for (start, end), hashes in zip(one.windows(), one.hashes, strict=True):
+                for band, value in enumerate(hashes):
+                    window = number, one.shingles[start:end]
+                    self.windows.setdefault((band, value), []).append(window)
+
+    def heads(self, texts, sign):
+        return oracles.heads_of(texts, self.uppers, sign)
+
+
+def _alike(windows, number, news, sign):
+    """Tell whether a window of a text is alike enough to one of a new text."""
+    mine = [content for owner, content in windows if owner == number]
+    others = [(owner, content) for owner, content in windows if owner in news]
+    return any(
+        oracles.shares_enough(*((one, other) if number < owner else (other, one)), sign)
+        for one in mine
+        for owner, other in others
+    )
+
+
+def _expected(buckets, new, sign):
+    """Return known texts that must be told, those that may be, and the crowds of each band."""
+    needed, allowed, crowds = set(), set(), [{} for _ in range(BANDS)]
+    for (band, value), windows in buckets.windows.items():
+        owners = {owner for owner, _ in windows}
+        news = {owner for owner in owners if buckets.digests[owner] in new}
+        old = owners - news
+        if not news:
+            continue
+        allowed |= old
+        if len(owners) <= sign.crowd_texts:
+            needed |= {one for one in old if _alike(windows, one, news, sign)}
+        elif len(old) > sign.crowd_texts:
+            crowds[band][value] = len(old)
+            before, after = buckets.heads(old, sign), buckets.heads(owners, sign)
+            needed |= before if before <= after else old
+            needed |= {one for one in old if _alike(windows, one, news & after, sign)}
+        else:
+            needed |= old
+    return needed, allowed, [sorted(one.items()) for one in crowds]
+
+
+@max_examples(250)
+@given(archives(), crowd_limits())
+def test_texts_that_new_ones_may_pair_with_are_shared(drawn, sign):
+    parts, new = drawn
+    texts = new | parts[0] | parts[1] | parts[2]
+    index = Index([segment_of(part) for part in parts])
+    sharing = index.sharing(enter(new), sign)
+    buckets = _Buckets(texts)
+    needed, allowed, crowds = _expected(buckets, new, sign)
+    found = rows_of(sharing.texts)
+    assert found == sorted(set(found))
+    assert {buckets.digests[one] for one in needed} <= set(found)
+    assert set(found) <= {buckets.digests[one] for one in allowed}
+    if any(any(text.hashes for text in part.values()) for part in parts):
+        told = [list(zip(h.tolist(), n.tolist(), strict=True)) for h, n in sharing.crowds]
+        assert told == crowds
+
+
+def test_windows_that_are_unlike_share_a_bucket_for_nothing():
+    old, new = b"a" * 16, b"b" * 16
+    hashes = ((5, 5),)
+    index = Index([segment_of({old: _text(range(4), hashes)})])
+    sign = SignSettings(min_shared_shingles=2)
+    alike, unlike = _text(range(4), hashes), _text(range(10, 14), hashes)
+    assert rows_of(index.sharing(enter({new: alike}), sign).texts) == [old]
+    assert rows_of(index.sharing(enter({new: unlike}), sign).texts) == []
+
+
+def test_bucket_of_another_band_is_not_shared():
+    index = Index([segment_of({b"a" * 16: _text(range(4), ((1, 2),))})])
+    sign = SignSettings(min_shared_shingles=2)
+    for hashes, count in (((1, 9), 1), ((9, 2), 1), ((2, 1), 0)):
+        sharing = index.sharing(enter({b"b" * 16: _text(range(4), (hashes,))}), sign)
+        assert len(sharing.texts) == count
+
+
+def test_crowd_that_keeps_its_heads_is_shared_with_them_only():
+    evenly = [(k * 2**64 // 8).to_bytes(8, "big") + b"\0" * 8 for k in range(8)]
+    known = {digest: _text(range(4), ((5, 5),)) for digest in evenly}
+    index = Index([segment_of(dict(list(known.items())[n::2])) for n in (0, 1)])
+    sign = SignSettings(crowd_texts=4, crowd_heads=1, min_shared_shingles=2)
+    head, other = b"\1" * 16, b"\xf0" * 16
+    sharing = index.sharing(enter({other: _text(range(4), ((5, 5),))}), sign)
+    assert rows_of(sharing.texts) == evenly[:2]
+    assert [(h.tolist(), n.tolist()) for h, n in sharing.crowds] == [([5], [8])] * 2
+    sharing = index.sharing(enter({head: _text(range(4), ((5, 5),))}), sign)
+    assert rows_of(sharing.texts) == evenly
+
+
+@max_examples(200)
+@given(archives(), crowd_limits())
+def test_bucket_gives_the_pairs_of_its_heads(drawn, sign):
+    parts, new = drawn
+    index = Index([segment_of(part) for part in (*parts, new)])
+    buckets = _Buckets(new | parts[0] | parts[1] | parts[2])
+    asked = [
+        (band, value, text)
+        for (band, value), windows in buckets.windows.items()
+        for text in sorted({owner for owner, _ in windows})
+    ]
+    assume(asked)
+    heads = {
+        place: buckets.heads({owner for owner, _ in windows}, sign)
+        for place, windows in buckets.windows.items()
+    }
+    found = index.gives(
+        np.array([band for band, _, _ in asked], dtype=np.int64),
+        np.array([value for _, value, _ in asked], dtype=np.uint32),
+        np.frombuffer(b"".join(buckets.digests[t] for *_, t in asked), np.uint8).reshape(-1, 16),
+        sign,
+    )
+    assert found.tolist() == [text in heads[band, value] for band, value, text in asked]
+
+
+@max_examples(100)
+@given(st.lists(st.tuples(key_sets, key_sets, key_sets), max_size=3), key_sets, st.data())
+def test_keys_are_known_if_any_segment_has_them(parts, others, data):
+    segments = [
+        keys_only(keys_of(documents), keys_of(sources))._replace(texts=keys_of(texts))
+        for texts, documents, sources in parts
+    ]
+    index = Index(segments)
+    for column, kind in enumerate(("texts", "documents", "sources")):
+        held = set().union(*(part[column] for part in parts))
+        asked = data.draw(st.permutations([*held, *others, *held]))
+        packed = np.frombuffer(b"".join(asked), np.uint8).reshape(-1, 16)
+        assert index.known(kind, packed).tolist() == [key in held for key in asked]
+
+
+@max_examples(20)
+@given(digests)
+def test_keys_with_zero_bytes_at_the_end_are_told_apart(digest):
+    keys = sorted({digest[:n] + b"\0" * (16 - n) for n in range(17)})
+    index = Index([keys_only(keys_of(keys[::2]), keys_of([]))])
+    assert index.known("documents", keys_of(keys)).tolist() == [
+        n % 2 == 0 for n in range(len(keys))
+    ]
+
+
+def test_without_segments_nothing_is_known_or_shared():
+    index = Index([])
+    assert index.known("texts", np.ones((3, 16), dtype=np.uint8)).tolist() == [False] * 3
+    sharing = index.sharing(enter({b"b" * 16: _text(range(4), ((1, 2),))}), SignSettings())
+    assert sharing.texts.shape == (0, 16)
+    assert [len(hashes) for hashes, _ in sharing.crowds] == [0] * BANDS
+
+
+def test_index_is_opened_only_with_what_it_was_made_with(tmp_path):
+    with pytest.raises(ContractError, match="palimpsest reindex"):
+        Index.open([tmp_path / "lost"], MADE_WITH)

@@ -1,0 +1,87 @@
+"""What tests let other processes do to an archive. They are spawned: the tests have threads."""
+
+import json
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Barrier, Event
+from pathlib import Path
+from typing import Any
+
+import palimpsest.pipeline.compact
+import palimpsest.pipeline.remove
+import palimpsest.pipeline.run
+from palimpsest.store.archive import Archive
+from palimpsest.store.versions import clean
+from tests.pipeline.corpora import ingest, settings_of
+
+SPAWN = multiprocessing.get_context("spawn")
+BATCH_BYTES = 700
+_SECONDS = 240.0
+
+
+def start(work: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """Start a process; whoever starts it joins it."""
+    process = SPAWN.Process(target=work, args=arguments)
+    process.start()
+    return process
+
+
+def join_all(*processes: BaseProcess) -> None:
+    """Wait for processes and expect that they ended well."""
+    for process in processes:
+        process.join(_SECONDS)
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+    assert codes == [0] * len(processes)
+
+
+def ingest_with(barrier: Barrier, sources: list[Path], archive: Path, told: Path) -> None:
+    """Ingest, waiting for the others once the sources are planned; tell the summary in a file."""
+    stage, met = palimpsest.pipeline.run.stage_batch, []
+
+    def stage_batch(*arguments: Any) -> Any:
+        if not met:
+            met.append(barrier.wait(_SECONDS))
+        return stage(*arguments)
+
+    palimpsest.pipeline.run.stage_batch = stage_batch
+    summary = ingest(sources, archive, settings_of(1, BATCH_BYTES))
+    assert met
+    told.write_text(json.dumps(summary.to_dict()))
+
+
+def remove_with(barrier: Barrier, archive: Path, name: str) -> None:
+    """Take a document down, waiting for the others before it asks for the archive's lock."""
+    _wait_before_writing(palimpsest.pipeline.remove, barrier)
+    palimpsest.pipeline.remove.remove(archive, [name], "asked for")
+
+
+def compact_with(barrier: Barrier, archive: Path) -> None:
+    """Compact, waiting for the others before it asks for the archive's lock."""
+    _wait_before_writing(palimpsest.pipeline.compact, barrier)
+    palimpsest.pipeline.compact.compact(archive)
+
+
+def _wait_before_writing(module: Any, barrier: Barrier) -> None:
+    writing = module.writing
+
+    def wait_and_write(*arguments: Any) -> Any:
+        barrier.wait(_SECONDS)
+        return writing(*arguments)
+
+    module.writing = wait_and_write
+
+
+def change_until(stop: Event, sources: list[Path], archive: Path) -> None:
+    """Ingest, take down, compact and clean in turns until told to stop; then leave all there."""
+    coming = iter(sources)
+    while not stop.is_set():
+        first, second = next(coming), next(coming)
+        ingest(first, archive)
+        ingest(second, archive)
+        palimpsest.pipeline.remove.remove(archive, [first.as_uri()], "asked for")
+        clean(Archive(archive))
+        palimpsest.pipeline.compact.compact(archive)
+        clean(Archive(archive))

@@ -1,0 +1,140 @@
+"""Few files and one segment hold the same rows; an index is made again from the tables."""
+
+from pathlib import Path
+
+import pytest
+
+from palimpsest.pipeline.compact import compact
+from palimpsest.pipeline.index_upkeep import reindex
+from palimpsest.pipeline.verify import verify
+from palimpsest.records.errors import SettingsError
+from palimpsest.records.schemas import TABLES
+from palimpsest.store.archive import Archive
+from palimpsest.store.digest import digest_archive
+from palimpsest.store.versions import clean
+from tests.pipeline.corpora import ingest, listing, make_paragraph, reuse_articles, write_articles
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_articles(tmp_path / "in", reuse_articles())
+
+
+@pytest.fixture
+def archive(folder: Path, fresh_archive: Path) -> Path:
+    """An archive of three runs."""
+    files = sorted(folder.iterdir())
+    for first in range(0, len(files), 2):
+        ingest(files[first : first + 2], fresh_archive)
+    return fresh_archive
+
+
+def digest_of(archive: Path) -> str:
+    return digest_archive(Archive(archive).snapshot())
+
+
+def failed_checks(archive: Path) -> set[str]:
+    place = Archive(archive)
+    return {check.name for check in verify(place, place.snapshot()).checks if check.failed}
+
+
+def segments_of(archive: Path) -> list[Path]:
+    place = Archive(archive)
+    return [place.index / name for name in place.snapshot().manifest.segments]
+
+
+def assert_later_runs_as_before(folder: Path, archive: Path, place: Path) -> None:
+    """Check that another file gives what it does in an archive that was left alone."""
+    more = write_articles(folder.parent / "more", {"g.txt": [make_paragraph(1, edit=4), "New."]})
+    ingest(more, archive)
+    ingest([folder, more], place)
+    assert digest_of(archive) == digest_of(place)
+    assert failed_checks(archive) == set()
+
+
+def test_compacting_keeps_the_rows_in_fewer_files(
+    folder: Path, archive: Path, tmp_path: Path
+) -> None:
+    before = digest_of(archive)
+    files = sum(len(Archive(archive).snapshot().files(name)) for name in TABLES)
+    runs = Archive(archive).snapshot().read("runs").sort_by("run_id")
+    done = compact(archive)
+    snapshot = Archive(archive).snapshot()
+    assert done == {"version": 4, "files_before": files, "files_after": len(TABLES)}
+    assert (snapshot.manifest.version, snapshot.manifest.operation) == (4, "compact")
+    for name in TABLES:
+        assert len(snapshot.files(name)) == 1
+        assert len(list((archive / name).glob("*.parquet"))) == 1
+    [segment] = snapshot.manifest.segments
+    assert [one.name for one in Archive(archive).index.iterdir()] == [segment]
+    assert snapshot.read("runs").sort_by("run_id").equals(runs)
+    assert digest_of(archive) == before
+    assert digest_archive(Archive(archive).snapshot(3)) == before
+    assert failed_checks(archive) == set()
+    assert_later_runs_as_before(folder, archive, tmp_path / "whole")
+
+
+def test_compacting_a_second_time_does_nothing(archive: Path) -> None:
+    compact(archive)
+    before = listing(archive)
+    done = compact(archive)
+    assert done == {"version": 4, "files_before": len(TABLES), "files_after": len(TABLES)}
+    assert listing(archive) == before
+
+
+def test_files_that_were_merged_are_gone_after_cleaning(archive: Path) -> None:
+    compact(archive)
+    assert clean(Archive(archive))["dropped"] == [1, 2, 3]
+    place = Archive(archive)
+    assert len(list(place.home.rglob("*.parquet"))) == len(TABLES)
+    assert [one.name for one in place.index.iterdir()] == place.snapshot().manifest.segments
+    assert failed_checks(archive) == set()
+
+
+def test_reindexing_keeps_the_rows(folder: Path, archive: Path, tmp_path: Path) -> None:
+    before = digest_of(archive)
+    done = reindex(archive)
+    snapshot = Archive(archive).snapshot()
+    texts = snapshot.rows("paragraphs") + snapshot.rows("variants")
+    assert done == {"version": 4, "texts": texts}
+    assert snapshot.manifest.operation == "reindex"
+    assert len(snapshot.manifest.segments) == 1
+    assert digest_of(archive) == before
+    assert failed_checks(archive) == set()
+    assert_later_runs_as_before(folder, archive, tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", ["texts", "entries", "documents"])
+def test_reindexing_repairs_a_damaged_segment(archive: Path, name: str) -> None:
+    damaged = segments_of(archive)[1] / f"{name}.npy"
+    raw = bytearray(damaged.read_bytes())
+    raw[-1] ^= 1
+    damaged.write_bytes(raw)
+    assert failed_checks(archive) == {"index"}
+    reindex(archive)
+    assert failed_checks(archive) == set()
+
+
+def test_reindexing_repairs_a_lost_segment(archive: Path) -> None:
+    for path in segments_of(archive)[0].iterdir():
+        path.unlink()
+    assert failed_checks(archive) == {"index"}
+    reindex(archive)
+    assert failed_checks(archive) == set()
+
+
+@pytest.mark.parametrize("command", [compact, reindex])
+def test_archive_without_texts_is_taken(tmp_path: Path, command: object) -> None:
+    (tmp_path / "empty.txt").write_bytes(b"")
+    ingest(tmp_path / "empty.txt", tmp_path / "press")
+    before = digest_of(tmp_path / "press")
+    command(tmp_path / "press")  # type: ignore[operator]
+    assert digest_of(tmp_path / "press") == before
+    assert failed_checks(tmp_path / "press") == set()
+
+
+@pytest.mark.parametrize("command", [compact, reindex])
+def test_archive_that_is_not_there_is_not_made(tmp_path: Path, command: object) -> None:
+    with pytest.raises(SettingsError):
+        command(tmp_path / "press")  # type: ignore[operator]
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,50 @@
+"""What is freed goes back to the system, and a run that holds little brings the same."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from palimpsest.store.memory import hold_little, release_freed
+from tests.pipeline.processes import SPAWN
+
+
+def _anonymous_bytes() -> int:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    [line] = [one for one in status.splitlines() if one.startswith("RssAnon")]
+    return int(line.split()[1]) * 1024
+
+
+def _held_after(holds_little: bool) -> int:
+    """Return what a process holds more once it has freed arrays between which others stay."""
+    if holds_little:
+        hold_little()
+    np.ones(2**22)  # raises glibc's threshold, unless that is fixed
+    before = _anonymous_bytes()
+    arrays = [np.ones(2**18 if number % 2 else 2**5) for number in range(200)]  # 2 MiB each
+    del arrays[1::2]
+    if holds_little:
+        release_freed()
+    held = _anonymous_bytes() - before
+    assert len(arrays) == 100
+    return held
+
+
+def test_arrays_that_are_freed_go_back_to_the_system() -> None:
+    with SPAWN.Pool(1) as pool:
+        assert pool.apply(_held_after, (True,)) < 20 * 2**20
+
+
+def test_arrow_goes_on_with_what_it_has_when_little_is_to_be_held() -> None:
+    with SPAWN.Pool(1) as pool:
+        assert pool.apply(_arrow_before_and_after)
+
+
+def _arrow_before_and_after() -> bool:
+    before = pa.array(range(10**5))
+    hold_little()
+    after = pa.array(range(10**5))
+    equal = before.equals(after)
+    del before
+    release_freed()
+    return bool(equal and after.sum().as_py() == sum(range(10**5)))
