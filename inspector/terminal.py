@@ -36,7 +36,7 @@ def overview(snapshot: Snapshot) -> list[dict[str, Any]]:
 
 
 def render_overview(archive: str, snapshot: Snapshot) -> Table:
-    """Show what an archive holds."""
+    """Show the tables of an archive."""
     from rich.table import Table
     from rich.text import Text
 
@@ -53,7 +53,7 @@ def render_overview(archive: str, snapshot: Snapshot) -> Table:
 
 
 def render_rows(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Show rows one below the other, a line a column, so that any terminal is wide enough."""
+    """Show rows below one another with one line per column, to fit a terminal of any width."""
     width = max((len(name) for row in rows for name in row), default=0)
     blocks = [
         "\n".join(
@@ -74,10 +74,8 @@ def _cell(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text without what could steer a terminal."""
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text
-    )
+    """Return text with control characters replaced, so that it cannot control a terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)
 
 
 def render_passages(passages: Sequence[Mapping[str, Any]], width: int | None = None) -> str:
@@ -85,7 +83,7 @@ def render_passages(passages: Sequence[Mapping[str, Any]], width: int | None = N
 
     Args:
         passages: rows of ``PASSAGES``.
-        width: of the terminal, for text to be wrapped; None leaves each on a line.
+        width: of the terminal, at which text is wrapped; None for no wrapping.
     """
     blocks = []
     for row in passages:
@@ -101,11 +99,11 @@ def render_passages(passages: Sequence[Mapping[str, Any]], width: int | None = N
 
 
 def _quoted(text: str, width: int | None) -> list[str]:
-    """Return a text in indented lines: one, or as many as it takes at a width."""
-    indent, shown = " " * 4, _cell(text)
+    """Return a text as indented lines, wrapped if there is a width."""
+    indent, cell = " " * 4, _cell(text)
     if width is None:
-        return [indent + shown]
-    return textwrap.wrap(shown, width, initial_indent=indent, subsequent_indent=indent)
+        return [indent + cell]
+    return textwrap.wrap(cell, width, initial_indent=indent, subsequent_indent=indent)
 
 
 def render_comparison(result: Mapping[str, Any], width: int | None = None) -> str:
@@ -126,54 +124,65 @@ def render_comparison(result: Mapping[str, Any], width: int | None = None) -> st
 
 
 _NO_OVERLAP = {
-    "no-bucket": "no window of one meets a window of the other in a bucket with enough shingles",
-    "no-passage": "windows meet, but nothing in the two texts scores enough",
-    "crowds": "windows meet in crowds only, of which neither text is a head",
+    "no-bucket": "no window of one shares both a bucket and enough shingles with one of the other",
+    "no-passage": "windows share buckets, but no passage of the two texts scores high enough",
+    "crowds": "windows share only crowded buckets, and neither text is a head of the crowd",
 }
 
 
-def render_explanation(told: Mapping[str, Any]) -> str:
+def render_explanation(explanation: Mapping[str, Any]) -> str:
     """Show why two texts or documents were matched; [-words-] left only, {+words+} right only."""
+    sides = [(side, explanation[side]) for side in ("left", "right") if explanation[side]]
     lines = [
-        f"{side:5}  {told[side]['kind']} {told[side]['id']}"
-        + (f", {name_of(told[side]['uri'])}" if told[side]["uri"] else "")
-        for side in ("left", "right")
-        if told[side]
+        f"{side:5}  {named['kind']} {named['id']}"
+        + (f", {name_of(named['uri'])}" if named["uri"] else "")
+        for side, named in sides
     ]
-    found, shown = told["pairs_found"], len(told["pairs"])
-    if not found:
-        nothing = "no text of one has an overlap with a text of the other"
-        lines.append(nothing if told["right"] else "no text has an overlap with it")
-    elif shown < found:
-        lines.append(f"{found:,} pairs of texts; shown: {shown:,}, those that share most words")
+    thresholds = explanation["thresholds"]
+    total, shown = explanation["pairs_found"], len(explanation["pairs"])
+    if not total:
+        no_pair = "no text of one has an overlap with a text of the other"
+        lines.append(no_pair if explanation["right"] else "no text has an overlap with it")
+    elif shown < total:
+        lines.append(f"{total:,} pairs of texts; showing {shown:,} that share the most words")
     blocks = ["\n".join(lines)]
-    blocks += ["\n".join(_pair_lines(pair, told["thresholds"])) for pair in told["pairs"]]
-    if told["passages"] is not None:
-        blocks.append("\n".join(_passage_lines(told["passages"], told["thresholds"])))
+    blocks += ["\n".join(_pair_lines(pair, thresholds)) for pair in explanation["pairs"]]
+    if explanation["passages"] is not None:
+        blocks.append("\n".join(_passage_lines(explanation["passages"], thresholds)))
     return printable("\n\n".join(blocks))
 
 
 def _pair_lines(pair: Mapping[str, Any], least: Mapping[str, Any]) -> list[str]:
-    left, right, passages = pair["left"], pair["right"], pair["passages"]
-    matched = sum(one["matched_words"] for one in passages)
-    told = f"texts: {pair['relation'] or 'nothing shared'}, {matched} words: "
-    if left["text_id"] == right["text_id"]:
-        told += "one text that stands on both sides"
+    """Return the lines that explain a pair of texts, each figure with its threshold."""
+    return [
+        _verdict_line(pair),
+        *(_text_line(side, pair[side]) for side in ("left", "right")),
+        *_window_lines(pair, least),
+        *_alignment_lines(pair, least),
+    ]
+
+
+def _verdict_line(pair: Mapping[str, Any]) -> str:
+    matched = sum(passage["matched_words"] for passage in pair["passages"])
+    if pair["left"]["text_id"] == pair["right"]["text_id"]:
+        verdict = "the same text on both sides"
     elif pair["is_overlap"]:
-        told += "an overlap" + (", folded into one paragraph" if pair["is_folded"] else "")
+        verdict = "an overlap" + (", folded into one paragraph" if pair["is_folded"] else "")
     else:
-        told += f"no overlap: {_NO_OVERLAP[pair['no_overlap_because']]}"
-    lines = [told]
-    for side in ("left", "right"):
-        one = pair[side]
-        sizes = ", ".join(_counted(one[f"{name}s"], name) for name in ("word", "shingle", "window"))
-        place = f"in {_counted(one['documents'], 'document')}: {name_of(one['uri'])}"
-        place += ", …" if one["documents"] > 1 else ""
-        lines.append(f"{side:11}  text {one['text_id']}, {sizes}, {place}")
+        verdict = f"no overlap: {_NO_OVERLAP[pair['no_overlap_because']]}"
+    return f"texts: {pair['relation'] or 'nothing shared'}, {matched} words: {verdict}"
+
+
+def _text_line(side: str, text: Mapping[str, Any]) -> str:
+    sizes = ", ".join(_counted(text[f"{name}s"], name) for name in ("word", "shingle", "window"))
+    place = f"in {_counted(text['documents'], 'document')}: {name_of(text['uri'])}"
+    place += ", …" if text["documents"] > 1 else ""
+    return f"{side:11}  text {text['text_id']}, {sizes}, {place}"
+
+
+def _window_lines(pair: Mapping[str, Any], least: Mapping[str, Any]) -> list[str]:
     bands = f": {' '.join(map(str, pair['bands']))}" if pair["bands"] else ""
-    lines.append(
-        f"buckets      shared in {len(pair['bands'])} of {pair['bands_signed']} bands{bands}"
-    )
+    lines = [f"buckets      shared in {len(pair['bands'])} of {pair['bands_signed']} bands{bands}"]
     closest = pair["closest_windows"]
     if closest:
         lines.append(
@@ -188,22 +197,24 @@ def _pair_lines(pair: Mapping[str, Any], least: Mapping[str, Any]) -> list[str]:
         lines.append("windows      none on one side: too few content words to be signed")
     lines.append(
         f"shingles     resemblance {pair['resemblance']:.2f}; {pair['left_containment']:.2f} of "
-        f"the left stand on the right, {pair['right_containment']:.2f} of the right on the left"
+        f"the left are on the right, {pair['right_containment']:.2f} of the right on the left"
     )
-    if passages:
-        fold = f"near if both reach {least['fold_share']:.2f}, contained if one does"
-        shares = f"{pair['left_share']:.2f} of the left, {pair['right_share']:.2f} of the right"
-        lines.append(f"aligned      {shares}; {fold}")
-    else:
-        lines.append(f"aligned      nothing that scores {least['min_score']:g}")
-    for one in passages:
+    return lines
+
+
+def _alignment_lines(pair: Mapping[str, Any], least: Mapping[str, Any]) -> list[str]:
+    if not pair["passages"]:
+        return [f"aligned      no passage scores at least {least['min_score']:g}"]
+    fold = f"near if both reach {least['fold_share']:.2f}, contained if only one does"
+    shares = f"{pair['left_share']:.2f} of the left, {pair['right_share']:.2f} of the right"
+    lines = [f"aligned      {shares}; {fold}"]
+    for passage in pair["passages"]:
         lines.append(
-            f"passage      {one['relation']}, {one['matched_words']} words, "
-            f"score {one['score']:.2f} "
-            f"(least {least['min_score']:.2f}), resemblance {one['resemblance']:.2f} "
-            f"(least {least['min_resemblance']:.2f})"
+            f"passage      {passage['relation']}, {passage['matched_words']} words, "
+            f"score {passage['score']:.2f} (least {least['min_score']:.2f}), "
+            f"resemblance {passage['resemblance']:.2f} (least {least['min_resemblance']:.2f})"
         )
-        lines.append("    " + "".join(map(_segment, one["segments"])))
+        lines.append("    " + "".join(map(_segment, passage["segments"])))
     return lines
 
 
@@ -212,7 +223,7 @@ def _counted(count: int, name: str) -> str:
 
 
 def _segment(segment: Mapping[str, str]) -> str:
-    """Return words of a passage, marked where they stand on one side only."""
+    """Return words of a passage, marked if they occur on one side only."""
     if segment["kind"] == "same":
         return segment["left"]
     marked = [
@@ -230,13 +241,14 @@ def _passage_lines(passages: Sequence[Mapping[str, Any]], least: Mapping[str, An
         f"{least['clear_words']} words on each side; a summary: score {least['summary_score']:g}"
     )
     lines = [f"{_counted(len(passages), 'passage')} of the two documents; {limits}"]
-    for one in passages:
-        clear = "clear" if one["is_clear"] else "not clear"
-        recurring = ", recurring" if one["is_recurring"] else ""
-        lines.append(f"{_headline(one)}, score {one['score']:.2f}: {clear}{recurring}")
+    for passage in passages:
+        clear = "clear" if passage["is_clear"] else "not clear"
+        recurring = ", recurring" if passage["is_recurring"] else ""
+        lines.append(f"{_headline(passage)}, score {passage['score']:.2f}: {clear}{recurring}")
         for side in ("left", "right"):
-            span = f"characters {one[side]['start_char']}-{one[side]['end_char']}"
-            lines.append(f"    {side}, {span}: {_cell(one[side]['passage'])}")
+            part = passage[side]
+            span = f"characters {part['start_char']}-{part['end_char']}"
+            lines.append(f"    {side}, {span}: {_cell(part['passage'])}")
     return lines
 
 
@@ -246,7 +258,7 @@ def _headline(row: Mapping[str, Any]) -> str:
 
 
 def name_of(uri: str) -> str:
-    """Return a URI as people write the path."""
+    """Return a ``file:`` URI as a path, and any other URI decoded."""
     return printable(unquote(uri.removeprefix("file://")))
 
 
@@ -261,7 +273,7 @@ def render_summary(summary: Mapping[str, Any]) -> str:
     for one in s["first_rejects"]:
         lines.append(f"  {name_of(one['uri'])}: {one['reason']}: {_cell(one['detail'])}")
     if s["first_rejects"]:
-        lines.append(f"  see them all: palimpsest show {shlex.quote(s['archive'])} rejects")
+        lines.append(f"  list all: palimpsest show {shlex.quote(s['archive'])} rejects")
     if s["sources_new"]:
         kept = f"{s['paragraphs_kept']:,} kept + {s['paragraphs_folded']:,} folded"
         repeated = f"{s['paragraphs_repeated']:,} repeated word for word"
@@ -277,9 +289,9 @@ def render_summary(summary: Mapping[str, Any]) -> str:
     if s["crowds"]:
         lines.append(f"crowds      {s['crowds']:,} buckets of near-alike texts, not paired in full")
     if s["portions"] > 1:
-        lines.append(f"portions    {s['portions']:,}, each a version of its own")
+        lines.append(f"portions    {s['portions']:,}, each published as its own version")
     if s["batches_taken_up"]:
-        lines.append(f"taken up    {s['batches_taken_up']:,} batches of a run that ended too early")
+        lines.append(f"resumed     {s['batches_taken_up']:,} batches of an interrupted run")
     lines.append(
         f"time        {s['seconds']:.1f} s, {s['bytes_read'] / 1e6:,.1f} MB read, "
         f"{s['megabytes_per_second']:.1f} MB/s"
@@ -287,13 +299,13 @@ def render_summary(summary: Mapping[str, Any]) -> str:
     version = s["version"]
     lines.append(
         f"archive     {s['archive']} "
-        + (f"is now at version {version}" if version else "is as it was: nothing is new")
+        + (f"is now at version {version}" if version else "is unchanged: nothing is new")
     )
     return printable("\n".join(lines))
 
 
 def _rejected(summary: Mapping[str, Any]) -> str:
-    """Return how many sources were rejected, and how many of them earlier runs had rejected."""
+    """Return how many sources were rejected, and how many of those by earlier runs already."""
     rejected, new = summary["sources_rejected"], summary["sources_rejected_new"]
     if rejected == new:
         return f"{rejected:,} rejected"
@@ -319,12 +331,12 @@ def render_settings(rows: Sequence[Mapping[str, Any]]) -> str:
     return printable("\n".join(lines))
 
 
-def render_preview(told: Mapping[str, Any], limit: int = 20) -> str:
-    """Show what a run would read: counts, the first sources, and why some are refused."""
-    rows, rejects = told["sources"], told["rejects"]
+def render_preview(preview: Mapping[str, Any], limit: int = 20) -> str:
+    """Show what a run would read: counts, the first sources, and why some would be rejected."""
+    rows, rejects = preview["sources"], preview["rejects"]
     lines = [
         (
-            f"sources     {len(rows):,} would be read, {told['known']:,} known, "
+            f"sources     {len(rows):,} would be read, {preview['known']:,} known, "
             f"{len(rejects):,} would be rejected"
         ),
     ]
@@ -341,13 +353,13 @@ def render_preview(told: Mapping[str, Any], limit: int = 20) -> str:
         paragraphs = _counted(row["paragraphs"], "paragraph")
         lines.append(f"  {name_of(row['uri'])}: {row['media_type']}, {date}, {paragraphs}")
     if len(rows) > limit:
-        lines.append(f"  and {len(rows) - limit:,} more; --json tells them all")
+        lines.append(f"  and {len(rows) - limit:,} more; --json lists all")
     for reason, count in Counter(row["reason"] for row in rejects).most_common():
         lines.append(f"{reason}: {_counted(count, 'source')}")
         of_reason = [row for row in rejects if row["reason"] == reason]
         lines += [f"  {name_of(row['uri'])}: {_cell(row['detail'])}" for row in of_reason[:3]]
         if count > 3:
-            lines.append(f"  and {count - 3:,} more; --json tells them all")
+            lines.append(f"  and {count - 3:,} more; --json lists all")
     lines.append("nothing was changed")
     return printable("\n".join(lines))
 
@@ -358,70 +370,73 @@ _PREVIEWED = {
     "dates from": "published_from",
     "languages": "language",
 }
-"""By what is shown, the column that is counted."""
+"""Columns whose values are counted, by label."""
 
 
-def render_digests(tables: Mapping[str, str], whole: str) -> str:
-    """Show the digest of each table, and of all of them."""
+def render_digests(tables: Mapping[str, str], total: str) -> str:
+    """Show the digest of each table, and of all tables together."""
     lines = [f"{digest}  {name}" for name, digest in tables.items()]
-    return "\n".join([*lines, f"{whole}  all tables"])
+    return "\n".join([*lines, f"{total}  all tables"])
 
 
-def render_verification(told: Mapping[str, Any]) -> str:
-    """Show the checks with their counts, why some things were not checked, then what failed."""
+def render_verification(result: Mapping[str, Any]) -> str:
+    """Show the checks with their counts, reasons for what was not checked, and failures."""
     lines = [f"{'check':12} {'passed':>12} {'failed':>12} {'not checked':>12}"]
-    for one in told["checks"]:
-        counts = " ".join(f"{one[name]:12,}" for name in ("passed", "failed", "not_checked"))
-        lines.append(f"{one['name']:12} {counts}")
-    for one in told["checks"]:
-        for reason, count in one["not_checked_because"].items():
-            lines.append(f"{one['name']}: {count:,} not checked: {reason}")
-    for one in told["checks"]:
-        lines += ["", *_failures(one)] if one["failed"] else []
-    version = f"{told['archive']}, version {told['version']}"
-    failed = sum(one["failed"] for one in told["checks"])
+    for check in result["checks"]:
+        counts = " ".join(f"{check[name]:12,}" for name in ("passed", "failed", "not_checked"))
+        lines.append(f"{check['name']:12} {counts}")
+    for check in result["checks"]:
+        for reason, count in check["not_checked_because"].items():
+            lines.append(f"{check['name']}: {count:,} not checked: {reason}")
+    for check in result["checks"]:
+        lines += ["", *_failures(check)] if check["failed"] else []
+    version = f"{result['archive']}, version {result['version']}"
+    failed = sum(check["failed"] for check in result["checks"])
     verdict = f"{failed:,} failed" if failed else "nothing failed"
     return printable("\n".join([*lines, "", f"{version}: {verdict}"]))
 
 
 def _failures(check: Mapping[str, Any]) -> list[str]:
     lines = [
-        f"{check['name']}: {_cell(one['what'])}, {_cell(one['where'])}: "
-        f"found {_cell(one['found'])}; expected {_cell(one['expected'])}; {one['next']}"
-        for one in check["failures"]
+        f"{check['name']}: {_cell(failure['what'])}, {_cell(failure['where'])}: found "
+        f"{_cell(failure['found'])}; expected {_cell(failure['expected'])}; {failure['next']}"
+        for failure in check["failures"]
     ]
     more = check["failed"] - len(lines)
     return [*lines, f"{check['name']}: and {more:,} more"] if more else lines
 
 
 def render_versions(versions: Sequence[Mapping[str, Any]]) -> str:
-    """Show versions, a line each."""
+    """Show versions, one per line."""
     lines = [f"{'version':>7}  {'published (UTC)':19}  {'by':8}  {'documents':>11}  paragraphs"]
-    for one in versions:
-        time = str(one["published_at"])[:19].replace("T", " ")
-        counts = f"{one['documents']:>11,}  {one['paragraphs']:>10,}"
-        lines.append(f"{one['version']:>7}  {time:19}  {one['operation']:8}  {counts}")
+    for version in versions:
+        time = str(version["published_at"])[:19].replace("T", " ")
+        counts = f"{version['documents']:>11,}  {version['paragraphs']:>10,}"
+        lines.append(f"{version['version']:>7}  {time:19}  {version['operation']:8}  {counts}")
     return "\n".join(lines)
 
 
 def render_removal(removal: Mapping[str, Any]) -> str:
-    """Show what was taken down."""
-    lines = [f"taken down: {one}" for one in removal["documents"]]
+    """Show which documents and rows were removed."""
+    lines = [f"removed: {document_id}" for document_id in removal["documents"]]
     lines.append(
-        f"version {removal['version']}: {removal['paragraphs']:,} paragraphs, "
-        f"{removal['texts']:,} texts that stood nowhere else, {removal['overlaps']:,} overlaps less"
+        f"version {removal['version']}: removed {removal['paragraphs']:,} paragraphs, "
+        f"{removal['texts']:,} texts that occur nowhere else, {removal['overlaps']:,} overlaps"
     )
-    lines.append(f"earlier versions still have them: palimpsest clean {removal['archive']}")
+    lines.append(
+        f"earlier versions still contain them; delete those: palimpsest clean {removal['archive']}"
+    )
     return "\n".join(lines)
 
 
-def render_cleaning(done: Mapping[str, Any]) -> str:
-    """Show what was dropped."""
+def render_cleaning(cleaning: Mapping[str, Any]) -> str:
+    """Show what was deleted."""
+    megabytes = f"{cleaning['bytes_freed'] / 1e6:,.1f} MB"
     lines = [
-        f"versions dropped: {len(done['dropped'])}, {done['bytes_freed'] / 1e6:,.1f} MB freed",
-        f"leftovers of runs that ended too early: {done['left_by_runs']}",
+        f"versions deleted: {len(cleaning['dropped'])}, {megabytes} freed",
+        f"leftovers of interrupted runs deleted: {cleaning['left_by_runs']}",
     ]
-    if done["in_use"]:
-        numbers = ", ".join(map(str, done["in_use"]))
-        lines.append(f"still read by somebody, and kept for now: {numbers}")
+    if cleaning["in_use"]:
+        numbers = ", ".join(map(str, cleaning["in_use"]))
+        lines.append(f"still in use, and kept for now: versions {numbers}")
     return "\n".join(lines)

@@ -57,8 +57,10 @@ def test_remove_tells_what_went(corpus: Path, archive: Path) -> None:
     result = run("remove", archive, corpus / "b.txt", "--reason", "asked by the author")
     assert result.exit_code == 0, result.output
     first, counts, hint = result.stdout.splitlines()
-    assert first == f"taken down: {document}"
-    assert counts == ("version 3: 1 paragraphs, 1 texts that stood nowhere else, 1 overlaps less")
+    assert first == f"removed: {document}"
+    assert counts == (
+        "version 3: removed 1 paragraphs, 1 texts that occur nowhere else, 1 overlaps"
+    )
     assert hint == f"earlier versions still have them: palimpsest clean {archive}"
     [row] = Archive(archive).snapshot().read("removals").to_pylist()
     assert (row["document_id"], row["reason"]) == (document, "asked by the author")
@@ -128,9 +130,9 @@ def test_clean_tells_what_was_dropped(archive: Path) -> None:
     result = run("clean", archive)
     assert result.exit_code == 0, result.output
     dropped, left, in_use = result.stdout.splitlines()
-    assert dropped == "versions dropped: 0, 0.0 MB freed"
-    assert left == "leftovers of runs that ended too early: 1"
-    assert in_use == "still read by somebody, and kept for now: 1"
+    assert dropped == "versions deleted: 0, 0.0 MB freed"
+    assert left == "leftovers of interrupted runs deleted: 1"
+    assert in_use == "still in use, and kept for now: versions 1"
     assert reading.rows("documents") == 1
     del reading
     done = told("clean", archive)

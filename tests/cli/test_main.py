@@ -137,7 +137,7 @@ def test_summary_names_the_first_rejects_and_the_command_that_lists_them(
         *[True] * 3, False, False,
     ]  # fmt: skip
     assert f"palimpsest show {fresh_archive} rejects" in result.stdout
-    assert "see them all" not in run(*arguments).stdout
+    assert "list all" not in run(*arguments).stdout
 
 
 @pytest.mark.usefixtures("compiled_kernels")

@@ -23,7 +23,7 @@ from palimpsest.store.archive import Archive
 from tests.store.rows import view_passages
 
 
-def test_overview_tells_rows_bytes_and_columns_of_each_table(examples_archive: Path) -> None:
+def test_overview_shows_rows_bytes_and_columns_of_each_table(examples_archive: Path) -> None:
     snapshot = Archive(examples_archive).snapshot()
     rows = {row["table"]: row for row in overview(snapshot)}
     assert list(rows) == list(TABLES)
@@ -33,12 +33,12 @@ def test_overview_tells_rows_bytes_and_columns_of_each_table(examples_archive: P
         assert row["columns"] == TABLES[name].names
 
 
-@pytest.mark.parametrize("letter", ["\x1b", "\x07", "\r", "\x9b", "\u202e", "\u2028", "\x00"])
-def test_what_steers_a_terminal_is_replaced(letter: str) -> None:
-    assert printable(f"a{letter}b") == "a\ufffdb"
+@pytest.mark.parametrize("control", ["\x1b", "\x07", "\r", "\x9b", "\u202e", "\u2028", "\x00"])
+def test_control_characters_are_replaced(control: str) -> None:
+    assert printable(f"a{control}b") == "a\ufffdb"
 
 
-def test_text_of_any_script_is_printed_as_it_is() -> None:
+def test_text_of_any_script_is_printed_unchanged() -> None:
     text = "Zürich, 東京, Москва, مكتبة — «naïve» 🙂"
     assert printable(text) == text
 
@@ -49,22 +49,22 @@ def test_uri_is_shown_as_a_path() -> None:
     assert name_of("file:///%FF.txt") == "/\ufffd.txt"
 
 
-def test_rows_leave_out_what_is_empty_and_cut_what_is_long() -> None:
+def test_rows_omit_empty_values_and_shorten_long_ones() -> None:
     row = {
         "text": "x" * 1000,
         "title": None,
         "shift_at": [],
         "at": datetime(2024, 1, 2, tzinfo=UTC),
     }
-    told = render_rows([row])
-    assert "title" not in told
-    assert "shift_at" not in told
-    assert "2024-01-02T00:00:00+00:00" in told
-    assert len(told) < 400
-    assert "…" in told
+    output = render_rows([row])
+    assert "title" not in output
+    assert "shift_at" not in output
+    assert "2024-01-02T00:00:00+00:00" in output
+    assert len(output) < 400
+    assert "…" in output
 
 
-def test_nothing_is_told_as_such() -> None:
+def test_empty_results_say_so() -> None:
     assert render_rows([]) == "no rows"
     assert render_passages([]) == "no passages"
     assert render_comparison({"passages": []}) == "0 shared passages"
@@ -72,15 +72,15 @@ def test_nothing_is_told_as_such() -> None:
 
 def test_passages_name_both_places_and_show_both_texts(examples_archive: Path) -> None:
     rows = view_passages(Archive(examples_archive).snapshot()).to_pylist()[:2]
-    told = render_passages(rows)
+    output = render_passages(rows)
     for row in rows:
         for side in ("left", "right"):
             span = f"characters {row[f'{side}_start_char']}-{row[f'{side}_end_char']}"
-            assert f"{name_of(row[f'{side}_uri'])}, {span}" in told
-            assert row[f"{side}_passage"][:200] in told
+            assert f"{name_of(row[f'{side}_uri'])}, {span}" in output
+            assert row[f"{side}_passage"][:200] in output
 
 
-def test_summary_tells_that_nothing_is_new() -> None:
+def test_summary_says_that_nothing_is_new() -> None:
     counts = dict.fromkeys(
         [
             "sources_found",
@@ -99,9 +99,9 @@ def test_summary_tells_that_nothing_is_new() -> None:
         0,
     )
     nothing = {"rejects_by_reason": {}, "first_rejects": [], "version": None}
-    told = render_summary(counts | nothing | {"archive": "a\x1bb"})
-    assert "nothing is new" in told
-    assert "\x1b" not in told
+    output = render_summary(counts | nothing | {"archive": "a\x1bb"})
+    assert "nothing is new" in output
+    assert "\x1b" not in output
 
 
 def test_text_of_passages_is_wrapped_on_a_terminal_and_dates_are_shown() -> None:
@@ -135,32 +135,32 @@ def test_verification_shows_counts_reasons_and_failures() -> None:
         _checked("fixity", failed=3, failures=[failure], not_checked=2),
     ]
     checks[1]["not_checked_because"] = {"gone": 2}
-    told = render_verification(
+    output = render_verification(
         {"archive": "/press", "version": 7, "failed": 3, "checks": checks}
     ).splitlines()
-    assert told[0].split() == ["check", "passed", "failed", "not", "checked"]
-    assert told[1].split() == ["files", "12,345", "0", "0"]
-    assert told[2].split() == ["fixity", "0", "3", "2"]
-    assert told[3] == "fixity: 2 not checked: gone"
-    assert told[5].startswith("fixity: raw file, file:///a\ufffdb.txt: found xxx")
-    assert told[5].endswith("…; expected y; bring it back")
-    assert len(told[5]) < 500
-    assert told[6] == "fixity: and 2 more"
-    assert told[-1] == "/press, version 7: 3 failed"
+    assert output[0].split() == ["check", "passed", "failed", "not", "checked"]
+    assert output[1].split() == ["files", "12,345", "0", "0"]
+    assert output[2].split() == ["fixity", "0", "3", "2"]
+    assert output[3] == "fixity: 2 not checked: gone"
+    assert output[5].startswith("fixity: raw file, file:///a\ufffdb.txt: found xxx")
+    assert output[5].endswith("…; expected y; bring it back")
+    assert len(output[5]) < 500
+    assert output[6] == "fixity: and 2 more"
+    assert output[-1] == "/press, version 7: 3 failed"
 
 
 def test_verification_without_failures_says_so() -> None:
-    told = render_verification({"archive": "/press", "version": 7, "checks": [_checked("files")]})
-    assert told.endswith("/press, version 7: nothing failed")
+    output = render_verification({"archive": "/press", "version": 7, "checks": [_checked("files")]})
+    assert output.endswith("/press, version 7: nothing failed")
 
 
-def test_digests_stand_a_line_a_table_and_one_for_all() -> None:
-    told = render_digests({"sources": "aa", "rejects": "bb"}, "cc")
-    assert told == "aa  sources\nbb  rejects\ncc  all tables"
+def test_digests_have_a_line_for_each_table_and_one_for_all() -> None:
+    output = render_digests({"sources": "aa", "rejects": "bb"}, "cc")
+    assert output == "aa  sources\nbb  rejects\ncc  all tables"
 
 
 def _explained(**given: Any) -> dict[str, Any]:
-    """Return what is told of two texts with a word more on each side, and one that is changed."""
+    """Return an explanation of two texts with an extra word on each side and a changed one."""
     side = {"text_id": "aa", "paragraph_id": "aa", "words": 9, "shingles": 8, "windows": 1}
     segments = [
         {"kind": "same", "left": "The clerk ", "right": "The Clerk "},
@@ -221,51 +221,51 @@ def _explained(**given: Any) -> dict[str, Any]:
     }
 
 
-def test_explanation_marks_what_only_one_side_has() -> None:
-    told = render_explanation(_explained())
-    assert "The clerk [-slowly-] [-shut,-] {+opened+} {+b\ufffd[31m+}" in told
-    assert not set(told) & {"\x1b", "\x07"}
-    assert "document cc, /a\ufffd.txt" in told
+def test_explanation_marks_words_of_one_side_only() -> None:
+    output = render_explanation(_explained())
+    assert "The clerk [-slowly-] [-shut,-] {+opened+} {+b\ufffd[31m+}" in output
+    assert not set(output) & {"\x1b", "\x07"}
+    assert "document cc, /a\ufffd.txt" in output
 
 
-def test_explanation_shows_each_figure_beside_its_threshold() -> None:
-    told = render_explanation(_explained())
+def test_explanation_shows_each_figure_with_its_threshold() -> None:
+    output = render_explanation(_explained())
     for part in (
-        "5 pairs of texts; shown: 1",
+        "5 pairs of texts; showing 1 that share the most words",
         "near, 7 words: an overlap, folded into one paragraph",
         "9 words, 8 shingles, 1 window, in 1 document: /a",
         "in 2 documents: /b.txt, …",
         "shared in 2 of 19 bands: 0 7",
         "share 6 shingles (least 5), 0.75 of the shorter (least 0.45)",
         "resemblance 0.61 estimated, 0.62 exact",
-        "resemblance 0.63; 0.64 of the left stand on the right, 0.65 of the right on the left",
+        "resemblance 0.63; 0.64 of the left are on the right, 0.65 of the right on the left",
         "0.81 of the left, 0.82 of the right; near if both reach 0.80",
         "7 words, score 6.50 (least 4.50), resemblance 0.70 (least 0.35)",
     ):
-        assert part in told
+        assert part in output
 
 
 def test_explanation_says_why_there_is_no_overlap() -> None:
     nothing = {"is_overlap": False, "relation": None, "bands": [], "passages": []}
     nothing |= {"no_overlap_because": "no-bucket", "closest_windows": None}
-    told = render_explanation(_explained(**nothing))
-    assert "nothing shared, 0 words: no overlap: no window of one meets" in told
-    assert "shared in 0 of 19 bands\n" in told
-    assert "none on one side" in told
-    assert "nothing that scores 4.5" in told
+    output = render_explanation(_explained(**nothing))
+    assert "nothing shared, 0 words: no overlap: no window of one shares both" in output
+    assert "shared in 0 of 19 bands\n" in output
+    assert "none on one side" in output
+    assert "no passage scores at least 4.5" in output
     nothing = {"pairs": [], "pairs_found": 0, "passages": []}
     assert "no text has an overlap with it" in render_explanation(_explained() | nothing)
     right = {"kind": "document", "id": "dd", "uri": "file:///b.txt"}
-    told = render_explanation(_explained() | nothing | {"right": right})
-    assert "no text of one has an overlap with a text of the other" in told
-    assert "0 passages of the two documents" in told
+    output = render_explanation(_explained() | nothing | {"right": right})
+    assert "no text of one has an overlap with a text of the other" in output
+    assert "0 passages of the two documents" in output
 
 
 def test_explanation_shows_passages_of_documents() -> None:
     side = {"start_char": 10, "end_char": 70, "words": 12, "passage": "pass\x1bage"}
     passage = {"left": side, "right": side, "matched_words": 11, "resemblance": 0.9, "score": 9.5}
     passage |= {"relation": "near", "is_clear": True, "is_recurring": True}
-    told = render_explanation(_explained() | {"passages": [passage]})
-    assert "1 passage of the two documents; clear: score 9, 0.30 of the best" in told
-    assert "near, 11 words, resemblance 0.90, score 9.50: clear, recurring" in told
-    assert "    left, characters 10-70: pass\ufffdage" in told
+    output = render_explanation(_explained() | {"passages": [passage]})
+    assert "1 passage of the two documents; clear: score 9, 0.30 of the best" in output
+    assert "near, 11 words, resemblance 0.90, score 9.50: clear, recurring" in output
+    assert "    left, characters 10-70: pass\ufffdage" in output
