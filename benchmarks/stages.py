@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 import bare  # isort: skip
 import palimpsest.store.commit
-from palimpsest.dedup.alignment import rank_words
+from palimpsest.dedup.alignment import score_words
 from palimpsest.dedup.signatures import cut_windows, hash_bands, permutations_of
 from palimpsest.dedup.texts import Texts, distinct_texts
 from palimpsest.dedup.words import find_words
@@ -180,7 +180,7 @@ def _signing(texts: Texts, settings: Settings, repeats: int) -> list[Timed]:
         _timed(
             "rank words",
             repeats,
-            partial(rank_words, words, settings.align),
+            partial(score_words, words, settings.align),
             partial(bare.through_table, words.kinds, table),
             "a table, by word",
         ),

@@ -216,11 +216,11 @@ def make_ready() -> None:
     To be called once the rooms of the command are imported: it is their kernels that are looked
     for, and no others.
     """
-    from palimpsest.kernels.compiled import are_kernels_cached, leave_out_algebra
+    from palimpsest.kernels.compiled import are_kernels_cached, skip_scipy_linalg
     from palimpsest.records.arrow import leave_out_pandas
 
     leave_out_pandas()
-    leave_out_algebra()
+    skip_scipy_linalg()
     atexit.register(_skip_last_collection)
     if not are_kernels_cached():
         told = "compiling kernels, once on this machine; this takes up to a minute"

@@ -21,12 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from palimpsest.dedup.lanes import LANES, highest_of_lanes
-from palimpsest.dedup.texts import Places
+from palimpsest.dedup.texts import TextSpans
 from palimpsest.dedup.words import CHARACTER, FUNCTION, KINDS, NUMBER, HashedWords, Words
 from palimpsest.kernels.arrays import Bytes, Hashes, Indices, Positions
-from palimpsest.kernels.columns import as_read_only, grown
+from palimpsest.kernels.columns import as_read_only, grow
 from palimpsest.kernels.compiled import inlined, kernel
-from palimpsest.kernels.sorting import order_of
+from palimpsest.kernels.sorting import stable_order
 from palimpsest.records.settings import AlignSettings
 
 Scores = npt.NDArray[Any]
@@ -63,7 +63,7 @@ class Passages(NamedTuple):
     score: npt.NDArray[np.float32]
 
 
-class Ranked(NamedTuple):
+class ScoredWords(NamedTuple):
     """The content words of many texts, those of a text one behind the other.
 
     Attributes:
@@ -88,13 +88,13 @@ class _Costs(NamedTuple):
     min_score: int
 
 
-def rank_words(words: Words, settings: AlignSettings) -> Ranked:
+def score_words(words: Words, settings: AlignSettings) -> ScoredWords:
     """Return the content words of texts as alignment takes them."""
-    everything = Places.of([words.offsets], np.arange(len(words.offsets) - 1))
-    return rank_parts([words], everything, settings)
+    everything = TextSpans.of([words.offsets], np.arange(len(words.offsets) - 1))
+    return score_parts([words], everything, settings)
 
 
-def rank_parts(parts: Sequence[Words], places: Places, settings: AlignSettings) -> Ranked:
+def score_parts(parts: Sequence[Words], places: TextSpans, settings: AlignSettings) -> ScoredWords:
     """Return the content words of the texts whose words are in these places of the parts."""
     by_kind = _by_kind(settings)
     counts = np.empty(len(places.part), dtype=np.int64)
@@ -104,7 +104,7 @@ def rank_parts(parts: Sequence[Words], places: Places, settings: AlignSettings) 
         before = np.concatenate(([0], np.cumsum(by_kind[part.kinds] > 0)))
         counts[texts] = before[ends] - before[starts]
     offsets = np.concatenate(([0], np.cumsum(counts)))
-    ranked = Ranked(
+    ranked = ScoredWords(
         offsets,
         np.empty(offsets[-1], dtype=np.uint32),
         np.empty(offsets[-1], dtype=np.int32),
@@ -128,7 +128,11 @@ def _by_kind(settings: AlignSettings) -> Bytes:
 
 
 def align_pairs(
-    words: HashedWords, ranked: Ranked, left: Positions, right: Positions, settings: AlignSettings
+    words: HashedWords,
+    ranked: ScoredWords,
+    left: Positions,
+    right: Positions,
+    settings: AlignSettings,
 ) -> Passages:
     """Align pairs of texts.
 
@@ -150,7 +154,7 @@ def align_pairs(
         as_read_only(ranked.scores // np.uint8(costs.unit)),
         first,
         second,
-        order_of(second),
+        stable_order(second),
         np.empty((_ROWS, _ROOM), dtype=kind),
         longest,
         *costs,
@@ -258,7 +262,7 @@ def _align_pairs(
             if length == 0:
                 break
             if count == len(found):
-                found = grown(found, 2 * count)
+                found = grow(found, 2 * count)
             _measure(
                 chain, length, rows, across, gap, hashes, offsets[a], offsets[a + 1], offsets[b],
                 offsets[b + 1], places, mine, theirs, found, begin, count,

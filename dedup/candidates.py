@@ -29,9 +29,9 @@ from palimpsest.dedup.crowds import head_limit
 from palimpsest.dedup.signatures import Windows
 from palimpsest.dedup.windows import count_shared
 from palimpsest.kernels.arrays import Buckets, Hashes, Keys, Pairs, Positions, Sketches
-from palimpsest.kernels.columns import grown
+from palimpsest.kernels.columns import grow
 from palimpsest.kernels.compiled import inlined, kernel
-from palimpsest.kernels.sorting import distinct, packed_by_number
+from palimpsest.kernels.sorting import distinct, pack_with_positions
 from palimpsest.records.settings import SignSettings
 
 _MERGED_AT_ONCE = 2**22
@@ -101,7 +101,7 @@ def sort_buckets(hashes: Hashes) -> Buckets:
     """
     if len(hashes) >= 2**32:
         raise ValueError(f"{len(hashes)} windows; a band holds fewer than 2**32")
-    return packed_by_number(hashes)
+    return pack_with_positions(hashes)
 
 
 def shared_buckets(buckets: Buckets) -> Buckets:
@@ -182,7 +182,7 @@ class _Merged:
         return distinct(np.concatenate([self._held, *self._waiting]))
 
 
-def meeting_buckets(
+def common_buckets(
     bands: Hashes, windows: Windows, pairs: Pairs, settings: SignSettings
 ) -> tuple[Positions, Positions, Hashes]:
     """Return every bucket in which the windows of a pair meet and share enough shingles.
@@ -238,7 +238,7 @@ def _meeting_buckets(
                     ):
                         continue
                     if count == len(found):
-                        found = grown(found, 2 * count)
+                        found = grow(found, 2 * count)
                     found[count, 0] = pair
                     found[count, 1] = band
                     found[count, 2] = np.int64(bands[i, band])
@@ -345,12 +345,12 @@ def _pair_band(
                 packed = np.uint64(left) << half | np.uint64(right)
                 if is_given:
                     if count == len(pairs):
-                        pairs = grown(pairs, 2 * count)
+                        pairs = grow(pairs, 2 * count)
                     pairs[count] = packed
                     count += 1
                 else:
                     if gone == len(lost):
-                        lost = grown(lost, 2 * gone)
+                        lost = grow(lost, 2 * gone)
                     lost[gone] = packed
                     gone += 1
         at = stop

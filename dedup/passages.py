@@ -39,13 +39,13 @@ from palimpsest.dedup.alignment import (
     SCORE,
     align_pairs,
     comes_first,
-    rank_words,
     resembles,
+    score_words,
     swap_sides,
 )
 from palimpsest.dedup.words import FUNCTION, Words
 from palimpsest.kernels.arrays import Flags, Hashes, Positions
-from palimpsest.kernels.columns import grown
+from palimpsest.kernels.columns import grow
 from palimpsest.kernels.compiled import inlined, kernel
 from palimpsest.records.settings import AlignSettings, PassageSettings
 
@@ -112,7 +112,7 @@ def find_passages(
             "max_passages": settings.max_chains,
         }
     )
-    chains = align_pairs(words, rank_words(words, fine), left, right, fine)
+    chains = align_pairs(words, score_words(words, fine), left, right, fine)
     rows = np.zeros((len(chains.pair), _COLUMNS), dtype=np.float64)
     rows[:, PAIR : MATCHED + 1] = np.column_stack(chains[:6])
     rows[:, SCORE] = chains.score
@@ -228,7 +228,7 @@ def _judge(
                 if row[PAIR] < 0:
                     continue
                 if count == len(found):
-                    found = grown(found, 2 * count)
+                    found = grow(found, 2 * count)
                 found[count] = row
                 found[count, PAIR] = pair
                 count += 1

@@ -14,7 +14,7 @@ from palimpsest.dedup.signatures import Windows, cut_windows, hash_bands
 from palimpsest.dedup.words import Words, find_words
 from palimpsest.kernels.arrays import Bytes, Hashes, Positions
 from palimpsest.kernels.columns import bytes_of, digests_of, gather_spans, string_array, take_spans
-from palimpsest.kernels.sorting import first_of_each, places_of
+from palimpsest.kernels.sorting import find_digests, first_of_each
 from palimpsest.records.settings import Settings
 
 
@@ -70,11 +70,11 @@ def merge_texts(parts: list[Texts]) -> tuple[Texts, Positions]:
     """
     digests = np.concatenate([part.digests for part in parts])
     firsts = first_of_each(digests)
-    places = Places.of([part.offsets for part in parts], firsts)
+    places = TextSpans.of([part.offsets for part in parts], firsts)
     return Texts(digests[firsts], *places.take([part.buffer for part in parts])), firsts
 
 
-def cut_texts(texts: Texts, parts: int) -> list[Texts]:
+def split_texts(texts: Texts, parts: int) -> list[Texts]:
     """Return texts in so many parts of about as many bytes, in the same order."""
     aims = np.arange(1, parts) * (len(texts.buffer) // parts)
     bounds = [0, *np.searchsorted(texts.offsets, aims).tolist(), len(texts.digests)]
@@ -88,10 +88,10 @@ def cut_texts(texts: Texts, parts: int) -> list[Texts]:
 
 def numbers_of(texts: Texts, digests: Bytes) -> Positions:
     """Return the numbers of texts by their digests; -1 for a text that is not there."""
-    return places_of(texts.digests, digests)
+    return find_digests(texts.digests, digests)
 
 
-class Places(NamedTuple):
+class TextSpans(NamedTuple):
     """Where the spans of chosen texts are in several parts, in bytes, words or windows.
 
     Attributes:
@@ -104,7 +104,7 @@ class Places(NamedTuple):
     ends: Positions
 
     @classmethod
-    def of(cls, offsets: Sequence[Positions], numbers: Positions) -> Places:
+    def of(cls, offsets: Sequence[Positions], numbers: Positions) -> TextSpans:
         """Return the places of texts by their numbers in the parts one behind the other.
 
         Args:
@@ -117,16 +117,16 @@ class Places(NamedTuple):
         ends = np.concatenate([one[1:] for one in offsets])[numbers]
         return cls(part, starts, ends)
 
-    def at(self, numbers: Positions) -> Places:
+    def at(self, numbers: Positions) -> TextSpans:
         """Return the places of some of the texts."""
-        return Places(self.part[numbers], self.starts[numbers], self.ends[numbers])
+        return TextSpans(self.part[numbers], self.starts[numbers], self.ends[numbers])
 
     def take(self, columns: Sequence[npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], Positions]:
         """Return what the columns of the parts have there, and its offsets by text."""
         return gather_spans(columns, *self)
 
 
-class Marked(NamedTuple):
+class SignedTexts(NamedTuple):
     """What matching needs of texts: their words, and their windows with the bands hashed.
 
     Attributes:
@@ -140,21 +140,21 @@ class Marked(NamedTuple):
     bands: Hashes
 
 
-def mark(texts: Texts, settings: Settings) -> Marked:
+def sign_texts(texts: Texts, settings: Settings) -> SignedTexts:
     """Find the words and windows of texts, and sign the windows."""
     words = find_words(texts.buffer, texts.offsets[:-1], texts.offsets[1:])
     windows = cut_windows(words, settings.sign)
-    return Marked(words, windows, hash_bands(windows, settings.sign))
+    return SignedTexts(words, windows, hash_bands(windows, settings.sign))
 
 
-def take_windows(parts: Sequence[Marked], numbers: Positions) -> tuple[Windows, Hashes]:
+def take_windows(parts: Sequence[SignedTexts], numbers: Positions) -> tuple[Windows, Hashes]:
     """Return windows and bands of the texts with these numbers into the parts, in that order."""
     held = [part.windows for part in parts]
     firsts = [
         np.searchsorted(one.texts, np.arange(len(part.words.offsets)))
         for one, part in zip(held, parts, strict=True)
     ]
-    places = Places.of(firsts, numbers)
+    places = TextSpans.of(firsts, numbers)
     bands, offsets = places.take([part.bands for part in parts])
     shift = np.cumsum([0, *(len(one.shingles) for one in held)])[places.part]
     per_text = np.diff(offsets)

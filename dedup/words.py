@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from palimpsest.kernels.arrays import Bytes, Hashes, Positions
-from palimpsest.kernels.columns import as_read_only, grown
+from palimpsest.kernels.columns import as_read_only, grow
 from palimpsest.kernels.compiled import inlined, kernel
 from palimpsest.kernels.unicode import (
     APOSTROPHE,
@@ -201,10 +201,10 @@ def _find_words(
         begin, end = text_starts[text], text_ends[text]
         if count + (end - begin) + 1 > room:  # no more words than bytes
             room = max(2 * room, count + (end - begin) + 1)
-            hashes = grown(hashes, room)
-            starts = grown(starts, room)
-            ends = grown(ends, room)
-            kinds = grown(kinds, room)
+            hashes = grow(hashes, room)
+            starts = grow(starts, room)
+            ends = grow(ends, room)
+            kinds = grow(kinds, room)
         if end - begin >= len(values):
             values = np.empty(2 * (end - begin) + 1, dtype=np.uint64)
         found = _cut_words(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from palimpsest.dedup.alignment import align_pairs, rank_words
+from palimpsest.dedup.alignment import align_pairs, score_words
 from palimpsest.dedup.candidates import (
     Crowds,
     PairedTexts,
@@ -19,7 +19,7 @@ from palimpsest.dedup.candidates import (
     unpack_pairs,
 )
 from palimpsest.dedup.clusters import relate_passages
-from palimpsest.dedup.texts import Texts, distinct_texts, mark, numbers_of
+from palimpsest.dedup.texts import Texts, distinct_texts, numbers_of, sign_texts
 from palimpsest.dedup.words import Words, find_words
 from palimpsest.ingest.batch import Batch, read_batch
 from palimpsest.ingest.finding.discover import status_of
@@ -209,7 +209,7 @@ def _shared(left: Side, right: Side, settings: Settings) -> list[Shared]:
     found = _exact(left, right, numbers, np.diff(words.offsets))
     firsts, seconds = _pairs(texts, *numbers, settings)
     passages = align_pairs(
-        words, rank_words(words, settings.align), firsts, seconds, settings.align
+        words, score_words(words, settings.align), firsts, seconds, settings.align
     )
     for row in zip(*passages[:6], strict=True):
         pair, left_first, left_last, right_first, right_last, agree = map(int, row)
@@ -255,7 +255,7 @@ def _pairs(
         firsts = np.repeat(mine, len(theirs))
         seconds = np.tile(theirs, len(mine))
     else:
-        marked = mark(texts, settings)
+        marked = sign_texts(texts, settings)
         everything = np.ones(len(texts.digests), dtype=np.bool_)
         bands = (sort_buckets(marked.bands[:, band]) for band in range(settings.sign.bands))
         sketches = sketch_windows(marked.windows)

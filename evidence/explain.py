@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from palimpsest.dedup.alignment import align_pairs, rank_words
-from palimpsest.dedup.candidates import meeting_buckets, pack_pairs
+from palimpsest.dedup.alignment import align_pairs, score_words
+from palimpsest.dedup.candidates import common_buckets, pack_pairs
 from palimpsest.dedup.clusters import EXACT, link_pairs, relate_passages
 from palimpsest.dedup.signatures import estimate_resemblance, shingle_words, sign_sets
-from palimpsest.dedup.texts import Marked, Texts, mark, numbers_of, texts_of
+from palimpsest.dedup.texts import SignedTexts, Texts, numbers_of, sign_texts, texts_of
 from palimpsest.evidence.lookup import Lookup, TableLookup
 from palimpsest.evidence.passages import align_documents
 from palimpsest.kernels.arrays import Hashes
@@ -162,7 +162,7 @@ def explain_texts(
     facts = {row["text_id"]: row for row in rows.drop_columns(["text"]).to_pylist()}
     texts = texts_of(rows.column("text_id"), rows.column("text"))
     left, right = numbers_of(texts, digests_of(pa.array([left_id, right_id]))).tolist()
-    pair = _Pair(texts, mark(texts, settings), left, right, settings)
+    pair = _Pair(texts, sign_texts(texts, settings), left, right, settings)
     bands, aligned = pair.bands(), pair.alignment()
     because = None
     if not recorded and left != right:
@@ -194,7 +194,7 @@ class _Pair:
     """
 
     texts: Texts
-    marked: Marked
+    marked: SignedTexts
     left: int
     right: int
     settings: Settings
@@ -209,7 +209,7 @@ class _Pair:
         low, high = sorted((self.left, self.right))
         packed = pack_pairs(np.array([low]), np.array([high]))
         sign = self.settings.sign
-        _, bands, _ = meeting_buckets(self.marked.bands, self.marked.windows, packed, sign)
+        _, bands, _ = common_buckets(self.marked.bands, self.marked.windows, packed, sign)
         return [int(band) for band in np.unique(bands)]
 
     def closest_windows(self) -> dict[str, Any] | None:
@@ -260,7 +260,7 @@ class _Pair:
         """Return the passages, what they come to, and the relation that follows."""
         align, words = self.settings.align, self.marked.words
         sides = np.array([self.left]), np.array([self.right])
-        found = align_pairs(words, rank_words(words, align), *sides, align)
+        found = align_pairs(words, score_words(words, align), *sides, align)
         links, found = link_pairs(words, *sides, found, align.fold_share)
         passages = []
         for row in zip(*found[1:], strict=True):
@@ -332,7 +332,7 @@ class _Stretch:
     """Some words of a text, ``first`` to ``last``, half-open."""
 
     texts: Texts
-    marked: Marked
+    marked: SignedTexts
     number: int
     first: int
     last: int

@@ -23,7 +23,7 @@ Pairs = npt.NDArray[np.uint64]
 """Pairs of texts: the number of one above, that of the other below."""
 Sketches = npt.NDArray[np.uint64]
 """Which kinds of shingle a window has, shape (windows, 4), a bit for each kind."""
-Prints = npt.NDArray[np.uint16]
+TruncatedHashes = npt.NDArray[np.uint16]
 """Shortened hashes of shingles."""
 Shifts = npt.NDArray[np.int32]
 """By how many characters a text and its normalised form differ from a place on."""

@@ -85,7 +85,7 @@ def count_characters(buffer: Bytes, starts: Positions, ends: Positions) -> Posit
 
 
 @inlined
-def grown(values: npt.NDArray[Values], room: int) -> npt.NDArray[Values]:
+def grow(values: npt.NDArray[Values], room: int) -> npt.NDArray[Values]:
     """Return an array with room for so many values or rows, those that there are first."""
     larger = np.empty((room, *values.shape[1:]), dtype=values.dtype)
     larger[: len(values)] = values

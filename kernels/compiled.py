@@ -44,7 +44,7 @@ def are_kernels_cached() -> bool:
     return all(_is_cached(compiled) for compiled in _kernels)
 
 
-def leave_out_algebra() -> None:
+def skip_scipy_linalg() -> None:
     """Have numba look for scipy's algebra now and not find it, for a process that does none.
 
     It looks before the first kernel, for ``numpy.cov`` and ``corrcoef``, which it cannot compile

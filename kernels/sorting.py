@@ -12,13 +12,13 @@ from palimpsest.kernels.compiled import kernel
 
 Values = TypeVar("Values", bound=np.generic)
 
-MANY = 2000
+KERNEL_MIN_DIGESTS = 2000
 """Fewer digests are handled without a kernel, which is as fast."""
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 
 
-def packed_by_number(numbers: npt.NDArray[Values]) -> Keys:
+def pack_with_positions(numbers: npt.NDArray[Values]) -> Keys:
     """Return numbers in order, with the place of each: uint64, the number above, the place below.
 
     Args:
@@ -29,13 +29,13 @@ def packed_by_number(numbers: npt.NDArray[Values]) -> Keys:
     return packed
 
 
-def order_of(numbers: npt.NDArray[Values]) -> Positions:
+def stable_order(numbers: npt.NDArray[Values]) -> Positions:
     """Return the places of numbers in their order, equal ones as they stand: int64.
 
     Args:
         numbers: integers from 0 to 2**32 - 1, at most as many.
     """
-    return (packed_by_number(numbers) & _LOW).astype(np.int64)
+    return (pack_with_positions(numbers) & _LOW).astype(np.int64)
 
 
 def distinct(values: npt.NDArray[Values]) -> npt.NDArray[Values]:
@@ -73,10 +73,10 @@ def first_of_each(digests: Bytes) -> Positions:
     Args:
         digests: uint8, shape (n, 16).
     """
-    if len(digests) < MANY:
+    if len(digests) < KERNEL_MIN_DIGESTS:
         return np.unique(sortable(digests), return_index=True)[1]
     upper, lower = halves_of(digests)
-    return _first_of_each(upper, lower, order_of(upper >> _HALF))
+    return _first_of_each(upper, lower, stable_order(upper >> _HALF))
 
 
 @kernel
@@ -107,7 +107,7 @@ def _first_of_each(upper: Keys, lower: Keys, order: Positions) -> Positions:
     return order[:count].copy()
 
 
-def places_of(held: Bytes, wanted: Bytes) -> Positions:
+def find_digests(held: Bytes, wanted: Bytes) -> Positions:
     """Return where digests stand among sorted ones: int64, shape (wanted,), -1 if they do not.
 
     Many are found in a fifteenth of the time of ``numpy.searchsorted``.
@@ -118,7 +118,9 @@ def places_of(held: Bytes, wanted: Bytes) -> Positions:
     """
     if len(held) == 0:
         return np.full(len(wanted), -1, dtype=np.int64)
-    if len(wanted) < max(MANY, len(held) // 8):  # not all of what is held is looked at
+    if len(wanted) < max(
+        KERNEL_MIN_DIGESTS, len(held) // 8
+    ):  # not all of what is held is looked at
         keys, sought = sortable(held), sortable(wanted)
         place = np.minimum(np.searchsorted(keys, sought), len(keys) - 1)
         return np.where(keys[place] == sought, place, -1)

@@ -15,14 +15,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from palimpsest.dedup.alignment import align_pairs, rank_words
+from palimpsest.dedup.alignment import align_pairs, score_words
 from palimpsest.dedup.clusters import aligned_words, first_occurrences, join_clusters
 from palimpsest.dedup.index.segments import empty_keys
 from palimpsest.dedup.texts import Texts, merge_texts
 from palimpsest.dedup.words import find_words
 from palimpsest.kernels.arrays import Bytes, Positions
 from palimpsest.kernels.columns import digests_of
-from palimpsest.kernels.sorting import distinct, places_of, sortable
+from palimpsest.kernels.sorting import distinct, find_digests, sortable
 from palimpsest.pipeline.matching import Matched, load_texts
 from palimpsest.pipeline.new_rows import NewRows
 from palimpsest.pipeline.run_texts import RunTexts
@@ -282,12 +282,12 @@ def _members(matched: Matched, touched: _Touched | None) -> _Members:
 def _clusters(members: _Members, matched: Matched, touched: _Touched | None) -> Positions:
     """Return the cluster of each member: the least member of it."""
     linked = (matched.texts.digests[side] for side in (matched.left, matched.right))
-    left, right = (places_of(members.digests, digests) for digests in linked)
+    left, right = (find_digests(members.digests, digests) for digests in linked)
     if touched is not None:
         near = touched.near
         if near is None:
             near = touched.folds.select(["text_id", "paragraph_id"])
-        sides = [places_of(members.digests, digests_of(column)) for column in near.columns]
+        sides = [find_digests(members.digests, digests_of(column)) for column in near.columns]
         left, right = np.concatenate((left, sides[0])), np.concatenate((right, sides[1]))
     return join_clusters(len(members.digests), left, right)
 
@@ -316,7 +316,7 @@ def _witnesses(members: _Members, news: NewRows, touched: _Touched | None) -> _W
     rank = of_document.to_numpy().astype(np.int64) << 32 | ordinal
     published = pc.fill_null(rows.column("published_at").cast(pa.int64()), int(_NO_DATE))
     rows = rows.append_column("uri", ranked.column("uri_min").take(of_document))
-    number = places_of(members.digests, digests_of(rows.column("text_id")))
+    number = find_digests(members.digests, digests_of(rows.column("text_id")))
     return _Witnesses(rows, number, published.to_numpy(), rank)
 
 
@@ -391,14 +391,14 @@ def _texts_of(
     Returns:
         the texts; and int64, shape (members,), the number of each among them, -1 if it is not.
     """
-    place = places_of(matched.texts.digests, members.digests)
+    place = find_digests(matched.texts.digests, members.digests)
     wanted = distinct(np.concatenate((chosen, changes.folded, changes.into)))
     is_old = place[wanted] < 0
     if base is None or not is_old.any():
         return matched.texts, place
     new, old = place[wanted[~is_old]], members.digests[wanted[is_old]]
     texts = merge_texts([matched.texts.take(new), load_texts(base, old)])[0]
-    return texts, places_of(texts.digests, members.digests)
+    return texts, find_digests(texts.digests, members.digests)
 
 
 def _paragraph_rows(
@@ -434,7 +434,7 @@ def _variant_rows(
     held = texts.take(place[concerned])
     words = find_words(held.buffer, held.offsets[:-1], held.offsets[1:])
     left, right = numbers[: len(folded)], numbers[len(folded) :]
-    passages = align_pairs(words, rank_words(words, settings), left, right, settings)
+    passages = align_pairs(words, score_words(words, settings), left, right, settings)
     matched = aligned_words(passages, len(folded))
     sizes = np.diff(words.offsets)
     together = sizes[left] + sizes[right] - matched

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from palimpsest.dedup import STAGE_VERSION as DEDUP_VERSION
 from palimpsest.dedup.candidates import sort_buckets
-from palimpsest.dedup.index.search import Entering, Index, segments_to_merge
+from palimpsest.dedup.index.search import Index, NewWindows, segments_to_merge
 from palimpsest.dedup.index.segments import (
     Segment,
     empty_keys,
@@ -26,7 +26,7 @@ from palimpsest.dedup.index.segments import (
     write_segment,
 )
 from palimpsest.dedup.signatures import BAND_HASH_BITS, SCHEME, Windows
-from palimpsest.dedup.texts import Texts, mark, texts_of
+from palimpsest.dedup.texts import Texts, sign_texts, texts_of
 from palimpsest.kernels.arrays import Buckets, Bytes, Hashes
 from palimpsest.kernels.columns import bytes_of, digests_of
 from palimpsest.kernels.digest import digest_spans
@@ -94,14 +94,14 @@ def known_keys(archive: Archive, base: Snapshot | None, settings: Settings) -> I
         return Index([_keys_of(base)])
 
 
-def enter(digests: Bytes, windows: Windows, bands: Sequence[Buckets]) -> Entering:
+def enter(digests: Bytes, windows: Windows, bands: Sequence[Buckets]) -> NewWindows:
     """Return new texts as the index looks for them."""
     prints = windows.shingles.astype(np.uint16)
-    return Entering(digests, windows.texts, windows.starts, windows.ends, prints, bands)
+    return NewWindows(digests, windows.texts, windows.starts, windows.ends, prints, bands)
 
 
 def save_segment(
-    folder: Path, entering: Entering, documents: Bytes, sources: Bytes, settings: Settings
+    folder: Path, entering: NewWindows, documents: Bytes, sources: Bytes, settings: Settings
 ) -> None:
     """Write a segment of new texts, documents and sources, each sorted."""
     segment = keys_only(documents, sources)._replace(
@@ -144,7 +144,7 @@ def write_index(index: Path, name: str, base: Snapshot, settings: Settings) -> N
     segments, folders = [_keys_of(base)], []
     with ThreadPoolExecutor(settings.run.workers) as pool:
         for number, texts in enumerate(_all_texts(base)):
-            marked = mark(texts, settings)
+            marked = sign_texts(texts, settings)
             entering = enter(texts.digests, marked.windows, sort_bands(marked.bands, pool))
             folders.append(index / f"{name}-part-{number:05d}")
             save_segment(folders[-1], entering, empty_keys(), empty_keys(), settings)

@@ -17,7 +17,7 @@ from palimpsest.dedup.candidates import (
     Candidates,
     Crowds,
     PairedTexts,
-    meeting_buckets,
+    common_buckets,
     merge_candidates,
     pack_pairs,
     pair_band,
@@ -27,11 +27,11 @@ from palimpsest.dedup.candidates import (
     unpack_pairs,
 )
 from palimpsest.dedup.clusters import NEAR, Links, link_pairs
-from palimpsest.dedup.index.search import Entering, Index
+from palimpsest.dedup.index.search import Index, NewWindows
 from palimpsest.dedup.signatures import Windows
-from palimpsest.dedup.texts import Texts, cut_texts, mark, take_windows, texts_of
+from palimpsest.dedup.texts import Texts, sign_texts, split_texts, take_windows, texts_of
 from palimpsest.kernels.arrays import Bytes, Hashes, Pairs, Positions
-from palimpsest.kernels.sorting import distinct, first_of_each, halves_of, places_of
+from palimpsest.kernels.sorting import distinct, find_digests, first_of_each, halves_of
 from palimpsest.pipeline.index_upkeep import enter, open_index, save_segment, sort_bands
 from palimpsest.pipeline.new_rows import load_new_rows
 from palimpsest.pipeline.overlaps import (
@@ -86,12 +86,12 @@ def gather_texts(
     all_digests = np.concatenate([part.texts().digests for part in parts])
     came_from = first_of_each(all_digests)
     digests = all_digests[came_from]
-    is_new = ~index.known("texts", digests)
+    is_new = ~index.contains("texts", digests)
     if news.rejects.num_rows:
-        is_new &= places_of(news.text_digests(), digests) >= 0
+        is_new &= find_digests(news.text_digests(), digests) >= 0
     came_from, digests = came_from[is_new], digests[is_new]
 
-    def keep(entering: Entering) -> None:
+    def keep(entering: NewWindows) -> None:
         save_segment(segment, entering, news.document_keys, news.source_keys, settings)
 
     lay_out(folder, parts, digests, came_from, index, base, settings, keep)
@@ -123,7 +123,7 @@ def lay_out(
     index: Index,
     base: Snapshot | None,
     settings: Settings,
-    keep: Callable[[Entering], None],
+    keep: Callable[[NewWindows], None],
 ) -> None:
     """Write what is to be known of texts that come to an archive, and old ones they may pair with.
 
@@ -154,7 +154,7 @@ def lay_out(
         entering = enter(digests, windows, sort_bands(bands, pool))
         del bands
         saving += [pool.submit(keep, entering)]
-        sharing = index.sharing(entering, settings.sign, settings.run.workers)
+        sharing = index.find_matches(entering, settings.sign, settings.run.workers)
         with_old: Hashes | None = None
         if base is not None:  # one after the other, so that less is held
             all_texts = sum(len(one.words.offsets) - 1 for one in marked)
@@ -185,11 +185,11 @@ def _stage_old(
     texts: Texts, target: Path, pool: ThreadPoolExecutor, settings: Settings
 ) -> list[StagedBatch]:
     """Find words and windows of texts, some at a time, and stage them."""
-    pieces = cut_texts(texts, max(settings.run.workers, -(-len(texts.buffer) // _PIECE_BYTES)))
+    pieces = split_texts(texts, max(settings.run.workers, -(-len(texts.buffer) // _PIECE_BYTES)))
     places = [target / f"old-{number:05d}" for number in range(len(pieces))]
 
     def stage(piece: Texts, place: Path) -> StagedBatch:
-        return stage_texts(piece, mark(piece, settings), place)
+        return stage_texts(piece, sign_texts(piece, settings), place)
 
     return list(pool.map(stage, pieces, places))
 
@@ -272,11 +272,11 @@ def pairs_given_up(
     texts = RunTexts.load(folder)
     left, right = unpack_pairs(lost)
     concerned = distinct(np.concatenate((left, right)))
-    marked = mark(texts.take(concerned), settings)
+    marked = sign_texts(texts.take(concerned), settings)
     local = pack_pairs(np.searchsorted(concerned, left), np.searchsorted(concerned, right))
-    pair, band, value = meeting_buckets(marked.bands, marked.windows, local, settings.sign)
+    pair, band, value = common_buckets(marked.bands, marked.windows, local, settings.sign)
     index = open_index(archive, segments, settings)
-    gives = index.gives(band, value, texts.digests[left[pair]], settings.sign)
+    gives = index.are_heads(band, value, texts.digests[left[pair]], settings.sign)
     is_given = np.zeros(len(lost), dtype=np.bool_)
     is_given[pair[gives]] = True
     return lost[~is_given]

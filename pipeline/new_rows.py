@@ -117,12 +117,12 @@ def find_new_rows(folder: Path, index: Index, base: Snapshot | None) -> NewRows:
     rejects = _removed_rejects(sources.filter(is_removed), removed)
     sources = sources.filter(pc.invert(is_removed))
     keys = source_keys(sources)
-    is_known = index.known("sources", keys)
+    is_known = index.contains("sources", keys)
     documents, occurrences = _new_documents(folder, index, removed)
     sources = sources.filter(pa.array(~is_known))
     containers = pa.concat_tables(staged_tables(folder, "containers"))
     held = file_keys(containers)
-    is_held = index.known("sources", held)
+    is_held = index.contains("sources", held)
     return NewRows(
         _as_told(documents, sources),
         _changed_documents(sources, documents, base),
@@ -193,7 +193,7 @@ def _new_documents(folder: Path, index: Index, removed: pa.Table) -> tuple[pa.Ta
         staged_tables(folder, "documents"), staged_tables(folder, "occurrences"), strict=True
     ):
         ids = batch.column("document_id").combine_chunks()
-        known = pa.array(index.known("documents", digests_of(ids)))
+        known = pa.array(index.contains("documents", digests_of(ids)))
         repeated = pc.or_(pc.is_in(ids, value_set=seen), known)
         if pc.any(repeated, min_count=0).as_py():
             again = ids.filter(repeated)

@@ -113,7 +113,7 @@ def survey_sources(
     sizes = [found.size_bytes for found in discovery.files]
     modified = [timestamp_of(found.modified_ns) for found in discovery.files]
     columns = pa.array(uris, pa.string()), integers(sizes, np.int64), times(modified)
-    is_known = index.known("sources", file_keys(pa.table(columns, names=FILE_KEY)))
+    is_known = index.contains("sources", file_keys(pa.table(columns, names=FILE_KEY)))
     refused = _refused_files(base, settings.read.encoding)
     containers = _known_containers(base)
     fresh, known, known_rejects = [], 0, 0

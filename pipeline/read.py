@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from palimpsest.dedup.signatures import Windows
-from palimpsest.dedup.texts import Marked, Texts, distinct_texts, mark, numbers_of
+from palimpsest.dedup.texts import SignedTexts, Texts, distinct_texts, numbers_of, sign_texts
 from palimpsest.dedup.words import Words
 from palimpsest.ingest.batch import Batch, read_parts
 from palimpsest.ingest.pages.extract_pool import Extractors
@@ -61,10 +61,10 @@ class StagedBatch:
         """Return the words of its texts."""
         return load_arrays(Words, self.folder / "words")
 
-    def marked(self) -> Marked:
+    def marked(self) -> SignedTexts:
         """Return the words and windows of its texts."""
         windows = load_arrays(Windows, self.folder / "windows")
-        return Marked(self.words(), windows, load_array(self.folder / "bands.npy"))
+        return SignedTexts(self.words(), windows, load_array(self.folder / "bands.npy"))
 
 
 def stage_batch(folder: Path, batch: int, settings: Settings) -> BatchCounts:
@@ -122,7 +122,7 @@ def _part_folder(batch: Path, number: int) -> Path:
 def _stage_part(read: Batch, folder: Path, settings: Settings) -> dict[str, int]:
     """Stage a part of a batch; return what it held."""
     texts = distinct_texts(read.digests, read.texts.buffer, read.texts.starts, read.texts.ends)
-    marked = mark(texts, settings)
+    marked = sign_texts(texts, settings)
     save_table(read.sources, folder / "sources.arrow")
     save_table(read.rejects, folder / "rejects.arrow")
     save_table(read.containers, folder / "containers.arrow")
@@ -139,7 +139,7 @@ def _stage_part(read: Batch, folder: Path, settings: Settings) -> dict[str, int]
     }
 
 
-def stage_texts(texts: Texts, marked: Marked, folder: Path) -> StagedBatch:
+def stage_texts(texts: Texts, marked: SignedTexts, folder: Path) -> StagedBatch:
     """Write texts with their words and windows as a part of a batch has them."""
     save_arrays(texts, folder / "texts")
     save_arrays(marked.words, folder / "words")

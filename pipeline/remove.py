@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from palimpsest.dedup.index.search import Index
 from palimpsest.dedup.index.segments import Segment, merge_segments, open_segment
-from palimpsest.dedup.texts import mark
+from palimpsest.dedup.texts import sign_texts
 from palimpsest.kernels.arrays import Bytes
 from palimpsest.kernels.columns import digests_of
 from palimpsest.kernels.sorting import distinct_digests
@@ -181,7 +181,7 @@ def _without(
 
 
 def _has_any(segment: Segment, keys: dict[str, Bytes]) -> bool:
-    return any(bool(Index([segment]).known(kind, some).any()) for kind, some in keys.items())
+    return any(bool(Index([segment]).contains(kind, some).any()) for kind, some in keys.items())
 
 
 def _stage_gained(
@@ -201,7 +201,7 @@ def _stage_gained(
     """
     index = open_index(archive, segments, settings)
     texts = load_texts(base, gone.texts)
-    parts = [stage_texts(texts, mark(texts, settings), folder / "gone")]
+    parts = [stage_texts(texts, sign_texts(texts, settings), folder / "gone")]
     everything = np.arange(len(texts.digests))
     lay_out(folder, parts, texts.digests, everything, index, base, settings, lambda _: None)
     groups = band_groups(folder, settings.sign, settings.run.workers)

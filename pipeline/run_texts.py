@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from palimpsest.dedup.alignment import Ranked, rank_parts
-from palimpsest.dedup.texts import Places, Texts
+from palimpsest.dedup.alignment import ScoredWords, score_parts
+from palimpsest.dedup.texts import Texts, TextSpans
 from palimpsest.dedup.words import Words
 from palimpsest.kernels.arrays import Bytes, Flags, Positions
 from palimpsest.kernels.columns import count_characters, gather_strings
@@ -62,16 +62,16 @@ def save_gathered(
     """
     target = folder / "texts"
     texts, words = [part.texts() for part in parts], [part.words() for part in parts]
-    word_places = Places.of([one.offsets for one in words], came_from)
+    word_places = TextSpans.of([one.offsets for one in words], came_from)
     np.save(target / "digests.npy", digests)
     np.save(target / _IS_ASCII, np.concatenate([_are_ascii(one) for one in texts])[came_from])
-    save_arrays(Places.of([one.offsets for one in texts], came_from), target / _PLACES)
+    save_arrays(TextSpans.of([one.offsets for one in texts], came_from), target / _PLACES)
     save_arrays(word_places, target / _WORD_PLACES)
     names = [os.path.relpath(part.folder, folder) for part in parts]
     (target / _PARTS).write_text(json.dumps(names), encoding="utf-8")
     hashes, offsets = word_places.take([one.hashes for one in words])
     save_arrays(WordHashes(offsets, hashes), target / "words")
-    save_arrays(rank_parts(words, word_places, settings), target / "ranked")
+    save_arrays(score_parts(words, word_places, settings), target / "ranked")
 
 
 def _are_ascii(texts: Texts) -> Flags:
@@ -80,10 +80,10 @@ def _are_ascii(texts: Texts) -> Flags:
     return is_ascii
 
 
-def load_words(folder: Path) -> tuple[WordHashes, Ranked]:
+def load_words(folder: Path) -> tuple[WordHashes, ScoredWords]:
     """Map the words of a run's texts, and of these the content words."""
     target = folder / "texts"
-    return load_arrays(WordHashes, target / "words"), load_arrays(Ranked, target / "ranked")
+    return load_arrays(WordHashes, target / "words"), load_arrays(ScoredWords, target / "ranked")
 
 
 def load_digests(folder: Path) -> Bytes:
@@ -107,9 +107,9 @@ class RunTexts:
     digests: Bytes
     is_ascii: Flags
     buffers: Sequence[Bytes]
-    places: Places
+    places: TextSpans
     words: Sequence[Words]
-    word_places: Places
+    word_places: TextSpans
 
     @classmethod
     def load(cls, folder: Path) -> RunTexts:
@@ -121,9 +121,9 @@ class RunTexts:
             load_digests(folder),
             load_array(target / _IS_ASCII),
             [part.texts().buffer for part in parts],
-            load_arrays(Places, target / _PLACES),
+            load_arrays(TextSpans, target / _PLACES),
             [part.words() for part in parts],
-            load_arrays(Places, target / _WORD_PLACES),
+            load_arrays(TextSpans, target / _WORD_PLACES),
         )
 
     def strings(self, numbers: Positions) -> pa.ChunkedArray:

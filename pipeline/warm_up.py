@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from palimpsest.dedup.alignment import align_pairs, rank_words
-from palimpsest.dedup.candidates import meeting_buckets, pack_pairs
+from palimpsest.dedup.alignment import align_pairs, score_words
+from palimpsest.dedup.candidates import common_buckets, pack_pairs
 from palimpsest.dedup.signatures import sign_sets
-from palimpsest.dedup.texts import mark, texts_of
+from palimpsest.dedup.texts import sign_texts, texts_of
 from palimpsest.evidence.compare import compare_files
 from palimpsest.evidence.passages import top_passages
 from palimpsest.ingest.pages.anchor import anchor
 from palimpsest.kernels.compiled import are_kernels_cached
-from palimpsest.kernels.sorting import MANY, distinct_digests, places_of
+from palimpsest.kernels.sorting import KERNEL_MIN_DIGESTS, distinct_digests, find_digests
 from palimpsest.pipeline.index_upkeep import open_index
 from palimpsest.pipeline.run import run_ingest
 from palimpsest.records.settings import SENSITIVITIES, Settings
@@ -58,9 +58,9 @@ def warm_up(*, to_look: bool = True) -> None:
 
 def _sort_many() -> None:
     """Call what only long columns are sorted with."""
-    digests = np.zeros((MANY, 16), dtype=np.uint8)
-    digests[:, :8] = np.arange(MANY, dtype=">u8").view(np.uint8).reshape(-1, 8)
-    places_of(distinct_digests(digests), digests)
+    digests = np.zeros((KERNEL_MIN_DIGESTS, 16), dtype=np.uint8)
+    digests[:, :8] = np.arange(KERNEL_MIN_DIGESTS, dtype=">u8").view(np.uint8).reshape(-1, 8)
+    find_digests(distinct_digests(digests), digests)
 
 
 def _weigh_crowds(archive: Archive) -> None:
@@ -69,11 +69,11 @@ def _weigh_crowds(archive: Archive) -> None:
     base = archive.snapshot()
     rows = base.read("paragraphs", ["paragraph_id", "text"])
     texts = texts_of(rows.column("paragraph_id"), rows.column("text"))
-    marked = mark(texts, settings)
+    marked = sign_texts(texts, settings)
     pair = pack_pairs(np.array([0]), np.array([1]))
-    meeting_buckets(marked.bands, marked.windows, pair, settings.sign)
+    common_buckets(marked.bands, marked.windows, pair, settings.sign)
     index = open_index(archive, base.manifest.segments, settings)
-    index.gives(np.array([0]), marked.bands[:1, 0].copy(), texts.digests[:1], settings.sign)
+    index.are_heads(np.array([0]), marked.bands[:1, 0].copy(), texts.digests[:1], settings.sign)
     dear = settings.align.model_copy(update={"gap_cost": 1001.01})
-    ranked = rank_words(marked.words, dear)
+    ranked = score_words(marked.words, dear)
     align_pairs(marked.words, ranked, np.array([0]), np.array([1]), dear)  # as long texts

@@ -19,10 +19,18 @@ import numpy.typing as npt
 from palimpsest.dedup.crowds import head_limit
 from palimpsest.dedup.index.segments import Segment, empty_keys, open_segment, size_bytes
 from palimpsest.dedup.windows import count_shared
-from palimpsest.kernels.arrays import Buckets, Bytes, Hashes, Keys, Numbers, Positions, Prints
-from palimpsest.kernels.columns import grown
+from palimpsest.kernels.arrays import (
+    Buckets,
+    Bytes,
+    Hashes,
+    Keys,
+    Numbers,
+    Positions,
+    TruncatedHashes,
+)
+from palimpsest.kernels.columns import grow
 from palimpsest.kernels.compiled import kernel
-from palimpsest.kernels.sorting import distinct, distinct_digests, halves_of, places_of
+from palimpsest.kernels.sorting import distinct, distinct_digests, find_digests, halves_of
 from palimpsest.records.settings import SignSettings
 
 _TIER_BITS = 2
@@ -36,7 +44,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 _NO_HALF = np.uint64(2**64 - 1)
 
 
-class Entering(NamedTuple):
+class NewWindows(NamedTuple):
     """Windows of new texts, to be looked for.
 
     Attributes:
@@ -51,11 +59,11 @@ class Entering(NamedTuple):
     window_texts: Positions
     starts: Positions
     ends: Positions
-    prints: Prints
+    prints: TruncatedHashes
     bands: Sequence[Buckets]
 
 
-class Sharing(NamedTuple):
+class IndexMatches(NamedTuple):
     """What the archive has that new texts may pair with.
 
     Attributes:
@@ -85,7 +93,7 @@ class Index:
         """
         return cls([open_segment(folder, made_with) for folder in folders])
 
-    def known(self, kind: str, keys: Bytes) -> npt.NDArray[np.bool_]:
+    def contains(self, kind: str, keys: Bytes) -> npt.NDArray[np.bool_]:
         """Tell which keys are known.
 
         Args:
@@ -94,22 +102,24 @@ class Index:
         """
         found = np.zeros(len(keys), dtype=np.bool_)
         for segment in self._segments:
-            found |= places_of(getattr(segment, kind), keys) >= 0
+            found |= find_digests(getattr(segment, kind), keys) >= 0
         return found
 
-    def sharing(self, entering: Entering, settings: SignSettings, workers: int = 1) -> Sharing:
+    def find_matches(
+        self, entering: NewWindows, settings: SignSettings, workers: int = 1
+    ) -> IndexMatches:
         """Return the known texts that must be at hand to pair the new ones."""
         if not self._signed:
             no_crowd = np.empty(0, np.uint32), np.empty(0, np.int64)
-            return Sharing(empty_keys(), [no_crowd for _ in entering.bands])
+            return IndexMatches(empty_keys(), [no_crowd for _ in entering.bands])
         wanted = [np.zeros(len(one.texts), dtype=np.bool_) for one in self._signed]
         with ThreadPoolExecutor(workers) as pool:  # what is marked twice is marked
             share = partial(self._share_band, entering, settings=settings, wanted=wanted)
             crowds = list(pool.map(share, range(len(entering.bands))))
         held = [one.texts[flags] for one, flags in zip(self._signed, wanted, strict=True)]
-        return Sharing(distinct_digests(np.concatenate(held)), crowds)
+        return IndexMatches(distinct_digests(np.concatenate(held)), crowds)
 
-    def gives(
+    def are_heads(
         self, bands: Positions, hashes: Hashes, texts: Bytes, settings: SignSettings
     ) -> npt.NDArray[np.bool_]:
         """Tell of buckets whether they pair a text with all that follow: bool, shape (buckets,).
@@ -144,7 +154,7 @@ class Index:
 
     def _share_band(
         self,
-        entering: Entering,
+        entering: NewWindows,
         band: int,
         settings: SignSettings,
         wanted: list[npt.NDArray[np.bool_]],
@@ -170,7 +180,7 @@ class Index:
 
     def _mark_alike(
         self,
-        entering: Entering,
+        entering: NewWindows,
         buckets: Buckets,
         found: list[_Found],
         firsts: Positions,
@@ -200,7 +210,7 @@ class Index:
 
     def _mark_crowds(
         self,
-        entering: Entering,
+        entering: NewWindows,
         buckets: Buckets,
         found: list[_Found],
         entries: tuple[Positions, Positions],
@@ -365,7 +375,7 @@ def _find(
                 held += 1
                 last = text
             if count == len(which):
-                which, windows = grown(which, 2 * count), grown(windows, 2 * count)
+                which, windows = grow(which, 2 * count), grow(windows, 2 * count)
             which[count], windows[count] = k, window
             count += 1
             at += 1
@@ -380,13 +390,13 @@ def _mark_alike(
     window_texts: Numbers,
     window_starts: Numbers,
     window_sizes: npt.NDArray[np.uint16],
-    prints: Prints,
+    prints: TruncatedHashes,
     firsts: Positions,
     stops: Positions,
     buckets: Buckets,
     starts: Positions,
     ends: Positions,
-    new_prints: Prints,
+    new_prints: TruncatedHashes,
     min_shared: int,
     min_share: float,
     wanted: npt.NDArray[np.bool_],

@@ -23,9 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from palimpsest.dedup.signatures import BAND_HASH_BITS
-from palimpsest.kernels.arrays import Buckets, Bytes, Numbers, Positions, Prints
+from palimpsest.kernels.arrays import Buckets, Bytes, Numbers, Positions, TruncatedHashes
 from palimpsest.kernels.columns import take_spans
-from palimpsest.kernels.sorting import order_of, sortable
+from palimpsest.kernels.sorting import sortable, stable_order
 from palimpsest.records.errors import ContractError
 
 _FACTS = "segment.json"
@@ -54,7 +54,7 @@ class Segment(NamedTuple):
     window_texts: Numbers
     window_starts: Numbers
     window_sizes: npt.NDArray[np.uint16]
-    prints: Prints
+    prints: TruncatedHashes
     slots: Numbers
     entries: Numbers
 
@@ -265,7 +265,7 @@ def merge_segments(
     texts, numbers = keys["texts"]
     owners = [number[one.window_texts] for one, number in zip(segments, numbers, strict=True)]
     owner = np.concatenate([np.empty(0, np.int64), *owners])
-    order = order_of(owner + 1)[np.count_nonzero(owner < 0) :]
+    order = stable_order(owner + 1)[np.count_nonzero(owner < 0) :]
     renumbered = np.full(len(owner), -1, dtype=np.int64)
     renumbered[order] = np.arange(len(order))
     starts, sizes, prints = _merged_prints(segments, owner, order)
@@ -296,7 +296,7 @@ def _merged_keys(parts: Sequence[Bytes], gone: Bytes | None) -> tuple[Bytes, lis
 
 def _merged_prints(
     segments: Sequence[Segment], owner: Positions, order: Positions
-) -> tuple[Numbers, npt.NDArray[np.uint16], Prints]:
+) -> tuple[Numbers, npt.NDArray[np.uint16], TruncatedHashes]:
     """Return where windows begin, their sizes, and the prints of the texts in their new order."""
     shifts = np.cumsum([0, *(len(one.prints) for one in segments)])
     none = np.empty(0, np.int64)

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from palimpsest.kernels.arrays import Bytes, Positions
-from palimpsest.kernels.columns import grown
+from palimpsest.kernels.columns import grow
 from palimpsest.kernels.compiled import inlined, kernel
 from palimpsest.kernels.unicode import (
     BLANK,
@@ -102,7 +102,7 @@ def _lay_out(
             room = found + (last_byte - first_byte) // min_chars + 2
             if room > len(starts):
                 room = max(room, 2 * len(starts))
-                starts, ends = grown(starts, room), grown(ends, room)
+                starts, ends = grow(starts, room), grow(ends, room)
             found = _cut(
                 buffer, first_byte, last_byte, properties, min_chars, max_chars, starts, ends, found
             )
@@ -175,7 +175,7 @@ def _read_lines(buffer: Bytes, begin: int, end: int, properties: Bytes) -> Lines
         if breaks_anywhere == IDEOGRAPH:
             first_word = min(first_word, 3)  # such text breaks after any character but a few
         if count == len(lines):
-            lines = grown(lines, 2 * count)
+            lines = grow(lines, 2 * count)
         lines[count, _START] = start
         lines[count, _END] = last
         lines[count, _INDENT] = indent

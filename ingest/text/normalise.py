@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from palimpsest.kernels.arrays import Bytes, Positions, Shifts
-from palimpsest.kernels.columns import grown, shift_positions
+from palimpsest.kernels.columns import grow, shift_positions
 from palimpsest.kernels.compiled import inlined, kernel
 from palimpsest.kernels.unicode import (
     CHECK_NFC,
@@ -144,8 +144,8 @@ def _fold_blanks(
                 continue
             is_wide = _is_wide(code_point, value)
             if shifts + 2 > len(shift_at):
-                shift_at = grown(shift_at, 2 * len(shift_at))
-                shift_by = grown(shift_by, 2 * len(shift_by))
+                shift_at = grow(shift_at, 2 * len(shift_at))
+                shift_by = grow(shift_by, 2 * len(shift_by))
             if blank_char >= 0 and out_char > 0 and not (has_break and wide_before and is_wide):
                 if blank_char - out_char != shift:
                     shift = blank_char - out_char

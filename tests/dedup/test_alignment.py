@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from palimpsest.dedup.alignment import align_pairs, rank_words
+from palimpsest.dedup.alignment import align_pairs, score_words
 from palimpsest.dedup.words import CHARACTER, FUNCTION, NUMBER
 from palimpsest.records.settings import AlignSettings
 from tests import oracles
@@ -43,7 +43,7 @@ _SCORES = {FUNCTION: 0, NUMBER: 30, CHARACTER: 40}
 def align(texts, pairs=((0, 1),), align_settings=_ALL):
     words = words_of(list(texts))
     left, right = (np.array(side, dtype=np.int64) for side in zip(*pairs, strict=True))
-    return align_pairs(words, rank_words(words, align_settings), left, right, align_settings)
+    return align_pairs(words, score_words(words, align_settings), left, right, align_settings)
 
 
 def spans(passages):
@@ -258,7 +258,7 @@ def test_room_for_passages_grows():
 def test_no_pairs_give_no_passages():
     words = words_of(["river"])
     none = np.empty(0, dtype=np.int64)
-    found = align_pairs(words, rank_words(words, _ALL), none, none, _ALL)
+    found = align_pairs(words, score_words(words, _ALL), none, none, _ALL)
     assert len(found.pair) == 0
     assert found.score.dtype == np.float32
 

@@ -9,7 +9,7 @@ from palimpsest.dedup.candidates import (
     Candidates,
     Crowds,
     PairedTexts,
-    meeting_buckets,
+    common_buckets,
     merge_candidates,
     pack_pairs,
     pair_band,
@@ -277,7 +277,7 @@ def test_pairs_meet_in_every_bucket_in_which_their_windows_are_alike(band, pairs
     sign = SignSettings(min_shared_shingles=2, min_shared_share=0.5)
     columns = np.array([[value, value % 2, 7] for value in hashes], dtype=np.uint32)
     sides = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
-    found = meeting_buckets(
+    found = common_buckets(
         columns, windows_of(owners, contents), pack_pairs(sides[:, 0], sides[:, 1]), sign
     )
     expected = {
@@ -297,7 +297,7 @@ def test_room_for_meeting_buckets_grows():
     pairs = pack_pairs(np.array([0]), np.array([1]))
     columns = np.full((40, 2), 7, dtype=np.uint32)
     windows = windows_of([0] * 20 + [1] * 20, _ALIKE * 40)
-    pair_numbers, columns_met, hashes = meeting_buckets(columns, windows, pairs, SignSettings())
+    pair_numbers, columns_met, hashes = common_buckets(columns, windows, pairs, SignSettings())
     assert len(pair_numbers) == 20 * 20 * 2
     assert set(columns_met.tolist()) == {0, 1}
     assert set(hashes.tolist()) == {7}

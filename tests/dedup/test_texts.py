@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palimpsest.dedup.alignment import rank_parts, rank_words
+from palimpsest.dedup.alignment import score_parts, score_words
 from palimpsest.dedup.texts import (
-    Places,
+    TextSpans,
     distinct_texts,
-    mark,
     merge_texts,
     numbers_of,
+    sign_texts,
     take_windows,
     texts_of,
 )
@@ -111,15 +111,15 @@ def test_numbers_of_texts_are_their_places_or_minus_one(held, sought):
 def assert_taken_equals_marked(parts, numbers, expected):
     """Check that columns taken from marked parts are those of the texts marked anew."""
     words = [part.words for part in parts]
-    places = Places.of([one.offsets for one in words], numbers)
+    places = TextSpans.of([one.offsets for one in words], numbers)
     for name in ("hashes", "starts", "ends", "kinds"):
         taken, offsets = places.take([getattr(one, name) for one in words])
         anew = getattr(expected.words, name)
         np.testing.assert_array_equal(offsets, expected.words.offsets)
         np.testing.assert_array_equal(taken, anew, err_msg=name)
         assert taken.dtype == anew.dtype
-    ranked = rank_parts(words, places, _SETTINGS.align)
-    for name, anew in rank_words(expected.words, _SETTINGS.align)._asdict().items():
+    ranked = score_parts(words, places, _SETTINGS.align)
+    for name, anew in score_words(expected.words, _SETTINGS.align)._asdict().items():
         np.testing.assert_array_equal(getattr(ranked, name), anew, err_msg=name)
         assert getattr(ranked, name).dtype == anew.dtype
     windows, bands = take_windows(parts, numbers)
@@ -138,8 +138,8 @@ def windows_of(windows):
 def test_columns_taken_from_parts_are_those_of_the_merged_texts_marked_anew(parts):
     texts = [texts_from(part) for part in parts]
     merged, came_from = merge_texts(texts)
-    marked = [mark(one, _SETTINGS) for one in texts]
-    assert_taken_equals_marked(marked, came_from, mark(merged, _SETTINGS))
+    marked = [sign_texts(one, _SETTINGS) for one in texts]
+    assert_taken_equals_marked(marked, came_from, sign_texts(merged, _SETTINGS))
 
 
 @_quick
@@ -148,12 +148,12 @@ def test_columns_may_be_taken_of_some_texts_only(strings, data):
     texts = texts_from(strings)
     is_taken = st.lists(st.booleans(), min_size=len(texts.digests), max_size=len(texts.digests))
     numbers = np.flatnonzero(data.draw(is_taken)).astype(np.int64)
-    expected = mark(texts.take(numbers), _SETTINGS)
-    assert_taken_equals_marked([mark(texts, _SETTINGS)], numbers, expected)
+    expected = sign_texts(texts.take(numbers), _SETTINGS)
+    assert_taken_equals_marked([sign_texts(texts, _SETTINGS)], numbers, expected)
 
 
 @pytest.mark.parametrize("strings", [[], [""], ["the of"]])
 def test_texts_without_windows_are_marked(strings):
-    marked = mark(texts_from(strings), _SETTINGS)
+    marked = sign_texts(texts_from(strings), _SETTINGS)
     assert marked.bands.shape == (0, _SETTINGS.sign.bands)
     assert len(marked.words.offsets) == len(strings) + 1

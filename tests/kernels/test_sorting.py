@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palimpsest.kernels.sorting import (
-    MANY,
+    KERNEL_MIN_DIGESTS,
     distinct,
     distinct_digests,
+    find_digests,
     first_of_each,
     halves_of,
-    order_of,
-    packed_by_number,
-    places_of,
+    pack_with_positions,
     sortable,
+    stable_order,
 )
 from tests.strategies import max_examples
 
@@ -27,7 +27,7 @@ DIGESTS = st.lists(
     ),
     max_size=20,
 )
-_SIZE = 2 * MANY + 1
+_SIZE = 2 * KERNEL_MIN_DIGESTS + 1
 
 
 def _rows(digests: list[bytes]) -> np.ndarray:
@@ -83,7 +83,7 @@ def test_places_are_those_of_a_search_one_by_one(held, others):
     held = sorted(set(held))
     wanted = [*others, *held[::-1]]
     expected = [held.index(digest) if digest in held else -1 for digest in wanted]
-    assert places_of(_rows(held), _rows(wanted)).tolist() == expected
+    assert find_digests(_rows(held), _rows(wanted)).tolist() == expected
 
 
 @pytest.mark.parametrize("bits", [1, 9, 10, 26, 27, 63, 64])
@@ -112,9 +112,9 @@ def test_distinct_negative_values_come_first() -> None:
 def test_equal_numbers_stay_in_their_order(size: int, kind: type) -> None:
     values = np.random.default_rng(size).integers(0, 2**8, size).astype(kind)
     values[: size // 3] = 2**32 - 1
-    order = order_of(values)
+    order = stable_order(values)
     assert np.array_equal(order, np.argsort(values, kind="stable"))
-    packed = packed_by_number(values)
+    packed = pack_with_positions(values)
     assert np.array_equal(packed >> np.uint64(32), np.sort(values))
     assert np.array_equal(packed & np.uint64(2**32 - 1), order)
 
@@ -132,4 +132,4 @@ def test_many_places_are_those_of_a_search_one_by_one(seed: int) -> None:
     rows = _many_digests(seed)
     held = distinct_digests(rows[: len(rows) // 2])
     expected = {row.tobytes(): place for place, row in enumerate(held)}
-    assert places_of(held, rows).tolist() == [expected.get(row.tobytes(), -1) for row in rows]
+    assert find_digests(held, rows).tolist() == [expected.get(row.tobytes(), -1) for row in rows]

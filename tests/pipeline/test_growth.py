@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from palimpsest.dedup.candidates import (
     Crowds,
     PairedTexts,
-    meeting_buckets,
+    common_buckets,
     merge_candidates,
     pair_band,
     sketch_windows,
@@ -58,7 +58,7 @@ def _lay_out(texts: Texts) -> _Laid:
 
 def _bring(held: set, known: Texts, new: Texts, index: Index, after: Index, sign: SignSettings):
     """Change the pairs of an archive as a run does that brings new texts."""
-    sharing = index.sharing(enter(new), sign)
+    sharing = index.find_matches(enter(new), sign)
     laid = _lay_out(new | {digest: known[digest] for digest in rows_of(sharing.texts)})
     upper, _ = halves_of(keys_of(laid.digests))
     told = PairedTexts(np.array([one in new for one in laid.digests], dtype=np.bool_), upper)
@@ -81,9 +81,9 @@ def _bring(held: set, known: Texts, new: Texts, index: Index, after: Index, sign
         ]
         for packed in (found.pairs, found.lost)
     )
-    number, band, value = meeting_buckets(laid.bands, laid.windows, found.lost, sign)
+    number, band, value = common_buckets(laid.bands, laid.windows, found.lost, sign)
     lefts = b"".join(lost[one][0] for one in number)
-    gives = after.gives(band, value, np.frombuffer(lefts, np.uint8).reshape(-1, 16), sign)
+    gives = after.are_heads(band, value, np.frombuffer(lefts, np.uint8).reshape(-1, 16), sign)
     held |= set(pairs)
     held -= {pair for n, pair in enumerate(lost) if n not in number[gives]}
 

@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from palimpsest.dedup.candidates import sort_buckets
-from palimpsest.dedup.index.search import Entering
+from palimpsest.dedup.index.search import NewWindows
 from palimpsest.dedup.index.segments import Segment, keys_only, pack_band
 from palimpsest.dedup.signatures import BAND_HASH_BITS
 from tests import oracles
@@ -77,7 +77,7 @@ def rows_of(keys: np.ndarray) -> list[bytes]:
     return [row.tobytes() for row in keys]
 
 
-def enter(texts: Mapping[bytes, Signed]) -> Entering:
+def enter(texts: Mapping[bytes, Signed]) -> NewWindows:
     """Return texts as the index looks for them."""
     held = [texts[digest] for digest in sorted(texts)]
     firsts = np.cumsum([0, *(len(one.shingles) for one in held)], dtype=np.int64)
@@ -90,7 +90,7 @@ def enter(texts: Mapping[bytes, Signed]) -> Entering:
     hashes = np.array([h for one in held for h in one.hashes], dtype=np.uint32).reshape(-1, BANDS)
     prints = np.array([value % 2**16 for one in held for value in one.shingles], dtype=np.uint16)
     bands = [sort_buckets(hashes[:, band]) for band in range(BANDS)]
-    return Entering(keys_of(texts), *(columns[:, n].copy() for n in range(3)), prints, bands)
+    return NewWindows(keys_of(texts), *(columns[:, n].copy() for n in range(3)), prints, bands)
 
 
 def segment_of(

@@ -96,7 +96,7 @@ def test_texts_that_new_ones_may_pair_with_are_shared(drawn, sign):
     parts, new = drawn
     texts = new | parts[0] | parts[1] | parts[2]
     index = Index([segment_of(part) for part in parts])
-    sharing = index.sharing(enter(new), sign)
+    sharing = index.find_matches(enter(new), sign)
     buckets = _Buckets(texts)
     needed, allowed, crowds = _expected(buckets, new, sign)
     found = rows_of(sharing.texts)
@@ -114,15 +114,15 @@ def test_windows_that_are_unlike_share_a_bucket_for_nothing():
     index = Index([segment_of({old: _text(range(4), hashes)})])
     sign = SignSettings(min_shared_shingles=2)
     alike, unlike = _text(range(4), hashes), _text(range(10, 14), hashes)
-    assert rows_of(index.sharing(enter({new: alike}), sign).texts) == [old]
-    assert rows_of(index.sharing(enter({new: unlike}), sign).texts) == []
+    assert rows_of(index.find_matches(enter({new: alike}), sign).texts) == [old]
+    assert rows_of(index.find_matches(enter({new: unlike}), sign).texts) == []
 
 
 def test_bucket_of_another_band_is_not_shared():
     index = Index([segment_of({b"a" * 16: _text(range(4), ((1, 2),))})])
     sign = SignSettings(min_shared_shingles=2)
     for hashes, count in (((1, 9), 1), ((9, 2), 1), ((2, 1), 0)):
-        sharing = index.sharing(enter({b"b" * 16: _text(range(4), (hashes,))}), sign)
+        sharing = index.find_matches(enter({b"b" * 16: _text(range(4), (hashes,))}), sign)
         assert len(sharing.texts) == count
 
 
@@ -132,10 +132,10 @@ def test_crowd_that_keeps_its_heads_is_shared_with_them_only():
     index = Index([segment_of(dict(list(known.items())[n::2])) for n in (0, 1)])
     sign = SignSettings(crowd_texts=4, crowd_heads=1, min_shared_shingles=2)
     head, other = b"\1" * 16, b"\xf0" * 16
-    sharing = index.sharing(enter({other: _text(range(4), ((5, 5),))}), sign)
+    sharing = index.find_matches(enter({other: _text(range(4), ((5, 5),))}), sign)
     assert rows_of(sharing.texts) == evenly[:2]
     assert [(h.tolist(), n.tolist()) for h, n in sharing.crowds] == [([5], [8])] * 2
-    sharing = index.sharing(enter({head: _text(range(4), ((5, 5),))}), sign)
+    sharing = index.find_matches(enter({head: _text(range(4), ((5, 5),))}), sign)
     assert rows_of(sharing.texts) == evenly
 
 
@@ -155,7 +155,7 @@ def test_bucket_gives_the_pairs_of_its_heads(drawn, sign):
         place: buckets.heads({owner for owner, _ in windows}, sign)
         for place, windows in buckets.windows.items()
     }
-    found = index.gives(
+    found = index.are_heads(
         np.array([band for band, _, _ in asked], dtype=np.int64),
         np.array([value for _, value, _ in asked], dtype=np.uint32),
         np.frombuffer(b"".join(buckets.digests[t] for *_, t in asked), np.uint8).reshape(-1, 16),
@@ -176,7 +176,7 @@ def test_keys_are_known_if_any_segment_has_them(parts, others, data):
         held = set().union(*(part[column] for part in parts))
         asked = data.draw(st.permutations([*held, *others, *held]))
         packed = np.frombuffer(b"".join(asked), np.uint8).reshape(-1, 16)
-        assert index.known(kind, packed).tolist() == [key in held for key in asked]
+        assert index.contains(kind, packed).tolist() == [key in held for key in asked]
 
 
 @max_examples(20)
@@ -184,15 +184,15 @@ def test_keys_are_known_if_any_segment_has_them(parts, others, data):
 def test_keys_with_zero_bytes_at_the_end_are_told_apart(digest):
     keys = sorted({digest[:n] + b"\0" * (16 - n) for n in range(17)})
     index = Index([keys_only(keys_of(keys[::2]), keys_of([]))])
-    assert index.known("documents", keys_of(keys)).tolist() == [
+    assert index.contains("documents", keys_of(keys)).tolist() == [
         n % 2 == 0 for n in range(len(keys))
     ]
 
 
 def test_without_segments_nothing_is_known_or_shared():
     index = Index([])
-    assert index.known("texts", np.ones((3, 16), dtype=np.uint8)).tolist() == [False] * 3
-    sharing = index.sharing(enter({b"b" * 16: _text(range(4), ((1, 2),))}), SignSettings())
+    assert index.contains("texts", np.ones((3, 16), dtype=np.uint8)).tolist() == [False] * 3
+    sharing = index.find_matches(enter({b"b" * 16: _text(range(4), ((1, 2),))}), SignSettings())
     assert sharing.texts.shape == (0, 16)
     assert [len(hashes) for hashes, _ in sharing.crowds] == [0] * BANDS
 
