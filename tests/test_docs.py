@@ -20,6 +20,7 @@ from palimpsest.records.schemas import TABLES
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 
 @pytest.fixture(scope="module")
@@ -166,19 +167,48 @@ def test_every_column_is_in_the_glossary(table):
 
 
 def test_local_links_in_documents_lead_somewhere():
-    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "examples/README.md"]:
+    for path in [*PAGES, ROOT / "examples/README.md"]:
         for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path}: {target}"
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_files_and_modules_that_documents_name_exist(path):
+    rooms = "|".join(room.name for room in (ROOT / "src/palimpsest").iterdir() if room.is_dir())
+    folders = "|".join(one.name for one in ROOT.iterdir() if one.is_dir())
+    text = path.read_text(encoding="utf-8")
+    names = re.findall(rf"`((?:{folders})/[^`\s:]*)`", text)
+    modules = re.findall(rf"`(?:palimpsest\.)?((?:{rooms})(?:\.[a-z_]+)+)`", text)
+    missing = [name for name in names if not any(ROOT.glob(name.rstrip("/")))]
+    missing += [name for name in modules if not is_module_or_member(name)]
+    assert missing == []
+
+
+def is_module_or_member(name):
+    """Return whether ``pipeline.run`` is a module or package, or a name in one."""
+    path = ROOT / name.replace(".", "/")
+    if path.is_dir() or path.with_suffix(".py").is_file():
+        return True
+    module, member = path.parent.with_suffix(".py"), path.name
+    return module.is_file() and member in module.read_text(encoding="utf-8")
+
+
+def test_constants_that_the_architecture_page_names_are_in_their_files():
+    page = (ROOT / "docs/ARCHITECTURE.md").read_text(encoding="utf-8")
+    for names, file in re.findall(r"((?:`\w+`(?:, | and )?)+) in `(\w+/[\w/]+\.py)`", page):
+        source = (ROOT / file).read_text(encoding="utf-8")
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"^(def |class )?{name}\b", source, re.MULTILINE), (name, file)
+
+
 def test_make_targets_that_documents_name_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for path in PAGES:
         for target in re.findall(r"`make (\w+)", path.read_text(encoding="utf-8")):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-@pytest.mark.parametrize("path", sorted({ROOT / "README.md", *(ROOT / "docs").glob("*.md")}))
+@pytest.mark.parametrize("path", PAGES)
 def test_commands_in_documents_are_those_that_there_are(path):
     text = path.read_text(encoding="utf-8")
     for line in re.findall(r"^\$ palimpsest (.+)$", text, re.MULTILINE):
