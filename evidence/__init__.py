@@ -1,5 +1,5 @@
-"""What the overlaps of a store come to, made when somebody asks: passages, and why texts match.
+"""Derive evidence from the overlaps of a store on request: passages, and why texts match.
 
-This room reads a store and the raw files that it names, and writes nothing to either. It knows
-neither Prefect nor pages; who shows or writes what it finds is above it.
+This room reads a store and its raw files and writes to neither. It knows nothing of Prefect or of
+pages; rooms above it show or write its results.
 """

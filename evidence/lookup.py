@@ -1,6 +1,7 @@
-"""What passages and explanations ask of an archive: the rows of some documents and texts.
+"""The rows of documents and texts that passages and explanations need from an archive.
 
-Whoever holds these rows otherwise, such as in a catalogue with indexes, answers the same questions.
+``Lookup`` is the interface. ``TableLookup`` scans the tables; the inspector's catalogue answers the
+same queries from indexes.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from palimpsest.store.views import connect, recurring_query
 
 
 class DocumentRows(NamedTuple):
-    """Some documents with their texts.
+    """Documents with their occurrences and texts.
 
     Attributes:
-        facts: document_id, published_at, published_from, uri; a row a document, by document_id.
-        places: document_id, text_id, start_char, shift_at, shift_by; a row an occurrence, by
-            document_id and ordinal.
-        texts: text_id, text; a row a distinct text of theirs, in any order.
-        recurring: ids of those texts that recur.
+        facts: document_id, published_at, published_from, uri; one row per document, sorted by
+            document_id.
+        places: document_id, text_id, start_char, shift_at, shift_by; one row per occurrence, sorted
+            by document_id and ordinal.
+        texts: text_id, text; one row per distinct text, in any order.
+        recurring: ids of the texts that recur.
     """
 
     facts: pa.Table
@@ -33,41 +35,45 @@ class DocumentRows(NamedTuple):
 
 
 class Lookup(Protocol):
-    """Answers what is asked of an archive."""
+    """Looks up rows of an archive."""
 
     def settings(self) -> Settings:
-        """Return the settings that the archive was made with."""
+        """Return the settings that the archive was created with."""
         ...
 
     def documents(self, ids: pa.Array, recurring_documents: int) -> DocumentRows:
         """Return documents with their texts.
 
         Args:
-            ids: of the documents, each once.
-            recurring_documents: a text recurs that stands, or shares a passage, in so many.
+            ids: distinct ids of documents.
+            recurring_documents: a text recurs if at least this many documents contain it or share
+                a passage with it.
         """
         ...
 
     def text_facts(self, one: str, other: str) -> pa.Table:
-        """Return text_id, paragraph_id, text, words, documents it stands in, and their first uri.
+        """Return facts of one or two texts, one row per distinct text.
 
         Args:
-            one, other: ids of texts, the same or not; a row for each different one.
+            one, other: ids of texts, which may be the same.
+
+        Returns:
+            text_id, paragraph_id, text, words, documents (how many contain it), uri (the first).
         """
         ...
 
     def has_overlap(self, one: str, other: str) -> bool:
-        """Tell whether an overlap of two texts is recorded."""
+        """Return whether an overlap of two texts is recorded."""
         ...
 
     def text_pairs(self, left: Named, right: Named | None) -> list[tuple[str, str]]:
-        """Return pairs of a text of the left and a text of the right, most shared words first.
+        """Return pairs of a left and a right text, those that share most words first.
 
-        They have an overlap, or are one text that stands on both sides.
+        The texts of a pair have an overlap, or are the same text on both sides.
 
         Args:
             left: a document or a text.
-            right: the same; None for whatever the left text overlaps with.
+            right: likewise; None for all texts with which the left text overlaps.
         """
         ...
 
@@ -108,13 +114,13 @@ _PAIRS = """
         UNION ALL
         SELECT right_text_id, left_text_id, matched_words FROM "overlaps"
     )
-    SEMI JOIN mine ON one = mine.text_id {of_other}
+    SEMI JOIN left_texts ON one = left_texts.text_id {of_other}
     GROUP BY ALL
 """
 _SAME = """
     UNION ALL
     SELECT text_id, text_id, words
-    FROM folds SEMI JOIN mine USING (text_id) SEMI JOIN theirs USING (text_id)
+    FROM folds SEMI JOIN left_texts USING (text_id) SEMI JOIN right_texts USING (text_id)
     WHERE words >= {least}
 """
 _ORDERED = """
@@ -124,7 +130,7 @@ _ORDERED = """
 
 
 class TableLookup:
-    """Answers from the tables of a version, by scans of narrow columns."""
+    """Looks up rows in the tables of a version by scanning narrow columns."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -135,40 +141,47 @@ class TableLookup:
 
     def documents(self, ids: pa.Array, recurring_documents: int) -> DocumentRows:
         """Return documents with their texts; see ``Lookup``."""
-        common = recurring_query(recurring_documents, among="held")
-        with connect(self._snapshot, _DOCUMENTS + _PLACES + _TEXTS + common) as connection:
+        recurring_texts = recurring_query(recurring_documents, among="document_texts")
+        with connect(self._snapshot, _DOCUMENTS + _PLACES + _TEXTS + recurring_texts) as connection:
             connection.register("wanted", pa.table({"document_id": ids}))
             facts = connection.sql(_DOCUMENTS).to_arrow_table()
             places = connection.sql(_PLACES).to_arrow_table()
             connection.register("placed", places.select(["text_id"]))
-            held = connection.sql(_TEXTS).to_arrow_table()
-            connection.register("held", held.select(["text_id", "paragraph_id"]))
-            recurring = connection.sql(common).to_arrow_table().column("text_id")
-        return DocumentRows(facts, places, held.select(["text_id", "text"]), recurring)
+            texts = connection.sql(_TEXTS).to_arrow_table()
+            connection.register("document_texts", texts.select(["text_id", "paragraph_id"]))
+            recurring = connection.sql(recurring_texts).to_arrow_table().column("text_id")
+        return DocumentRows(
+            facts=facts,
+            places=places,
+            texts=texts.select(["text_id", "text"]),
+            recurring=recurring,
+        )
 
     def text_facts(self, one: str, other: str) -> pa.Table:
-        """Return what is known of two texts; see ``Lookup``."""
+        """Return facts of one or two texts; see ``Lookup``."""
         with connect(self._snapshot, _FACTS) as connection:
             return connection.sql(_FACTS, params={"one": one, "other": other}).to_arrow_table()
 
     def has_overlap(self, one: str, other: str) -> bool:
-        """Tell whether an overlap of two texts is recorded."""
+        """Return whether an overlap of two texts is recorded."""
         with connect(self._snapshot, _RECORDED) as connection:
-            told = {"one": one, "other": other}
-            return bool(connection.sql(_RECORDED, params=told).fetchall()[0][0])
+            ids = {"one": one, "other": other}
+            return bool(connection.sql(_RECORDED, params=ids).fetchall()[0][0])
 
     def text_pairs(self, left: Named, right: Named | None) -> list[tuple[str, str]]:
         """Return pairs of texts, those that share most words first; see ``Lookup``."""
-        asked = _PAIRS + _SAME + "".join(_TEXTS_OF.values())
-        with connect(self._snapshot, asked) as connection:
-            for table, one in (("mine", left), ("theirs", right)):
-                if one is not None:
-                    texts = connection.sql(_TEXTS_OF[one.kind], params=[one.id]).to_arrow_table()
-                    connection.register(table, texts)
+        queries = _PAIRS + _SAME + "".join(_TEXTS_OF.values())
+        with connect(self._snapshot, queries) as connection:
+            for table, named in (("left_texts", left), ("right_texts", right)):
+                if named is not None:
+                    texts = connection.sql(_TEXTS_OF[named.kind], params=[named.id])
+                    connection.register(table, texts.to_arrow_table())
             if right is None:
                 query = _PAIRS.format(of_other="")
             else:
-                query = _PAIRS.format(of_other="SEMI JOIN theirs ON other = theirs.text_id")
+                query = _PAIRS.format(
+                    of_other="SEMI JOIN right_texts ON other = right_texts.text_id"
+                )
                 query += _SAME.format(least=MIN_EXACT_WORDS)
             rows = connection.sql(_ORDERED.format(pairs=query)).fetchall()
         return [(one, other) for one, other in rows]

@@ -1,7 +1,7 @@
-"""Passages that documents share, made from the documents themselves when somebody asks for them.
+"""Passages that documents share, computed on request from the documents themselves.
 
-Overlaps of texts are the anchors: they tell which documents share anything. Two such documents are
-then aligned whole (``dedup.passages``), since where a passage ends does not depend on paragraphs.
+Overlaps of texts say which documents share anything. Such documents are then aligned as a whole
+(``dedup.passages``), since passages do not end where paragraphs do.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from palimpsest.store.views import connect
 
 SUMMARY = "summary"
 BY_DATE, SAME_DATE, UNDATED = "by-date", "same-date", "undated"
-"""Why the left document is the left one; for the last two it is the first by name only."""
+"""Why a document is on the left; with the last two values it only comes first by URI."""
 
 PAIRS_AT_ONCE = 2_000
-"""Pairs of documents whose words are held at a time."""
+"""Number of pairs of documents whose words are in memory at a time."""
 
 _PAIRS = """
     SELECT least(left_id, right_id) AS one, greatest(left_id, right_id) AS other,
@@ -60,17 +60,17 @@ def document_pairs(
     *,
     across_series: bool = False,
 ) -> pa.Table:
-    """Return the pairs of documents that overlaps tell, those that share most first.
+    """Return the pairs of documents whose texts overlap, those that share most first.
 
     Args:
-        snapshot: the version to look at.
+        snapshot: the version to read.
         document_id: only pairs with this document.
-        other_id: only the pair of the two, whether overlaps tell it or not.
-        across_series: without pairs of documents of the same series.
+        other_id: only the pair of the two, even if no texts overlap.
+        across_series: exclude pairs of documents of the same series.
 
     Returns:
-        ``one`` and ``other``, ids, and ``matched``, the words that their texts share; 0 for a pair
-        that was named.
+        ``one`` and ``other``, ids, and ``matched``, the number of words that their texts share, or
+        0 if both documents were given.
     """
     named = {"document": document_id, "other": other_id}
     named = {name: one for name, one in named.items() if one is not None}
@@ -84,15 +84,15 @@ def document_pairs(
 
 @dataclass(frozen=True, slots=True)
 class PassageFilter:
-    """Which passages somebody wants to see.
+    """A selection of passages; the defaults select all.
 
     Attributes:
-        document_id: only those of this document, on either side.
-        clear: only what is more than chance gives.
-        without_recurring: without text that stands in many documents.
-        min_words: only those of at least so many matched words.
-        across_series: without passages that documents of the same series share.
-        other_id: only those that it shares with this one.
+        document_id: only passages of this document, on either side.
+        clear: only passages that are unlikely to be chance.
+        without_recurring: exclude text that occurs in many documents.
+        min_words: least number of matched words.
+        across_series: exclude passages shared by documents of the same series.
+        other_id: only passages that ``document_id`` shares with this document.
     """
 
     document_id: str | None = None
@@ -103,18 +103,18 @@ class PassageFilter:
     other_id: str | None = None
 
     def pairs(self, snapshot: Snapshot) -> pa.Table:
-        """Return the pairs of documents that are wanted; see ``document_pairs``."""
+        """Return the selected pairs of documents; see ``document_pairs``."""
         ids = self.document_id, self.other_id
         return document_pairs(snapshot, *ids, across_series=self.across_series)
 
-    def of(self, rows: pa.Table) -> pa.Table:
-        """Return the rows that are wanted."""
-        kept = pc.greater_equal(rows.column("matched_words"), self.min_words)
+    def select(self, rows: pa.Table) -> pa.Table:
+        """Return the selected rows of passages."""
+        mask = pc.greater_equal(rows.column("matched_words"), self.min_words)
         if self.clear:
-            kept = pc.and_(kept, rows.column("is_clear"))
+            mask = pc.and_(mask, rows.column("is_clear"))
         if self.without_recurring:
-            kept = pc.and_(kept, pc.invert(rows.column("is_recurring")))
-        return rows.filter(kept)
+            mask = pc.and_(mask, pc.invert(rows.column("is_recurring")))
+        return rows.filter(mask)
 
 
 def top_passages(
@@ -126,10 +126,10 @@ def top_passages(
     """Return passages of the documents that share most, those with most matching words first.
 
     Args:
-        snapshot: the version to look at.
-        wanted: which; all unless given.
-        limit: at most so many.
-        settings: how passages are found; by the level of the archive unless given.
+        snapshot: the version to read.
+        wanted: the selection; all by default.
+        limit: most passages to return.
+        settings: how passages are found; by default by the level of the archive.
     """
     wanted = wanted or PassageFilter()
     pairs = wanted.pairs(snapshot)
@@ -137,7 +137,7 @@ def top_passages(
     step = max(limit, 1)
     for first in range(0, pairs.num_rows, step):
         parts = passages_of(snapshot, pairs.slice(first, step), settings)
-        found = pa.concat_tables([found, *map(wanted.of, parts)])
+        found = pa.concat_tables([found, *map(wanted.select, parts)])
         if found.num_rows >= limit:
             break
     return _ordered(found).slice(0, limit)
@@ -152,15 +152,15 @@ def ranked_passages(
     workers: int | None = None,
     report: Report = silent,
 ) -> Iterator[pa.Table]:
-    """Give passages as they are found, those of the documents that share most first.
+    """Yield passages as they are found, those of the documents that share most first.
 
     Args:
-        snapshot: the version to look at.
-        wanted: which; all unless given.
-        limit: at most this many. Up to ``PAIRS_AT_ONCE``, they are given at once, longest first, as
-            ``top_passages`` returns them.
-        settings: how passages are found; by the level of the archive unless given.
-        workers: threads that align; as many as cores unless given.
+        snapshot: the version to read.
+        wanted: the selection; all by default.
+        limit: most passages to yield. Up to ``PAIRS_AT_ONCE``, they come in one table, longest
+            first, as returned by ``top_passages``.
+        settings: how passages are found; by default by the level of the archive.
+        workers: number of aligning threads (default: CPU count).
         report: called with the progress.
 
     Yields:
@@ -174,7 +174,7 @@ def ranked_passages(
     for first in range(0, pairs.num_rows, PAIRS_AT_ONCE):
         chunk = pairs.slice(first, PAIRS_AT_ONCE)
         parts = passages_of(snapshot, chunk, settings, workers)
-        found = _ordered(pa.concat_tables(map(wanted.of, parts))).slice(0, left)
+        found = _ordered(pa.concat_tables(map(wanted.select, parts))).slice(0, left)
         yield found
         report("passages", min(first + PAIRS_AT_ONCE, pairs.num_rows), pairs.num_rows)
         left -= found.num_rows
@@ -189,17 +189,17 @@ def all_passages(
     *,
     workers: int | None = None,
 ) -> pa.Table:
-    """Return passages, those with most matching words first; all of them are held.
+    """Return all selected passages in memory, those with most matching words first.
 
     Args:
-        snapshot: the version to look at.
-        wanted: which; all unless given.
-        settings: how passages are found; by the level of the archive unless given.
-        workers: threads that align; as many as cores unless given.
+        snapshot: the version to read.
+        wanted: the selection; all by default.
+        settings: how passages are found; by default by the level of the archive.
+        workers: number of aligning threads (default: CPU count).
     """
     wanted = wanted or PassageFilter()
     parts = passages_of(snapshot, wanted.pairs(snapshot), settings, workers or os.cpu_count() or 1)
-    return _ordered(pa.concat_tables([PASSAGES.empty_table(), *map(wanted.of, parts)]))
+    return _ordered(pa.concat_tables([PASSAGES.empty_table(), *map(wanted.select, parts)]))
 
 
 def _ordered(found: pa.Table) -> pa.Table:
@@ -217,16 +217,16 @@ def iterate_passages(
     around_chars: int = 0,
     report: Report = silent,
 ) -> Iterator[pa.Table]:
-    """Give all passages of an archive that are wanted, some thousand pairs of documents at a time.
+    """Yield all selected passages of an archive, some thousand pairs of documents at a time.
 
     Args:
-        snapshot: the version to look at.
-        wanted: which; all unless given.
-        settings: how passages are found; by the level of the archive unless given.
-        workers: threads that align; as many as cores unless given.
-        around_chars: if not 0, the columns ``QUOTED`` are told too, with so many characters before
-            and after each passage.
-        report: told how far it is.
+        snapshot: the version to read.
+        wanted: the selection; all by default.
+        settings: how passages are found; by default by the level of the archive.
+        workers: number of aligning threads (default: CPU count).
+        around_chars: if not 0, add the columns ``QUOTED`` with this many characters before and
+            after each passage.
+        report: called with the progress.
     """
     wanted = wanted or PassageFilter()
     pairs = wanted.pairs(snapshot)
@@ -234,7 +234,7 @@ def iterate_passages(
     workers = workers or os.cpu_count() or 1
     parts = passages_of(snapshot, pairs, settings, workers, around_chars)
     for number, rows in enumerate(parts, start=1):
-        yield wanted.of(rows)
+        yield wanted.select(rows)
         if number % workers == 0:
             report("passages", number // workers, total)
 
@@ -246,7 +246,7 @@ def passages_of(
     workers: int = 1,
     around_chars: int = 0,
 ) -> Iterator[pa.Table]:
-    """Give the passages of pairs of documents of a version; see ``align_documents``."""
+    """Yield the passages of pairs of documents of a version; see ``align_documents``."""
     return align_documents(TableLookup(snapshot), pairs, settings, workers, around_chars)
 
 
@@ -257,38 +257,39 @@ def align_documents(
     workers: int = 1,
     around_chars: int = 0,
 ) -> Iterator[pa.Table]:
-    """Give the passages of pairs of documents, some thousand pairs at a time.
+    """Yield the passages of pairs of documents, some thousand pairs at a time.
 
     Args:
-        lookup: what tells the documents.
+        lookup: where the documents are read from.
         pairs: ids in the columns ``one`` and ``other``.
-        settings: how passages are found; by the level of the archive unless given.
-        workers: threads that align.
-        around_chars: how many characters around each passage are told; see ``iterate_passages``.
+        settings: how passages are found; by default by the level of the archive.
+        workers: number of aligning threads.
+        around_chars: number of characters around each passage; see ``iterate_passages``.
 
     Yields:
-        tables as in ``PASSAGES``; the left document is the earlier one, undated after dated, then
-        the first by URI.
+        tables of schema ``PASSAGES``; the left document is the earlier one (undated ones last),
+        then the first by URI.
     """
-    made_with = lookup.settings()
-    settings, align = settings or made_with.passages, made_with.align
+    archive_settings = lookup.settings()
+    settings, align = settings or archive_settings.passages, archive_settings.align
     pairs = pairs.sort_by([("one", "ascending"), ("other", "ascending")])  # few documents at a time
     for first in range(0, pairs.num_rows, PAIRS_AT_ONCE):
         part = pairs.slice(first, PAIRS_AT_ONCE)
-        held = _load(lookup, part, settings)
-        left, right = held.sides(part)
+        documents = _load(lookup, part, settings)
+        left, right = documents.sides(part)
         bounds = np.linspace(0, len(left), workers + 1).astype(np.int64)
 
         def find(
-            number: int,
-            held: _Documents = held,
+            worker: int,
+            documents: _Documents = documents,
             sides: tuple[Positions, Positions] = (left, right),
             bounds: Positions = bounds,
         ) -> pa.Table:
-            mine = slice(bounds[number], bounds[number + 1])
-            left, right = sides[0][mine], sides[1][mine]
-            found = find_passages(held.words, left, right, align, settings, held.is_first)
-            return held.rows(found, left, right, align.fold_share, around_chars)
+            share = slice(bounds[worker], bounds[worker + 1])
+            left, right = sides[0][share], sides[1][share]
+            is_first = documents.starts_sentence
+            found = find_passages(documents.words, left, right, align, settings, is_first)
+            return documents.rows(found, left, right, align.fold_share, around_chars)
 
         with ThreadPoolExecutor(workers) as pool:
             yield from pool.map(find, range(workers))
@@ -296,25 +297,26 @@ def align_documents(
 
 @dataclass(frozen=True, slots=True)
 class _Documents:
-    """Some documents, as alignment and telling take them.
+    """Documents with what alignment and the rows of passages need.
 
     Attributes:
-        facts: document_id, published_at, published_from, uri; in the order of ids.
-        words: of the documents, in that order.
-        is_first: bool, by word: a sentence begins with it; None if nobody asks.
-        places: occurrences, in the order of documents and ordinals: start_char, shift_at, shift_by.
-        first_place: int64, shape (documents + 1,): which of ``places`` are whose.
-        text_start: int64, where the text of each begins in what is rebuilt of its document, in
-            characters.
-        texts: their distinct texts, with ``text_words`` the words of each.
-        number: int64, the text of each occurrence.
-        first_word: int64, shape (occurrences + 1,): which of ``words`` are whose.
-        is_recurring: bool, by text: it stands, or a passage of it, in many documents.
+        facts: document_id, published_at, published_from, uri; sorted by id.
+        words: words of the documents, in the same order.
+        starts_sentence: bool, by word: it begins a sentence; None if not needed.
+        places: occurrences sorted by document and ordinal: start_char, shift_at, shift_by.
+        first_place: int64, shape (documents + 1,): bounds of each document's ``places``.
+        text_start: int64, by occurrence: where its text begins in the rebuilt text of the document,
+            in characters.
+        texts: the distinct texts.
+        text_words: the words of each distinct text.
+        number: int64, by occurrence: the number of its text.
+        first_word: int64, shape (occurrences + 1,): bounds of each occurrence's ``words``.
+        is_recurring: bool, by text: many documents contain it or share a passage with it.
     """
 
     facts: pa.Table
     words: Words
-    is_first: npt.NDArray[np.bool_] | None
+    starts_sentence: npt.NDArray[np.bool_] | None
     places: pa.Table
     first_place: Positions
     text_start: Positions
@@ -325,21 +327,21 @@ class _Documents:
     is_recurring: npt.NDArray[np.bool_]
 
     def sides(self, pairs: pa.Table) -> tuple[Positions, Positions]:
-        """Return the numbers of the left and right documents of pairs, the earlier on the left."""
+        """Return the numbers of the left (earlier) and right documents of pairs."""
         ids = self.facts.column("document_id").combine_chunks()
         one, other = (
             pc.index_in(pairs.column(name), value_set=ids).to_numpy().astype(np.int64)
             for name in ("one", "other")
         )
         rank = np.empty(len(ids), dtype=np.int64)
-        rank[self._in_order()] = np.arange(len(ids))
+        rank[self._date_order()] = np.arange(len(ids))
         is_forward = rank[one] <= rank[other]
         return np.where(is_forward, one, other), np.where(is_forward, other, one)
 
-    def _in_order(self) -> Positions:
-        """Return the documents by date, those without one last, then by URI."""
-        told = self.facts.column("published_at").cast(pa.int64())
-        dates = pc.fill_null(told, np.iinfo(np.int64).max)
+    def _date_order(self) -> Positions:
+        """Return the numbers of the documents sorted by date, undated ones last, then by URI."""
+        published = self.facts.column("published_at").cast(pa.int64())
+        dates = pc.fill_null(published, np.iinfo(np.int64).max)
         keys = pa.table({"date": dates, "uri": self.facts.column("uri")})
         order = pc.sort_indices(keys, [("date", "ascending"), ("uri", "ascending")])
         numbers: Positions = order.to_numpy().astype(np.int64)
@@ -353,7 +355,7 @@ class _Documents:
         fold_share: float,
         around_chars: int,
     ) -> pa.Table:
-        """Return passages as rows, those of a pair in the order of the left document."""
+        """Return passages as rows; those of a pair are in the order of the left document."""
         columns: dict[str, Any] = {}
         recurring = np.zeros((2, len(found.pair)))
         for number, (side, documents, first, last) in enumerate(
@@ -390,7 +392,7 @@ class _Documents:
         return pa.table({name: columns[name] for name in schema.names}).cast(schema)
 
     def _span(self, first: int, last: int) -> tuple[int, int, str, int]:
-        """Return where words begin and end in their document, their text, and recurring words."""
+        """Return start and end of words in their document, their text, and how many recur."""
         here, there = self._place(first), self._place(last - 1)
         start, end = self._byte(here, first, is_end=False), self._byte(there, last - 1, is_end=True)
         pieces, recurring = [], 0
@@ -409,7 +411,7 @@ class _Documents:
         )
 
     def _quoted(self, document: int, first: int, last: int, chars: int) -> tuple[int, str, str]:
-        """Return where words begin in the text of their document, and what is around them there."""
+        """Return where words begin in the rebuilt text, and the characters before and after."""
         here, there = self._place(first), self._place(last - 1)
         before = self._text(here)[: self._byte(here, first, is_end=False)].decode()
         start = int(self.text_start[here]) + len(before)
@@ -423,7 +425,7 @@ class _Documents:
         return start, before[-chars:], after[:chars]
 
     def _place(self, word: int) -> int:
-        """Return the occurrence that a word is in."""
+        """Return the number of the occurrence that contains a word."""
         return int(np.searchsorted(self.first_word, word, side="right")) - 1
 
     def _text(self, place: int) -> bytes:
@@ -432,13 +434,13 @@ class _Documents:
         return self.texts.buffer[first:last].tobytes()
 
     def _byte(self, place: int, word: int, *, is_end: bool) -> int:
-        """Return where a word begins or ends in the text of its occurrence, in bytes."""
+        """Return the start or end of a word in the text of its occurrence, in bytes."""
         number = self.number[place]
         at = self.text_words.offsets[number] + word - self.first_word[place]
         return int((self.text_words.ends if is_end else self.text_words.starts)[at])
 
     def _character(self, place: int, position: int) -> int:
-        """Return where a position in the text of an occurrence stands in the document."""
+        """Map a byte position in the text of an occurrence to a character of the document."""
         begin = self.texts.offsets[self.number[place]]
         span = np.array([begin]), np.array([begin + position])
         characters = count_characters(self.texts.buffer, *span)
@@ -452,46 +454,47 @@ def _load(lookup: Lookup, pairs: pa.Table, settings: PassageSettings) -> _Docume
     ids = pc.unique(
         pa.chunked_array([*pairs.column("one").chunks, *pairs.column("other").chunks], pa.string())
     )
-    held = lookup.documents(ids, settings.recurring_documents)
-    facts, rows = held.facts.combine_chunks(), held.places.combine_chunks()
-    texts = texts_of(held.texts.column("text_id"), held.texts.column("text"))
+    loaded = lookup.documents(ids, settings.recurring_documents)
+    facts, places = loaded.facts.combine_chunks(), loaded.places.combine_chunks()
+    texts = texts_of(loaded.texts.column("text_id"), loaded.texts.column("text"))
     words = find_words(texts.buffer, texts.offsets[:-1], texts.offsets[1:])
     if settings.stem_letters:
         words = stem_words(words, texts.buffer, texts.offsets[:-1], settings.stem_letters)
-    number = numbers_of(texts, digests_of(rows.column("text_id")))
+    number = numbers_of(texts, digests_of(places.column("text_id")))
     begins, ends = words.offsets[:-1][number], words.offsets[1:][number]
-    taken, first_word = take_spans(np.arange(len(words.hashes)), begins, ends)
-    owner = pc.index_in(
-        rows.column("document_id"), value_set=facts.column("document_id").combine_chunks()
+    chosen, first_word = take_spans(np.arange(len(words.hashes)), begins, ends)
+    document = pc.index_in(
+        places.column("document_id"), value_set=facts.column("document_id").combine_chunks()
     ).to_numpy()
-    bounds = np.searchsorted(owner, np.arange(facts.num_rows + 1))
+    bounds = np.searchsorted(document, np.arange(facts.num_rows + 1))
     is_recurring = np.zeros(len(texts.digests), dtype=np.bool_)
-    is_recurring[numbers_of(texts, digests_of(held.recurring))] = True
+    is_recurring[numbers_of(texts, digests_of(loaded.recurring))] = True
+    starts_sentence = None
+    if settings.sentence_words:
+        starts_sentence = find_sentences(words, texts.buffer, texts.offsets[:-1])[chosen]
     return _Documents(
-        facts,
-        Words(
-            first_word[bounds],
-            words.hashes[taken],
-            words.starts[taken],
-            words.ends[taken],
-            words.kinds[taken],
+        facts=facts,
+        words=Words(
+            offsets=first_word[bounds],
+            hashes=words.hashes[chosen],
+            starts=words.starts[chosen],
+            ends=words.ends[chosen],
+            kinds=words.kinds[chosen],
         ),
-        find_sentences(words, texts.buffer, texts.offsets[:-1])[taken]
-        if settings.sentence_words
-        else None,
-        rows.select(["start_char", "shift_at", "shift_by"]),
-        bounds,
-        _text_starts(texts, number, bounds),
-        texts,
-        words,
-        number,
-        first_word,
-        is_recurring,
+        starts_sentence=starts_sentence,
+        places=places.select(["start_char", "shift_at", "shift_by"]),
+        first_place=bounds,
+        text_start=_text_starts(texts, number, bounds),
+        texts=texts,
+        text_words=words,
+        number=number,
+        first_word=first_word,
+        is_recurring=is_recurring,
     )
 
 
 def _text_starts(texts: Texts, number: Positions, bounds: Positions) -> Positions:
-    """Return where the text of each place begins in its document's texts, joined, in characters."""
+    """Return the start of each occurrence in its document's joined texts, in characters."""
     sizes = count_characters(texts.buffer, texts.offsets[:-1], texts.offsets[1:])[number]
     ends = np.cumsum(sizes + len(PARAGRAPH_SEPARATOR))
     starts = ends - sizes - len(PARAGRAPH_SEPARATOR)
@@ -502,7 +505,7 @@ def _text_starts(texts: Texts, number: Positions, bounds: Positions) -> Position
 def _relations(
     found: DocumentPassages, left: Positions, right: Positions, fold_share: float
 ) -> list[str]:
-    """Return what each passage is: of its own words, not of the documents'."""
+    """Return the relation of each passage, judged by its own words and not the documents'."""
     relations = relate_passages(found.matched, left, right, fold_share)
     relations = np.where(found.is_summary, SUMMARY, relations)
     return [str(one) for one in relations]

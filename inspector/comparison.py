@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from palimpsest.evidence.compare import Comparison, Side
+from palimpsest.evidence.compare import ComparedFile, Comparison
 from palimpsest.evidence.lookup import TableLookup
 from palimpsest.inspector.pages import views
 from palimpsest.inspector.pages.rendering import render_file
@@ -68,7 +68,7 @@ def render_comparison_file(told: Mapping[str, Any]) -> str:
     return render_file("comparison.html", told, with_script=True)
 
 
-def _of_file(side: Side) -> dict[str, Any]:
+def _of_file(side: ComparedFile) -> dict[str, Any]:
     return _facts(side.document(), side.facts()["uri"])
 
 

@@ -261,7 +261,7 @@ def test_raw_bytes_come_out_of_containers_and_from_whichever_source_still_has_th
     with pytest.raises(SourceError) as caught:
         archive.raw(name)
     for told in (
-        "a.txt: changed: its bytes are others now",
+        "a.txt: changed: the bytes now have SHA-256",
         "b.txt: vanished",
         "palimpsest rebuild",
     ):

@@ -81,4 +81,4 @@ def test_a_comparison_is_told_as_files_are(examples: Path) -> None:
     )
     compared = read_and_compare(left, right)
     assert compared.to_dict() == compare_files(left, right)
-    assert len(compared.passages()) == len(compared.found) > 0
+    assert len(compared.passages()) == len(compared.shared) > 0

@@ -271,7 +271,7 @@ def test_wrong_names_are_all_told(made: Snapshot, folder: Path) -> None:
         explain(made, "00000000", "nobody")
     for name, fault in zip(("00000000", "nobody"), wrong.value.faults, strict=True):
         assert name in fault
-    with pytest.raises(SettingsError, match="expected another document or a text"):
+    with pytest.raises(SettingsError, match="expected a second document or a text"):
         explain(made, f"file://{folder}/a.txt")
     with pytest.raises(SettingsError, match="name two different ones"):
         explain(made, text_id_of(WHOLE), text_id_of(WHOLE)[:8])

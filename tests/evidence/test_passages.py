@@ -397,7 +397,7 @@ def test_file_is_not_left_if_writing_fails(
     def fail(*_: Any, **__: Any) -> Any:
         raise OSError("no more room")
 
-    monkeypatch.setattr(PassageFilter, "of", fail)
+    monkeypatch.setattr(PassageFilter, "select", fail)
     with pytest.raises(OSError, match="no more room"):
         write_passages(reused, tmp_path / "passages.parquet")
     assert list(tmp_path.iterdir()) == []
