@@ -292,7 +292,7 @@ def _is_flow_run(settings: Settings, *, with_prefect: bool | None) -> bool:
     Raises:
         SettingsError: the runner needs Prefect, and ``--no-prefect`` was given.
     """
-    from palimpsest.flows.profile import use_configured_api
+    from palimpsest.flows.prefect_profile import use_configured_api
 
     needs_prefect = settings.run.runner != "threads"
     if needs_prefect and with_prefect is False:
@@ -318,11 +318,11 @@ def _ingest_directly(
 def _ingest_with_prefect(
     sources: tuple[str, ...], archive: str, settings: Settings, state: Path | None, report: Any
 ) -> dict[str, Any]:
-    from palimpsest.flows.environment import prepare
+    from palimpsest.flows.prefect_environment import prepare_flow_run
 
     report("prefect", 0, 1)
     # Before Prefect is imported, and while the kernels are loaded.
-    server = prepare(state, settings.run.cluster)
+    server = prepare_flow_run(state, settings.run.cluster)
     from palimpsest.pipeline.warm_up import are_kernels_cached, warm_up
 
     make_ready()

@@ -114,7 +114,7 @@ def schedule(
     zone = timezone or _local_zone()
     _expect(cron, every, zone, watch=watch)
     expand_sources(sources)  # refuses names that lead nowhere
-    from palimpsest.flows.environment import prepare_schedule
+    from palimpsest.flows.prefect_environment import prepare_schedule
 
     server = prepare_schedule(state, port)  # before Prefect is imported
     try:

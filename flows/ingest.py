@@ -10,7 +10,7 @@ from prefect import flow, get_client, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from palimpsest.flows.environment import time_limit
+from palimpsest.flows.prefect_environment import time_limit
 from palimpsest.flows.task_runners import TaskExecutor
 from palimpsest.flows.telemetry.messages import ArchiveLabel
 from palimpsest.flows.telemetry.run_reporter import reporting

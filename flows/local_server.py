@@ -66,7 +66,7 @@ class LocalServer:
     Without a port it is private to this process, with a port it is shared: whoever starts a server
     locks a file of the state folder, so that others know that what answers on the port is ours and
     can safely be sent the login. Prefect can start a server for a run by itself, but without the
-    checks of ``flows.server``.
+    checks of ``flows.protected_server``.
     """
 
     def __init__(self, state: Path, login: str, port: int | None = None) -> None:
@@ -140,7 +140,7 @@ class LocalServer:
         if not self._is_shared:
             own["PREFECT__SERVER_EPHEMERAL"] = "1"
         # -P: modules of the current folder must not take the place of installed ones.
-        command = [sys.executable, "-P", "-m", f"{__package__}.server"]
+        command = [sys.executable, "-P", "-m", f"{__package__}.protected_server"]
         command += ["--socket", str(inherited[-1]), "--parent", str(os.getpid())]
         with self._log.open("wb" if not self._is_shared else "ab") as log:
             return subprocess.Popen(

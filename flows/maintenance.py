@@ -17,7 +17,7 @@ from pydantic import Field
 import palimpsest.pipeline.compact
 import palimpsest.pipeline.verify
 import palimpsest.store.versions
-from palimpsest.flows.environment import time_limit
+from palimpsest.flows.prefect_environment import time_limit
 from palimpsest.flows.telemetry.messages import ArchiveLabel
 from palimpsest.flows.telemetry.run_reporter import report_result
 from palimpsest.inspector.catalogue import borrow_catalogue

@@ -49,7 +49,7 @@ def test_imported_packages_are_declared_and_declared_ones_are_imported():
                 "flows/ingest.py",
                 "flows/task_runners.py",
                 "flows/schedule.py",
-                "flows/server.py",
+                "flows/protected_server.py",
                 "flows/telemetry/run_reporter.py",
                 "flows/maintenance.py",
             },

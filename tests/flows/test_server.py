@@ -28,10 +28,10 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from palimpsest.flows.environment import prepare_schedule
 from palimpsest.flows.local_server import LOGIN_FILE, LocalServer, login_of
+from palimpsest.flows.prefect_environment import prepare_schedule
+from palimpsest.flows.protected_server import protected_app
 from palimpsest.flows.schedule import Timetable, keep_schedule
-from palimpsest.flows.server import protected_app
 from palimpsest.records.errors import SettingsError
 from palimpsest.records.settings import Settings
 from tests.services.ports import free_port
@@ -225,8 +225,9 @@ def test_server_does_not_start_unprotected() -> None:
 
 def test_private_server_asks_for_login_and_ends_with_a_killed_parent(tmp_path: Path) -> None:
     script = (
-        "import os, sys, time; from pathlib import Path; from palimpsest.flows.environment import prepare;"
-        "server = prepare(Path(sys.argv[1])); server.wait();"
+        "import os, sys, time; from pathlib import Path;"
+        "from palimpsest.flows.prefect_environment import prepare_flow_run;"
+        "server = prepare_flow_run(Path(sys.argv[1])); server.wait();"
         "print(server.port, server._process.pid, os.environ['PREFECT_API_AUTH_STRING'], flush=True);"
         "time.sleep(600)"
     )

@@ -26,7 +26,7 @@ import palimpsest.pipeline.matching as match_module
 from palimpsest.cli.main import main
 from palimpsest.dedup.candidates import Crowds, sort_buckets, unpack_pairs
 from palimpsest.dedup.signatures import Windows
-from palimpsest.flows.environment import prepare
+from palimpsest.flows.prefect_environment import prepare_flow_run
 from palimpsest.pipeline.matching import band_groups, merge_groups, pair_bands
 from palimpsest.pipeline.staging import load_array, save_arrays
 from palimpsest.records.errors import SettingsError
@@ -215,7 +215,7 @@ def test_workers_elsewhere_need_a_server_that_they_can_reach(
 ) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     with pytest.raises(SettingsError) as caught:
-        prepare(tmp_path, address)
+        prepare_flow_run(tmp_path, address)
     assert "set PREFECT_API_URL" in caught.value.faults[0]
 
 

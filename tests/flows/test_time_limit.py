@@ -2,7 +2,7 @@
 
 import pytest
 
-from palimpsest.flows.environment import time_limit
+from palimpsest.flows.prefect_environment import time_limit
 from palimpsest.records.errors import SettingsError
 
 

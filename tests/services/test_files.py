@@ -15,7 +15,7 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import Settings, temporary_settings
 from starlette.testclient import TestClient
 
-from palimpsest.flows.server import protected_app
+from palimpsest.flows.protected_server import protected_app
 from tests.services import compose
 from tests.services.compose import ROOT
 
@@ -180,7 +180,11 @@ def test_what_the_user_must_give_is_asked_for_and_explained() -> None:
 def test_prefect_server_and_its_clients_share_a_login() -> None:
     services = compose.as_run()["services"]
     server = services["server"]["environment"]
-    assert compose.command_of(services["server"])[:3] == ["python", "-m", "palimpsest.flows.server"]
+    assert compose.command_of(services["server"])[:3] == [
+        "python",
+        "-m",
+        "palimpsest.flows.protected_server",
+    ]
     assert server["PREFECT_SERVER_API_AUTH_STRING"] == compose.SECRETS["PREFECT_PASSWORD"]
     clients = {name for name, one in services.items() if "PREFECT_API_URL" in one["environment"]}
     assert clients == {"setup", "worker"}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from palimpsest.flows.profile import use_configured_api
+from palimpsest.flows.prefect_profile import use_configured_api
 from palimpsest.records.errors import SettingsError
 
 _PROFILES = """

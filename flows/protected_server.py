@@ -48,7 +48,7 @@ def protected_app() -> TrustedHostMiddleware:
 
 def main() -> None:
     """Serve until terminated, or until the parent process named by ``--parent`` has ended."""
-    parser = argparse.ArgumentParser(prog="python -m palimpsest.flows.server")
+    parser = argparse.ArgumentParser(prog="python -m palimpsest.flows.protected_server")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=4200)
     parser.add_argument("--socket", type=int, help="inherited listening socket; replaces the port")

@@ -1,7 +1,8 @@
-"""How Prefect is run where the user has set up none: offline, quiet, its state in one folder.
+"""Prefect's environment variables, and a server where the user has none.
 
-``prepare`` must be called before Prefect is imported. A server given by ``PREFECT_API_URL``, or a
-``PREFECT_HOME``, is used as it is; what the user has set is never changed.
+``prepare_flow_run`` or ``prepare_schedule`` must be called before Prefect is imported, since it
+reads its settings then. Variables that the user has set are never changed. The rest makes Prefect
+stay offline, log little, and keep its state in Palimpsest's state folder.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def prepare_schedule(state: Path | None, port: int) -> LocalServer | None:
     return server
 
 
-def prepare(state: Path | None = None, cluster: str | None = None) -> LocalServer | None:
+def prepare_flow_run(state: Path | None = None, cluster: str | None = None) -> LocalServer | None:
     """Set up the environment of Prefect; start a private server unless the user has one.
 
     Args:
