@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palimpsest.exports.streams import compressed, iso_or_none, rows_of, to_json
+from palimpsest.records.document_facts import FACT_NAMES
 from palimpsest.records.errors import ContractError
 from palimpsest.records.progress import Report, silent
 from palimpsest.records.schemas import PARAGRAPH_SEPARATOR
@@ -25,7 +26,8 @@ from palimpsest.store.views import connect_bounded
 if TYPE_CHECKING:
     from palimpsest.store.views import Connection
 
-_FACTS = ("title", "author", "site", "series", "language", "published_from")
+_FACTS = (*(name for name in FACT_NAMES if not name.startswith("published")), "published_from")
+"""In ``metadata``; ``published_at`` is ``created``."""
 _BYTES = ("media_type", "encoding", "sha256", "run_id")
 _PLACE = ("ordinal", "text_id", "paragraph_id", "is_representative")
 _SPANS = ("start_char", "end_char", "start_byte", "end_byte")

@@ -23,6 +23,7 @@ from palimpsest.exports.streams import (
     to_json,
     write_members,
 )
+from palimpsest.records.document_facts import FACT_NAMES
 from palimpsest.records.ids import DIGEST_BYTES
 from palimpsest.records.progress import Report, silent
 from palimpsest.store.archive import Snapshot
@@ -58,7 +59,7 @@ _TERMS = {
 }
 """Columns that Dublin Core has a word for; others are told by their own names."""
 _OF_DOCUMENTS = (
-    "title", "author", "site", "published_at", "published_from", "series", "language",
+    *FACT_NAMES,
     "media_type", "encoding", "sha256", "text_sha256", "bytes", "paragraphs", "words",
     "extractor", "extractor_version",
 )  # fmt: skip

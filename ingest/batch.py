@@ -15,7 +15,7 @@ import pyarrow as pa
 from palimpsest.ingest.document import PLAIN, Document, read_documents
 from palimpsest.ingest.finding.discover import FoundFile, microseconds_of, uri_of
 from palimpsest.ingest.finding.sources import Refused, Source, Walked, facts_of, walk_file
-from palimpsest.ingest.metadata.facts import Facts, Folders
+from palimpsest.ingest.metadata.facts import Folders
 from palimpsest.ingest.pages.extract_pool import Extractors
 from palimpsest.ingest.pages.page import NOWHERE
 from palimpsest.ingest.text.decode import decode_span
@@ -26,6 +26,7 @@ from palimpsest.kernels.compiled import inlined, kernel
 from palimpsest.kernels.digest import digest_spans
 from palimpsest.kernels.unicode import character_tables
 from palimpsest.records.arrow import integers, lists, numbers, strings, table_of, times, times_at
+from palimpsest.records.document_facts import DOCUMENT_FACTS, FACT_NAMES, DocumentFacts
 from palimpsest.records.errors import SourceError
 from palimpsest.records.ids import DIGEST_BYTES, document_id_of, hex_strings
 from palimpsest.records.schemas import TABLES, schema_without
@@ -36,8 +37,7 @@ PART_BYTES = 32 * 2**20
 _MAX_TITLE_CHARS = 200
 _STEP = 64
 _TITLE_MARKS = "#-=* \t"
-_NAMES = ("title", "author", "site", "language", "series", "published_from")
-_NO_FACTS: tuple[tuple[Any, ...], ...] = ((),) * len(Facts._fields)
+_NO_VALUES: tuple[tuple[Any, ...], ...] = ((),) * len(FACT_NAMES)
 
 
 class Placed(NamedTuple):
@@ -45,7 +45,7 @@ class Placed(NamedTuple):
 
     source: Source
     sha256: str
-    facts: Facts
+    facts: DocumentFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def _read_part(
     }
     laid = _lay_out([one for one in told if isinstance(one, Document)], settings, faults)
     facts = {
-        document.sha256: _facts_with_texts(document, laid.texts, first, count)
+        document.sha256: _facts_with_title(document, laid.texts, first, count)
         for document, first, count in zip(
             laid.documents, laid.firsts.tolist(), laid.counts.tolist(), strict=True
         )
@@ -333,7 +333,9 @@ def _is_reproduced(document: Document, laid: _Laid, paragraph: int) -> bool:
     return found == laid.texts.buffer[start:end].tobytes()
 
 
-def _facts_with_texts(document: Document, texts: NormalisedTexts, first: int, count: int) -> Facts:
+def _facts_with_title(
+    document: Document, texts: NormalisedTexts, first: int, count: int
+) -> DocumentFacts:
     """Return what a document tells of itself, with a title from its text if it names none."""
     if document.facts.title is not None or document.media_type != PLAIN:
         return document.facts
@@ -364,12 +366,12 @@ def _source_table(placed: Sequence[Placed]) -> pa.Table:
     return table_of(columns, schema_without("sources", "run_id"))
 
 
-def _fact_columns(facts: Sequence[Facts]) -> dict[str, pa.Array]:
+def _fact_columns(facts: Sequence[DocumentFacts]) -> dict[str, pa.Array]:
     """Return the columns of the facts that documents and their sources have."""
-    told = dict(zip(Facts._fields, zip(*facts, strict=True) if facts else _NO_FACTS, strict=True))
+    columns = zip(*facts, strict=True) if facts else _NO_VALUES
     return {
-        **{name: strings(told[name]) for name in _NAMES},
-        "published_at": times(told["published_at"]),
+        fact.name: times(values) if fact.is_time else strings(values)
+        for fact, values in zip(DOCUMENT_FACTS, columns, strict=True)
     }
 
 

@@ -17,13 +17,14 @@ import numpy as np
 from palimpsest.ingest.containers import Member
 from palimpsest.ingest.containers.compression import without_suffix
 from palimpsest.ingest.json_line import JsonLine, read_line
-from palimpsest.ingest.metadata.facts import Facts, header_facts, json_facts
+from palimpsest.ingest.metadata.facts import header_facts, json_facts
 from palimpsest.ingest.pages.extract_pool import Extractors
 from palimpsest.ingest.pages.page import NOWHERE, Page, RawPage, read_pages
 from palimpsest.ingest.text.decode import Decoded, decode, decode_label, is_html
 from palimpsest.ingest.text.language import SAMPLE_BYTES, languages_of
 from palimpsest.kernels.arrays import Positions
 from palimpsest.records import __version__
+from palimpsest.records.document_facts import DocumentFacts
 from palimpsest.records.errors import SourceError
 from palimpsest.records.settings import ReadSettings
 
@@ -85,7 +86,7 @@ class Document(NamedTuple):
     encoding_from: str
     decode_errors: int
     text: bytes
-    facts: Facts
+    facts: DocumentFacts
     way_back: OffsetMap
     to_prove: bytes | None
 
@@ -272,7 +273,7 @@ def _json_document(sha256: str, raw: bytes, settings: ReadSettings) -> Document:
 
 
 def _page_document(sha256: str, raw_bytes: int, page: Page) -> Document:
-    facts = Facts(
+    facts = DocumentFacts(
         title=page.title,
         author=page.author,
         site=page.site,

@@ -12,6 +12,7 @@ from palimpsest.evidence.lookup import TableLookup
 from palimpsest.inspector.pages import views
 from palimpsest.inspector.pages.rendering import render_file
 from palimpsest.inspector.terminal import name_of
+from palimpsest.records.document_facts import FACT_NAMES
 from palimpsest.records.errors import SettingsError
 from palimpsest.store.archive import Snapshot
 from palimpsest.store.find import uris_of
@@ -19,7 +20,7 @@ from palimpsest.store.query import read_rows
 
 _FACTS = (
     *("document_id", "sha256", "media_type", "encoding", "bytes"),
-    *("title", "author", "site", "series", "published_at"),
+    *FACT_NAMES,
 )
 
 

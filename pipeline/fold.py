@@ -26,16 +26,18 @@ from palimpsest.kernels.sorting import distinct, find_digests, sortable
 from palimpsest.pipeline.matching import Matched, load_texts
 from palimpsest.pipeline.new_rows import NewRows
 from palimpsest.pipeline.run_texts import RunTexts
+from palimpsest.records.document_facts import FACT_NAMES
 from palimpsest.records.errors import ContractError
 from palimpsest.records.ids import hex_strings
+from palimpsest.records.schemas import TABLES
 from palimpsest.records.settings import AlignSettings
 from palimpsest.store.archive import Snapshot
 from palimpsest.store.row_keys import row_keys
 from palimpsest.store.views import connect
 
 _NO_DATE = np.iinfo(np.int64).max
-_FACTS = ["title", "published_at", "language"]
-"""What a row of ``paragraphs`` tells of the document."""
+_FACTS = [name for name in FACT_NAMES if name in TABLES["paragraphs"].names]
+"""Facts of the document that a row of ``paragraphs`` repeats."""
 _TOLD_APART = {
     "paragraphs": ["paragraph_id", "document_id", "ordinal", "uri", *_FACTS],
     "variants": ["text_id", "paragraph_id"],

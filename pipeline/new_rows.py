@@ -20,6 +20,7 @@ from palimpsest.kernels.sorting import distinct_digests
 from palimpsest.pipeline.index_upkeep import file_keys, source_keys
 from palimpsest.pipeline.read import staged_tables
 from palimpsest.pipeline.staging import load_array, load_table, save_table
+from palimpsest.records.document_facts import FACT_NAMES
 from palimpsest.records.schemas import TABLES, schema_without
 from palimpsest.store.archive import Snapshot
 from palimpsest.store.views import connect
@@ -84,8 +85,6 @@ _TABLES = {
     "rejects": "rejects",
 }
 """By name the table whose schema it has."""
-_TOLD = ("title", "author", "site", "published_at", "published_from", "series", "language")
-"""What a source tells of its document."""
 _KEYS = ("source_keys", "document_keys")
 _KNOWN = "known.txt"
 
@@ -141,12 +140,12 @@ def _as_told(documents: pa.Table, sources: pa.Table) -> pa.Table:
     ranked = sources.sort_by([(name, "ascending") for name in ("published_at", "uri")])
     first = pc.ScalarAggregateOptions(skip_nulls=False)
     told = ranked.group_by("document_id", use_threads=False).aggregate(
-        [(name, "first", first) for name in _TOLD]
+        [(name, "first", first) for name in FACT_NAMES]
     )
     place = pc.index_in(
         documents.column("document_id"), value_set=told.column("document_id").combine_chunks()
     )
-    for name in _TOLD:
+    for name in FACT_NAMES:
         field = documents.schema.field(name)
         column = told.column(f"{name}_first").take(place)
         documents = documents.set_column(documents.schema.get_field_index(name), field, column)
@@ -170,7 +169,7 @@ def _changed_documents(found: pa.Table, news: pa.Table, base: Snapshot | None) -
         before = held("documents", documents)
         told = pa.concat_tables([held("sources", sources), again])
     after = _as_told(before, told)
-    rows = (table.select(list(_TOLD)).to_pylist() for table in (before, after))
+    rows = (table.select(list(FACT_NAMES)).to_pylist() for table in (before, after))
     differs = [one != other for one, other in zip(*rows, strict=True)]
     return after.filter(pa.array(differs, pa.bool_()))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from palimpsest.records.document_facts import DOCUMENT_FACTS, DocumentFact
 from palimpsest.records.errors import ContractError
 
 SCHEMA_VERSION = 3
@@ -51,15 +52,12 @@ def _byte_span(what: str) -> list[pa.Field]:
     ]
 
 
-_PUBLISHED_AT = _field(
-    "published_at", TIMESTAMP, "when the document was published, if known", nullable=True
-)
-_TITLE = _string("title", "title of the document, if it has one", nullable=True)
-_LANGUAGE = _string("language", "ISO 639-1 code, if known", nullable=True)
-_AUTHOR = _string("author", "author, if known", nullable=True)
-_SITE = _string("site", "site or masthead, if known", nullable=True)
-_SERIES = _string("series", "documents among which reuse is of no interest", nullable=True)
-_PUBLISHED_FROM = _string("published_from", "metadata, header, sidecar, path or none")
+def _fact_field(fact: DocumentFact) -> pa.Field:
+    kind = TIMESTAMP if fact.is_time else pa.string()
+    return _field(fact.name, kind, fact.description, nullable=fact.is_nullable)
+
+
+_FACTS = {fact.name: _fact_field(fact) for fact in DOCUMENT_FACTS}
 _RUN_ID = _string("run_id", "the run that wrote the row")
 
 PARAGRAPHS = pa.schema(
@@ -67,11 +65,11 @@ PARAGRAPHS = pa.schema(
         _string("paragraph_id", "text_id of the representative"),
         _string("text", "normalised text of the representative"),
         _count("words", "words in the text", "words"),
-        _LANGUAGE,
+        _FACTS["language"],
         _string("document_id", "the document that the representative stands in"),
         _string("uri", "a source of that document, the first by name"),
-        _TITLE,
-        _PUBLISHED_AT,
+        _FACTS["title"],
+        _FACTS["published_at"],
         _count("ordinal", "place of the paragraph in the document, from 0", "paragraphs"),
         *_span("the paragraph in the document's decoded text"),
         *_byte_span("the paragraph"),
@@ -149,13 +147,7 @@ DOCUMENTS = pa.schema(
         _string("encoding", "character encoding, as Python names it"),
         _string("encoding_from", "bom, http, html, utf-8, detected or setting"),
         _count("decode_errors", "byte sequences that were replaced by U+FFFD", "sequences"),
-        _TITLE,
-        _AUTHOR,
-        _SITE,
-        _PUBLISHED_AT,
-        _PUBLISHED_FROM,
-        _SERIES,
-        _LANGUAGE,
+        *_FACTS.values(),
         _string("extractor", "what turned bytes into paragraphs"),
         _string("extractor_version", "its version"),
         _count("bytes", "size of the raw bytes", "bytes", pa.int64()),
@@ -174,13 +166,7 @@ SOURCES = pa.schema(
         _count("bytes", "size of the file, or of the member of a file", "bytes", pa.int64()),
         _field("modified_at", TIMESTAMP, "modification time of the file, or of the member"),
         _string("document_id", "the document in it"),
-        _TITLE,
-        _AUTHOR,
-        _SITE,
-        _PUBLISHED_AT,
-        _PUBLISHED_FROM,
-        _SERIES,
-        _LANGUAGE,
+        *_FACTS.values(),
         _string("target_uri", "where a web archive says that it was captured", nullable=True),
         _field("captured_at", TIMESTAMP, "when it was captured", nullable=True),
         _RUN_ID,

@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from palimpsest.records.document_facts import READABLE_FACTS
 from palimpsest.records.errors import SettingsError
 from palimpsest.records.setting_fields import expected_values, fields_of, similar_names
 
@@ -47,7 +48,6 @@ _DAY, _LITERAL_PERCENT = re.compile("%[Yy]"), re.compile("%%")
 SERIES_RULES = ("@folder", "@site")
 """Series that are named after each source."""
 _IS_STORED = "is_stored"
-_FACTS = ("title", "author", "site", "published_at", "language", "series")
 _NO_CHARSETS = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"}
 """What Python lists as encodings of text, but no file of articles is written in."""
 
@@ -81,7 +81,7 @@ class ReadSettings(_Stage):
     metadata_fields: tuple[str, ...] = Field(
         default=(),
         description="which fields of JSON lines and sidecars tell what, where their names are not "
-        "the usual ones: title=headline, with title, author, site, published_at, language, series",
+        "the usual ones: title=headline, with " + ", ".join(READABLE_FACTS),
     )
     date_from_path: str | None = Field(
         default=None,
@@ -107,10 +107,10 @@ class ReadSettings(_Stage):
     def _names_facts(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
             fact, _, told_by = name.partition("=")
-            if fact not in _FACTS or not told_by:
+            if fact not in READABLE_FACTS or not told_by:
                 raise ValueError(
                     f"metadata_fields: found {name!r}; expected FACT=FIELD, where FACT is one of "
-                    + ", ".join(_FACTS)
+                    + ", ".join(READABLE_FACTS)
                 )
         return names
 

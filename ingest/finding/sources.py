@@ -26,7 +26,8 @@ from palimpsest.ingest.containers import (
 from palimpsest.ingest.finding.discover import FoundFile, path_of, reject_of, status_of, uri_of
 from palimpsest.ingest.finding.read import open_source, read_source
 from palimpsest.ingest.finding.remote import is_url, open_remote
-from palimpsest.ingest.metadata.facts import Facts, Folders, path_date, sidecar_facts
+from palimpsest.ingest.metadata.facts import Folders, path_date, sidecar_facts
+from palimpsest.records.document_facts import NO_FACTS, DocumentFacts
 from palimpsest.records.errors import SourceError
 from palimpsest.records.settings import ReadSettings
 
@@ -49,7 +50,7 @@ class Source(NamedTuple):
     uri: str
     kind: str | None
     member: Member
-    beside: Facts
+    beside: DocumentFacts
 
     @property
     def name(self) -> str:
@@ -192,7 +193,7 @@ def read_uris(uris: Sequence[str], settings: ReadSettings) -> Iterator[tuple[str
         raise fault
 
 
-def facts_of(source: Source, own: Facts, settings: ReadSettings) -> Facts:
+def facts_of(source: Source, own: DocumentFacts, settings: ReadSettings) -> DocumentFacts:
     """Return what is known of a source: by the file beside it, by its document, by its path."""
     facts = source.beside.or_else(own)
     if facts.published_at is None and settings.date_from_path is not None:
@@ -204,7 +205,7 @@ def facts_of(source: Source, own: Facts, settings: ReadSettings) -> Facts:
     return facts
 
 
-def _series(source: Source, facts: Facts, series: str) -> str | None:
+def _series(source: Source, facts: DocumentFacts, series: str) -> str | None:
     if series == "@site":
         return facts.site
     if series == "@folder":
@@ -225,15 +226,17 @@ def _given(
     uri = uri_of(found.path) + (f"#{one.inside}" if one.inside else "")
     kind = one.inside.partition("=")[0] or None
     if isinstance(one, Member):
-        return Source(found, uri, kind, one, Facts() if kind else _beside(found, settings, folders))
+        return Source(
+            found, uri, kind, one, NO_FACTS if kind else _beside(found, settings, folders)
+        )
     if one.inside:
         return Refused(found, uri, kind, one.size_bytes, None, one.reason, one.detail)
     return Refused(found, uri, kind, found.size_bytes, found.modified_ns, one.reason, one.detail)
 
 
-def _beside(found: FoundFile, settings: ReadSettings, folders: Folders | None) -> Facts:
+def _beside(found: FoundFile, settings: ReadSettings, folders: Folders | None) -> DocumentFacts:
     if is_url(found.path) or (folders is not None and not folders.may_tell(found.path)):
-        return Facts()
+        return NO_FACTS
     return sidecar_facts(found.path, settings.metadata_fields)
 
 

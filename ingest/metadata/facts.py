@@ -14,24 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from palimpsest.ingest.metadata.dates import has_digit, of_epoch, parse_date
+from palimpsest.records.document_facts import DOCUMENT_FACTS, NO_FACTS, DocumentFacts
 from palimpsest.records.errors import SourceError
 
-_USUAL = {
-    "title": ("title", "headline"),
-    "author": ("author", "authors", "byline", "creator"),
-    "site": ("site", "sitename", "site_name", "publisher", "publication", "source", "newspaper"),
-    "published_at": (
-        "published_at", "published", "date_published", "datepublished", "publication_date",
-        "publish_date", "pubdate", "pub_date", "date", "datetime", "issued", "timestamp",
-        "created_at", "created",
-    ),
-    "language": ("language", "lang"),
-    "series": ("series",),
-}  # fmt: skip
-"""By what names fields tell a fact: the first that is there counts. Case does not."""
+_USUAL = {fact.name: fact.field_names for fact in DOCUMENT_FACTS}
 _HEADER_NAMES = {name: fact for fact, names in _USUAL.items() for name in names} | {"by": "author"}
 _HEADER_LINES = 12
 _NAMED = re.compile(r"([A-Za-z][A-Za-z _-]{1,20}):\s+(\S.*)")
@@ -46,42 +35,7 @@ _NAMES_A_FILE = 16
 """So many names are listed in the time that it takes to ask for the sidecars of one file."""
 
 
-class Facts(NamedTuple):
-    """What is known of a source; None where nobody tells.
-
-    Attributes:
-        published_at: in UTC.
-        published_from: metadata, header, sidecar, path or none.
-    """
-
-    title: str | None = None
-    author: str | None = None
-    site: str | None = None
-    language: str | None = None
-    series: str | None = None
-    published_at: datetime | None = None
-    published_from: str = "none"
-
-    def or_else(self, other: Facts) -> Facts:
-        """Return these facts, with those of another where there is none."""
-        if self == _NOTHING:
-            return other
-        dated = self if self.published_at is not None else other
-        return Facts(
-            other.title if self.title is None else self.title,
-            other.author if self.author is None else self.author,
-            other.site if self.site is None else self.site,
-            other.language if self.language is None else self.language,
-            other.series if self.series is None else self.series,
-            dated.published_at,
-            dated.published_from,
-        )
-
-
-_NOTHING = Facts()
-
-
-def header_facts(text: str) -> Facts:
+def header_facts(text: str) -> DocumentFacts:
     """Return what the lines above an article tell: a date, who wrote it, and what they name.
 
     A line counts if it is a date and nothing else, ``By`` and a name, or a usual name, a colon and
@@ -111,7 +65,7 @@ def header_facts(text: str) -> Facts:
         elif number > 0:
             break
     if not told:
-        return _NOTHING
+        return NO_FACTS
     if title and "title" not in told:
         told["title"] = title
     return _told(told, "header")
@@ -155,7 +109,7 @@ def _one_line(value: Any) -> str | None:
     return line.encode("utf-8", "replace").decode() or None
 
 
-def json_facts(told: Mapping[str, Any], names: Sequence[str] = ()) -> Facts:
+def json_facts(told: Mapping[str, Any], names: Sequence[str] = ()) -> DocumentFacts:
     """Return what fields tell.
 
     Args:
@@ -184,10 +138,10 @@ def _field_value(fields: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def _told(found: Mapping[str, Any], told_by: str) -> Facts:
+def _told(found: Mapping[str, Any], told_by: str) -> DocumentFacts:
     if found.get("published_at"):
-        return Facts(**found, published_from=told_by)
-    return Facts(**found)
+        return DocumentFacts(**found, published_from=told_by)
+    return DocumentFacts(**found)
 
 
 def sidecars_among(paths: Iterable[str]) -> set[str]:
@@ -200,7 +154,7 @@ def sidecars_among(paths: Iterable[str]) -> set[str]:
     }
 
 
-def sidecar_facts(path: str, names: Sequence[str] = ()) -> Facts:
+def sidecar_facts(path: str, names: Sequence[str] = ()) -> DocumentFacts:
     """Return what the sidecar of a file tells of it; nothing if it has none.
 
     Raises:
@@ -222,7 +176,7 @@ def sidecar_facts(path: str, names: Sequence[str] = ()) -> Facts:
             raise _unreadable(beside, f"found a {type(told).__name__}; expected an object")
         facts = json_facts(told, names)
         return facts._replace(published_from="sidecar") if facts.published_at else facts
-    return _NOTHING
+    return NO_FACTS
 
 
 class Folders:

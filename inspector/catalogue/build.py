@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from palimpsest.inspector.catalogue.overview import build_overview
 from palimpsest.inspector.catalogue.words import TOKENIZER, as_indexed
+from palimpsest.records.document_facts import DOCUMENT_FACTS
 from palimpsest.records.errors import ArchiveError
 from palimpsest.records.progress import Report, silent
 from palimpsest.records.settings import MIN_EXACT_WORDS
@@ -112,11 +113,15 @@ def _as_json(column: str) -> str:
     return f"CASE WHEN len({column}) > 0 THEN to_json({column})::VARCHAR END"
 
 
+def _facts_of(table: str) -> str:
+    columns = ((fact, f"{table}.{fact.name}") for fact in DOCUMENT_FACTS)
+    return ", ".join(_instant(column) if fact.is_time else column for fact, column in columns)
+
+
 _COPIED = {
     "documents": f"""
-        SELECT d.number, d.document_id, d.uri, d.title, d.author, d.site, d.series, d.language,
-            {_instant("d.published_at")}, epoch_us(d.published_at), d.published_from,
-            NULL, d.paragraphs, d.words,
+        SELECT d.number, d.document_id, d.uri, {_facts_of("d")},
+            epoch_us(d.published_at), NULL, d.paragraphs, d.words,
             least(d.words, coalesce(r.words, 0)), coalesce(p.documents, 0)
         FROM d LEFT JOIN reused r ON r.document = d.number
         LEFT JOIN partners p ON p.document = d.number
@@ -206,6 +211,15 @@ def build_catalogue(snapshot: Snapshot, path: Path, report: Report = silent) -> 
         raise CatalogueError(f"{fault}; name another folder with PALIMPSEST_STATE") from error
 
 
+def _schema() -> str:
+    """Return the statements that create the catalogue's tables."""
+    columns = (
+        f"{fact.name} TEXT{'' if fact.is_nullable else ' NOT NULL'}" for fact in DOCUMENT_FACTS
+    )
+    schema = files("palimpsest.inspector.catalogue").joinpath("schema.sql").read_text("utf-8")
+    return schema.replace("{facts}", ", ".join(columns))
+
+
 def _fill(
     snapshot: Snapshot,
     tables: Connection,
@@ -214,9 +228,7 @@ def _fill(
 ) -> None:
     recurring = {"recurring": snapshot.settings().passages.recurring_documents}
     catalogue.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
-    catalogue.executescript(
-        files("palimpsest.inspector.catalogue").joinpath("schema.sql").read_text("utf-8")
-    )
+    catalogue.executescript(_schema())
     for script in (_NUMBERED, _PAIRS, _REUSED):
         for statement in filter(str.strip, script.split(";")):
             tables.execute(statement, recurring if "$recurring" in statement else None)

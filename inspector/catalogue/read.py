@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from palimpsest.evidence.lookup import DocumentRows
 from palimpsest.inspector.catalogue.words import match_expression, search_terms
+from palimpsest.records.document_facts import FACT_NAMES
 from palimpsest.records.settings import MIN_EXACT_WORDS, Settings
 from palimpsest.store.archive import Snapshot
 from palimpsest.store.find import DOCUMENT, Named
@@ -35,10 +36,13 @@ _PLACES = pa.schema(
         pa.field("shift_by", pa.list_(pa.int32())),
     ]
 )
-_DOCUMENT_COLUMNS = """
-    d.number, d.document_id, d.uri, d.title, d.author, d.site, d.series, d.language,
-    d.published_at, d.published_from, d.origin, d.paragraphs, d.words, d.reused_words, d.partners
-"""
+_DOCUMENT_COLUMNS = ", ".join(
+    f"d.{name}"
+    for name in (
+        "number", "document_id", "uri", *FACT_NAMES,
+        "origin", "paragraphs", "words", "reused_words", "partners",
+    )
+)  # fmt: skip
 _OF_CLUSTER = """
     WHERE w.text IN (
         SELECT number FROM texts

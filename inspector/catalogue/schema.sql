@@ -4,14 +4,8 @@ CREATE TABLE documents (
     number INTEGER PRIMARY KEY,
     document_id TEXT NOT NULL,
     uri TEXT NOT NULL,
-    title TEXT,
-    author TEXT,
-    site TEXT,
-    series TEXT,
-    language TEXT,
-    published_at TEXT,          -- as 2024-11-12T06:00:00Z, which sorts by time
-    published_us INTEGER,       -- the same in microseconds since 1970, in full precision
-    published_from TEXT NOT NULL,
+    {facts},                    -- of records.document_facts; times as 2024-11-12T06:00:00Z
+    published_us INTEGER,       -- published_at in microseconds since 1970, in full precision
     origin TEXT,                -- site, series, folder, or month or year of publication
     paragraphs INTEGER NOT NULL,
     words INTEGER NOT NULL,

@@ -13,8 +13,8 @@ import pytest
 
 from palimpsest.ingest import batch
 from palimpsest.ingest.finding.sources import Source
-from palimpsest.ingest.metadata.facts import Facts
 from palimpsest.pipeline.run import RunSummary, run_ingest
+from palimpsest.records.document_facts import DocumentFacts
 from palimpsest.records.schemas import TABLES
 from palimpsest.records.settings import ReadSettings, RunSettings, Settings
 from palimpsest.store.address import open_archive
@@ -107,7 +107,7 @@ def documents_dated(date_of: DateOf) -> Iterator[None]:
     """
     real = batch.facts_of
 
-    def dated(source: Source, own: Facts, settings: ReadSettings) -> Facts:
+    def dated(source: Source, own: DocumentFacts, settings: ReadSettings) -> DocumentFacts:
         date = date_of(hashlib.sha256(source.member.raw).hexdigest())
         return real(source, own, settings)._replace(
             published_at=date,

@@ -9,7 +9,6 @@ import pytest
 
 from palimpsest.ingest.metadata.dates import parse_date
 from palimpsest.ingest.metadata.facts import (
-    Facts,
     header_facts,
     json_facts,
     path_date,
@@ -17,6 +16,7 @@ from palimpsest.ingest.metadata.facts import (
     sidecars_among,
 )
 from palimpsest.ingest.text.language import languages_of
+from palimpsest.records.document_facts import DocumentFacts
 from palimpsest.records.errors import SourceError
 
 
@@ -60,7 +60,7 @@ def test_date_is_read_where_it_is_sure(text, moment):
 def test_lines_above_newswire_tell_title_author_and_date():
     header = "-- Ferry late again\n-- By  Ines Varga\n-- Sat Oct 21, 2006 8:11pm EDT\n-- http://example.org/1\n\n"
     facts = header_facts(header + " MARROW (Pool) - The ferry left late.\n")
-    assert facts == Facts(
+    assert facts == DocumentFacts(
         "Ferry late again",
         "Ines Varga",
         published_at=at(2006, 10, 22, 0, 11),
@@ -111,7 +111,9 @@ def test_fields_have_usual_names_or_those_that_are_given():
     assert (nested.published_at, nested.author, nested.title) == (
         datetime(2024, 3, 4, tzinfo=UTC), "Flat", None,
     )  # fmt: skip
-    assert json_facts({"date": True, "title": 5, "author": None, "lang": "German!"}) == Facts()
+    assert (
+        json_facts({"date": True, "title": 5, "author": None, "lang": "German!"}) == DocumentFacts()
+    )
 
 
 def test_sidecar_tells_of_the_file_beside_it(tmp_path):
