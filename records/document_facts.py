@@ -1,4 +1,4 @@
-"""What is known of a document besides its text, as one list from which all rooms derive theirs.
+"""The facts of a document besides its text, as one list that all rooms use.
 
 A field of ``DocumentFacts`` is one fact: its type, its description and the metadata fields that it
 is read from. The tables ``documents`` and ``sources``, staging, new rows, the exports and the
@@ -43,15 +43,18 @@ _Time = datetime | None
 class DocumentFacts(NamedTuple):
     """The facts of a source or document; None where unknown. Times are in UTC."""
 
-    title: Annotated[_Text, _FactField("title of the document, if it has one", _TITLES)] = None
+    title: Annotated[_Text, _FactField("title of the document, if any", _TITLES)] = None
     author: Annotated[_Text, _FactField("author, if known", _AUTHORS)] = None
     site: Annotated[_Text, _FactField("site or masthead, if known", _SITES)] = None
     published_at: Annotated[
-        _Time, _FactField("when the document was published, if known", _DATES)
+        _Time, _FactField("publication date of the document, if known", _DATES)
     ] = None
-    published_from: Annotated[str, _FactField("metadata, header, sidecar, path or none")] = "none"
+    published_from: Annotated[
+        str, _FactField("origin of the date: metadata, header, sidecar, path or none")
+    ] = "none"
     series: Annotated[
-        _Text, _FactField("documents among which reuse is of no interest", ("series",))
+        _Text,
+        _FactField("documents among which reuse is ignored, such as one masthead", ("series",)),
     ] = None
     language: Annotated[_Text, _FactField("ISO 639-1 code, if known", ("language", "lang"))] = None
 

@@ -1,4 +1,4 @@
-"""The fields of settings in words: which values each takes, and which names are like another."""
+"""The fields of settings: the values that each accepts, in words, and similar names."""
 
 from __future__ import annotations
 
@@ -18,32 +18,31 @@ _TEXTS = {
     "read.series": "a name, or @folder or @site",
     "run.cluster": "an address",
 }
-"""Settings that are texts, and what is expected of them."""
+"""Expected values of settings that are strings."""
 
 
 def similar_names(model: type[BaseModel], names: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the names that an unknown one may have been meant for.
+    """Return the known names that an unknown one may be a mistake for.
 
     Args:
         model: of all settings.
-        names: the stage, or the stage and the name in it.
+        names: the stage, or the stage and the setting's name in it.
 
     Returns:
-        ``stage``, or of which stage it is a setting, and the known names, those like the given
-        one first.
+        ``stage`` or ``setting of STAGE``, and all its known names, the most similar first.
     """
     known, kind = list(model.model_fields), "stage"
     if len(names) > 1 and names[0] in known:
         inner = model.model_fields[names[0]].annotation
         known, kind = list(getattr(inner, "model_fields", ())), f"setting of {names[0]}"
-    given = names[-1]
-    close = [name for name in known if name.startswith(given) or given in name]
-    close += [name for name in difflib.get_close_matches(given, known) if name not in close]
+    unknown = names[-1]
+    close = [name for name in known if name.startswith(unknown) or unknown in name]
+    close += [name for name in difflib.get_close_matches(unknown, known) if name not in close]
     return kind, close + [name for name in known if name not in close]
 
 
 def expected_values(name: str, field: FieldInfo) -> str:
-    """Return in words which values a setting takes."""
+    """Return the values that a setting accepts, in words."""
     kinds = [field.annotation]
     if get_origin(field.annotation) in {Union, UnionType}:
         kinds = [kind for kind in get_args(field.annotation) if kind is not type(None)]
@@ -74,7 +73,7 @@ def _bounds(metadata: Sequence[Any]) -> str:
 
 
 def fields_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Give the fields of a model and of those within it, by their whole names."""
+    """Iterate over the fields of a model and of nested models, with full dotted names."""
     for name, field in model.model_fields.items():
         if _is_stage(field.annotation):
             yield from fields_of(field.annotation, f"{name}.")

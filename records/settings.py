@@ -1,4 +1,4 @@
-"""Settings, a model per stage, with a digest of all that can change what comes out."""
+"""Settings, a model per stage, and a fingerprint of those that can change the rows."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ from palimpsest.records.errors import SettingsError
 from palimpsest.records.setting_fields import expected_values, fields_of, similar_names
 
 MERGE_GAP_CHARS = 40
-"""Passages of two documents that are no farther apart on both sides are told as one."""
+"""Passages of two documents that are at most this far apart on both sides are merged."""
 MIN_EXACT_WORDS = 5
-"""An identical text of fewer words is no passage by itself; it is stored once all the same."""
+"""Identical texts of fewer words are not a passage; such a text is still stored only once."""
 
 RECURRING_DOCUMENTS = 10
-"""A text that stands, or shares a passage, in so many documents is a formula, or news of days."""
+"""A text that recurs in at least this many documents is boilerplate, or news of several days."""
 
 LEAST_MEMORY = 400 * 10**6
-"""With less no run is of use: so much is held for the program alone, and some articles."""
-_HELD_ANYWAY = 300 * 10**6
-"""Bytes that a run holds for the program, with Prefect, before it has read anything."""
-_HELD_FOR_A_BYTE = 25
-"""Bytes that it holds for each of a portion, and for the old texts that those may pair with."""
+"""Least memory with which a run makes progress: the program itself and a few articles."""
+_PROGRAM_BYTES = 300 * 10**6
+"""Memory of the program with Prefect before it has read anything."""
+_BYTES_PER_PORTION_BYTE = 25
+"""Memory for each raw byte of a portion, with the old texts that it may be paired with."""
 
 MAY_DIFFER = ("encoding", "metadata_fields", "date_from_path", "series", "page_seconds")
-"""Settings of ``read`` that are of the sources of a run, not of the archive."""
+"""Settings of ``read`` that belong to the sources of a run, not to the archive."""
 
-_DAY, _LITERAL_PERCENT = re.compile("%[Yy]"), re.compile("%%")
+_YEAR, _LITERAL_PERCENT = re.compile("%[Yy]"), re.compile("%%")
 SERIES_RULES = ("@folder", "@site")
-"""Series that are named after each source."""
+"""Series that take their name from each source."""
 _IS_STORED = "is_stored"
-_NO_CHARSETS = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"}
-"""What Python lists as encodings of text, but no file of articles is written in."""
+_NOT_CHARSETS = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"}
+"""Text encodings of Python that no file of articles is written in."""
 
 CLUSTER_RUNNERS = ("dask", "ray")
-"""What carries out tasks on a cluster, and so takes its address."""
+"""Runners on a cluster, which need its address."""
 
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
@@ -65,36 +65,40 @@ class ReadSettings(_Stage):
     """How raw bytes become paragraphs."""
 
     encoding: str | None = Field(
-        default=None, description="encoding of all sources; found for each where not given"
+        default=None, description="encoding of all sources; detected for each source if not set"
     )
     max_document_bytes: int = Field(
-        default=512 * 2**20, ge=1, description="a larger source is rejected, in bytes"
+        default=512 * 2**20,
+        ge=1,
+        description="largest source that is read, in bytes; larger ones are rejected",
     )
     max_paragraph_chars: int = Field(
-        default=2000, ge=200, description="a longer block is cut at sentence ends, in characters"
+        default=2000,
+        ge=200,
+        description="longest paragraph, in characters; longer blocks are split at sentence ends",
     )
     text_fields: tuple[str, ...] = Field(
         default=("text", "body", "content"),
         min_length=1,
-        description="where the text of a JSON line is: the first of these fields that it has",
+        description="fields with the text of a JSON line, of which the first present is used",
     )
     metadata_fields: tuple[str, ...] = Field(
         default=(),
-        description="which fields of JSON lines and sidecars tell what, where their names are not "
-        "the usual ones: title=headline, with " + ", ".join(READABLE_FACTS),
+        description="fields of JSON lines and sidecars under other names than the usual ones, such "
+        "as title=headline; for " + ", ".join(READABLE_FACTS),
     )
     date_from_path: str | None = Field(
         default=None,
-        description="how a date stands in the paths of sources, such as %Y%m%d; it counts where "
-        "a source tells none itself",
+        description="format of dates in the paths of sources, such as %Y%m%d; used if a source "
+        "itself has no date",
     )
     series: str | None = Field(
         default=None,
         min_length=1,
-        description="the series of all sources, or @folder or @site: what each is named after",
+        description="series of all sources; @folder or @site names it after each source's own",
     )
     page_seconds: float = Field(
-        default=30.0, gt=0.0, description="how long one page may take to be extracted"
+        default=30.0, gt=0.0, description="time limit for extracting a page, in seconds"
     )
 
     @field_validator("text_fields", "metadata_fields", mode="before")
@@ -106,8 +110,8 @@ class ReadSettings(_Stage):
     @classmethod
     def _names_facts(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            fact, _, told_by = name.partition("=")
-            if fact not in READABLE_FACTS or not told_by:
+            fact, _, field = name.partition("=")
+            if fact not in READABLE_FACTS or not field:
                 raise ValueError(
                     f"metadata_fields: found {name!r}; expected FACT=FIELD, where FACT is one of "
                     + ", ".join(READABLE_FACTS)
@@ -116,10 +120,10 @@ class ReadSettings(_Stage):
 
     @field_validator("date_from_path")
     @classmethod
-    def _tells_dates(cls, pattern: str | None) -> str | None:
-        if pattern is not None and not _DAY.search(_LITERAL_PERCENT.sub("", pattern)):
+    def _has_year(cls, pattern: str | None) -> str | None:
+        if pattern is not None and not _YEAR.search(_LITERAL_PERCENT.sub("", pattern)):
             raise ValueError(
-                f"date_from_path {pattern!r} tells no year; expected one with %Y or %y, as in "
+                f"date_from_path {pattern!r} has no year; expected a pattern with %Y or %y, as in "
                 "%Y%m%d or %Y/%m/%d"
             )
         return pattern
@@ -141,40 +145,46 @@ class ReadSettings(_Stage):
             found = codecs.lookup(encoding)
         except LookupError:
             raise ValueError(
-                f"encoding {encoding!r} is not known to Python; use a name such as utf-8 or cp1252"
+                f"encoding {encoding!r} is unknown; expected a name such as utf-8 or cp1252"
             ) from None
-        # No public test exists.
-        if not found._is_text_encoding or found.name in _NO_CHARSETS:  # noqa: SLF001
-            raise ValueError(f"encoding {encoding!r} does not encode text")
+        # There is no public test for a text encoding.
+        if not found._is_text_encoding or found.name in _NOT_CHARSETS:  # noqa: SLF001
+            raise ValueError(
+                f"encoding {encoding!r} is not a text encoding; "
+                "expected a name such as utf-8 or cp1252"
+            )
         return found.name
 
 
 class SignSettings(_Stage):
     """How texts are cut into windows, and windows signed (MinHash, scheme affine32)."""
 
-    window_words: int = Field(default=20, ge=2, description="content words in a window")
+    window_words: int = Field(default=20, ge=2, description="length of a window, in content words")
     stride_words: int = Field(
-        default=10, ge=1, description="content words from one window to the next"
+        default=10, ge=1, description="distance from one window to the next, in content words"
     )
     permutations: int = Field(default=57, ge=1, description="components of a signature")
     seed: int = Field(default=1, ge=0, lt=2**32, description="seed of the permutations")
-    bands: int = Field(default=19, ge=1, description="bands that a signature is cut into")
-    rows: int = Field(default=3, ge=1, description="components in a band")
+    bands: int = Field(default=19, ge=1, description="number of bands of a signature")
+    rows: int = Field(default=3, ge=1, description="components in each band")
     crowd_texts: int = Field(
-        default=64, ge=1, description="a bucket of more texts than this is a crowd"
+        default=64,
+        ge=1,
+        description="largest bucket of which all texts are paired; a larger one is a crowd",
     )
     crowd_heads: int = Field(
         default=4,
         ge=1,
-        description="texts of a crowd that are paired with all others in it, to four times as many",
+        description="texts of a crowd that are paired with all others in it, about; up to four times "
+        "as many in larger crowds",
     )
     min_shared_shingles: int = Field(
         default=5,
         ge=1,
-        description="shingles that two windows in a bucket must share to be a candidate",
+        description="minimum shingles that two windows in a bucket share to be a candidate",
     )
     min_shared_share: Share = Field(
-        default=0.45, description="and the share of the shingles of the shorter window"
+        default=0.45, description="minimum share of the shorter window's shingles that they share"
     )
 
     @model_validator(mode="after")
@@ -189,12 +199,12 @@ class SignSettings(_Stage):
         if self.window_words % self.stride_words:
             faults.append(
                 f"window_words = {self.window_words} is not a multiple of stride_words = "
-                f"{self.stride_words}; windows are made of whole strides"
+                f"{self.stride_words}; choose a multiple, since windows consist of whole strides"
             )
         if self.crowd_heads > self.crowd_texts:
             faults.append(
                 f"crowd_heads = {self.crowd_heads} exceeds crowd_texts = {self.crowd_texts}; "
-                "a crowd has fewer heads than texts"
+                "lower crowd_heads, or raise crowd_texts"
             )
         if faults:
             raise ValueError("; ".join(faults))
@@ -202,111 +212,126 @@ class SignSettings(_Stage):
 
 
 class AlignSettings(_Stage):
-    """How candidates are aligned word by word, and what is kept. One content word scores 1."""
+    """How candidates are aligned, and which passages are kept. A matched content word scores 1."""
 
-    number_score: float = Field(default=0.3, ge=0.0, le=1.0, description="score of a number")
+    number_score: float = Field(
+        default=0.3, ge=0.0, le=1.0, description="score of a matched number"
+    )
     character_score: float = Field(
-        default=0.4, ge=0.0, le=1.0, description="score of a character of a script without blanks"
+        default=0.4,
+        ge=0.0,
+        le=1.0,
+        description="score of a matched character in a script without spaces",
     )
     gap_cost: float = Field(
         default=0.15,
         ge=0.01,
-        description="cost of a content word that is passed over, on the longer side",
+        description="cost of each content word skipped, on the side where more are skipped",
     )
     max_gap_words: int = Field(
-        default=12, ge=0, description="content words that may be passed over between two matches"
+        default=12, ge=0, description="maximum content words skipped between two matches"
     )
-    min_score: float = Field(default=4.5, gt=0.0, description="the least score of a passage")
+    min_score: float = Field(default=4.5, gt=0.0, description="minimum score of a passage")
     min_resemblance: Share = Field(
-        default=0.35, description="the least share of matched words in a passage"
+        default=0.35, description="minimum resemblance of the two sides of a passage"
     )
-    max_passages: int = Field(default=8, ge=1, description="passages taken from one pair of texts")
+    max_passages: int = Field(default=8, ge=1, description="maximum passages of one pair of texts")
     fold_share: Share = Field(
         default=0.8,
-        description="near-duplicate: this share of both texts is aligned; contained: of one",
+        description="minimum share of words aligned: of both texts for near-duplicates, of one for "
+        "contained texts",
     )
 
 
 class PassageSettings(_Stage):
-    """How the passages of two documents are found when somebody asks for them.
+    """How the passages of two documents are found on request.
 
-    They are made from the documents themselves, so these settings decide nothing that is stored.
+    They are computed from the documents themselves, so these settings do not affect the archive.
     """
 
     gap_cost: float = Field(default=0.18, ge=0.01, description="as in align, for documents")
     max_gap_words: int = Field(default=12, ge=0, description="as in align, for documents")
     chain_score: float = Field(
-        default=1.5, gt=0.0, description="the least score of a chain that may be joined to others"
+        default=1.5, gt=0.0, description="minimum score of a chain that may be joined to others"
     )
-    max_chains: int = Field(default=60, ge=1, description="chains taken from two documents")
+    max_chains: int = Field(default=60, ge=1, description="maximum chains of two documents")
     merge_words: int = Field(
-        default=40, ge=0, description="words that may part two chains of a passage, on both sides"
+        default=40,
+        ge=0,
+        description="maximum words between two chains of one passage, on each side",
     )
     unshared_cost: float = Field(
-        default=0.15, ge=0.0, description="cost of a content word that stands on one side only"
+        default=0.15, ge=0.0, description="cost of a content word that is on one side only"
     )
     repeat_power: float = Field(
         default=0.15,
         ge=0.0,
-        description="a shared word that stands m and n times counts (m n) to minus this power",
+        description="weight of repeated words: one that occurs m and n times counts (m n)^-power",
     )
-    clear_score: float = Field(default=5.0, ge=0.0, description="the least score of what is clear")
+    clear_score: float = Field(default=5.0, ge=0.0, description="minimum score of a clear passage")
     clear_share: Share = Field(
-        default=0.3, description="and the least share of the best score of the two documents"
+        default=0.3, description="its minimum share of the best score of the two documents"
     )
-    clear_words: int = Field(default=15, ge=1, description="and the least words on each side")
+    clear_words: int = Field(default=15, ge=1, description="its minimum words on each side")
     strong_score: float = Field(
-        default=30.0, ge=0.0, description="summaries are looked for where nothing reaches this"
+        default=30.0,
+        ge=0.0,
+        description="score of a passage that makes a search for summaries unnecessary",
     )
     summary_share: float = Field(
-        default=0.6, gt=0.2, lt=1.0, description="share of a summary's words that are in the other"
+        default=0.6,
+        gt=0.2,
+        lt=1.0,
+        description="minimum share of a summary's words that are in the other text",
     )
     summary_score: float = Field(
-        default=25.0, gt=0.0, description="the least log-likelihood ratio of a summary, in nats"
+        default=25.0, gt=0.0, description="minimum log-likelihood ratio of a summary, in nats"
     )
     stem_letters: int = Field(
-        default=0, ge=0, description="letters by which content words are told apart; 0 for all"
+        default=0,
+        ge=0,
+        description="number of first letters by which content words are compared; 0 for all",
     )
     sentence_words: int = Field(
         default=0,
         ge=0,
-        description="words from the end of a clear passage to that of a sentence that are added",
+        description="maximum words by which a clear passage is extended to the end of its sentence",
     )
     recurring_documents: int = Field(
         default=RECURRING_DOCUMENTS,
         ge=2,
-        description="a text that stands, or shares a passage, in so many documents is recurring",
+        description="minimum documents in which a recurring text occurs or shares a passage",
     )
 
 
 class RunSettings(_Stage):
-    """How a run is carried out; nothing here may change what comes out."""
+    """How a run is executed. None of these settings may change its result."""
 
     workers: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, description="tasks at a time"
+        default_factory=lambda: os.cpu_count() or 1, ge=1, description="number of concurrent tasks"
     )
     runner: Literal["threads", "processes", "dask", "ray"] = Field(
-        default="threads", description="what carries out the tasks"
+        default="threads", description="where tasks run"
     )
     cluster: str | None = Field(
         default=None,
         min_length=1,
-        description="address of a cluster of dask or ray; one on this machine where not given",
+        description="address of a Dask or Ray cluster; if not set, one is started on this machine",
     )
     memory: ByteSize | None = Field(
         default=None,
         ge=LEAST_MEMORY,
-        description="what a run in this process may hold, such as 512MB: from it follow "
-        "batch_bytes and portion_bytes where these are not given",
+        description="memory limit of a run in this process, such as 512MB; sets batch_bytes and "
+        "portion_bytes unless they are set, and lower limits are slower",
     )
-    batch_bytes: int = Field(default=16 * 2**20, ge=1, description="raw bytes in a batch")
+    batch_bytes: int = Field(default=16 * 2**20, ge=1, description="size of a batch, in raw bytes")
     portion_bytes: int = Field(
         default=128 * 2**20,
         ge=1,
         description="raw bytes of new files that are matched and committed together",
     )
     wait_seconds: float = Field(
-        default=3600.0, ge=0.0, description="how long to wait while another run is writing"
+        default=3600.0, ge=0.0, description="how long to wait for another run, in seconds"
     )
 
     @model_validator(mode="before")
@@ -317,16 +342,16 @@ class RunSettings(_Stage):
         try:
             memory = TypeAdapter(ByteSize).validate_python(values["memory"])
         except ValidationError:
-            return values  # told by the field itself
-        portion = max(1, (memory - _HELD_ANYWAY) // _HELD_FOR_A_BYTE)
+            return values  # the field itself reports it
+        portion = max(1, (memory - _PROGRAM_BYTES) // _BYTES_PER_PORTION_BYTE)
         return {"batch_bytes": max(1, portion // 4), "portion_bytes": portion} | values
 
     @model_validator(mode="after")
     def _can_be_reached(self) -> RunSettings:
         if self.cluster is not None and self.runner not in CLUSTER_RUNNERS:
             raise ValueError(
-                f"cluster = {self.cluster!r} is of no use to runner = {self.runner}; expected "
-                f"runner = {' or '.join(CLUSTER_RUNNERS)}; name one, or leave the cluster out"
+                f"cluster = {self.cluster!r} has no effect with runner = {self.runner}; expected "
+                f"runner = {' or '.join(CLUSTER_RUNNERS)}; set one of them, or remove cluster"
             )
         return self
 
@@ -353,18 +378,18 @@ SENSITIVITIES: dict[str, dict[str, dict[str, Any]]] = {
         "passages": {"stem_letters": 6, "sentence_words": 6, "summary_score": 30.0},
     },
 }
-"""By level, where it differs from the defaults; docs/PASSAGES.md tells what each level finds."""
+"""Settings of each level that differ from the defaults; see docs/PASSAGES.md."""
 
 
 class Settings(_Stage):
     """All settings of a run.
 
-    ``sensitivity`` names a level: defaults of ``sign``, ``align`` and ``passages``. What is given
-    for these besides goes before it.
+    ``sensitivity`` names a level: defaults of ``sign``, ``align`` and ``passages``, which explicit
+    settings override.
     """
 
     sensitivity: Literal["verbatim", "edited", "reworded"] = Field(
-        default="edited", description="how much may have been changed in a passage"
+        default="edited", description="how much of a passage may have been changed"
     )
     read: ReadSettings = Field(default_factory=ReadSettings)
     sign: SignSettings = Field(default_factory=SignSettings)
@@ -378,23 +403,23 @@ class Settings(_Stage):
         if not isinstance(values, Mapping):
             return values
         level = SENSITIVITIES.get(values.get("sensitivity", "edited"), {})
-        told = {
+        stages = {
             stage: {**defaults, **values.get(stage, {})}
             for stage, defaults in level.items()
             if isinstance(values.get(stage, {}), Mapping)
         }
-        return {**values, **told}
+        return {**values, **stages}
 
     def decisive(self) -> str:
-        """Return as JSON what an archive keeps: what decides its rows, and the level.
+        """Return as JSON the settings that determine the rows of an archive, and the level.
 
-        Not how a run is carried out, nor how one looks, which may change at any time.
+        Those of ``run`` and ``passages`` are left out: they may change at any time.
         """
         values = self.model_dump(mode="json", include={"sensitivity", "read", "sign", "align"})
         return json.dumps(values, sort_keys=True)
 
     def seal(self, stage_versions: Mapping[str, int]) -> str:
-        """Return a digest of the decisive settings and of each stage's version, in hex."""
+        """Return a fingerprint of the decisive settings and each stage's version, in hex."""
         parts = json.dumps([self.decisive(), dict(stage_versions)], sort_keys=True)
         return hashlib.sha256(parts.encode()).hexdigest()
 
@@ -404,7 +429,7 @@ def parse_settings(values: Mapping[str, Any], *, is_stored: bool = False) -> Set
 
     Args:
         values: by stage.
-        is_stored: they come from an archive, which may be older than some checks.
+        is_stored: whether they come from an archive, which may be older than some checks.
 
     Raises:
         SettingsError: with every fault, each as ``stage.name = value: what is wrong``.
@@ -423,15 +448,15 @@ lower one, or raise permutations to 144
 
 
 def _fault_text(fault: Any) -> str:
-    """Return a fault that pydantic found, with what was expected."""
-    where, given = [str(part) for part in fault["loc"]], fault["input"]
-    shown = f" = {given!r}" if isinstance(given, str | int | float) else ""
-    field = dict(fields_of(Settings)).get(".".join(where))
+    """Return the message for a fault that pydantic found, with the values expected."""
+    names, value = [str(part) for part in fault["loc"]], fault["input"]
+    shown = f" = {value!r}" if isinstance(value, str | int | float) else ""
+    field = dict(fields_of(Settings)).get(".".join(names))
     if fault["type"] == "extra_forbidden":
-        kind, names = similar_names(Settings, where)
-        message = f"unknown {kind}; expected one of {', '.join(names)}"
+        kind, known = similar_names(Settings, names)
+        message = f"unknown {kind}; expected one of {', '.join(known)}"
     elif fault["type"] == "value_error" or field is None:
         message = fault["msg"].removeprefix("Value error, ")
     else:
-        message = f"expected {expected_values('.'.join(where), field)}"
-    return f"{'.'.join(where)}{shown}: {message}"
+        message = f"expected {expected_values('.'.join(names), field)}"
+    return f"{'.'.join(names)}{shown}: {message}"

@@ -1,4 +1,4 @@
-"""What each setting is: its default, the values that it takes, and what it means."""
+"""Reference of all settings: default, accepted values and meaning of each."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _DECISIVE = ("sensitivity", "read", "sign", "align")
 _CORES = "the number of cores"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SettingFacts:
     """One setting.
 
     Attributes:
-        name: as it is given with ``--set``: ``stage.name``.
-        default: at the level that was asked for; None if it has none.
-        default_text: the same for people.
-        expected: the values that it takes.
-        meaning: what it does.
-        is_fixed: an archive keeps the value of its first run.
+        name: ``stage.name``, as ``--set`` takes it.
+        default: at the requested level; None if there is no default.
+        default_text: the default as text for users.
+        expected: the values that it accepts, in words.
+        meaning: description of the setting.
+        is_fixed: whether an archive keeps the value of its first run.
     """
 
     name: str
@@ -35,10 +35,10 @@ class SettingFacts:
 
 
 def list_settings(sensitivity: str = "edited") -> list[SettingFacts]:
-    """Return all settings in the order of their stages, with the defaults of a level."""
+    """Return all settings, in the order of their stages, with the defaults of a level."""
     defaults = Settings.model_validate({"sensitivity": sensitivity})
     values = defaults.model_dump(mode="json")
-    found = []
+    facts = []
     for name, field in fields_of(Settings):
         stage, _, inner = name.partition(".")
         value = values[stage][inner] if inner else values[stage]
@@ -46,24 +46,31 @@ def list_settings(sensitivity: str = "edited") -> list[SettingFacts]:
         is_fixed = stage in _DECISIVE and not (stage == "read" and inner in MAY_DIFFER)
         meaning = field.description or ""
         default = None if name == "run.workers" else value
-        found.append(
-            SettingFacts(name, default, text, expected_values(name, field), meaning, is_fixed)
+        facts.append(
+            SettingFacts(
+                name=name,
+                default=default,
+                default_text=text,
+                expected=expected_values(name, field),
+                meaning=meaning,
+                is_fixed=is_fixed,
+            )
         )
-    return found
+    return facts
 
 
 def value_text(value: Any) -> str:
-    """Return a value as it is given with ``--set``, or ``none``."""
+    """Return a value as ``--set`` takes it, or ``none``."""
     if value is None or value == []:
         return "none"
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def archive_values(sealed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fixed settings of an archive by name, from those in its manifest."""
-    found = {}
-    for one in list_settings():
-        stage, _, inner = one.name.partition(".")
-        if one.is_fixed:
-            found[one.name] = sealed[stage][inner] if inner else sealed[stage]
-    return found
+def archive_values(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fixed settings of an archive by name, from the settings in its manifest."""
+    values = {}
+    for setting in list_settings():
+        stage, _, inner = setting.name.partition(".")
+        if setting.is_fixed:
+            values[setting.name] = stored[stage][inner] if inner else stored[stage]
+    return values

@@ -14,7 +14,7 @@ def test_all_settings_are_listed_with_default_range_and_meaning() -> None:
     lines = result.stdout.splitlines()
     at = lines.index("* align.min_score = 4.5")
     assert [line.strip() for line in lines[at + 1 : at + 3]] == [
-        "the least score of a passage",
+        "minimum score of a passage",
         "expected: a number above 0",
     ]
     assert "  run.workers = the number of cores" in lines

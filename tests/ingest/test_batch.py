@@ -238,7 +238,7 @@ def test_a_wrong_setting_is_a_reject_of_each_file_that_it_does_not_fit(tmp_path)
 
 @pytest.mark.parametrize("encoding", ["idna", "punycode", "undefined", "unicode_escape"])
 def test_what_is_no_encoding_of_texts_is_refused_before_any_work(encoding):
-    with pytest.raises(ValueError, match="does not encode text"):
+    with pytest.raises(ValueError, match="is not a text encoding"):
         ReadSettings(encoding=encoding)
 
 

@@ -49,14 +49,15 @@ def test_windows_are_made_of_whole_strides():
     assert fault == (
         "sign: bands x rows = 19 x 9 = 171 exceeds permutations = 57; "
         "lower one, or raise permutations to 171; "
-        "window_words = 20 is not a multiple of stride_words = 7; windows are made of whole strides"
+        "window_words = 20 is not a multiple of stride_words = 7; "
+        "choose a multiple, since windows consist of whole strides"
     )
 
 
 def test_crowd_has_no_more_heads_than_texts():
     assert parse_settings({"sign": {"crowd_texts": 8, "crowd_heads": 8}})
     assert _faults({"sign": {"crowd_texts": 8, "crowd_heads": 9}}) == (
-        "sign: crowd_heads = 9 exceeds crowd_texts = 8; a crowd has fewer heads than texts",
+        "sign: crowd_heads = 9 exceeds crowd_texts = 8; lower crowd_heads, or raise crowd_texts",
     )
 
 
@@ -72,8 +73,8 @@ def test_all_faults_are_told_at_once_each_with_its_place_and_value():
     )
     assert faults == (
         (
-            "read.encoding = 'klingon': encoding 'klingon' is not known to Python; "
-            "use a name such as utf-8 or cp1252"
+            "read.encoding = 'klingon': encoding 'klingon' is unknown; "
+            "expected a name such as utf-8 or cp1252"
         ),
         "read.max_paragraph_chars = 199: expected a whole number of at least 200",
         "sign.seed = -1: expected a whole number of at least 0 and below 4294967296",
@@ -149,7 +150,10 @@ def test_the_message_holds_one_fault_a_line():
 @pytest.mark.parametrize("encoding", ["hex", "base64", "rot13", "zlib", "idna", "unicode_escape"])
 def test_what_encodes_no_text_is_refused(encoding):
     (fault,) = _faults({"read": {"encoding": encoding}})
-    assert fault == f"read.encoding = {encoding!r}: encoding {encoding!r} does not encode text"
+    assert fault == (
+        f"read.encoding = {encoding!r}: encoding {encoding!r} is not a text encoding; "
+        "expected a name such as utf-8 or cp1252"
+    )
 
 
 def test_an_encoding_goes_by_one_name():
