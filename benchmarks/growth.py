@@ -24,7 +24,7 @@ from palimpsest.dedup.index.segments import size_bytes
 from palimpsest.pipeline.executors import thread_executor
 from palimpsest.pipeline.run import run_ingest
 from palimpsest.pipeline.warm_up import warm_up
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from palimpsest.store.digest import digest_archive
 from palimpsest.store.views import connect
 
@@ -56,7 +56,9 @@ def measure(corpus: Path, scratch: Path, runs: int) -> dict[str, Any]:
     run_in_order = _feed(files, scratch / "in-order" / "press", runs)
     in_disorder = _feed(shuffled, scratch / "shuffled" / "press", runs)
     at_once = _feed(files, scratch / "at-once" / "press", 1)
-    archives = [Archive(scratch / name / "press") for name in ("at-once", "in-order", "shuffled")]
+    archives = [
+        StoredArchive(scratch / name / "press") for name in ("at-once", "in-order", "shuffled")
+    ]
     digests = [digest_archive(archive.snapshot()) for archive in archives]
     tenth = statistics.median(run_in_order[7:12])
     last = statistics.median(run_in_order[-5:])
@@ -85,7 +87,7 @@ def _feed(files: list[str], archive: Path, runs: int) -> list[float]:
     return seconds
 
 
-def _index_size(archive: Archive) -> dict[str, Any]:
+def _index_size(archive: StoredArchive) -> dict[str, Any]:
     snapshot = archive.snapshot()
     index = sum(size_bytes(archive.index / name) for name in snapshot.manifest.segments)
     with connect(snapshot) as connection:
@@ -94,7 +96,7 @@ def _index_size(archive: Archive) -> dict[str, Any]:
     return {"index_mb": round(index / 1e6, 1), "distinct_text_mb": round(int(text) / 1e6, 1)}
 
 
-def _add_ten(files: list[str], scratch: Path, archive: Archive) -> dict[str, Any]:
+def _add_ten(files: list[str], scratch: Path, archive: StoredArchive) -> dict[str, Any]:
     """Add ten changed articles, three times with and without Prefect; return the medians."""
     figures: dict[str, Any] = {}
     for name, extra in (("no_prefect", ["--no-prefect"]), ("private_server", ["--prefect"])):

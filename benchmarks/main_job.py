@@ -30,7 +30,7 @@ from palimpsest.ingest.finding.discover import uri_of
 from palimpsest.ingest.text.decode import decode
 from palimpsest.records.errors import SourceError
 from palimpsest.records.schemas import PARAGRAPH_SEPARATOR
-from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.archive import Snapshot, StoredArchive
 from palimpsest.store.views import connect
 
 from processes import Ran, expect, run  # isort: skip
@@ -94,7 +94,7 @@ def measure(corpus: Path, scratch: Path, options: argparse.Namespace) -> dict[st
 
     summary, ran = ingested(command, environment)
     again, ran_again = ingested(command, environment)
-    snapshot = Archive(archive).snapshot()
+    snapshot = StoredArchive(archive).snapshot()
     megabytes = summary["bytes_read"] / 1e6
     balance = summary["sources_new"] + summary["sources_known"] + summary["sources_rejected"]
     missed, bodies = missed_pairs(corpus, snapshot)

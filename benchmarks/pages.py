@@ -34,7 +34,7 @@ from palimpsest.ingest.pages.extract_pool import Extractors
 from palimpsest.pipeline.run import run_ingest
 from palimpsest.pipeline.verify import verify
 from palimpsest.records.settings import ReadSettings, Settings
-from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.archive import Snapshot, StoredArchive
 from palimpsest.store.views import connect
 
 FLOORS = {"F1 against trafilatura": -0.005, "paragraphs anchored": 0.97, "speed": 0.95}
@@ -66,7 +66,7 @@ def measure(corpus: Path, scratch: Path, options: argparse.Namespace) -> dict[st
         (pages / packed.name.removesuffix(".gz")).write_bytes(gzip.decompress(packed.read_bytes()))
     score = _scorer(html.parent / "score.py")
     run_ingest([str(pages)], scratch / "archive", Settings())
-    archive = Archive(scratch / "archive")
+    archive = StoredArchive(scratch / "archive")
     snapshot = archive.snapshot()
     ours = score(_texts(snapshot))
     with (

@@ -33,7 +33,7 @@ from palimpsest.exports.passages import write_passages
 from palimpsest.pipeline.run import run_ingest
 from palimpsest.pipeline.warm_up import warm_up
 from palimpsest.records.settings import SENSITIVITIES, parse_settings
-from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.archive import Snapshot, StoredArchive
 from palimpsest.store.views import connect
 
 from main_job import options_of, unpacked  # isort: skip
@@ -172,7 +172,7 @@ def measure(corpus: Corpus, scratch: Path, level: str) -> dict[str, Any]:
     settings = parse_settings({"sensitivity": level})
     sources = [str(corpus.train / name) for name in ("src", "susp")]
     summary = run_ingest(sources, place, settings)
-    archive = Archive(place)
+    archive = StoredArchive(place)
     snapshot = archive.snapshot()
     written = scratch / level / "passages.parquet"
     started = time.perf_counter()

@@ -27,7 +27,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from palimpsest.store.digest import digest_archive
 
 import bare  # isort: skip
@@ -249,7 +249,7 @@ def measure_memory(bench: Bench) -> list[dict[str, Any]]:
     for memory in ("512MB", "1GB"):
         for files in (tenth, bench.files):
             job = bench.job(files, _WORKERS, memory=memory)
-            digest = digest_archive(Archive(job["archive"]).snapshot())
+            digest = digest_archive(StoredArchive(job["archive"]).snapshot())
             rows.append(job | {"memory": memory, "digest": digest})
     return rows
 
@@ -261,7 +261,7 @@ def measure_digest(bench: Bench) -> list[dict[str, Any]]:
             "workers": workers,
             "batch_bytes": batch_bytes or "default",
             "digest": digest_archive(
-                Archive(bench.whole_job(workers, batch_bytes)["archive"]).snapshot()
+                StoredArchive(bench.whole_job(workers, batch_bytes)["archive"]).snapshot()
             ),
         }
         for workers, batch_bytes in ((1, None), (_WORKERS, None), (_WORKERS, _SMALL_BATCH_BYTES))

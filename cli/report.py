@@ -26,7 +26,7 @@ from palimpsest.store.files import new_file
 
 if TYPE_CHECKING:
     from palimpsest.inspector.catalogue import Catalogue
-    from palimpsest.store.archive import Archive, Snapshot
+    from palimpsest.store.archive import Snapshot, StoredArchive
 
 
 @click.command(cls=Command)
@@ -116,7 +116,7 @@ def _id_of(snapshot: Snapshot, name: str) -> str:
     return find_document(snapshot, uri_or_id(name))
 
 
-def _catalogue(place: Archive, snapshot: Snapshot, as_json: bool) -> Catalogue:
+def _catalogue(place: StoredArchive, snapshot: Snapshot, as_json: bool) -> Catalogue:
     from palimpsest.inspector.catalogue import Catalogue, ensure_catalogue
 
     with progress(as_json) as report_progress:

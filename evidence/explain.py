@@ -27,7 +27,7 @@ from palimpsest.kernels.columns import digests_of, take_spans
 from palimpsest.records.errors import SettingsError
 from palimpsest.records.settings import PassageSettings, Settings
 from palimpsest.store.archive import Snapshot
-from palimpsest.store.find import DOCUMENT, TEXT, Named, find_named, uris_of
+from palimpsest.store.find import DOCUMENT, TEXT, NameMatch, resolve_names, uris_of
 
 SIDES = ("left", "right")
 
@@ -56,7 +56,7 @@ def explain(
 
     Args:
         snapshot: the version to look at.
-        name: the left side, a document or a text as accepted by ``store.find.find_named``.
+        name: the left side, a document or a text as accepted by ``store.find.resolve_names``.
         other: the right side; without it, every text that overlaps with the text ``name``.
         limit: most pairs of texts to explain.
 
@@ -73,14 +73,14 @@ def explain(
             named without a second side.
     """
     names = [name] if other is None else [name, other]
-    named = find_named(snapshot, names)
+    named = resolve_names(snapshot, names)
     _expect_two_sides(named, name)
     explanation = explain_named(TableLookup(snapshot), named, limit)
     sides = _sides_with_uris(snapshot, named, names)
     return {**explanation, **dict(zip(SIDES, sides, strict=False))}
 
 
-def explain_named(lookup: Lookup, named: Sequence[Named], limit: int = 3) -> dict[str, Any]:
+def explain_named(lookup: Lookup, named: Sequence[NameMatch], limit: int = 3) -> dict[str, Any]:
     """Return why texts or documents were matched, as ``explain`` does, but with null URIs.
 
     Args:
@@ -107,7 +107,7 @@ def explain_named(lookup: Lookup, named: Sequence[Named], limit: int = 3) -> dic
     }
 
 
-def _expect_two_sides(named: list[Named], name: str) -> None:
+def _expect_two_sides(named: list[NameMatch], name: str) -> None:
     if len(named) == 1 and named[0].kind == DOCUMENT:
         fault = (
             f"document {name!r}: expected a second document or a text; to list the documents that "
@@ -124,7 +124,7 @@ def _values(settings: Any, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _sides_with_uris(
-    snapshot: Snapshot, named: Sequence[Named], names: Sequence[str]
+    snapshot: Snapshot, named: Sequence[NameMatch], names: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """Yield each side; the URI of a document is the one it was named by, or else its first."""
     for side, name in zip(named, names, strict=True):
@@ -132,7 +132,7 @@ def _sides_with_uris(
         yield {"kind": side.kind, "id": side.id, "uri": name if name in uris else uris[0]}
 
 
-def _pairs(lookup: Lookup, named: Sequence[Named]) -> list[tuple[str, str]]:
+def _pairs(lookup: Lookup, named: Sequence[NameMatch]) -> list[tuple[str, str]]:
     """Return the pairs of texts to explain, those that share most words first.
 
     Two named texts are always a pair. Otherwise the texts of a pair have an overlap, or are the
@@ -394,7 +394,7 @@ def _resemblance(left: frozenset[int], right: frozenset[int]) -> float:
 
 
 def _passages(
-    lookup: Lookup, named: Sequence[Named], settings: PassageSettings
+    lookup: Lookup, named: Sequence[NameMatch], settings: PassageSettings
 ) -> list[dict[str, Any]]:
     """Return the passages of two documents, with the one named first on the left."""
     one, other = sorted(document.id for document in named)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from palimpsest.records.settings import MIN_EXACT_WORDS, Settings
 from palimpsest.store.archive import Snapshot
-from palimpsest.store.find import DOCUMENT, TEXT, Named
+from palimpsest.store.find import DOCUMENT, TEXT, NameMatch
 from palimpsest.store.views import connect, recurring_query
 
 
@@ -66,7 +66,7 @@ class Lookup(Protocol):
         """Return whether an overlap of two texts is recorded."""
         ...
 
-    def text_pairs(self, left: Named, right: Named | None) -> list[tuple[str, str]]:
+    def text_pairs(self, left: NameMatch, right: NameMatch | None) -> list[tuple[str, str]]:
         """Return pairs of a left and a right text, those that share most words first.
 
         The texts of a pair have an overlap, or are the same text on both sides.
@@ -168,7 +168,7 @@ class TableLookup:
             ids = {"one": one, "other": other}
             return bool(connection.sql(_RECORDED, params=ids).fetchall()[0][0])
 
-    def text_pairs(self, left: Named, right: Named | None) -> list[tuple[str, str]]:
+    def text_pairs(self, left: NameMatch, right: NameMatch | None) -> list[tuple[str, str]]:
         """Return pairs of texts, those that share most words first; see ``Lookup``."""
         queries = _PAIRS + _SAME + "".join(_TEXTS_OF.values())
         with connect(self._snapshot, queries) as connection:

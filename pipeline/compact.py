@@ -13,10 +13,10 @@ from palimpsest.records.ids import run_id_of
 from palimpsest.records.schemas import TABLES
 from palimpsest.store.address import open_archive
 from palimpsest.store.archive import Snapshot
-from palimpsest.store.commit import FILE_ROWS, again_if_outrun, clear_unpublished, writing
+from palimpsest.store.commit import FILE_ROWS, clear_unpublished, open_writer, retry_if_outrun
 
 
-@again_if_outrun
+@retry_if_outrun
 def compact(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str, Any]:
     """Publish a version with the same rows in few files, unless there are few already.
 
@@ -29,8 +29,8 @@ def compact(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str,
     """
     archive = open_archive(archive_path).require()
     run_id = run_id_of(datetime.now(UTC), secrets.token_hex(3))
-    with writing(archive, run_id, wait_seconds) as writer:
-        base = writer.require_base()
+    with open_writer(archive, run_id, wait_seconds) as writer:
+        base = writer.current_snapshot()
         before = _files(base)
         if before <= _files_needed(base) and len(base.manifest.segments) < 2:
             return {"version": base.manifest.version, "files_before": before, "files_after": before}

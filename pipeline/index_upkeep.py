@@ -35,8 +35,8 @@ from palimpsest.records.errors import ContractError
 from palimpsest.records.ids import run_id_of
 from palimpsest.records.settings import Settings
 from palimpsest.store.address import open_archive
-from palimpsest.store.archive import Archive, Snapshot
-from palimpsest.store.commit import Changes, again_if_outrun, clear_unpublished, writing
+from palimpsest.store.archive import Snapshot, StoredArchive
+from palimpsest.store.commit import ChangeSet, clear_unpublished, open_writer, retry_if_outrun
 from palimpsest.store.parquet import row_groups
 
 
@@ -56,7 +56,7 @@ def made_with(settings: Settings) -> dict[str, Any]:
     }
 
 
-def open_index(archive: Archive, segments: Sequence[str], settings: Settings) -> Index:
+def open_index(archive: StoredArchive, segments: Sequence[str], settings: Settings) -> Index:
     """Return the index that is made of these segments.
 
     Raises:
@@ -65,7 +65,9 @@ def open_index(archive: Archive, segments: Sequence[str], settings: Settings) ->
     return Index.open(archive.segments(segments), made_with(settings))
 
 
-def mend_index(archive: Archive, base: Snapshot | None, name: str, settings: Settings) -> list[str]:
+def mend_index(
+    archive: StoredArchive, base: Snapshot | None, name: str, settings: Settings
+) -> list[str]:
     """Return the segments of a version, after making them again if one is lost or damaged.
 
     Args:
@@ -84,7 +86,7 @@ def mend_index(archive: Archive, base: Snapshot | None, name: str, settings: Set
     return list(base.manifest.segments)
 
 
-def known_keys(archive: Archive, base: Snapshot | None, settings: Settings) -> Index:
+def known_keys(archive: StoredArchive, base: Snapshot | None, settings: Settings) -> Index:
     """Return what tells the known sources and documents, without holding the archive's lock."""
     if base is None:
         return Index([])
@@ -116,7 +118,7 @@ def save_segment(
 
 
 def merged_names(
-    archive: Archive, names: Sequence[str], name: str, settings: Settings
+    archive: StoredArchive, names: Sequence[str], name: str, settings: Settings
 ) -> list[str]:
     """Merge segments if there are many of a size; return the names of those to go on with."""
     merged = segments_to_merge(archive.index, names)
@@ -125,7 +127,9 @@ def merged_names(
     return [*(one for one in names if one not in merged), *joined(archive, merged, name, settings)]
 
 
-def joined(archive: Archive, names: Sequence[str], name: str, settings: Settings) -> list[str]:
+def joined(
+    archive: StoredArchive, names: Sequence[str], name: str, settings: Settings
+) -> list[str]:
     """Merge segments, if there are several; return the name of the one that there is then."""
     if len(names) < 2:
         return list(names)
@@ -208,7 +212,7 @@ def _digests(told: pa.ChunkedArray) -> Bytes:
     return digest_spans(buffer, offsets[:-1], offsets[1:])
 
 
-@again_if_outrun
+@retry_if_outrun
 def reindex(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str, Any]:
     """Make the index of an archive again from its tables, as a new version with the same rows.
 
@@ -218,10 +222,10 @@ def reindex(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str,
     """
     archive = open_archive(archive_path).require()
     run_id = run_id_of(datetime.now(UTC), secrets.token_hex(3))
-    with writing(archive, run_id, wait_seconds) as writer:
-        base = writer.require_base()
+    with open_writer(archive, run_id, wait_seconds) as writer:
+        base = writer.current_snapshot()
         write_index(archive.index, run_id, base, base.settings())
-        changes = Changes({}, {}, base.manifest.sealed, [run_id], "reindex")
+        changes = ChangeSet({}, {}, base.manifest.sealed, [run_id], "reindex")
         published = writer.commit(changes)
         clear_unpublished(archive, published)
     texts = published.rows("paragraphs") + published.rows("variants")

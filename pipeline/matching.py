@@ -47,7 +47,7 @@ from palimpsest.pipeline.staging import load_array, load_arrays, save_arrays
 from palimpsest.records.errors import ContractError
 from palimpsest.records.ids import hex_strings
 from palimpsest.records.settings import AlignSettings, Settings, SignSettings
-from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.archive import Snapshot, StoredArchive
 from palimpsest.store.views import connect
 
 TEXTS_IN_GROUP = 10_000
@@ -58,7 +58,7 @@ _PIECE_BYTES = 4 * 2**20
 
 def gather_texts(
     folder: Path,
-    archive: Archive,
+    archive: StoredArchive,
     version: int | None,
     segments: Sequence[str],
     settings: Settings,
@@ -98,7 +98,7 @@ def gather_texts(
     return len(digests)
 
 
-def _version_seen(archive: Archive, version: int | None) -> Snapshot | None:
+def _version_seen(archive: StoredArchive, version: int | None) -> Snapshot | None:
     """Return the version that readers see.
 
     Raises:
@@ -256,7 +256,7 @@ def merge_groups(folder: Path, groups: int) -> tuple[int, int]:
 
 
 def pairs_given_up(
-    folder: Path, archive: Archive, segments: Sequence[str], settings: Settings
+    folder: Path, archive: StoredArchive, segments: Sequence[str], settings: Settings
 ) -> Pairs:
     """Return the pairs that crowds gave up and that no other bucket gives: packed.
 

@@ -52,8 +52,14 @@ from palimpsest.records.ids import run_id_of
 from palimpsest.records.schemas import TABLES, schema_without
 from palimpsest.records.settings import Settings
 from palimpsest.store.address import open_archive
-from palimpsest.store.archive import Archive, Snapshot
-from palimpsest.store.commit import Changes, again_if_outrun, clear_unpublished, preparing, writing
+from palimpsest.store.archive import Snapshot, StoredArchive
+from palimpsest.store.commit import (
+    ChangeSet,
+    clear_unpublished,
+    open_staging,
+    open_writer,
+    retry_if_outrun,
+)
 from palimpsest.store.find import find_documents
 from palimpsest.store.views import connect
 
@@ -75,7 +81,7 @@ class Removal:
         return asdict(self)
 
 
-@again_if_outrun
+@retry_if_outrun
 def remove(
     archive_path: str | Path, names: Sequence[str], reason: str, wait_seconds: float = 3600.0
 ) -> Removal:
@@ -97,8 +103,11 @@ def remove(
     find_documents(archive.snapshot(), names)  # refused before a folder is made
     started_at = datetime.now(UTC)
     run_id = run_id_of(started_at, secrets.token_hex(3))
-    with preparing(archive, run_id) as folder, writing(archive, run_id, wait_seconds) as writer:
-        base = writer.require_base()
+    with (
+        open_staging(archive, run_id) as folder,
+        open_writer(archive, run_id, wait_seconds) as writer,
+    ):
+        base = writer.current_snapshot()
         settings = base.settings()
         sealed = sealed_with(settings, base)
         ids = sorted(set(find_documents(base, names)))
@@ -113,7 +122,7 @@ def remove(
         summary = RunSummary(run_id, archive.name, None, 0, 0, 0, 0)
         added["runs"] = run_row(summary, settings, started_at, None, 0)
         added["removals"] = _removals(ids, reason, started_at)
-        changes = Changes(
+        changes = ChangeSet(
             with_run_id(added, run_id),
             folded.withdrawn,
             sealed,
@@ -157,7 +166,7 @@ def _gone(base: Snapshot, ids: list[str]) -> tuple[Gone, Bytes, int]:
 
 
 def _without(
-    archive: Archive,
+    archive: StoredArchive,
     segments: Sequence[str],
     gone: Gone,
     lost_sources: Bytes,
@@ -186,7 +195,7 @@ def _has_any(segment: Segment, keys: dict[str, Bytes]) -> bool:
 
 def _stage_gained(
     folder: Path,
-    archive: Archive,
+    archive: StoredArchive,
     segments: Sequence[str],
     base: Snapshot,
     gone: Gone,

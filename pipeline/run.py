@@ -50,18 +50,18 @@ from palimpsest.records.schemas import RUNS, SCHEMA_VERSION, TABLES
 from palimpsest.records.settings import MAY_DIFFER, Settings
 from palimpsest.store import STAGE_VERSION as STORE_VERSION
 from palimpsest.store.address import open_archive
-from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.archive import Snapshot, StoredArchive
 from palimpsest.store.commit import (
-    Changes,
+    ChangeSet,
     Writer,
-    again_if_outrun,
     clear_unpublished,
-    preparing,
+    open_staging,
+    open_writer,
+    retry_if_outrun,
     write_rows,
-    writing,
     written_files,
 )
-from palimpsest.store.memory import hold_little, release_freed
+from palimpsest.store.memory import reduce_memory_use, release_freed_memory
 
 _MAY_DIFFER = {f"read.{name}" for name in MAY_DIFFER}
 
@@ -166,7 +166,7 @@ def run_ingest(
     """
     settings = settings or Settings()
     if settings.run.memory:
-        hold_little()
+        reduce_memory_use()
     place = open_archive(archive)
     started = time.perf_counter()
     base = place.snapshot() if place.exists() else None
@@ -187,9 +187,9 @@ def run_ingest(
     return replace(summary, seconds=time.perf_counter() - started)
 
 
-@again_if_outrun
+@retry_if_outrun
 def _ingest_portion(
-    place: Archive,
+    place: StoredArchive,
     settings: Settings,
     survey: Survey,
     *,
@@ -200,7 +200,7 @@ def _ingest_portion(
     """Bring a portion of the sources into an archive: one run, and one version or none."""
     started_at = datetime.now(UTC)
     run_id = run_id_of(started_at, secrets.token_hex(3))
-    with preparing(place, run_id) as folder:
+    with open_staging(place, run_id) as folder:
         base = place.snapshot() if place.exists() else None
         plan = plan_run(
             survey, folder, settings, settings.seal(STAGE_VERSIONS) + _STAGED_AS + _boot_id()
@@ -213,9 +213,9 @@ def _ingest_portion(
             return _summary(run_id, place, plan, counts, rejects, None)
         report("wait", 0, 1)
         files_at_once = 1 if settings.run.memory else None
-        with writing(place, run_id, settings.run.wait_seconds, files_at_once) as writer:
+        with open_writer(place, run_id, settings.run.wait_seconds, files_at_once) as writer:
             report("wait", 1, 1)
-            release_freed()  # what reading took
+            release_freed_memory()  # what reading took
             sealed = sealed_with(settings, writer.base)
             matching = _match(folder, writer, settings, executor, report) if counts else None
             if matching:
@@ -230,7 +230,7 @@ def _ingest_portion(
             run = run_row(summary, settings, started_at, flow_run_id, texts_new)
             published = writer.commit(_changes(run_id, sealed, unseen, run, matching))
             clear_unpublished(place, published)
-            release_freed()
+            release_freed_memory()
             report("commit", 1, 1)
             return replace(summary, version=published.manifest.version)
 
@@ -339,7 +339,7 @@ def _match(
     chunks = staged_chunks(folder)
     rows = executor(align_chunk, [(folder, chunk, settings.align) for chunk in chunks], report)
     segments.append(writer.run_id)
-    release_freed()  # what matching took
+    release_freed_memory()  # what matching took
     given_up = pairs_given_up(folder, archive, segments, settings)
     gone = replace(Gone.nothing(), pairs=pair_ids(folder, given_up))
     staged = (base, load_matched(folder), news, gone, settings.align)
@@ -365,7 +365,7 @@ def _write_rows(folder: Path, news: NewRows, run_id: str) -> dict[str, list[Path
 
 def _summary(
     run_id: str,
-    archive: Archive,
+    archive: StoredArchive,
     plan: Plan,
     counts: list[BatchCounts],
     rejects: pa.Table,
@@ -453,10 +453,10 @@ def _changes(
     rejects: pa.Table,
     run: pa.Table,
     matching: _Matching | None,
-) -> Changes:
+) -> ChangeSet:
     added = dict(matching.folded.added) if matching else {}
     added |= {"rejects": rejects, "runs": run}
-    return Changes(
+    return ChangeSet(
         with_run_id(added, run_id),
         matching.folded.withdrawn if matching else {},
         sealed,

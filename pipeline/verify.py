@@ -33,7 +33,7 @@ from palimpsest.records.errors import ContractError, SourceError
 from palimpsest.records.progress import Report, silent
 from palimpsest.records.schemas import PARAGRAPH_SEPARATOR
 from palimpsest.records.settings import ReadSettings
-from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.archive import Snapshot, StoredArchive
 from palimpsest.store.checks import (
     FROM_BACKUP,
     Check,
@@ -41,7 +41,7 @@ from palimpsest.store.checks import (
     check_files,
     check_identity,
     check_rules,
-    damage_of,
+    damage_reason,
 )
 
 _MARKS = (
@@ -80,7 +80,11 @@ class Verification:
 
 
 def verify(
-    archive: Archive, snapshot: Snapshot, *, tables_only: bool = False, report: Report = silent
+    archive: StoredArchive,
+    snapshot: Snapshot,
+    *,
+    tables_only: bool = False,
+    report: Report = silent,
 ) -> Verification:
     """Check a version of an archive, and its raw files where they still are.
 
@@ -110,7 +114,7 @@ def verify(
     return Verification(snapshot.manifest.version, checks)
 
 
-def _check_index(archive: Archive, snapshot: Snapshot, sound: set[str]) -> Check:
+def _check_index(archive: StoredArchive, snapshot: Snapshot, sound: set[str]) -> Check:
     """Check that the index of the current version can be trusted."""
     check = Check("index")
     segments = snapshot.manifest.segments
@@ -119,7 +123,7 @@ def _check_index(archive: Archive, snapshot: Snapshot, sound: set[str]) -> Check
         return check
     damaged = sorted({"paragraphs", "variants", "documents"} - sound)
     if damaged:
-        check.leave(len(segments), damage_of(damaged))
+        check.leave(len(segments), damage_reason(damaged))
         return check
     held: dict[str, list[Bytes]] = {"texts": [], "documents": []}
     for name, folder in zip(segments, archive.segments(segments), strict=True):
@@ -227,7 +231,7 @@ def _runs(values: pa.ChunkedArray) -> dict[str, tuple[int, int]]:
 def _check_lossless(snapshot: Snapshot, kept: _Kept | None, sound: set[str]) -> Check:
     check = Check("lossless")
     if kept is None:
-        check.leave(snapshot.rows("documents"), damage_of(sorted(_KEPT - sound)))
+        check.leave(snapshot.rows("documents"), damage_reason(sorted(_KEPT - sound)))
         return check
     for document_id, told in kept.documents.items():
         places = kept.places(document_id)
@@ -255,7 +259,7 @@ def _check_raw(
     fixity, spans = Check("fixity"), Check("spans")
     damaged = sorted((_KEPT | {"sources"}) - sound)
     if tables_only or kept is None or damaged:
-        reason = _LEFT_OUT if tables_only else damage_of(damaged)
+        reason = _LEFT_OUT if tables_only else damage_reason(damaged)
         fixity.leave(snapshot.rows("sources"), reason)
         spans.leave(snapshot.rows("occurrences"), reason)
         return [fixity, spans]

@@ -19,7 +19,7 @@ from palimpsest.kernels.sorting import KERNEL_MIN_DIGESTS, distinct_digests, fin
 from palimpsest.pipeline.index_upkeep import open_index
 from palimpsest.pipeline.run import run_ingest
 from palimpsest.records.settings import SENSITIVITIES, Settings
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 
 __all__ = ["are_kernels_cached", "warm_up"]
 
@@ -49,8 +49,8 @@ def warm_up(*, to_look: bool = True) -> None:
         if to_look:
             for level in SENSITIVITIES:  # reworded passages are found by stems, others are not
                 settings = Settings.model_validate({"sensitivity": level})
-                top_passages(Archive(archive).snapshot(), settings=settings.passages)
-        _weigh_crowds(Archive(archive))
+                top_passages(StoredArchive(archive).snapshot(), settings=settings.passages)
+        _weigh_crowds(StoredArchive(archive))
     _sort_many()
     sign_sets(np.arange(2, dtype=np.uint32), np.array([0, 2]), 1, 1)
     anchor(b"<p>" + _ARTICLE.encode(), _ARTICLE.split("\n\n"))
@@ -63,7 +63,7 @@ def _sort_many() -> None:
     find_digests(distinct_digests(digests), digests)
 
 
-def _weigh_crowds(archive: Archive) -> None:
+def _weigh_crowds(archive: StoredArchive) -> None:
     """Call what runs need only where crowds give pairs up."""
     settings = Settings()
     base = archive.snapshot()

@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from palimpsest.records.errors import SettingsError
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from palimpsest.store.objects import SCHEME
 from palimpsest.store.remote import RemoteArchive
 
 
-def open_archive(address: str | Path) -> Archive:
+def open_archive(address: str | Path) -> StoredArchive:
     """Return the archive at a path, or at an address ``s3://BUCKET/NAME``; it need not exist.
 
     Raises:
         SettingsError: it is an address of another kind, or cannot be reached with what is set.
     """
     if isinstance(address, Path) or not _is_address(address):
-        return Archive(address)
+        return StoredArchive(address)
     return RemoteArchive(address)
 
 

@@ -14,8 +14,8 @@ the swap of the symbolic link: a reader that opens ``ARCHIVE`` sees all tables o
 Readers never wait. They hold a shared lock on the manifest of the version that they read, so that
 it is not cleaned away under them.
 
-What stands elsewhere than in a folder (``store.remote``) is an ``Archive`` too: it keeps copies in
-folders as above, and says otherwise what readers see and how a version is published.
+An archive on an object store (``store.remote``) is a ``StoredArchive`` too: it keeps copies in
+folders as above, but overrides which version readers see and how one is published.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Dropped(NamedTuple):
     bytes_freed: int
 
 
-class Archive:
+class StoredArchive:
     """An archive by its path; it need not exist yet. Reading never waits."""
 
     def __init__(self, path: str | Path) -> None:
@@ -150,7 +150,7 @@ class Archive:
             )
         return False
 
-    def require(self) -> Archive:
+    def require(self) -> StoredArchive:
         """Return the archive itself if there is one to read.
 
         Raises:
@@ -173,9 +173,9 @@ class Archive:
         self.require()
         for _ in range(TRIES):
             folder = self._folder_of(version)
-            hold = Hold.of(folder / MANIFEST)
-            if hold is not None:
-                return Snapshot(folder, _read_manifest(folder), hold)
+            read_lock = ReadLock.of(folder / MANIFEST)
+            if read_lock is not None:
+                return Snapshot(folder, _read_manifest(folder), read_lock)
         if (folder / MANIFEST).exists():
             raise TransientError(f"archive {self.name}: its versions change too fast; try again")
         raise ContractError(f"{folder / MANIFEST}: is gone; restore {self.home} from a backup")
@@ -309,7 +309,7 @@ def drop_folder(folder: Path, move_to: Path) -> int | None:
     return freed
 
 
-class Hold:
+class ReadLock:
     """A shared lock on the manifest of a version, for as long as this object lives."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
@@ -317,13 +317,13 @@ class Hold:
         self._descriptor = descriptor
 
     @classmethod
-    def of(cls, path: Path) -> Hold | None:
+    def of(cls, path: Path) -> ReadLock | None:
         """Return a hold, or None if the version is being cleaned away."""
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             return None
-        hold = cls(path, descriptor)
+        read_lock = cls(path, descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError as error:
@@ -331,11 +331,11 @@ class Hold:
                 return None  # else there are no locks here, and nothing that could be waited for
         with suppress(FileNotFoundError):
             if path.stat().st_ino == os.fstat(descriptor).st_ino:
-                return hold
+                return read_lock
         return None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Hold.of, (self._path,)
+        return ReadLock.of, (self._path,)
 
     def __del__(self) -> None:
         os.close(self._descriptor)
@@ -354,7 +354,7 @@ class Snapshot:
 
     folder: Path
     manifest: Manifest
-    hold: Any = field(default=None, repr=False, compare=False)
+    read_lock: Any = field(default=None, repr=False, compare=False)
     bring: Callable[[str], None] | None = field(default=None, repr=False, compare=False)
 
     def files(self, name: str) -> list[Path]:

@@ -21,9 +21,9 @@ from palimpsest.kernels.digest import digest_spans
 from palimpsest.records.ids import DIGEST_BYTES, hex_strings
 from palimpsest.records.schemas import TABLES
 from palimpsest.store.archive import Snapshot
-from palimpsest.store.views import connect_tables, refused
+from palimpsest.store.views import connect_tables, find_unreadable
 
-MAX_TOLD = 10
+MAX_FAILURES_SHOWN = 10
 """So many failures of a check are told in full; all are counted."""
 
 FROM_BACKUP = "restore the archive from a copy, or ingest its sources into a new one"
@@ -49,7 +49,7 @@ class Check:
         name: what is checked.
         passed, failed, not_checked: counts of files, rows or documents.
         not_checked_because: how many could not be checked, by reason.
-        failures: the first ``MAX_TOLD``.
+        failures: the first ``MAX_FAILURES_SHOWN``.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Check:
     def fail(self, failure: Failure) -> None:
         """Count a failure, and keep it if it is among the first."""
         self.failed += 1
-        if len(self.failures) < MAX_TOLD:
+        if len(self.failures) < MAX_FAILURES_SHOWN:
             self.failures.append(failure)
 
     def leave(self, count: int, reason: str) -> None:
@@ -80,7 +80,7 @@ def check_files(snapshot: Snapshot) -> tuple[Check, set[str]]:
     """
     check = Check("files")
     sound = set(TABLES)
-    refusals = refused(path for name in TABLES for path in snapshot.files(name))
+    refusals = find_unreadable(path for name in TABLES for path in snapshot.files(name))
     for name in TABLES:
         told = {file["name"]: file for file in snapshot.manifest.files[name]}
         folder = snapshot.folder / name
@@ -381,12 +381,14 @@ def check_rules(snapshot: Snapshot, name: str, sound: set[str]) -> Check:
         for rule in _RULES[name]:
             damaged = sorted({rule.table, *rule.others} - sound)
             if damaged:
-                check.leave(snapshot.rows(rule.table), damage_of(damaged))
+                check.leave(snapshot.rows(rule.table), damage_reason(damaged))
                 continue
             [(rows,)] = connection.execute(f'SELECT count(*) FROM "{rule.table}"').fetchall()
             faults = f"WITH faults(place, found) AS ({rule.faults})"
             counted = f"{faults} SELECT place, found, count(*) OVER () FROM faults"
-            told = connection.execute(f"{counted} ORDER BY ALL LIMIT {MAX_TOLD}").fetchall()
+            told = connection.execute(
+                f"{counted} ORDER BY ALL LIMIT {MAX_FAILURES_SHOWN}"
+            ).fetchall()
             for place, found, _ in told:
                 check.fail(Failure(rule.what, place, found, rule.expected, FROM_BACKUP))
             failed = int(told[0][2]) if told else 0
@@ -395,7 +397,7 @@ def check_rules(snapshot: Snapshot, name: str, sound: set[str]) -> Check:
     return check
 
 
-def damage_of(tables: Iterable[str]) -> str:
+def damage_reason(tables: Iterable[str]) -> str:
     """Return why something is not checked that needs these tables."""
     return f"needs {', '.join(tables)}, of which a file is damaged"
 
@@ -409,7 +411,7 @@ def check_identity(snapshot: Snapshot, sound: set[str]) -> Check:
         ("documents", "document_id", "sha256", "the first 32 letters of sha256"),
     ):
         if name not in sound:
-            check.leave(snapshot.rows(name), damage_of([name]))
+            check.leave(snapshot.rows(name), damage_reason([name]))
             continue
         for path in snapshot.files(name):
             with pq.ParquetFile(path) as file:

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from palimpsest.records.errors import OutrunError, TransientError
 from palimpsest.records.schemas import TABLES, conform
-from palimpsest.store.archive import LINK, MANIFEST, Archive, Manifest, Snapshot
+from palimpsest.store.archive import LINK, MANIFEST, Manifest, Snapshot, StoredArchive
 from palimpsest.store.files import link_file, sync, write_durably
 from palimpsest.store.parquet import read_tables, row_groups, write_table
 from palimpsest.store.row_keys import row_keys
@@ -43,7 +43,7 @@ _Given = ParamSpec("_Given")
 _Done = TypeVar("_Done")
 
 
-def again_if_outrun(step: Callable[_Given, _Done]) -> Callable[_Given, _Done]:
+def retry_if_outrun(step: Callable[_Given, _Done]) -> Callable[_Given, _Done]:
     """Return a step that is done again, on what the others brought, if it came too late to publish.
 
     Whoever comes too late does so because somebody else has published, so all together go on.
@@ -60,7 +60,7 @@ def again_if_outrun(step: Callable[_Given, _Done]) -> Callable[_Given, _Done]:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class ChangeSet:
     """What a run does to an archive.
 
     Attributes:
@@ -83,7 +83,7 @@ class Changes:
 
 
 @contextmanager
-def preparing(archive: Archive, run_id: str) -> Iterator[Path]:
+def open_staging(archive: StoredArchive, run_id: str) -> Iterator[Path]:
     """Give a folder for what a run prepares; it is the run's own until it ends.
 
     What dead runs had prepared is in its subfolder ``left``, to be taken up or dropped. The folder
@@ -132,7 +132,7 @@ def _is_alive(folder: Path) -> bool:
     return False
 
 
-def clear_staging(archive: Archive) -> int:
+def clear_staging(archive: StoredArchive) -> int:
     """Remove what dead runs had prepared; return how many there were."""
     with _locked(archive.home / "staging.lock"):
         dead = [one for one in archive.staging.glob("*") if not _is_alive(one)]
@@ -159,8 +159,8 @@ def _locked(path: Path, wait_seconds: float = 60.0, waiting: str = "") -> Iterat
 
 
 @contextmanager
-def writing(
-    archive: Archive, run_id: str, wait_seconds: float = 0.0, files_at_once: int | None = None
+def open_writer(
+    archive: StoredArchive, run_id: str, wait_seconds: float = 0.0, files_at_once: int | None = None
 ) -> Iterator[Writer]:
     """Hold the archive's lock and give a writer; unpublished versions of dead runs are cleared.
 
@@ -186,7 +186,7 @@ def writing(
             shutil.rmtree(archive.versions / _building(run_id), ignore_errors=True)
 
 
-def clear_unpublished(archive: Archive, base: Snapshot | None) -> None:
+def clear_unpublished(archive: StoredArchive, base: Snapshot | None) -> None:
     """Remove versions that were never published, or half cleaned, and segments of no version."""
     current = base.manifest.version if base else 0
     segments = set(base.manifest.segments) if base else set()
@@ -208,14 +208,14 @@ class Writer:
     """
 
     def __init__(
-        self, archive: Archive, run_id: str, base: Snapshot | None, files_at_once: int
+        self, archive: StoredArchive, run_id: str, base: Snapshot | None, files_at_once: int
     ) -> None:
         self.archive = archive
         self.run_id = run_id
         self.base = base
         self._files_at_once = files_at_once
 
-    def require_base(self) -> Snapshot:
+    def current_snapshot(self) -> Snapshot:
         """Return the version that readers see.
 
         Raises:
@@ -223,7 +223,7 @@ class Writer:
         """
         return self.base or self.archive.require().snapshot()
 
-    def commit(self, changes: Changes) -> Snapshot:
+    def commit(self, changes: ChangeSet) -> Snapshot:
         """Publish the next version and return it."""
         with ThreadPoolExecutor(self._files_at_once) as pool:
 
@@ -238,7 +238,7 @@ class Writer:
         Args:
             segments: names of the index segments of the new version.
         """
-        sealed = self.require_base().manifest.sealed
+        sealed = self.current_snapshot().manifest.sealed
         return self._publish(self._compact_table, sealed, segments, "compact")
 
     @property
@@ -275,7 +275,7 @@ class Writer:
         sync(self._folder)
         return self.archive.publish(self._folder, manifest)
 
-    def _build_table(self, name: str, changes: Changes, pool: ThreadPoolExecutor) -> _Files:
+    def _build_table(self, name: str, changes: ChangeSet, pool: ThreadPoolExecutor) -> _Files:
         """Write a table's new rows; link its files, or write them again without rows that go."""
         added = conform(changes.added.get(name, TABLES[name].empty_table()), name)
         parts = list(_cut(added))
@@ -296,7 +296,7 @@ class Writer:
         return sorted(files, key=lambda file: str(file["name"]))
 
     def _carry(
-        self, name: str, number: int, old: tuple[Path, dict[str, Any]], changes: Changes
+        self, name: str, number: int, old: tuple[Path, dict[str, Any]], changes: ChangeSet
     ) -> dict[str, Any] | None:
         """Bring a file into the new version; return it as it is now, or None if no row is left."""
         kept = self._kept_rows(old[0], name, changes)
@@ -329,7 +329,7 @@ class Writer:
             return []
         return list(zip(self.base.files(name), self.base.manifest.files[name], strict=True))
 
-    def _kept_rows(self, path: Path, name: str, changes: Changes) -> pa.Table | None:
+    def _kept_rows(self, path: Path, name: str, changes: ChangeSet) -> pa.Table | None:
         """Return the rows of a file that stay, or None if all of them do."""
         gone = changes.withdrawn.get(name)
         if gone is None or not gone.num_rows:

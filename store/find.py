@@ -20,7 +20,7 @@ _MAX_TOLD = 10
 DOCUMENT, TEXT = "document", "text"
 
 
-class Named(NamedTuple):
+class NameMatch(NamedTuple):
     """What a name stands for: DOCUMENT or TEXT, and its id."""
 
     kind: str
@@ -49,7 +49,7 @@ def find_documents(snapshot: Snapshot, names: Sequence[str]) -> list[str]:
         if not matched:
             matched = _beginning(ids, name)
             if len(matched) > 1:
-                faults.append(ambiguous(name, matched))
+                faults.append(ambiguous_name_fault(name, matched))
         if not matched:
             faults.append(
                 f"document {name!r}: not in the archive; expected a document_id, its first "
@@ -62,7 +62,7 @@ def find_documents(snapshot: Snapshot, names: Sequence[str]) -> list[str]:
     return list(found)
 
 
-def find_named(snapshot: Snapshot, names: Sequence[str]) -> list[Named]:
+def resolve_names(snapshot: Snapshot, names: Sequence[str]) -> list[NameMatch]:
     """Return the document or text that each name stands for, in the order of the names.
 
     Args:
@@ -83,8 +83,8 @@ def find_named(snapshot: Snapshot, names: Sequence[str]) -> list[Named]:
     }
     found, faults = [], []
     for name in map(_typed, names):
-        matched = [Named(DOCUMENT, one) for one in _found_at(sources, name)] or [
-            Named(kind, one)
+        matched = [NameMatch(DOCUMENT, one) for one in _found_at(sources, name)] or [
+            NameMatch(kind, one)
             for kind, columns in ids.items()
             for one in sorted({one for column in columns for one in _beginning(column, name)})
         ]
@@ -157,7 +157,7 @@ def _beginning(ids: pa.ChunkedArray, name: str) -> list[str]:
     return sorted(set(ids.filter(pc.starts_with(ids, name.lower())).to_pylist()))
 
 
-def ambiguous(name: str, ids: Sequence[str]) -> str:
+def ambiguous_name_fault(name: str, ids: Sequence[str]) -> str:
     """Return the fault that a name stands for several documents."""
     told = ", ".join(ids[:_MAX_TOLD]) + _and_more(len(ids))
     return f"document {name!r}: stands for {len(ids)} documents; name one by its id: {told}"

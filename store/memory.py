@@ -20,7 +20,7 @@ _FLUSHED = ("allocator_flush_threshold", "allocator_bulk_deallocation_flush_thre
 _FOR_DUCKDB: dict[str, str] = {}
 
 
-def hold_little() -> None:
+def reduce_memory_use() -> None:
     """Have large arrays mapped by themselves, for the rest of this process.
 
     Arrow's own pool keeps most of what it has freed, and is chosen as Arrow is imported: commands
@@ -38,12 +38,12 @@ def hold_little() -> None:
         library.mallopt(_ARENA_MAX, _ARENAS)
 
 
-def for_duckdb() -> dict[str, str]:
+def duckdb_memory_options() -> dict[str, str]:
     """Return how DuckDB is to be opened so that it holds as little."""
     return dict(_FOR_DUCKDB)
 
 
-def release_freed() -> None:
+def release_freed_memory() -> None:
     """Give back what has been freed and is held for later."""
     pa.default_memory_pool().release_unused()
     library = _glibc()

@@ -75,7 +75,7 @@ def run_query(
     if taken:
         faults = [f"table {name!r}: the archive has one; name yours otherwise" for name in taken]
         raise SettingsError(faults)
-    with told_as_damage(snapshot):
+    with reader_errors_as_damage(snapshot):
         connected = connect(snapshot, query)
     with connected as connection:
         try:
@@ -102,7 +102,7 @@ def _in_64_bits(table: pa.Table) -> pa.Table:
 
 
 @contextmanager
-def told_as_damage(snapshot: Snapshot) -> Iterator[None]:
+def reader_errors_as_damage(snapshot: Snapshot) -> Iterator[None]:
     """Raise what readers say of files that are lost or damaged as what it is.
 
     Raises:

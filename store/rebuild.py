@@ -7,7 +7,7 @@ import hashlib
 from palimpsest.records.errors import ContractError, SettingsError
 from palimpsest.records.schemas import PARAGRAPH_SEPARATOR
 from palimpsest.store.archive import Snapshot
-from palimpsest.store.find import ambiguous, find_documents
+from palimpsest.store.find import ambiguous_name_fault, find_documents
 from palimpsest.store.views import connect
 
 _DOCUMENT = "SELECT text_sha256, paragraphs FROM documents WHERE document_id = ?"
@@ -26,7 +26,7 @@ def find_document(snapshot: Snapshot, document: str) -> str:
     """
     found = find_documents(snapshot, [document])
     if len(found) > 1:
-        raise SettingsError([ambiguous(document, found)])
+        raise SettingsError([ambiguous_name_fault(document, found)])
     return found[0]
 
 

@@ -44,11 +44,11 @@ from palimpsest.records.schemas import TABLES
 from palimpsest.store.archive import (
     MANIFEST,
     TRIES,
-    Archive,
     Dropped,
-    Hold,
     Manifest,
+    ReadLock,
     Snapshot,
+    StoredArchive,
     drop_folder,
 )
 from palimpsest.store.files import link_file, state_folder, sync, write_durably
@@ -60,7 +60,7 @@ _MARK = "archive.json"
 _MARKED = json.dumps({"what": "an archive of palimpsest", "layout": 1}).encode()
 
 
-class RemoteArchive(Archive):
+class RemoteArchive(StoredArchive):
     """An archive by its address; it need not exist yet."""
 
     def __init__(self, address: str) -> None:
@@ -267,8 +267,12 @@ class RemoteArchive(Archive):
 
     def _held(self, folder: Path, manifest: Manifest) -> Snapshot | None:
         """Return a version that is here, or None if it is being dropped."""
-        hold = Hold.of(folder / MANIFEST)
-        return Snapshot(folder, manifest, hold, partial(self.bring, manifest)) if hold else None
+        read_lock = ReadLock.of(folder / MANIFEST)
+        return (
+            Snapshot(folder, manifest, read_lock, partial(self.bring, manifest))
+            if read_lock
+            else None
+        )
 
     def _make(self, folder: Path, manifest: Manifest, text: bytes) -> None:
         """Make the folder of a version, with those of its files that other versions have here."""

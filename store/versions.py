@@ -6,11 +6,11 @@ import os
 from typing import Any
 
 from palimpsest.records.schemas import TABLES
-from palimpsest.store.archive import Archive, Manifest
-from palimpsest.store.commit import clear_staging, clear_unpublished, writing
+from palimpsest.store.archive import Manifest, StoredArchive
+from palimpsest.store.commit import clear_staging, clear_unpublished, open_writer
 
 
-def list_versions(archive: Archive) -> list[dict[str, Any]]:
+def list_versions(archive: StoredArchive) -> list[dict[str, Any]]:
     """Return what is told of each version that is still there, the first one first.
 
     Returns:
@@ -20,7 +20,7 @@ def list_versions(archive: Archive) -> list[dict[str, Any]]:
     return [_told(archive, manifest) for manifest in archive.published()]
 
 
-def _told(archive: Archive, manifest: Manifest) -> dict[str, Any]:
+def _told(archive: StoredArchive, manifest: Manifest) -> dict[str, Any]:
     files = manifest.files
     return {
         "version": manifest.version,
@@ -35,7 +35,7 @@ def _told(archive: Archive, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def clean(archive: Archive, keep: int = 1, wait_seconds: float = 3600.0) -> dict[str, Any]:
+def clean(archive: StoredArchive, keep: int = 1, wait_seconds: float = 3600.0) -> dict[str, Any]:
     """Drop old versions, and what runs that ended too early have left.
 
     A version that somebody holds a snapshot of stays, and is dropped another time.
@@ -52,7 +52,7 @@ def clean(archive: Archive, keep: int = 1, wait_seconds: float = 3600.0) -> dict
         TransientError: a run has been writing to the archive for too long.
     """
     archive.require()
-    with writing(archive, f"clean-{os.getpid()}", wait_seconds) as writer:
-        clear_unpublished(archive, writer.require_base())
+    with open_writer(archive, f"clean-{os.getpid()}", wait_seconds) as writer:
+        clear_unpublished(archive, writer.current_snapshot())
         done = archive.drop_old(keep)
     return done._asdict() | {"left_by_runs": clear_staging(archive)}

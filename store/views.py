@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, TypeAlias
 from palimpsest.records.schemas import TABLES
 from palimpsest.records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, RECURRING_DOCUMENTS
 from palimpsest.store.archive import Snapshot
-from palimpsest.store.memory import for_duckdb
+from palimpsest.store.memory import duckdb_memory_options
 
 if TYPE_CHECKING:
     import duckdb
 
     Connection: TypeAlias = duckdb.DuckDBPyConnection
 
-BOUND = "1GiB"
+MEMORY_LIMIT = "1GiB"
 """What a bounded connection may hold."""
 _BOUNDED_THREADS = 4
 """Each takes its part of what a bounded connection may hold."""
@@ -201,8 +201,8 @@ def connect(snapshot: Snapshot, query: str | None = None) -> Connection:
 def connect_bounded(snapshot: Snapshot, beside: Path) -> Iterator[Connection]:
     """Give a connection as ``connect`` does, for queries that go through a whole archive in order.
 
-    It holds no more than ``BOUND``; what it sorts beyond that is in a folder of its own, for as
-    long as it is open.
+    It uses at most ``MEMORY_LIMIT`` of memory; larger sorts spill to a temporary folder, which is
+    removed when the connection is closed.
 
     Args:
         snapshot: the version to read.
@@ -214,7 +214,7 @@ def connect_bounded(snapshot: Snapshot, beside: Path) -> Iterator[Connection]:
     ):
         told = spill.replace("'", "''")
         connection.execute(f"SET temp_directory = '{told}'")
-        connection.execute(f"SET memory_limit = '{BOUND}'")
+        connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
         connection.execute(f"SET threads = {min(os.cpu_count() or 1, _BOUNDED_THREADS)}")
         yield connection
 
@@ -241,14 +241,14 @@ def connect_tables(snapshot: Snapshot, names: Iterable[str]) -> Connection:
     import duckdb  # takes a tenth of a second, which commands without a query need not wait for
 
     options = {"autoinstall_known_extensions": "false", "TimeZone": "UTC"}
-    connection = duckdb.connect(config={**options, **for_duckdb()})
+    connection = duckdb.connect(config={**options, **duckdb_memory_options()})
     for name in names:
         files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in snapshot.files(name))
         connection.execute(f'CREATE VIEW "{name}" AS FROM read_parquet([{files}])')
     return connection
 
 
-def refused(paths: Iterable[Path]) -> dict[Path, str]:
+def find_unreadable(paths: Iterable[Path]) -> dict[Path, str]:
     """Return the Parquet files that DuckDB cannot read to their ends, and what it says of each."""
     import duckdb
 

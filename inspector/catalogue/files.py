@@ -19,20 +19,22 @@ from palimpsest.inspector.catalogue.build import FORMAT, UNFINISHED, CatalogueEr
 from palimpsest.inspector.catalogue.read import Catalogue, open_catalogue
 from palimpsest.records.progress import Report, silent
 from palimpsest.store.address import open_archive
-from palimpsest.store.archive import Archive, Manifest, Snapshot
+from palimpsest.store.archive import Manifest, Snapshot, StoredArchive
 from palimpsest.store.files import state_folder
 
 _SUFFIX = ".sqlite"
 _LOCK_NAME = "lock"
 
 
-def catalogue_path(archive: Archive, manifest: Manifest) -> Path:
+def catalogue_path(archive: StoredArchive, manifest: Manifest) -> Path:
     """Return the path of a version's catalogue in the state folder."""
     digest = hashlib.sha256(archive.name.encode("utf-8", "backslashreplace")).hexdigest()[:12]
     return state_folder() / "catalogues" / digest / f"{manifest.version:08d}{_SUFFIX}"
 
 
-def ensure_catalogue(archive: Archive, version: int | None = None, report: Report = silent) -> Path:
+def ensure_catalogue(
+    archive: StoredArchive, version: int | None = None, report: Report = silent
+) -> Path:
     """Return the path of a version's catalogue, which is built if it does not exist.
 
     It is built in a separate process, which frees its memory afterwards. Catalogues of deleted
@@ -59,7 +61,7 @@ def ensure_catalogue(archive: Archive, version: int | None = None, report: Repor
 
 @contextmanager
 def borrow_catalogue(
-    archive: Archive, snapshot: Snapshot, report: Report = silent
+    archive: StoredArchive, snapshot: Snapshot, report: Report = silent
 ) -> Iterator[Catalogue]:
     """Provide the catalogue of a version for a single use.
 
@@ -97,7 +99,9 @@ def _is_complete(path: Path, manifest: Manifest) -> bool:
 _FACTS_QUERY = "SELECT name, value FROM facts WHERE name IN ('format', 'run_id')"
 
 
-def _build_in_process(archive: Archive, manifest: Manifest, path: Path, report: Report) -> None:
+def _build_in_process(
+    archive: StoredArchive, manifest: Manifest, path: Path, report: Report
+) -> None:
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     arguments = (archive.name, manifest, path, sender)

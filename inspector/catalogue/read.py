@@ -17,7 +17,7 @@ from palimpsest.inspector.catalogue.words import match_expression, search_terms
 from palimpsest.records.document_facts import FACT_NAMES
 from palimpsest.records.settings import MIN_EXACT_WORDS, Settings
 from palimpsest.store.archive import Snapshot
-from palimpsest.store.find import DOCUMENT, Named
+from palimpsest.store.find import DOCUMENT, NameMatch
 
 _FACTS = pa.schema(
     [
@@ -345,7 +345,7 @@ class Catalogue:
         """
         return bool(self._rows(query, [one, other]))
 
-    def text_pairs(self, left: Named, right: Named | None) -> list[tuple[str, str]]:
+    def text_pairs(self, left: NameMatch, right: NameMatch | None) -> list[tuple[str, str]]:
         """Return pairs of texts; see ``evidence.lookup.Lookup``."""
         left_texts = self._texts_of(left)
         right_texts = None if right is None else self._texts_of(right)
@@ -364,7 +364,7 @@ class Catalogue:
         pairs.sort(key=lambda row: (-row[0], min(row[1:]), max(row[1:]), row[1]))
         return [(left_id, right_id) for _, left_id, right_id in pairs]
 
-    def _texts_of(self, named: Named) -> dict[int, tuple[str, int]]:
+    def _texts_of(self, named: NameMatch) -> dict[int, tuple[str, int]]:
         """Return id and number of words of a document's texts, or of one text, by number."""
         query = "SELECT t.number, t.text_id, t.words FROM texts t WHERE t.text_id = ?"
         if named.kind == DOCUMENT:

@@ -13,7 +13,7 @@ from palimpsest.inspector.catalogue import Catalogue, catalogue_path, ensure_cat
 from palimpsest.inspector.pages import views
 from palimpsest.records.errors import ArchiveError
 from palimpsest.records.progress import Report, silent
-from palimpsest.store.archive import Archive, Manifest
+from palimpsest.store.archive import Manifest, StoredArchive
 
 _LOG = logging.getLogger("palimpsest.inspector")
 CHECK_INTERVAL_SECONDS = 2.0
@@ -36,7 +36,7 @@ class CurrentCatalogue:
     """
 
     def __init__(
-        self, archive: Archive, version: int | None = None, report: Report = silent
+        self, archive: StoredArchive, version: int | None = None, report: Report = silent
     ) -> None:
         self._archive = archive
         self._version = version

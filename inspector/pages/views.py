@@ -21,7 +21,7 @@ from palimpsest.inspector.marking import MarkedDocument, Segment, Span
 from palimpsest.inspector.terminal import name_of
 from palimpsest.records.errors import SettingsError, SourceError
 from palimpsest.records.schemas import PARAGRAPH_SEPARATOR
-from palimpsest.store.find import DOCUMENT, MIN_PREFIX_LETTERS, Named
+from palimpsest.store.find import DOCUMENT, MIN_PREFIX_LETTERS, NameMatch
 
 PARTNERS = 40
 """Number of documents whose passages are marked in a document: those that share the most."""
@@ -267,7 +267,7 @@ def explain(
             documents[side] = _public(_document(catalogue, name))
         elif not catalogue.cluster(name, 1):
             raise NotFoundError(f"text {name}: not in the archive")
-    named = [Named(kind, left_id), Named(kind, right_id)]
+    named = [NameMatch(kind, left_id), NameMatch(kind, right_id)]
     return {"kind": kind, "documents": documents, **explain_named(catalogue, named, limit)}
 
 

@@ -15,7 +15,7 @@ from palimpsest.records.schemas import REJECT_REASONS, TABLES
 from palimpsest.records.settings import PassageSettings, parse_settings
 from palimpsest.store.address import open_archive
 from palimpsest.store.find import find_text, uris_of
-from palimpsest.store.query import read_rows, run_query, told_as_damage
+from palimpsest.store.query import read_rows, reader_errors_as_damage, run_query
 from palimpsest.store.rebuild import find_document, rebuild_document
 from palimpsest.store.versions import list_versions
 
@@ -391,7 +391,7 @@ class Archive:
         flags = clear, without_recurring, min_words, across_series
         wanted = PassageFilter(one, *flags, another)
         _repr.warn_if_compiling()
-        with told_as_damage(self._snapshot):
+        with reader_errors_as_damage(self._snapshot):
             if at_most is None:
                 return all_passages(self._snapshot, wanted, chosen)
             return top_passages(self._snapshot, wanted, at_most, chosen)
@@ -417,7 +417,7 @@ class Archive:
 
         names = uri_or_id(name), None if other is None else uri_or_id(other)
         _repr.warn_if_compiling()
-        with told_as_damage(self._snapshot):
+        with reader_errors_as_damage(self._snapshot):
             return explain(self._snapshot, *names, _arguments.number("limit", limit) or 0)
 
     def document(self, name: Name) -> dict[str, Any]:
@@ -440,7 +440,7 @@ class Archive:
             ContractError: what is rebuilt is not what was read: the archive is damaged.
         """
         document_id = self._known_document(document)
-        with told_as_damage(self._snapshot):
+        with reader_errors_as_damage(self._snapshot):
             return rebuild_document(self._snapshot, document_id)
 
     def raw(self, document: Name) -> bytes:
@@ -583,7 +583,7 @@ class Archive:
         """Return the digest of all tables: equal for equal sources, whatever the order of runs."""
         from palimpsest.store.digest import digest_archive
 
-        with told_as_damage(self._snapshot):
+        with reader_errors_as_damage(self._snapshot):
             return digest_archive(self._snapshot)
 
     def _opened(self, version: int | None) -> Archive:
@@ -598,7 +598,7 @@ class Archive:
         wanted = _arguments.columns(table, columns)
         values = {name: value for name, value in compared.items() if value is not None}
         where = [_CONDITIONS[name] for name in values]
-        with told_as_damage(self._snapshot):
+        with reader_errors_as_damage(self._snapshot):
             return read_rows(self._snapshot, table, wanted, where, values, order)
 
     def _document_id(self, name: Name | None) -> str | None:
@@ -607,13 +607,13 @@ class Archive:
     def _known_document(self, name: Name) -> str:
         from palimpsest.evidence.names import uri_or_id
 
-        with told_as_damage(self._snapshot):
+        with reader_errors_as_damage(self._snapshot):
             return find_document(self._snapshot, uri_or_id(name))
 
     def _text_id(self, name: str | None) -> str | None:
         if name is None:
             return None
-        with told_as_damage(self._snapshot):
+        with reader_errors_as_damage(self._snapshot):
             return find_text(self._snapshot, name)
 
     def _paragraph_id(self, name: str | None) -> str | None:

@@ -19,7 +19,7 @@ from palimpsest import Archive, SettingsError, SourceError, compare
 from palimpsest.ingest.text.normalise import normalise_text
 from palimpsest.records import errors
 from palimpsest.records.schemas import TABLES
-from palimpsest.store.archive import Archive as Place
+from palimpsest.store.archive import StoredArchive as Place
 from palimpsest.store.rebuild import rebuild_document
 from palimpsest.store.versions import clean, list_versions
 from tests.api.processes import ask_in_processes

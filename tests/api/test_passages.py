@@ -10,7 +10,7 @@ from palimpsest import Archive, SettingsError
 from palimpsest.evidence.explain import explain
 from palimpsest.evidence.passages import PASSAGES, PassageFilter, passages_of, top_passages
 from palimpsest.exports.passages import write_passages
-from palimpsest.store.archive import Archive as Place
+from palimpsest.store.archive import StoredArchive as Place
 from tests.api.test_tables import document_of
 
 SIDES = ("left_document_id", "right_document_id")

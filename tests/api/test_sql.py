@@ -15,7 +15,7 @@ import pytest
 
 from palimpsest import Archive, SettingsError
 from palimpsest.records.schemas import TABLES
-from palimpsest.store.archive import Archive as Place
+from palimpsest.store.archive import StoredArchive as Place
 from palimpsest.store.views import VIEWS, connect
 from tests.api.two_papers import plain
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from palimpsest.cli.main import main
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from tests.pipeline.corpora import ingest, listing, make_paragraph, make_words, write_articles
 
 
@@ -177,7 +177,7 @@ def test_archive_without_documents_can_be_exported(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "empty.txt").touch()
     ingest(tmp_path / "in", tmp_path / "press")
-    assert Archive(tmp_path / "press").snapshot().rows("documents") == 0
+    assert StoredArchive(tmp_path / "press").snapshot().rows("documents") == 0
     assert told(tmp_path / "press", "jsonl", tmp_path / "a.jsonl")["documents"] == 0
     assert told(tmp_path / "press", "csv", tmp_path / "tables")["rows"]["rejects"] == 1
     assert told(tmp_path / "press", "annotations", tmp_path / "a.json")["annotations"] == 0

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from palimpsest.cli.main import main
 from palimpsest.records.errors import TransientError
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from palimpsest.store.commit import Writer
 from tests.pipeline.corpora import contents, ingest, listing, make_paragraph, write_articles
 from tests.services import needs_servers
@@ -177,7 +177,7 @@ def test_versions_that_a_run_has_published_are_reported(
     code, printed = _interrupted(_command(step, *arguments, wait=_STUCK, calls=2), tmp_path)
     assert code == 130
     assert f"{fresh_archive} is now at version 2 (it did not exist before); run" in printed
-    assert Archive(fresh_archive).snapshot().manifest.version == 2
+    assert StoredArchive(fresh_archive).snapshot().manifest.version == 2
 
 
 def test_command_without_an_archive_is_interrupted_too(corpus: Path, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from palimpsest.ingest.finding.discover import uri_of
 from palimpsest.records.schemas import TABLES
-from palimpsest.store.archive import Archive
-from palimpsest.store.commit import writing
+from palimpsest.store.archive import StoredArchive
+from palimpsest.store.commit import open_writer
 from palimpsest.store.digest import digest_archive
 from tests.cli.test_main import run
 from tests.pipeline.corpora import ingest, listing, make_paragraph, write_articles
@@ -48,7 +48,7 @@ def refused(*arguments: object) -> str:
 
 
 def document_of(archive: Path, path: Path) -> str:
-    rows = Archive(archive).snapshot().read("sources").to_pylist()
+    rows = StoredArchive(archive).snapshot().read("sources").to_pylist()
     return str(next(row["document_id"] for row in rows if row["uri"] == uri_of(str(path))))
 
 
@@ -62,14 +62,14 @@ def test_remove_lists_removed_documents_and_rows(corpus: Path, archive: Path) ->
     assert hint == (
         f"earlier versions still contain them; delete those: palimpsest clean {archive}"
     )
-    [row] = Archive(archive).snapshot().read("removals").to_pylist()
+    [row] = StoredArchive(archive).snapshot().read("removals").to_pylist()
     assert (row["document_id"], row["reason"]) == (document, "asked by the author")
 
 
 def test_remove_reports_as_json(corpus: Path, archive: Path) -> None:
     document = document_of(archive, corpus / "b.txt")
     removal = told("remove", archive, document[:8], "--reason", "asked by the author")
-    assert removal.pop("run_id") == Archive(archive).snapshot().manifest.run_id
+    assert removal.pop("run_id") == StoredArchive(archive).snapshot().manifest.run_id
     assert removal == {
         "archive": str(archive), "version": 3, "documents": [document],
         "paragraphs": 1, "texts": 1, "overlaps": 1,
@@ -108,14 +108,14 @@ def test_remove_needs_a_reason(corpus: Path, archive: Path) -> None:
 
 
 def test_compact_tells_files_before_and_after(archive: Path) -> None:
-    files = sum(len(Archive(archive).snapshot().files(name)) for name in TABLES)
-    before = digest_archive(Archive(archive).snapshot())
+    files = sum(len(StoredArchive(archive).snapshot().files(name)) for name in TABLES)
+    before = digest_archive(StoredArchive(archive).snapshot())
     result = run("compact", archive)
     assert result.exit_code == 0, result.output
     assert result.stdout == f"version 3: {files} files before, {len(TABLES)} now\n"
     again = told("compact", archive)
     assert again == {"version": 3, "files_before": len(TABLES), "files_after": len(TABLES)}
-    assert digest_archive(Archive(archive).snapshot()) == before
+    assert digest_archive(StoredArchive(archive).snapshot()) == before
 
 
 def test_reindex_reports_the_number_of_indexed_texts(archive: Path) -> None:
@@ -125,8 +125,8 @@ def test_reindex_reports_the_number_of_indexed_texts(archive: Path) -> None:
 
 
 def test_clean_reports_deleted_versions(archive: Path) -> None:
-    reading = Archive(archive).snapshot(1)
-    (Archive(archive).staging / "dead").mkdir()
+    reading = StoredArchive(archive).snapshot(1)
+    (StoredArchive(archive).staging / "dead").mkdir()
     result = run("clean", archive)
     assert result.exit_code == 0, result.output
     dropped, left, in_use = result.stdout.splitlines()
@@ -241,11 +241,11 @@ def test_missing_archive_exits_with_2_and_makes_none(tmp_path: Path, command: st
 def test_archive_that_is_written_to_is_waited_for_only_so_long(
     corpus: Path, archive: Path, command: str
 ) -> None:
-    before = digest_archive(Archive(archive).snapshot())
+    before = digest_archive(StoredArchive(archive).snapshot())
     more = [corpus / "a.txt", "--reason", "asked"] if command == "remove" else []
-    with writing(Archive(archive), "another"):
+    with open_writer(StoredArchive(archive), "another"):
         result = run(command, archive, *more, "--wait", 0)
     assert result.exit_code == 3, result.output
     assert "another run is writing" in result.stderr
     assert [one["version"] for one in told("versions", archive)] == [1, 2]
-    assert digest_archive(Archive(archive).snapshot()) == before
+    assert digest_archive(StoredArchive(archive).snapshot()) == before

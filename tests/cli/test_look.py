@@ -12,7 +12,7 @@ import pytest
 
 from palimpsest.ingest.finding.discover import uri_of
 from palimpsest.records.schemas import TABLES
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from palimpsest.store.digest import digest_archive, digest_tables
 from palimpsest.store.rebuild import rebuild_document
 from tests.cli.test_main import run, run_apart
@@ -23,7 +23,7 @@ from tests.store.damage import copy_archive, put, rewrite
 @pytest.fixture
 def source(examples_archive: Path) -> dict[str, Any]:
     """A source of the examples, of a text that is not ASCII."""
-    rows = Archive(examples_archive).snapshot().read("sources").to_pylist()
+    rows = StoredArchive(examples_archive).snapshot().read("sources").to_pylist()
     return next(row for row in rows if "wieselbacher" in row["uri"])
 
 
@@ -61,7 +61,7 @@ def test_verify_says_that_not_checked_is_no_failure() -> None:
 def test_rebuild_prints_the_text_byte_for_byte(
     examples_archive: Path, source: dict[str, Any]
 ) -> None:
-    text = rebuild_document(Archive(examples_archive).snapshot(), source["document_id"])
+    text = rebuild_document(StoredArchive(examples_archive).snapshot(), source["document_id"])
     result = run("rebuild", examples_archive, source["document_id"][:8])
     assert result.exit_code == 0, result.output
     assert result.stdout_bytes == text.encode()
@@ -125,7 +125,7 @@ def test_rebuild_of_a_replaced_file_names_both_documents(tmp_path: Path) -> None
     result = run("rebuild", archive, folder / "a.txt")
     assert result.exit_code == 2
     assert result.stdout == ""
-    for row in Archive(archive).snapshot().read("documents").to_pylist():
+    for row in StoredArchive(archive).snapshot().read("documents").to_pylist():
         assert row["document_id"] in result.stderr
     assert uri_of(str(folder / "a.txt")) in result.stderr
 
@@ -134,7 +134,7 @@ def test_rebuild_of_a_damaged_document_exits_with_3(
     examples_archive: Path, source: dict[str, Any], tmp_path: Path
 ) -> None:
     archive = copy_archive(examples_archive, tmp_path / "press")
-    ids = Archive(archive).snapshot().read("documents").column("document_id").to_pylist()
+    ids = StoredArchive(archive).snapshot().read("documents").column("document_id").to_pylist()
     place = ids.index(source["document_id"])
     rewrite(archive, "documents", put("text_sha256", "0" * 64, place))
     target = tmp_path / "text"
@@ -145,7 +145,7 @@ def test_rebuild_of_a_damaged_document_exits_with_3(
 
 
 def test_digest_prints_a_line_a_table_and_one_of_all(examples_archive: Path) -> None:
-    snapshot = Archive(examples_archive).snapshot()
+    snapshot = StoredArchive(examples_archive).snapshot()
     tables, whole = digest_tables(snapshot), digest_archive(snapshot)
     lines = run("digest", examples_archive).stdout.splitlines()
     assert lines == [
@@ -167,7 +167,7 @@ def test_archive_made_again_has_the_same_digest(
 
 def test_digest_of_a_torn_file_exits_with_3(examples_archive: Path, tmp_path: Path) -> None:
     archive = copy_archive(examples_archive, tmp_path / "press")
-    [path] = Archive(archive).snapshot().files("overlaps")
+    [path] = StoredArchive(archive).snapshot().files("overlaps")
     path.write_bytes(path.read_bytes()[:-9])
     result = run("digest", archive)
     assert result.exit_code == 3

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from palimpsest.cli.main import main
 from palimpsest.records.schemas import TABLES
 from palimpsest.records.settings import RunSettings
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from tests.pipeline.corpora import contents, ingest, listing, make_paragraph, write_articles
 
 COMMANDS = sorted(main.commands)
@@ -246,7 +246,7 @@ def test_archive_that_another_process_writes_to_exits_with_3(
 ) -> None:
     ingest(corpus / "a.txt", fresh_archive)
     before = contents(fresh_archive)
-    lock = Archive(fresh_archive).home / "lock"
+    lock = StoredArchive(fresh_archive).home / "lock"
     hold = (
         "import fcntl,sys; f=open(sys.argv[1],'w'); fcntl.flock(f,2); print(1,flush=True); input()"
     )
@@ -290,7 +290,7 @@ def test_show_tells_tables_and_rows(examples_archive: Path) -> None:
     assert all(name in text for name in TABLES)
     for name in TABLES:
         rows = json.loads(run("show", examples_archive, name, "--limit", 2, "--json").stdout)
-        assert len(rows) == min(2, Archive(examples_archive).snapshot().rows(name))
+        assert len(rows) == min(2, StoredArchive(examples_archive).snapshot().rows(name))
         assert all(list(row) == TABLES[name].names for row in rows)
         assert run("show", examples_archive, name, "--limit", 2).exit_code == 0
 
@@ -414,7 +414,7 @@ def test_ingest_with_prefect_writes_only_its_state_and_the_archive(
     assert list(home.rglob("*")) == []
     assert {path.name for path in tmp_path.iterdir()} == before | {"state", "shelves"}
     assert {path.name for path in fresh_archive.parent.iterdir()} == {"press", ".press.store"}
-    [row] = Archive(fresh_archive).snapshot().read("runs").to_pylist()
+    [row] = StoredArchive(fresh_archive).snapshot().read("runs").to_pylist()
     found = summary["flow_run"]
     assert found["id"] == row["flow_run_id"]
     assert (found["name"], found["state"]) == ("ingest press", "Completed")

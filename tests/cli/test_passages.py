@@ -18,7 +18,7 @@ from palimpsest.cli.main import main
 from palimpsest.evidence import passages
 from palimpsest.evidence.passages import PASSAGES
 from palimpsest.records.settings import parse_settings
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from tests.pipeline.corpora import ingest, make_paragraph, make_words, write_articles
 
 
@@ -136,7 +136,7 @@ def test_many_passages_are_printed_as_they_are_found(
     assert sorted(map(str, streamed)) == sorted(map(str, rows))
     assert len(json.loads(run("passages", archive, "--json", "--limit", 23).stdout)) == 23
     assert run("passages", archive, "--limit", 1000).stdout.count(", 30 words, ") == 55
-    snapshot, aligned = Archive(archive).snapshot(), []
+    snapshot, aligned = StoredArchive(archive).snapshot(), []
     align = passages.passages_of
     monkeypatch.setattr(
         passages, "passages_of", lambda *given: aligned.append(given[1]) or align(*given)

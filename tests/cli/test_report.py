@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from palimpsest.store.files import state_folder
 from tests.cli.test_main import run
 from tests.inspector.report_files import parsed
@@ -63,7 +63,7 @@ def test_report_as_markdown_is_the_same_values(examples_archive: Path, tmp_path:
 def test_report_of_a_document_and_of_two_take_ids_and_paths(
     examples: Path, examples_archive: Path, tmp_path: Path
 ) -> None:
-    uris = Archive(examples_archive).snapshot().read("sources").to_pylist()
+    uris = StoredArchive(examples_archive).snapshot().read("sources").to_pylist()
     ids = {
         name: next(o["document_id"] for o in uris if unquote(o["uri"]).endswith(name))
         for name in (LEFT, RIGHT)

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from palimpsest.cli.main import main
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from tests.pipeline.corpora import make_paragraph
 from tests.pipeline.test_sources import as_page, as_zip, write
 
@@ -49,7 +49,7 @@ def test_dry_run_tells_all_as_json(corpus: Path, tmp_path: Path) -> None:
 def test_dates_and_series_are_taken_from_paths(corpus: Path, tmp_path: Path) -> None:
     options = ["--date-from-path", "%Y%m%d", "--series", "@folder", "--no-prefect"]
     assert run("ingest", corpus, "--archive", tmp_path / "press", *options).exit_code == 1
-    rows = Archive(tmp_path / "press").snapshot().read("sources").to_pylist()
+    rows = StoredArchive(tmp_path / "press").snapshot().read("sources").to_pylist()
     told = {row["uri"].rpartition("/")[2]: row for row in rows}
     assert [row["published_at"].day for _, row in sorted(told.items())] == [4, 5, 6]
     assert told["20240304-a.txt"]["series"] == "talbote"

@@ -10,7 +10,7 @@ from palimpsest.evidence.explain import explain
 from palimpsest.evidence.passages import top_passages
 from palimpsest.ingest.text.normalise import normalise_text
 from palimpsest.kernels.columns import shift_positions
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from tests.pipeline.corpora import ingest, make_paragraph, make_words, write_articles
 
 
@@ -46,7 +46,7 @@ def test_passage_has_the_same_relation_in_compare_passages_and_explain(
     ingest(folder, tmp_path / "press")
     paths = [str(folder / name) for name in ("a.txt", "b.txt")]
     [compared] = compare_files(*paths)["passages"]
-    snapshot = Archive(tmp_path / "press").snapshot()
+    snapshot = StoredArchive(tmp_path / "press").snapshot()
     [found] = top_passages(snapshot).to_pylist()
     uris = [Path(path).as_uri() for path in paths]
     told = explain(snapshot, *uris)

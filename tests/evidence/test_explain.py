@@ -22,8 +22,8 @@ from palimpsest.evidence.explain import (
 from palimpsest.records.errors import SettingsError
 from palimpsest.records.ids import text_id_of
 from palimpsest.records.settings import AlignSettings, SignSettings
-from palimpsest.store.archive import Archive, Snapshot
-from palimpsest.store.find import find_named
+from palimpsest.store.archive import Snapshot, StoredArchive
+from palimpsest.store.find import resolve_names
 from tests import oracles
 from tests.pipeline.corpora import ingest, make_paragraph, make_words, settings_of, write_articles
 
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def made(folder: Path) -> Snapshot:
     ingest(folder, folder.parent / "press")
-    return Archive(folder.parent / "press").snapshot()
+    return StoredArchive(folder.parent / "press").snapshot()
 
 
 def explained(made: Snapshot, left: str, right: str) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def test_words_of_one_side_are_marked_as_such(tmp_path: Path) -> None:
     left = " ".join([*words[:10], "(leftonly),", *words[10:]])
     right = " ".join([*words[:30], "rightonly", *words[30:]])
     ingest(write_articles(tmp_path / "in", {"a.txt": [left], "b.txt": [right]}), tmp_path / "press")
-    told = explained(Archive(tmp_path / "press").snapshot(), left, right)
+    told = explained(StoredArchive(tmp_path / "press").snapshot(), left, right)
     [passage] = told["passages"]
     kinds = [(one["kind"], one["left"], one["right"]) for one in passage["segments"]]
     assert [kind for kind, _, _ in kinds] == [SAME, LEFT, SAME, RIGHT, SAME]
@@ -241,7 +241,7 @@ def test_nothing_shared_is_told_with_figures_for_texts(made: Snapshot, folder: P
 def test_thresholds_are_those_that_the_archive_was_made_with(folder: Path, tmp_path: Path) -> None:
     align = AlignSettings(min_score=1000)
     ingest(folder, tmp_path / "press", settings_of(align=align))
-    made = Archive(tmp_path / "press").snapshot()
+    made = StoredArchive(tmp_path / "press").snapshot()
     told = explain(made, text_id_of(WHOLE), text_id_of(EDITED))
     assert told["thresholds"]["min_score"] == 1000
     [pair] = told["pairs"]
@@ -255,7 +255,7 @@ def test_pairs_that_only_crowds_gave_up_are_told_so(tmp_path: Path) -> None:
     source = write_articles(tmp_path / "in", {"a.txt": texts})
     sign = SignSettings(crowd_texts=2, crowd_heads=1)
     ingest(source, tmp_path / "press", settings_of(sign=sign))
-    made = Archive(tmp_path / "press").snapshot()
+    made = StoredArchive(tmp_path / "press").snapshot()
     rows = made.read("overlaps", ["left_text_id", "right_text_id"]).to_pylist()
     recorded = {(row["left_text_id"], row["right_text_id"]) for row in rows}
     given_up = sorted(set(combinations(sorted(map(text_id_of, texts)), 2)) - recorded)
@@ -281,7 +281,7 @@ def test_name_is_a_document_or_a_text(made: Snapshot) -> None:
     documents = made.read("sources", ["uri", "document_id"]).to_pylist()
     for row in documents:
         expected = [("document", row["document_id"])]
-        assert find_named(made, [row["uri"]]) == expected
-        assert find_named(made, [row["document_id"][:8].upper()]) == expected
+        assert resolve_names(made, [row["uri"]]) == expected
+        assert resolve_names(made, [row["document_id"][:8].upper()]) == expected
     for text in (WHOLE, EDITED, QUOTED):
-        assert find_named(made, [text_id_of(text)]) == [("text", text_id_of(text))]
+        assert resolve_names(made, [text_id_of(text)]) == [("text", text_id_of(text))]

@@ -7,13 +7,13 @@ import pyarrow as pa
 import pytest
 
 from palimpsest.evidence.lookup import TableLookup
-from palimpsest.store.archive import Archive, Snapshot
-from palimpsest.store.find import DOCUMENT, TEXT, Named
+from palimpsest.store.archive import Snapshot, StoredArchive
+from palimpsest.store.find import DOCUMENT, TEXT, NameMatch
 
 
 @pytest.fixture(scope="module")
 def made(examples_archive: Path) -> Snapshot:
-    return Archive(examples_archive).snapshot()
+    return StoredArchive(examples_archive).snapshot()
 
 
 def test_documents_are_held_in_the_order_of_ids_and_ordinals(made: Snapshot) -> None:
@@ -46,10 +46,12 @@ def test_pairs_of_texts_come_with_most_shared_words_first(made: Snapshot) -> Non
         for one, other in (("left", "right"), ("right", "left")):
             words[row[f"{one}_text_id"], row[f"{other}_text_id"]] += row["matched_words"]
     text = overlaps[0]["left_text_id"]
-    found = TableLookup(made).text_pairs(Named(TEXT, text), None)
+    found = TableLookup(made).text_pairs(NameMatch(TEXT, text), None)
     assert {one for one, _ in found} == {text}
     assert [words[pair] for pair in found] == sorted((words[pair] for pair in found), reverse=True)
     assert set(found) == {pair for pair in words if pair[0] == text}
     document = made.read("occurrences").to_pylist()[0]["document_id"]
-    same = TableLookup(made).text_pairs(Named(DOCUMENT, document), Named(DOCUMENT, document))
+    same = TableLookup(made).text_pairs(
+        NameMatch(DOCUMENT, document), NameMatch(DOCUMENT, document)
+    )
     assert all(one == other or (one, other) in words for one, other in same)

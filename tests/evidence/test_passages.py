@@ -27,7 +27,7 @@ from palimpsest.exports.passages import write_passages
 from palimpsest.ingest.text.decode import decode
 from palimpsest.ingest.text.normalise import normalise_text
 from palimpsest.records.settings import PassageSettings
-from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.archive import Snapshot, StoredArchive
 from tests.pipeline.corpora import (
     documents_dated,
     ingest,
@@ -46,7 +46,7 @@ SIDES = ("left", "right")
 def archive_of(place: Path, articles: Articles) -> Snapshot:
     """Return an archive of articles."""
     ingest(write_articles(place / "in", articles), place / "press")
-    return Archive(place / "press").snapshot()
+    return StoredArchive(place / "press").snapshot()
 
 
 def told(snapshot: Snapshot, **more: Any) -> list[dict[str, Any]]:
@@ -149,7 +149,7 @@ def test_spans_reproduce_the_passages_in_other_encodings(encoding: str, tmp_path
         text = f"{beginning}\r\n\r\n{shared}\r\n"
         (folder / name).write_bytes(text.encode(encoding))
     ingest(folder, tmp_path / "press")
-    [row] = told(Archive(tmp_path / "press").snapshot())
+    [row] = told(StoredArchive(tmp_path / "press").snapshot())
     for side in SIDES:
         assert row[f"{side}_passage"] == cut(row, side) == shared.rstrip(".")
 
@@ -292,7 +292,7 @@ def test_left_is_the_earlier_then_the_dated_then_the_first_uri(
     dates = {digests["a.txt"]: date_of_a, digests["b.txt"]: date_of_b}
     with documents_dated(dates.get):
         ingest(place, tmp_path / "press")
-    snapshot = Archive(tmp_path / "press").snapshot()
+    snapshot = StoredArchive(tmp_path / "press").snapshot()
     [row] = told(snapshot)
     assert name_of(row, "left") == left
     assert row["direction"] == direction

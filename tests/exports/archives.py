@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.archive import Snapshot, StoredArchive
 from tests.pipeline.corpora import ingest, make_paragraph, make_words
 from tests.pipeline.test_sources import as_warc
 
@@ -45,4 +45,4 @@ def make_hostile(place: Path) -> Path:
 
 def snapshot_of(archive: Path) -> Snapshot:
     """Return the version that readers see."""
-    return Archive(archive).snapshot()
+    return StoredArchive(archive).snapshot()

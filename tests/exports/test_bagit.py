@@ -16,7 +16,7 @@ from palimpsest.exports.bagit import write_bag
 from palimpsest.pipeline.index_upkeep import reindex
 from palimpsest.pipeline.verify import verify
 from palimpsest.records.errors import ContractError, SettingsError
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from palimpsest.store.digest import digest_archive
 from tests.exports.archives import make_hostile, snapshot_of
 from tests.pipeline.corpora import ingest, make_paragraph, write_articles
@@ -190,7 +190,7 @@ def test_archive_is_made_of_a_bag_again(hostile: Path, tmp_path: Path) -> None:
     shutil.copytree(Path(bag.path, "data", "archive"), home / version)
     (tmp_path / "again").symlink_to(Path(".again.store") / "versions" / version)
     reindex(str(tmp_path / "again"), 10)
-    place = Archive(tmp_path / "again")
+    place = StoredArchive(tmp_path / "again")
     assert verify(place, place.snapshot(), tables_only=True).failed == 0
     assert digest_archive(place.snapshot()) == digest_archive(snapshot_of(hostile))
 

@@ -18,7 +18,7 @@ from palimpsest.flows.ingest import ingest_with
 from palimpsest.pipeline.matching import align_chunk, gather_texts
 from palimpsest.records.errors import SettingsError, TransientError
 from palimpsest.records.settings import AlignSettings
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from tests.pipeline.corpora import (
     contents,
     ingest,
@@ -37,7 +37,7 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def _run_row(archive: Path) -> dict[str, Any]:
-    [row] = Archive(archive).snapshot().read("runs").to_pylist()
+    [row] = StoredArchive(archive).snapshot().read("runs").to_pylist()
     return row
 
 

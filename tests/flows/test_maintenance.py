@@ -8,7 +8,7 @@ import pytest
 from palimpsest.flows.maintenance import clean, compact, report, verify
 from palimpsest.inspector.catalogue import ensure_catalogue
 from palimpsest.records.errors import ContractError, SettingsError
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from palimpsest.store.files import state_folder
 from tests.inspector.report_files import parsed
 from tests.pipeline.corpora import contents, ingest, reuse_articles, write_articles
@@ -33,7 +33,7 @@ def archive(tmp_path: Path) -> Path:
 
 def test_sound_archive_verifies_and_a_damaged_one_fails_the_run(archive: Path) -> None:
     assert verify(str(archive))["failed"] == 0
-    [damaged, *_] = Archive(archive).snapshot().files("paragraphs")
+    [damaged, *_] = StoredArchive(archive).snapshot().files("paragraphs")
     damaged.write_bytes(damaged.read_bytes()[:-9])
     with pytest.raises(ContractError, match=r"version 3: \d+ failed \(files .*palimpsest verify"):
         verify(str(archive), tables_only=True)
@@ -52,7 +52,7 @@ def test_compact_and_clean_leave_the_rows(archive: Path) -> None:
 def test_clean_refuses_to_keep_nothing(archive: Path) -> None:
     with pytest.raises(Exception, match="keep"):
         clean(str(archive), keep=0)
-    assert Archive(archive).snapshot(1).manifest.version == 1
+    assert StoredArchive(archive).snapshot(1).manifest.version == 1
 
 
 def test_report_is_written_and_replaced(archive: Path, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def files_kept() -> list[Path]:
 def test_report_leaves_no_catalogue_and_takes_one_that_is_kept(archive: Path) -> None:
     first = report(str(archive))
     assert files_kept() == []
-    kept = ensure_catalogue(Archive(archive))
+    kept = ensure_catalogue(StoredArchive(archive))
     before = kept.stat()
     assert report(str(archive)) == first
     assert files_kept() == [kept]

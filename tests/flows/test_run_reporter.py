@@ -28,7 +28,7 @@ from palimpsest.pipeline.executors import run_in_order
 from palimpsest.pipeline.run import RunSummary, run_ingest
 from palimpsest.records.errors import SettingsError
 from palimpsest.records.progress import silent
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from tests.pipeline.corpora import (
     ingest,
     make_paragraph,
@@ -70,7 +70,7 @@ def log_lines() -> Iterator[list[str]]:
 
 
 def _flow_run_ids(archive: Path) -> list[str]:
-    rows = Archive(archive).snapshot().read("runs").sort_by("started_at").to_pylist()
+    rows = StoredArchive(archive).snapshot().read("runs").sort_by("started_at").to_pylist()
     return [row["flow_run_id"] for row in rows]
 
 
@@ -224,7 +224,7 @@ def test_another_name_of_a_document_supersedes_nothing(tmp_path: Path, fresh_arc
     write_articles(folder, {"a.txt": [make_paragraph(1)]})
     again = ingest(folder, fresh_archive)
     assert (again.sources_new, again.paragraphs_superseded) == (1, 0)
-    [row] = Archive(fresh_archive).snapshot().read("paragraphs", ["uri"]).to_pylist()
+    [row] = StoredArchive(fresh_archive).snapshot().read("paragraphs", ["uri"]).to_pylist()
     assert row["uri"].endswith("a.txt")
 
 
@@ -237,7 +237,7 @@ def test_each_portion_is_told_by_its_run_id(corpus: Path, fresh_archive: Path) -
     flow_run_id, *others = set(_flow_run_ids(fresh_archive))
     assert not others
     told = _artifacts(flow_run_id)
-    rows = Archive(fresh_archive).snapshot().read("runs", ["run_id"]).to_pylist()
+    rows = StoredArchive(fresh_archive).snapshot().read("runs", ["run_id"]).to_pylist()
     assert len(rows) > 1
     assert all(row["run_id"] in str(told["summary"].data) for row in rows)
     assert told["progress"].data == 100.0
@@ -368,7 +368,7 @@ def test_reuse_follows_the_run_and_leaves_out_what_recurs(
     ingest(write_articles(tmp_path / "old", old), fresh_archive)
     new = {"n.txt": [make_paragraph(3), make_paragraph(50), credit]}
     run = ingest(write_articles(tmp_path / "new", new), fresh_archive)
-    snapshot = Archive(fresh_archive).snapshot()
+    snapshot = StoredArchive(fresh_archive).snapshot()
     [row] = top_shared_pairs.most_reused(snapshot, run.run_id).to_pylist()
     assert row["words"] == len(make_words(3))
     assert {Path(row["one_uri"]).name, Path(row["other_uri"]).name} == {"o3.txt", "n.txt"}
@@ -380,7 +380,7 @@ def test_reuse_within_a_run_is_told_of_an_archive_of_any_size(
     corpus: Path, fresh_archive: Path
 ) -> None:
     run = ingest(corpus, fresh_archive)
-    snapshot = Archive(fresh_archive).snapshot()
+    snapshot = StoredArchive(fresh_archive).snapshot()
     rows = top_shared_pairs.most_reused(snapshot, run.run_id)
     assert rows.num_rows > 3
     assert top_shared_pairs.most_reused(snapshot, run.run_id, rows_looked_at=0).equals(rows)
@@ -455,7 +455,7 @@ def test_lineage_is_told_if_it_is_asked_for(
     read = done["inputs"][0]["inputFacets"]["inputStatistics"]
     assert read["fileCount"] == 6
     assert read["size"] == sum(path.stat().st_size for path in corpus.glob("?.txt"))
-    snapshot = Archive(fresh_archive).snapshot()
+    snapshot = StoredArchive(fresh_archive).snapshot()
     written = {Path(one["name"]).name: one for one in done["outputs"]}
     assert "removals" not in written
     for name, one in written.items():

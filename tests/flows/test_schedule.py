@@ -21,7 +21,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from palimpsest.flows.ingest import ingest
 from palimpsest.flows.schedule import Timetable, _clear_away, _runs, watched_folders
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from tests.pipeline.corpora import make_paragraph, write_articles
 from tests.services import needs_servers
 
@@ -114,7 +114,7 @@ def _command_lines() -> str:
 @needs_servers
 def test_watched_folder_is_read_at_once_and_again_when_it_changes(tmp_path: Path) -> None:
     corpus = write_articles(tmp_path / "in", {"a.txt": [make_paragraph(1)]})
-    archive, told, port = Archive(tmp_path / "press"), tmp_path / "log", _free_port()
+    archive, told, port = StoredArchive(tmp_path / "press"), tmp_path / "log", _free_port()
     login = tmp_path / "state" / "prefect-login"
 
     def has_documents(count: int) -> bool:

@@ -31,7 +31,7 @@ from palimpsest.pipeline.matching import band_groups, merge_groups, pair_bands
 from palimpsest.pipeline.staging import load_array, save_arrays
 from palimpsest.records.errors import SettingsError
 from palimpsest.records.settings import RunSettings, Settings, SignSettings, parse_settings
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from palimpsest.store.digest import digest_archive
 from tests import oracles
 from tests.pipeline.corpora import (
@@ -72,7 +72,7 @@ def _settings(**run: Any) -> Settings:
 
 
 def _digest(archive: Path) -> str:
-    return digest_archive(Archive(archive).snapshot())
+    return digest_archive(StoredArchive(archive).snapshot())
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from palimpsest.inspector.catalogue import Catalogue, build_catalogue
 from palimpsest.records.settings import ReadSettings
-from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.archive import Snapshot, StoredArchive
 from tests.pipeline.corpora import ingest, make_paragraph, settings_of, write_articles
 
 SCRIPT = "<script>window.ran = 1</script>"
@@ -53,4 +53,4 @@ def catalogue_of(snapshot: Snapshot, folder: Path) -> Catalogue:
 
 
 def snapshot_of(archive: Path) -> Snapshot:
-    return Archive(archive).snapshot()
+    return StoredArchive(archive).snapshot()

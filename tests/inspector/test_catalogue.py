@@ -19,8 +19,8 @@ from palimpsest.inspector.catalogue import build as building
 from palimpsest.inspector.catalogue.overview import _folders
 from palimpsest.inspector.catalogue.read import DocumentQuery
 from palimpsest.records.settings import MIN_EXACT_WORDS, RECURRING_DOCUMENTS
-from palimpsest.store.archive import Archive, Snapshot
-from palimpsest.store.find import DOCUMENT, TEXT, Named
+from palimpsest.store.archive import Snapshot, StoredArchive
+from palimpsest.store.find import DOCUMENT, TEXT, NameMatch
 from tests.inspector.sample_archives import NOON, catalogue_of, files_dated, make_random
 from tests.pipeline.corpora import ingest, make_paragraph, write_articles
 
@@ -119,8 +119,8 @@ def test_pairs_of_texts_are_those_of_the_tables(both: tuple[TableLookup, Catalog
     tables, catalogue = both
     [pair, *_] = catalogue.overview()["pairs"]
     overlap = catalogue.snapshot.read("overlaps").to_pylist()[0]
-    one, other = (Named(DOCUMENT, pair[side]["document_id"]) for side in ("left", "right"))
-    text, nothing = Named(TEXT, overlap["left_text_id"]), Named(TEXT, "0" * 32)
+    one, other = (NameMatch(DOCUMENT, pair[side]["document_id"]) for side in ("left", "right"))
+    text, nothing = NameMatch(TEXT, overlap["left_text_id"]), NameMatch(TEXT, "0" * 32)
     asked = [(one, other), (other, one), (text, None), (one, one), (nothing, one)]
     found = [catalogue.text_pairs(*sides) for sides in asked]
     assert found == [tables.text_pairs(*sides) for sides in asked]
@@ -130,10 +130,10 @@ def test_pairs_of_texts_are_those_of_the_tables(both: tuple[TableLookup, Catalog
 def test_explanations_are_those_of_the_tables(both: tuple[TableLookup, Catalogue]) -> None:
     tables, catalogue = both
     overlaps = catalogue.snapshot.read("overlaps", ["left_text_id", "right_text_id"]).to_pylist()
-    asked = [[Named(TEXT, one) for one in row.values()] for row in overlaps[:1]]
+    asked = [[NameMatch(TEXT, one) for one in row.values()] for row in overlaps[:1]]
     [pair, *_] = catalogue.overview()["pairs"]
-    asked.append([Named(DOCUMENT, pair[side]["document_id"]) for side in ("left", "right")])
-    asked.append([Named(TEXT, overlaps[0]["left_text_id"])])
+    asked.append([NameMatch(DOCUMENT, pair[side]["document_id"]) for side in ("left", "right")])
+    asked.append([NameMatch(TEXT, overlaps[0]["left_text_id"])])
     for named in asked:
         assert explain_named(catalogue, named) == explain_named(tables, named)
 
@@ -428,7 +428,7 @@ def test_empty_archive_has_an_overview(tmp_path: Path) -> None:
 
 def test_version_before_has_a_catalogue_of_its_own(mixed: Path, tmp_path: Path) -> None:
     catalogue = catalogue_of(mixed, tmp_path, version=1)
-    snapshot = Archive(mixed).snapshot(1)
+    snapshot = StoredArchive(mixed).snapshot(1)
     assert catalogue.overview()["counts"]["documents"] == snapshot.rows("documents")
     assert len(catalogue.overview()["runs"]) == 1
 
@@ -445,7 +445,7 @@ def test_origins_are_folders_below_the_one_that_all_are_in() -> None:
 def test_a_catalogue_that_cannot_be_written_says_where(mixed: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CatalogueError, match="PALIMPSEST_STATE"):
-        build_catalogue(Archive(mixed).snapshot(), tmp_path / "file" / "catalogue.sqlite")
+        build_catalogue(StoredArchive(mixed).snapshot(), tmp_path / "file" / "catalogue.sqlite")
 
 
 def test_catalogue_is_a_plain_sqlite_file(mixed_catalogue: Catalogue) -> None:

@@ -17,7 +17,7 @@ from palimpsest.inspector.comparison import (
     render_comparison_file,
 )
 from palimpsest.records.errors import SettingsError
-from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.archive import Snapshot, StoredArchive
 from palimpsest.store.rebuild import rebuild_document
 from tests.inspector.hostile_archive import HOSTILE, hostile_archive, snapshot_of
 from tests.inspector.report_files import letters, parsed, words_of
@@ -102,7 +102,7 @@ def document_ids(snapshot: Snapshot, *names: str) -> list[str]:
 def test_file_of_two_documents_has_the_passages_of_the_archive(
     pair: tuple[str, str], turned: bool, examples_archive: Path
 ) -> None:
-    snapshot = Archive(examples_archive).snapshot()
+    snapshot = StoredArchive(examples_archive).snapshot()
     ids = document_ids(snapshot, *(reversed(pair) if turned else pair))
     told = documents_side_by_side("press", snapshot, *ids)
     root = parsed(render_comparison_file(told))
@@ -123,7 +123,7 @@ def test_file_of_two_documents_has_the_passages_of_the_archive(
 
 
 def test_document_is_not_compared_with_itself(examples_archive: Path) -> None:
-    snapshot = Archive(examples_archive).snapshot()
+    snapshot = StoredArchive(examples_archive).snapshot()
     [one] = document_ids(snapshot, PAIRS[0][0])
     with pytest.raises(SettingsError, match="both sides are document"):
         documents_side_by_side("press", snapshot, one, one)

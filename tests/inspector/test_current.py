@@ -23,7 +23,7 @@ from palimpsest.inspector.pages import views
 from palimpsest.inspector.pages.current import CurrentCatalogue
 from palimpsest.records.errors import ArchiveError
 from palimpsest.store.address import open_archive
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from tests.inspector.sample_archives import catalogue_of
 from tests.pipeline.corpora import ingest, make_paragraph, write_articles
 
@@ -41,10 +41,10 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def press(tmp_path: Path) -> Archive:
+def press(tmp_path: Path) -> StoredArchive:
     """An archive of two articles."""
     add(tmp_path, "a", 1)
-    return Archive(tmp_path / "press")
+    return StoredArchive(tmp_path / "press")
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def current_of(
     monkeypatch.setattr(current_module, "CHECK_INTERVAL_SECONDS", 0.02)
     created: list[CurrentCatalogue] = []
 
-    def current_of(archive: Archive, *arguments: object) -> CurrentCatalogue:
+    def current_of(archive: StoredArchive, *arguments: object) -> CurrentCatalogue:
         created.append(CurrentCatalogue(archive, *arguments))
         return created[-1]
 
@@ -90,7 +90,9 @@ def documents(catalogue: Catalogue | None) -> int:
     return views.overview(catalogue)["counts"]["documents"]
 
 
-def test_catalogue_is_built_once_and_leftovers_are_removed(press: Archive, state: Path) -> None:
+def test_catalogue_is_built_once_and_leftovers_are_removed(
+    press: StoredArchive, state: Path
+) -> None:
     steps: list[tuple[str, int, int]] = []
     folder = catalogue_path(press, press.manifest()).parent.absolute()
     assert folder.is_relative_to(state)
@@ -135,7 +137,7 @@ def with_fact(name: str, value: str) -> Callable[[Path], None]:
     ids=["deleted", "cut", "empty", "zeros", "header", "run", "format", "broken", "null"],
 )
 def test_damaged_catalogue_is_not_considered_complete(
-    press: Archive, tmp_path: Path, damage: Callable[[Path], None]
+    press: StoredArchive, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     path = catalogue_of(press.path, tmp_path)._path
     manifest = press.manifest()
@@ -144,7 +146,7 @@ def test_damaged_catalogue_is_not_considered_complete(
     assert not _is_complete(path, manifest)
 
 
-def test_concurrent_callers_build_a_catalogue_once(press: Archive, state: Path) -> None:
+def test_concurrent_callers_build_a_catalogue_once(press: StoredArchive, state: Path) -> None:
     assert state
     steps: list[int] = []
     with ThreadPoolExecutor(2) as pool:
@@ -155,7 +157,7 @@ def test_concurrent_callers_build_a_catalogue_once(press: Archive, state: Path) 
     assert len(steps) == len(set(steps))
 
 
-def test_killed_build_is_reported_and_can_be_repeated(press: Archive, state: Path) -> None:
+def test_killed_build_is_reported_and_can_be_repeated(press: StoredArchive, state: Path) -> None:
     assert state
 
     def kill(*_: object) -> None:
@@ -172,7 +174,7 @@ def test_killed_build_is_reported_and_can_be_repeated(press: Archive, state: Pat
 def test_archive_created_later_is_shown(
     tmp_path: Path, current_of: Callable[..., CurrentCatalogue]
 ) -> None:
-    current = current_of(Archive(tmp_path / "press"))
+    current = current_of(StoredArchive(tmp_path / "press"))
     assert current.catalogue() is None
     wait_for(lambda: "does not exist yet" in current.status())
     with pytest.raises(ArchiveError, match="does not exist yet"):
@@ -184,7 +186,7 @@ def test_archive_created_later_is_shown(
 
 
 def test_new_version_is_picked_up_while_the_previous_one_is_shown(
-    press: Archive, tmp_path: Path, current_of: Callable[..., CurrentCatalogue]
+    press: StoredArchive, tmp_path: Path, current_of: Callable[..., CurrentCatalogue]
 ) -> None:
     seen: list[tuple[int | None, int | None]] = []
     current = current_of(
@@ -204,7 +206,7 @@ def test_new_version_is_picked_up_while_the_previous_one_is_shown(
 
 
 def test_deleted_archive_is_no_longer_shown(
-    press: Archive, current_of: Callable[..., CurrentCatalogue]
+    press: StoredArchive, current_of: Callable[..., CurrentCatalogue]
 ) -> None:
     current = current_of(press)
     current.wait()
@@ -215,7 +217,7 @@ def test_deleted_archive_is_no_longer_shown(
 
 
 def test_archive_recreated_between_two_checks_is_shown(
-    press: Archive,
+    press: StoredArchive,
     tmp_path: Path,
     current_of: Callable[..., CurrentCatalogue],
     monkeypatch: pytest.MonkeyPatch,
@@ -233,7 +235,7 @@ def test_archive_recreated_between_two_checks_is_shown(
 
 
 def test_failed_build_is_reported_and_retried_later(
-    press: Archive,
+    press: StoredArchive,
     state: Path,
     current_of: Callable[..., CurrentCatalogue],
     monkeypatch: pytest.MonkeyPatch,
@@ -252,7 +254,7 @@ def test_failed_build_is_reported_and_retried_later(
 
 
 def test_discarded_catalogue_is_rebuilt(
-    press: Archive, current_of: Callable[..., CurrentCatalogue]
+    press: StoredArchive, current_of: Callable[..., CurrentCatalogue]
 ) -> None:
     current = current_of(press)
     current.wait()

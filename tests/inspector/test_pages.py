@@ -18,7 +18,7 @@ from palimpsest.inspector.pages import views
 from palimpsest.inspector.pages.app import Options, create_app
 from palimpsest.inspector.pages.current import CurrentCatalogue
 from palimpsest.inspector.pages.guard import HEADERS
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from tests.inspector.sample_archives import catalogue_of
 from tests.pipeline.corpora import ingest, make_paragraph, write_articles
 from tests.pipeline.test_sources import as_warc, as_zip
@@ -28,7 +28,7 @@ class FixedCatalogue(CurrentCatalogue):
     """A catalogue that never changes."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        super().__init__(Archive("nowhere"), 1)
+        super().__init__(StoredArchive("nowhere"), 1)
         self._shown = catalogue
 
 
@@ -540,7 +540,7 @@ def test_damaged_catalogue_is_given_up(mixed_catalogue: Catalogue, tmp_path: Pat
 
 
 def test_while_nothing_is_there_pages_say_so_and_ask_again(tmp_path: Path) -> None:
-    current = CurrentCatalogue(Archive(tmp_path / "press"))
+    current = CurrentCatalogue(StoredArchive(tmp_path / "press"))
     client = TestClient(create_app(current, Options("press")), "http://127.0.0.1")
     answer = client.get("/")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")

@@ -19,12 +19,12 @@ from palimpsest.inspector.terminal import (
     render_verification,
 )
 from palimpsest.records.schemas import TABLES
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from tests.store.rows import view_passages
 
 
 def test_overview_shows_rows_bytes_and_columns_of_each_table(examples_archive: Path) -> None:
-    snapshot = Archive(examples_archive).snapshot()
+    snapshot = StoredArchive(examples_archive).snapshot()
     rows = {row["table"]: row for row in overview(snapshot)}
     assert list(rows) == list(TABLES)
     for name, row in rows.items():
@@ -71,7 +71,7 @@ def test_empty_results_say_so() -> None:
 
 
 def test_passages_name_both_places_and_show_both_texts(examples_archive: Path) -> None:
-    rows = view_passages(Archive(examples_archive).snapshot()).to_pylist()[:2]
+    rows = view_passages(StoredArchive(examples_archive).snapshot()).to_pylist()[:2]
     output = render_passages(rows)
     for row in rows:
         for side in ("left", "right"):

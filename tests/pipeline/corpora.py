@@ -18,7 +18,7 @@ from palimpsest.records.document_facts import DocumentFacts
 from palimpsest.records.schemas import TABLES
 from palimpsest.records.settings import ReadSettings, RunSettings, Settings
 from palimpsest.store.address import open_archive
-from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.archive import Snapshot, StoredArchive
 
 DateOf = Callable[[str], datetime | None]
 
@@ -160,7 +160,7 @@ def rebuilt_documents(snapshot: Snapshot) -> dict[str, str]:
 
 def assert_lossless(archive: Path) -> None:
     """Check that every document can be rebuilt, to the byte."""
-    snapshot = Archive(archive).snapshot()
+    snapshot = StoredArchive(archive).snapshot()
     rebuilt = rebuilt_documents(snapshot)
     told = snapshot.read("documents", ["document_id", "text_sha256"]).to_pylist()
     assert {row["document_id"] for row in told} == set(rebuilt)
@@ -171,7 +171,7 @@ def assert_lossless(archive: Path) -> None:
 
 def listing(archive: Path) -> dict[str, tuple[int, int]]:
     """Return every file of the archive with its size and time, and where its link leads."""
-    place = Archive(archive)
+    place = StoredArchive(archive)
     files = {
         str(path): (path.lstat().st_size, path.lstat().st_mtime_ns)
         for path in sorted(place.home.rglob("*"))

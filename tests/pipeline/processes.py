@@ -11,7 +11,7 @@ from typing import Any
 import palimpsest.pipeline.compact
 import palimpsest.pipeline.remove
 import palimpsest.pipeline.run
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from palimpsest.store.versions import clean
 from tests.pipeline.corpora import ingest, settings_of
 
@@ -65,13 +65,13 @@ def compact_with(barrier: Barrier, archive: Path) -> None:
 
 
 def _wait_before_writing(module: Any, barrier: Barrier) -> None:
-    writing = module.writing
+    open_writer = module.open_writer
 
     def wait_and_write(*arguments: Any) -> Any:
         barrier.wait(_SECONDS)
-        return writing(*arguments)
+        return open_writer(*arguments)
 
-    module.writing = wait_and_write
+    module.open_writer = wait_and_write
 
 
 def change_until(stop: Event, sources: list[Path], archive: Path) -> None:
@@ -82,6 +82,6 @@ def change_until(stop: Event, sources: list[Path], archive: Path) -> None:
         ingest(first, archive)
         ingest(second, archive)
         palimpsest.pipeline.remove.remove(archive, [first.as_uri()], "asked for")
-        clean(Archive(archive))
+        clean(StoredArchive(archive))
         palimpsest.pipeline.compact.compact(archive)
-        clean(Archive(archive))
+        clean(StoredArchive(archive))

@@ -9,7 +9,7 @@ from palimpsest.pipeline.index_upkeep import reindex
 from palimpsest.pipeline.verify import verify
 from palimpsest.records.errors import SettingsError
 from palimpsest.records.schemas import TABLES
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from palimpsest.store.digest import digest_archive
 from palimpsest.store.versions import clean
 from tests.pipeline.corpora import ingest, listing, make_paragraph, reuse_articles, write_articles
@@ -30,16 +30,16 @@ def archive(folder: Path, fresh_archive: Path) -> Path:
 
 
 def digest_of(archive: Path) -> str:
-    return digest_archive(Archive(archive).snapshot())
+    return digest_archive(StoredArchive(archive).snapshot())
 
 
 def failed_checks(archive: Path) -> set[str]:
-    place = Archive(archive)
+    place = StoredArchive(archive)
     return {check.name for check in verify(place, place.snapshot()).checks if check.failed}
 
 
 def segments_of(archive: Path) -> list[Path]:
-    place = Archive(archive)
+    place = StoredArchive(archive)
     return [place.index / name for name in place.snapshot().manifest.segments]
 
 
@@ -56,20 +56,20 @@ def test_compacting_keeps_the_rows_in_fewer_files(
     folder: Path, archive: Path, tmp_path: Path
 ) -> None:
     before = digest_of(archive)
-    files = sum(len(Archive(archive).snapshot().files(name)) for name in TABLES)
-    runs = Archive(archive).snapshot().read("runs").sort_by("run_id")
+    files = sum(len(StoredArchive(archive).snapshot().files(name)) for name in TABLES)
+    runs = StoredArchive(archive).snapshot().read("runs").sort_by("run_id")
     done = compact(archive)
-    snapshot = Archive(archive).snapshot()
+    snapshot = StoredArchive(archive).snapshot()
     assert done == {"version": 4, "files_before": files, "files_after": len(TABLES)}
     assert (snapshot.manifest.version, snapshot.manifest.operation) == (4, "compact")
     for name in TABLES:
         assert len(snapshot.files(name)) == 1
         assert len(list((archive / name).glob("*.parquet"))) == 1
     [segment] = snapshot.manifest.segments
-    assert [one.name for one in Archive(archive).index.iterdir()] == [segment]
+    assert [one.name for one in StoredArchive(archive).index.iterdir()] == [segment]
     assert snapshot.read("runs").sort_by("run_id").equals(runs)
     assert digest_of(archive) == before
-    assert digest_archive(Archive(archive).snapshot(3)) == before
+    assert digest_archive(StoredArchive(archive).snapshot(3)) == before
     assert failed_checks(archive) == set()
     assert_later_runs_as_before(folder, archive, tmp_path / "whole")
 
@@ -84,8 +84,8 @@ def test_compacting_a_second_time_does_nothing(archive: Path) -> None:
 
 def test_files_that_were_merged_are_gone_after_cleaning(archive: Path) -> None:
     compact(archive)
-    assert clean(Archive(archive))["dropped"] == [1, 2, 3]
-    place = Archive(archive)
+    assert clean(StoredArchive(archive))["dropped"] == [1, 2, 3]
+    place = StoredArchive(archive)
     assert len(list(place.home.rglob("*.parquet"))) == len(TABLES)
     assert [one.name for one in place.index.iterdir()] == place.snapshot().manifest.segments
     assert failed_checks(archive) == set()
@@ -94,7 +94,7 @@ def test_files_that_were_merged_are_gone_after_cleaning(archive: Path) -> None:
 def test_reindexing_keeps_the_rows(folder: Path, archive: Path, tmp_path: Path) -> None:
     before = digest_of(archive)
     done = reindex(archive)
-    snapshot = Archive(archive).snapshot()
+    snapshot = StoredArchive(archive).snapshot()
     texts = snapshot.rows("paragraphs") + snapshot.rows("variants")
     assert done == {"version": 4, "texts": texts}
     assert snapshot.manifest.operation == "reindex"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from palimpsest.records.settings import SignSettings
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from tests.pipeline.corpora import ingest, make_words, settings_of, write_articles
 
 _REPORTS = 2000
@@ -27,7 +27,7 @@ def test_near_identical_texts_are_paired_with_few_heads(
     assert _REPORTS <= summary.candidates <= 8 * sign.crowd_heads * _REPORTS
     assert summary.candidates < _REPORTS * (_REPORTS - 1) / 2 / 20
     assert summary.crowds > 0
-    snapshot = Archive(fresh_archive).snapshot()
+    snapshot = StoredArchive(fresh_archive).snapshot()
     assert snapshot.read("runs", ["crowds"]).column("crowds").to_pylist() == [summary.crowds]
     assert (snapshot.rows("paragraphs"), snapshot.rows("variants")) == (1, _REPORTS - 1)
 

@@ -13,7 +13,7 @@ from palimpsest.pipeline.executors import executor_for, fork_executor, run_in_or
 from palimpsest.pipeline.run import run_ingest
 from palimpsest.records.progress import silent
 from palimpsest.records.settings import RunSettings, Settings
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from palimpsest.store.digest import digest_archive
 
 _SCRIPT = """
@@ -71,7 +71,7 @@ def _ingest(corpus: Path, archive: Path, fault: str = "") -> tuple[Any, set[str]
 
 
 def _digest(archive: Path) -> str:
-    return digest_archive(Archive(archive).snapshot())
+    return digest_archive(StoredArchive(archive).snapshot())
 
 
 @pytest.mark.parametrize("fault", ["", "killed", "refused"])
@@ -95,7 +95,7 @@ def test_what_cannot_be_read_is_told_by_the_process_that_was_started(tmp_path: P
     assert ran.returncode == 1
     assert ran.stderr.count("no space left for batch 2") == 1
     assert ran.stderr.count("Traceback") == 1
-    assert not Archive(tmp_path / "archive").exists()
+    assert not StoredArchive(tmp_path / "archive").exists()
 
 
 def _thread(number: int) -> tuple[int, int]:
@@ -125,7 +125,7 @@ def test_beside_other_threads_nothing_is_forked(
     finally:
         done.set()
         waiting.join()
-    assert Archive(tmp_path / "archive").exists()
+    assert StoredArchive(tmp_path / "archive").exists()
 
 
 def test_a_run_that_is_to_hold_little_forks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

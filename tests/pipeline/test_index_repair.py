@@ -11,8 +11,8 @@ from palimpsest.dedup.index.segments import Segment, check_segment, open_segment
 from palimpsest.pipeline.index_upkeep import made_with, open_index, reindex
 from palimpsest.records.errors import ContractError, SettingsError, TransientError
 from palimpsest.records.settings import Settings, SignSettings
-from palimpsest.store.archive import Archive
-from palimpsest.store.commit import writing
+from palimpsest.store.archive import StoredArchive
+from palimpsest.store.commit import open_writer
 from tests.pipeline.corpora import contents, ingest, listing, reuse_articles, write_articles
 from tests.store.damage import copy_archive
 
@@ -40,7 +40,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> _Shelf:
 
 
 def _segments(archive: Path) -> list[Path]:
-    place = Archive(archive)
+    place = StoredArchive(archive)
     return [place.index / name for name in place.snapshot().manifest.segments]
 
 
@@ -50,7 +50,7 @@ def _texts_in_index(archive: Path) -> list[str]:
 
 
 def _texts_in_tables(archive: Path) -> list[str]:
-    snapshot = Archive(archive).snapshot()
+    snapshot = StoredArchive(archive).snapshot()
     paragraphs = snapshot.read("paragraphs", ["paragraph_id"]).column(0).to_pylist()
     return sorted(paragraphs + snapshot.read("variants", ["text_id"]).column(0).to_pylist())
 
@@ -105,7 +105,7 @@ def test_lost_segments_are_made_again(tmp_path: Path, shelf: _Shelf, lost: tuple
 
 def test_known_sources_are_told_without_an_index(tmp_path: Path, shelf: _Shelf) -> None:
     archive = copy_archive(shelf.before, tmp_path / "press")
-    shutil.rmtree(Archive(archive).index)
+    shutil.rmtree(StoredArchive(archive).index)
     summary = ingest(shelf.files[:4], archive)
     assert (summary.version, summary.sources_known, summary.sources_new) == (None, 4, 0)
 
@@ -114,7 +114,7 @@ def test_reindexing_publishes_the_same_rows_with_one_segment(tmp_path: Path, she
     archive = copy_archive(shelf.before, tmp_path / "press")
     rows, texts = contents(archive), _texts_in_index(archive)
     told = reindex(archive)
-    manifest = Archive(archive).snapshot().manifest
+    manifest = StoredArchive(archive).snapshot().manifest
     assert (manifest.version, manifest.operation) == (3, "reindex")
     assert told == {"version": 3, "texts": len(texts)}
     assert len(manifest.segments) == 1
@@ -154,12 +154,12 @@ def test_texts_are_read_for_the_index_some_at_a_time(
     texts = _texts_in_index(archive)
     reindex(archive)
     assert _texts_in_index(archive) == texts
-    assert [path.name for path in Archive(archive).index.glob("*-part-*")] == []
+    assert [path.name for path in StoredArchive(archive).index.glob("*-part-*")] == []
     _assert_repaired(archive, shelf)
 
 
 def test_index_of_another_seed_is_refused_with_the_command_that_helps(shelf: _Shelf) -> None:
-    place = Archive(shelf.before)
+    place = StoredArchive(shelf.before)
     with pytest.raises(ContractError, match=r"'seed': 1.*'seed': 2.*palimpsest reindex"):
         open_index(place, place.snapshot().manifest.segments, Settings(sign=SignSettings(seed=2)))
 
@@ -171,5 +171,8 @@ def test_nothing_is_indexed_where_there_is_no_archive(fresh_archive: Path) -> No
 
 def test_reindexing_does_not_wait_for_a_run(tmp_path: Path, shelf: _Shelf) -> None:
     archive = copy_archive(shelf.before, tmp_path / "press")
-    with writing(Archive(archive), "r9"), pytest.raises(TransientError, match="another run"):
+    with (
+        open_writer(StoredArchive(archive), "r9"),
+        pytest.raises(TransientError, match="another run"),
+    ):
         reindex(archive, wait_seconds=0.0)

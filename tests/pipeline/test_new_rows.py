@@ -17,8 +17,8 @@ from palimpsest.pipeline.run import RunSummary, run_ingest
 from palimpsest.records.ids import document_id_of
 from palimpsest.records.progress import silent
 from palimpsest.records.schemas import REMOVALS, TABLES
-from palimpsest.store.archive import Archive
-from palimpsest.store.commit import Changes, writing
+from palimpsest.store.archive import StoredArchive
+from palimpsest.store.commit import ChangeSet, open_writer
 from tests.pipeline.corpora import (
     assert_lossless,
     contents,
@@ -84,8 +84,8 @@ def test_sources_of_two_runs_at_once_are_new_once_and_known_once(
     assert _counts(second) == (len(files), 0, len(files), 0)
     assert second.version is None
     assert contents(fresh_archive) == contents(once)
-    assert Archive(fresh_archive).snapshot().manifest.version == first.version
-    assert list(Archive(fresh_archive).staging.iterdir()) == []
+    assert StoredArchive(fresh_archive).snapshot().manifest.version == first.version
+    assert list(StoredArchive(fresh_archive).staging.iterdir()) == []
 
 
 def test_runs_at_once_over_parts_of_the_same_files_make_what_one_run_makes(
@@ -122,7 +122,7 @@ def test_rejects_that_another_run_has_told_are_not_told_again(
     everything = sorted(files[0].parent.iterdir())
     summaries = _ingest_together([everything, everything], fresh_archive)
     assert [one.sources_rejected for one in summaries] == [1, 1]
-    assert Archive(fresh_archive).snapshot().rows("rejects") == 1
+    assert StoredArchive(fresh_archive).snapshot().rows("rejects") == 1
 
 
 def test_document_that_was_taken_down_does_not_come_back_under_any_name(
@@ -140,13 +140,13 @@ def test_document_that_was_taken_down_does_not_come_back_under_any_name(
         "removed_at": datetime(2024, 5, 1, tzinfo=UTC),
         "run_id": "r0",
     }
-    with writing(Archive(fresh_archive), "r0") as writer:
+    with open_writer(StoredArchive(fresh_archive), "r0") as writer:
         rows = pa.Table.from_pylist([removal], schema=REMOVALS)
-        writer.commit(Changes({"removals": rows}, {}, writer.base.manifest.sealed))
+        writer.commit(ChangeSet({"removals": rows}, {}, writer.base.manifest.sealed))
     summary = ingest([*files, copy], fresh_archive)
     assert _counts(summary) == (len(files) + 1, len(files) - 2, 1, 2)
     assert summary.rejects_by_reason == {"removed": 2}
-    rejects = Archive(fresh_archive).snapshot().read("rejects").to_pylist()
+    rejects = StoredArchive(fresh_archive).snapshot().read("rejects").to_pylist()
     assert {row["detail"] for row in rejects} == {"taken down on 2024-05-01: asked for"}
     ingest(others, without)
     found, expected = contents(fresh_archive), contents(without)

@@ -25,7 +25,7 @@ from palimpsest.pipeline.compact import compact
 from palimpsest.pipeline.index_upkeep import reindex
 from palimpsest.pipeline.remove import remove
 from palimpsest.records.settings import Settings, SignSettings
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from palimpsest.store.digest import digest_archive, digest_tables
 from palimpsest.store.versions import clean
 from tests.pipeline.corpora import (
@@ -189,7 +189,7 @@ def follow(history: History, folder: Path, archive: Path) -> None:
             uris = [uri_of(str(folder / name)) for name in step.files]
             remove(archive, uris, "asked for")
         elif step.command == "clean":
-            clean(Archive(archive))
+            clean(StoredArchive(archive))
         else:
             {"compact": compact, "reindex": reindex}[step.command](archive)
 
@@ -203,10 +203,12 @@ def _run_and_kill(files: list[Path], archive: Path, settings: Settings, killed_a
     assert forked(run) in (0, KILLED, -signal.SIGALRM)
 
 
-def run_at_once(history: History, folder: Path, archive: Path, names: Sequence[str]) -> Archive:
+def run_at_once(
+    history: History, folder: Path, archive: Path, names: Sequence[str]
+) -> StoredArchive:
     files = [folder / name for name in sorted(names)]
     ingest_files(files, archive, settings_of(2, sign=history.sign))
-    return Archive(archive)
+    return StoredArchive(archive)
 
 
 @max_examples(300 if LONG else 8)
@@ -218,7 +220,7 @@ def test_no_order_and_no_accident_makes_a_difference(history: History) -> None:
         follow(history, folder / "in", folder / "press")
         names = {name for step in history.steps for name in step.files}
         whole = run_at_once(history, folder / "in", folder / "whole" / "press", list(names))
-        found = Archive(folder / "press").snapshot()
+        found = StoredArchive(folder / "press").snapshot()
         assert digest_tables(found) == digest_tables(whole.snapshot())
         assert digest_archive(found) == digest_archive(whole.snapshot())
         assert_lossless(folder / "press")
@@ -237,7 +239,7 @@ def test_documents_taken_down_leave_what_would_be_without_them(history: History)
         names.append(NO_TEXT)  # so that there is an archive if nothing stays
         whole = run_at_once(history, folder / "in", folder / "whole" / "press", names)
         found, expected = (
-            digest_tables(Archive(folder / "press").snapshot()),
+            digest_tables(StoredArchive(folder / "press").snapshot()),
             digest_tables(whole.snapshot()),
         )
         for name in found.keys() - {"removals", "rejects"}:
@@ -249,13 +251,13 @@ def test_order_of_the_examples_makes_no_difference(
     examples: Path, examples_archive: Path, tmp_path: Path
 ) -> None:
     files = sorted(path for path in examples.rglob("*") if path.is_file())
-    expected = digest_archive(Archive(examples_archive).snapshot())
+    expected = digest_archive(StoredArchive(examples_archive).snapshot())
     shuffled = random.Random(1).sample(files, len(files))
     for order, at_once in ((files[::-1], 1), (shuffled, 1 if LONG else 3)):
         archive = tmp_path / order[0].stem / "press"
         for first in range(0, len(order), at_once):
             ingest_files(order[first : first + at_once], archive)
-        assert digest_archive(Archive(archive).snapshot()) == expected
+        assert digest_archive(StoredArchive(archive).snapshot()) == expected
 
 
 def test_earlier_original_that_comes_last_takes_over_in_the_same_version(
@@ -277,7 +279,7 @@ def test_earlier_original_that_comes_last_takes_over_in_the_same_version(
     with documents_dated(dates.get):
         for number, expected in enumerate(["a-undated.txt", "b-of-2020.txt", "c-of-2010.txt"]):
             assert ingest_files([files[number]], fresh_archive).version == number + 1
-            snapshot = Archive(fresh_archive).snapshot()
+            snapshot = StoredArchive(fresh_archive).snapshot()
             [kept] = snapshot.read("paragraphs").to_pylist()
             assert kept["uri"] == uri_of(str(folder / expected))
             assert kept["text"] == articles[expected][0]
@@ -285,7 +287,7 @@ def test_earlier_original_that_comes_last_takes_over_in_the_same_version(
             assert {row["paragraph_id"] for row in folded} <= {kept["paragraph_id"]}
             assert len(folded) == number
         ingest_files(files, tmp_path / "whole" / "press")
-    whole = Archive(tmp_path / "whole" / "press").snapshot()
+    whole = StoredArchive(tmp_path / "whole" / "press").snapshot()
     assert digest_archive(snapshot) == digest_archive(whole)
 
 
@@ -312,5 +314,5 @@ def _differs_by_order(place: Path, seed: int) -> bool:
     for at in range(0, len(files), 2):
         ingest_files(files[at : at + 2], place / "parts" / "press", settings_of(sign=sign))
     ingest_files(files, place / "whole" / "press", settings_of(sign=sign))
-    parts, whole = (Archive(place / name / "press").snapshot() for name in ("parts", "whole"))
+    parts, whole = (StoredArchive(place / name / "press").snapshot() for name in ("parts", "whole"))
     return digest_archive(parts) != digest_archive(whole)

@@ -14,7 +14,7 @@ from palimpsest.evidence.compare import compare_files
 from palimpsest.evidence.passages import top_passages
 from palimpsest.ingest.text.decode import decode, decode_span
 from palimpsest.ingest.text.normalise import normalise_text
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from tests.store.rows import view_passages
 
 PLANTED = json.loads(
@@ -78,7 +78,7 @@ def _spans(row: dict[str, Any], sides: Iterable[str]) -> tuple[Span, ...]:
 @pytest.fixture(scope="module", params=["texts", "documents"])
 def all_passages(examples_archive: Path, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     """Passages text by text, and of whole documents."""
-    snapshot = Archive(examples_archive).snapshot()
+    snapshot = StoredArchive(examples_archive).snapshot()
     whole = request.param == "documents"
     rows = top_passages(snapshot, limit=100_000) if whole else view_passages(snapshot)
     found: list[dict[str, Any]] = rows.to_pylist()
@@ -99,7 +99,7 @@ def test_planted_passages_are_in_the_archive(
 ) -> None:
     document = {
         unquote(row["uri"]).rpartition("/examples/")[2]: row["document_id"]
-        for row in Archive(examples_archive).snapshot().read("sources").to_pylist()
+        for row in StoredArchive(examples_archive).snapshot().read("sources").to_pylist()
     }
     found = {}
     for left, right in PAIRS:
@@ -165,7 +165,7 @@ def test_spans_of_the_archive_point_at_the_passages(all_passages: list[dict[str,
 
 
 def test_spans_of_paragraphs_reproduce_their_texts(examples_archive: Path) -> None:
-    snapshot = Archive(examples_archive).snapshot()
+    snapshot = StoredArchive(examples_archive).snapshot()
     encodings = {
         row["document_id"]: row["encoding"] for row in snapshot.read("documents").to_pylist()
     }
@@ -179,7 +179,7 @@ def test_spans_of_paragraphs_reproduce_their_texts(examples_archive: Path) -> No
 
 
 def test_identical_and_rejected_files_are_told(examples_archive: Path) -> None:
-    snapshot = Archive(examples_archive).snapshot()
+    snapshot = StoredArchive(examples_archive).snapshot()
     [reject] = snapshot.read("rejects").to_pylist()
     assert reject["uri"].endswith(PLANTED["rejected"][0]["file"])
     assert reject["reason"] == "empty"

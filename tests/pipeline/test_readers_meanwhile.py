@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from palimpsest.records.schemas import TABLES
-from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.archive import Snapshot, StoredArchive
 from palimpsest.store.versions import clean
 from palimpsest.store.views import connect
 from tests.pipeline.corpora import contents, ingest, make_paragraph, write_articles
@@ -90,7 +90,7 @@ def test_reads_succeed_and_agree_while_the_archive_changes(
     ingest(sources[0], fresh_archive)
     stop = SPAWN.Event()
     writer = start(change_until, stop, sources[1:], fresh_archive)
-    archive = Archive(fresh_archive)
+    archive = StoredArchive(fresh_archive)
     versions: list[int] = [1]
     reads, slowest = 0, 0.0
     deadline = time.monotonic() + _SECONDS
@@ -120,7 +120,7 @@ def test_snapshot_that_is_held_survives_clean_until_it_is_released(
 ) -> None:
     first, second, third = _articles(tmp_path / "in", 3)
     ingest(first, fresh_archive)
-    archive = Archive(fresh_archive)
+    archive = StoredArchive(fresh_archive)
     held = archive.snapshot()
     before = {name: held.read(name) for name in TABLES}
     ingest(second, fresh_archive)
@@ -143,7 +143,7 @@ def test_reader_finds_its_way_when_the_version_it_was_led_to_is_just_dropped(
 ) -> None:
     first, second = _articles(tmp_path / "in", 2)
     ingest(first, fresh_archive)
-    archive = Archive(fresh_archive)
+    archive = StoredArchive(fresh_archive)
     resolve, late = Path.resolve, [archive.snapshot().folder]
 
     def resolve_late(path: Path, strict: bool = False) -> Path:
@@ -151,7 +151,7 @@ def test_reader_finds_its_way_when_the_version_it_was_led_to_is_just_dropped(
         if path == archive.path and late:
             assert resolve(path) == late.pop()
             ingest(second, fresh_archive)
-            clean(Archive(fresh_archive))
+            clean(StoredArchive(fresh_archive))
             if strict:
                 raise FileNotFoundError(path)
             return led_to

@@ -15,7 +15,7 @@ from palimpsest.pipeline.verify import verify
 from palimpsest.records.errors import SettingsError
 from palimpsest.records.schemas import TABLES
 from palimpsest.records.settings import SignSettings
-from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.archive import Snapshot, StoredArchive
 from palimpsest.store.digest import digest_tables
 from palimpsest.store.versions import clean
 from tests.pipeline.corpora import (
@@ -41,14 +41,14 @@ def take_down(archive: Path, *names: object, reason: str = "asked for") -> Remov
 
 
 def assert_intact(archive: Path) -> None:
-    place = Archive(archive)
+    place = StoredArchive(archive)
     failed = [check for check in verify(place, place.snapshot()).checks if check.failed]
     assert not failed
     assert_lossless(archive)
 
 
 def snapshot_of(archive: Path) -> Snapshot:
-    return Archive(archive).snapshot()
+    return StoredArchive(archive).snapshot()
 
 
 def ids_of(archive: Path, path: Path) -> list[str]:
@@ -196,7 +196,7 @@ def test_document_can_be_taken_down_after_another(
 
 def _files_that_tell(archive: Path, words: Sequence[str]) -> list[str]:
     """Return the files under an archive in which one of the words stands, compressed or not."""
-    place = Archive(archive)
+    place = StoredArchive(archive)
     found = []
     for path in sorted(place.home.rglob("*")):
         if not path.is_file():
@@ -222,7 +222,7 @@ def test_nothing_is_left_of_the_text_after_cleaning(folder: Path, archive: Path)
     assert any(within in row["left_passage"] + row["right_passage"] for row in _overlaps(archive))
     take_down(archive, gone)
     assert _files_that_tell(archive, SECRETS)  # in the versions before
-    clean(Archive(archive))
+    clean(StoredArchive(archive))
     assert _files_that_tell(archive, SECRETS) == []
     ingest(folder, archive)
     assert _files_that_tell(archive, SECRETS) == []
@@ -237,11 +237,11 @@ def _overlaps(archive: Path) -> list[dict[str, object]]:
 def test_nothing_is_left_by_a_run_that_was_killed_before(folder: Path, archive: Path) -> None:
     gone = write_articles(folder, {"gone.txt": [f"{SECRETS[0]} {make_paragraph(8)}"]}) / "gone.txt"
     ingest(gone, archive)
-    left = Archive(archive).staging / "20200101T000000000000-abcdef" / "batch-00000"
+    left = StoredArchive(archive).staging / "20200101T000000000000-abcdef" / "batch-00000"
     left.mkdir(parents=True)
     (left / "texts.arrow").write_text(SECRETS[0])
     take_down(archive, gone)
-    clean(Archive(archive))
+    clean(StoredArchive(archive))
     assert _files_that_tell(archive, SECRETS) == []
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import palimpsest.pipeline.plan
 import palimpsest.pipeline.run
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from tests.pipeline.corpora import contents, ingest, reuse_articles, settings_of, write_articles
 
 _SETTINGS = settings_of(1, 700)
@@ -27,10 +27,10 @@ def _fail(*_: Any, **__: Any) -> Any:
 def _stage_only(corpus: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """Let a run fail before it writes; return how many batches it leaves."""
     with monkeypatch.context() as patch:
-        patch.setattr(palimpsest.pipeline.run, "writing", _fail)
+        patch.setattr(palimpsest.pipeline.run, "open_writer", _fail)
         with pytest.raises(PermissionError):
             ingest(corpus, archive, _SETTINGS)
-    return len(list(Archive(archive).staging.rglob("batch-?????")))
+    return len(list(StoredArchive(archive).staging.rglob("batch-?????")))
 
 
 def test_batches_of_a_run_that_failed_are_taken_up(
@@ -70,7 +70,7 @@ def test_staging_folder_that_was_half_removed_is_no_obstacle(
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", remove_half)
         assert ingest(corpus, fresh_archive, _SETTINGS).version == 1
-    place = Archive(fresh_archive)
+    place = StoredArchive(fresh_archive)
     assert len(list(place.staging.iterdir())) == 1
     write_articles(corpus, {"z.txt": ["One more"]})
     assert ingest(corpus, fresh_archive, _SETTINGS).version == 2

@@ -17,7 +17,7 @@ from palimpsest.records.settings import (
     Settings,
     SignSettings,
 )
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from tests.pipeline.corpora import (
     assert_lossless,
     contents,
@@ -46,7 +46,7 @@ def at_once(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
 
 
 def test_reuse_of_each_kind_is_recorded(at_once: Path) -> None:
-    snapshot = Archive(at_once).snapshot()
+    snapshot = StoredArchive(at_once).snapshot()
     relations = snapshot.read("overlaps", ["relation"]).column("relation").to_pylist()
     assert set(relations) == {"near", "contained"}
     assert snapshot.read("variants").num_rows == 3
@@ -67,14 +67,14 @@ def test_sources_found_are_new_known_or_rejected(tmp_path: Path, fresh_archive: 
     assert set(summary.rejects_by_reason) == {
         "empty", "no-text", "binary", "broken-link", "not-a-file",
     }  # fmt: skip
-    assert Archive(fresh_archive).snapshot().rows("rejects") == 5
+    assert StoredArchive(fresh_archive).snapshot().rows("rejects") == 5
     again = ingest(folder, fresh_archive)
     assert (again.sources_found, again.sources_known, again.sources_rejected) == (8, 3, 5)
     assert again.version is None
 
 
 def test_every_paragraph_is_exactly_one_occurrence(at_once: Path) -> None:
-    snapshot = Archive(at_once).snapshot()
+    snapshot = StoredArchive(at_once).snapshot()
     documents = {
         row["document_id"]: row["paragraphs"] for row in snapshot.read("documents").to_pylist()
     }
@@ -90,7 +90,7 @@ def test_every_paragraph_is_exactly_one_occurrence(at_once: Path) -> None:
 def test_documents_can_be_rebuilt_from_the_tables(at_once: Path, examples_archive: Path) -> None:
     assert_lossless(at_once)
     assert_lossless(examples_archive)
-    assert Archive(examples_archive).snapshot().rows("documents") == 17
+    assert StoredArchive(examples_archive).snapshot().rows("documents") == 17
 
 
 def test_second_run_over_the_same_folder_changes_nothing(corpus: Path, fresh_archive: Path) -> None:
@@ -122,7 +122,7 @@ def test_portions_are_runs_of_their_own_and_do_not_matter(
     assert (summary.sources_known, summary.rejects_by_reason) == (1, {"empty": 1})
     assert summary.version == first.version + summary.portions
     assert summary.portions > 3
-    snapshot = Archive(fresh_archive).snapshot()
+    snapshot = StoredArchive(fresh_archive).snapshot()
     rows = snapshot.read("runs", ["run_id", "sources_found"]).to_pylist()
     assert len({row["run_id"] for row in rows}) == len(rows) == 1 + summary.portions
     assert sum(row["sources_found"] for row in rows) == 1 + summary.sources_found
@@ -145,7 +145,7 @@ def test_portions_that_were_committed_stay_if_a_later_one_fails(
         patch.setattr(palimpsest.pipeline.run, "fold", fold_twice)
         with pytest.raises(TransientError):
             ingest(corpus, fresh_archive, settings_of(portion_bytes=1))
-    assert Archive(fresh_archive).snapshot().manifest.version == 2
+    assert StoredArchive(fresh_archive).snapshot().manifest.version == 2
     summary = ingest(corpus, fresh_archive, settings_of(portion_bytes=1))
     assert summary.sources_known == 2
     assert summary.batches_taken_up == 1
@@ -183,9 +183,9 @@ def test_near_duplicate_that_comes_later_is_folded(tmp_path: Path, fresh_archive
     assert after["paragraphs"] == before["paragraphs"]
     [variant] = map(json.loads, after["variants"])
     assert variant["text"] == make_paragraph(1, edit=3)
-    assert kept_texts(Archive(fresh_archive).snapshot())[variant["paragraph_id"]] == make_paragraph(
-        1
-    )
+    assert kept_texts(StoredArchive(fresh_archive).snapshot())[
+        variant["paragraph_id"]
+    ] == make_paragraph(1)
     assert 0.8 < variant["resemblance"] < 1
 
 
@@ -213,10 +213,10 @@ def test_text_that_joins_two_clusters_leaves_one_paragraph(
     far_right = " ".join([*words[:51], *make_words(3, 9)])
     folder = write_articles(tmp_path / "in", {"a.txt": [far_left], "b.txt": [far_right]})
     ingest(folder, fresh_archive)
-    assert Archive(fresh_archive).snapshot().rows("paragraphs") == 2
+    assert StoredArchive(fresh_archive).snapshot().rows("paragraphs") == 2
     write_articles(folder, {"c.txt": [" ".join(words)]})
     ingest(folder, fresh_archive)
-    snapshot = Archive(fresh_archive).snapshot()
+    snapshot = StoredArchive(fresh_archive).snapshot()
     [kept] = snapshot.read("paragraphs").to_pylist()
     assert kept["text"] == far_left
     assert {row["text"] for row in snapshot.read("variants").to_pylist()} == {
@@ -244,7 +244,7 @@ def test_identical_files_are_two_sources_of_one_document(
     same = [make_paragraph(1), make_paragraph(2)]
     folder = write_articles(tmp_path / "in", {"a.txt": same, "b.txt": same})
     summary = ingest(folder, fresh_archive)
-    snapshot = Archive(fresh_archive).snapshot()
+    snapshot = StoredArchive(fresh_archive).snapshot()
     assert (summary.sources_new, summary.documents_new) == (2, 1)
     assert snapshot.rows("occurrences") == 2
     sources = snapshot.read("sources").to_pylist()
@@ -273,7 +273,7 @@ def test_paragraph_names_the_first_uri_whenever_it_comes(
     ingest(folder, fresh_archive)
     write_articles(folder, {"c.txt": [make_paragraph(1)]})
     ingest(folder, fresh_archive)
-    [row] = Archive(fresh_archive).snapshot().read("paragraphs").to_pylist()
+    [row] = StoredArchive(fresh_archive).snapshot().read("paragraphs").to_pylist()
     assert row["uri"].endswith("/a.txt")
 
 
@@ -283,7 +283,7 @@ def test_rejects_do_not_stop_a_run(tmp_path: Path, fresh_archive: Path) -> None:
     (folder / "c.pdf").write_bytes(b"%PDF-1.7 and so on")
     summary = ingest(folder, fresh_archive)
     assert (summary.sources_new, summary.sources_rejected) == (1, 2)
-    rows = Archive(fresh_archive).snapshot().read("rejects").to_pylist()
+    rows = StoredArchive(fresh_archive).snapshot().read("rejects").to_pylist()
     assert {row["reason"] for row in rows} == {"empty", "unsupported-format"}
     assert all(row["detail"] for row in rows)
 
@@ -299,7 +299,7 @@ def test_run_of_rejects_only_makes_an_archive_that_can_be_added_to(
     assert ingest(folder, fresh_archive).version is None
     write_articles(folder, {"b.txt": [make_paragraph(1)]})
     assert ingest(folder, fresh_archive).version == 2
-    assert Archive(fresh_archive).snapshot().rows("paragraphs") == 1
+    assert StoredArchive(fresh_archive).snapshot().rows("paragraphs") == 1
 
 
 def test_only_broken_links_make_rejects(tmp_path: Path, fresh_archive: Path) -> None:
@@ -313,7 +313,7 @@ def test_empty_folder_commits_nothing(tmp_path: Path, fresh_archive: Path) -> No
     (tmp_path / "in").mkdir()
     summary = ingest(tmp_path / "in", fresh_archive)
     assert (summary.version, summary.sources_found) == (None, 0)
-    assert not Archive(fresh_archive).exists()
+    assert not StoredArchive(fresh_archive).exists()
 
 
 def test_known_file_with_changed_bytes_is_a_new_source(tmp_path: Path, fresh_archive: Path) -> None:
@@ -322,7 +322,7 @@ def test_known_file_with_changed_bytes_is_a_new_source(tmp_path: Path, fresh_arc
     write_articles(folder, {"a.txt": [make_paragraph(1), make_paragraph(2)]})
     summary = ingest(folder, fresh_archive)
     assert (summary.sources_new, summary.documents_new) == (1, 1)
-    snapshot = Archive(fresh_archive).snapshot()
+    snapshot = StoredArchive(fresh_archive).snapshot()
     rows = snapshot.read("sources").to_pylist()
     assert len({row["uri"] for row in rows}) == 1
     assert len({row["document_id"] for row in rows}) == 2
@@ -337,7 +337,7 @@ def test_file_touched_but_not_changed_is_no_new_document(
     os.utime(folder / "a.txt", ns=(10**18, 10**18))
     assert ingest(folder, fresh_archive).documents_new == 0
     assert ingest(folder, fresh_archive).version is None
-    assert Archive(fresh_archive).snapshot().rows("occurrences") == 1
+    assert StoredArchive(fresh_archive).snapshot().rows("occurrences") == 1
 
 
 def test_run_row_tells_counts_and_settings(tmp_path: Path, fresh_archive: Path) -> None:
@@ -347,7 +347,7 @@ def test_run_row_tells_counts_and_settings(tmp_path: Path, fresh_archive: Path) 
     (folder / "empty.txt").write_bytes(b"")
     settings = settings_of(align=AlignSettings(min_score=5.0))
     summary = ingest(folder, fresh_archive, settings)
-    [row] = Archive(fresh_archive).snapshot().read("runs").to_pylist()
+    [row] = StoredArchive(fresh_archive).snapshot().read("runs").to_pylist()
     assert json.loads(row["settings"])["align"]["min_score"] == 5.0
     assert row["settings"] == settings.decisive()
     assert row["seal"] == settings.seal(STAGE_VERSIONS)
@@ -395,7 +395,7 @@ def test_run_row_tells_the_encoding_of_that_run(tmp_path: Path, fresh_archive: P
     (folder / "b.txt").write_bytes("Œuvre à cœur vaillant".encode("cp1252"))
     told = settings_of(read=ReadSettings(encoding="cp1252"))
     ingest(folder, fresh_archive, told)
-    rows = Archive(fresh_archive).snapshot().read("runs").sort_by("run_id").to_pylist()
+    rows = StoredArchive(fresh_archive).snapshot().read("runs").sort_by("run_id").to_pylist()
     assert [json.loads(row["settings"])["read"]["encoding"] for row in rows] == [None, "cp1252"]
 
 
@@ -428,4 +428,4 @@ def test_archive_path_with_a_quote_works(tmp_path: Path) -> None:
     archive = tmp_path / 'o\'hara "press" [red] ü'
     for part in ("a.txt", "b.txt"):
         ingest(folder / part, archive)
-    assert Archive(archive).snapshot().rows("documents") == 2
+    assert StoredArchive(archive).snapshot().rows("documents") == 2

@@ -24,7 +24,7 @@ from palimpsest.pipeline.remove import remove
 from palimpsest.pipeline.run import run_ingest
 from palimpsest.pipeline.verify import verify
 from palimpsest.records.settings import ReadSettings, Settings
-from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.archive import Snapshot, StoredArchive
 from palimpsest.store.digest import digest_archive
 from tests.pipeline.corpora import ingest, make_paragraph
 
@@ -96,12 +96,12 @@ def rows(archive: Path, name: str) -> list[dict]:
 
 
 def snapshot_of(archive: Path) -> Snapshot:
-    return Archive(archive).snapshot()
+    return StoredArchive(archive).snapshot()
 
 
 def assert_verified(archive: Path) -> dict:
     """Everything that can be checked is right, and nothing could not be checked."""
-    told = verify(Archive(archive), snapshot_of(archive))
+    told = verify(StoredArchive(archive), snapshot_of(archive))
     checks = {check.name: check for check in told.checks}
     assert not told.failed, told.to_dict()
     assert checks["spans"].not_checked == 0
@@ -237,7 +237,7 @@ def test_anchor_that_is_wrong_fails(tmp_path) -> None:
     ingest(folder, tmp_path / "press")
     page = (folder / "b.html").read_bytes()
     write(folder, {"b.html": page.replace(b"an hour late", b"an hour soon")})
-    told = verify(Archive(tmp_path / "press"), snapshot_of(tmp_path / "press"))
+    told = verify(StoredArchive(tmp_path / "press"), snapshot_of(tmp_path / "press"))
     assert {check.name for check in told.checks if check.failed} >= {"fixity"}
 
 

@@ -9,8 +9,8 @@ import pytest
 from palimpsest.pipeline.remove import remove
 from palimpsest.records.errors import TransientError
 from palimpsest.records.settings import RunSettings, Settings
-from palimpsest.store.archive import Archive
-from palimpsest.store.commit import writing
+from palimpsest.store.archive import StoredArchive
+from palimpsest.store.commit import open_writer
 from tests.pipeline.corpora import (
     assert_lossless,
     contents,
@@ -64,7 +64,7 @@ def _ingest_both(
 
 
 def _assert_nothing_left(archive: Path) -> None:
-    place = Archive(archive)
+    place = StoredArchive(archive)
     assert not list(place.staging.iterdir())
     assert {one.name for one in place.index.iterdir()} == set(place.snapshot().manifest.segments)
     assert all(one.name.isdigit() for one in place.versions.iterdir())
@@ -131,7 +131,7 @@ def test_ingest_and_compact_at_once_lose_nothing(
         start(compact_with, barrier, fresh_archive),
     )
     assert contents(fresh_archive) == at_once
-    operations = sorted(one.operation for one in Archive(fresh_archive).published())
+    operations = sorted(one.operation for one in StoredArchive(fresh_archive).published())
     assert operations == ["compact", *["ingest"] * 4]
     _assert_nothing_left(fresh_archive)
 
@@ -142,10 +142,13 @@ def test_run_that_gives_up_waiting_leaves_its_batches_to_the_next(
     ingest(corpus[:1], fresh_archive)
     before = contents(fresh_archive)
     hasty = Settings(run=RunSettings(workers=1, batch_bytes=BATCH_BYTES, wait_seconds=0.2))
-    with writing(Archive(fresh_archive), "other"), pytest.raises(TransientError, match="another"):
+    with (
+        open_writer(StoredArchive(fresh_archive), "other"),
+        pytest.raises(TransientError, match="another"),
+    ):
         ingest(corpus, fresh_archive, hasty)
     assert contents(fresh_archive) == before
-    staged = len(list(Archive(fresh_archive).staging.glob("*/batch-?????")))
+    staged = len(list(StoredArchive(fresh_archive).staging.glob("*/batch-?????")))
     assert staged > 1
     summary = ingest(corpus, fresh_archive, settings_of(1))
     assert summary.batches_taken_up == staged

@@ -16,7 +16,7 @@ from palimpsest.cli.main import main
 from palimpsest.ingest.finding.discover import uri_of
 from palimpsest.pipeline.verify import verify
 from palimpsest.records.schemas import TABLES
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from tests.pipeline.corpora import ingest, listing, make_paragraph, write_articles
 from tests.store.damage import Change, copy_archive, double, lose, put, rewrite
 from tests.store.rows import make_row
@@ -79,7 +79,7 @@ def own(tmp_path: Path) -> tuple[Path, Path]:
 def test_examples_pass_every_check(examples_archive: Path) -> None:
     before = listing(examples_archive)
     checks = verified(examples_archive, code=0)
-    snapshot = Archive(examples_archive).snapshot()
+    snapshot = StoredArchive(examples_archive).snapshot()
     for check in checks.values():
         assert check["passed"] > 0
         assert (check["failed"], check["not_checked"]) == (0, 0)
@@ -123,7 +123,7 @@ def test_spans_of_odd_encodings_pass(tmp_path: Path, name: str, raw: bytes) -> N
 
 def test_tables_only_tells_the_rest_as_not_checked(examples_archive: Path) -> None:
     checks = verified(examples_archive, "--tables-only", code=0)
-    snapshot = Archive(examples_archive).snapshot()
+    snapshot = StoredArchive(examples_archive).snapshot()
     for name, table in (("fixity", "sources"), ("spans", "occurrences")):
         assert (checks[name]["passed"], checks[name]["failed"]) == (0, 0)
         reasons = checks[name]["not_checked_because"]
@@ -211,7 +211,7 @@ def test_damage_fails_its_checks(
     rewrite(damaged, table, change)
     checks = verified(damaged, code=1)
     assert failing(checks) == expected, checks
-    snapshot = Archive(damaged).snapshot()
+    snapshot = StoredArchive(damaged).snapshot()
     for name, counted in (("fixity", "sources"), ("spans", "occurrences")):
         counts = [checks[name][one] for one in ("passed", "failed", "not_checked")]
         assert sum(counts) == snapshot.rows(counted)
@@ -219,7 +219,7 @@ def test_damage_fails_its_checks(
 
 @pytest.mark.parametrize("column", ["start_char", "end_char", "start_byte", "end_byte"])
 def test_wrong_span_of_a_repeat_fails_by_itself(damaged: Path, column: str) -> None:
-    snapshot = Archive(damaged).snapshot()
+    snapshot = StoredArchive(damaged).snapshot()
     held = {(row["document_id"], row["ordinal"]) for row in snapshot.read("paragraphs").to_pylist()}
     places = [
         (row["document_id"], row["ordinal"]) for row in snapshot.read("occurrences").to_pylist()
@@ -236,7 +236,7 @@ def test_wrong_span_of_a_repeat_fails_by_itself(damaged: Path, column: str) -> N
 
 
 def test_removed_document_that_is_still_there_fails(damaged: Path) -> None:
-    one = Archive(damaged).snapshot().read("documents").column("document_id")[0].as_py()
+    one = StoredArchive(damaged).snapshot().read("documents").column("document_id")[0].as_py()
     row = make_row("removals", 0, document_id=one, removed_at=datetime(2024, 1, 1, tzinfo=UTC))
     rows = pa.Table.from_pylist([row], schema=TABLES["removals"])
     rewrite(damaged, "removals", lambda _: rows)
@@ -248,14 +248,14 @@ def test_removed_document_that_is_still_there_fails(damaged: Path) -> None:
 
 
 def test_variant_that_is_a_paragraph_too_fails(damaged: Path) -> None:
-    one = Archive(damaged).snapshot().read("paragraphs").column("paragraph_id")[0].as_py()
+    one = StoredArchive(damaged).snapshot().read("paragraphs").column("paragraph_id")[0].as_py()
     rewrite(damaged, "variants", put("text_id", one))
     checks = verified(damaged, "--tables-only", code=1)
     assert [failure["where"] for failure in checks["keys"]["failures"]] == [one]
 
 
 def test_failures_beyond_ten_are_counted(damaged: Path) -> None:
-    changed = Archive(damaged).snapshot().read("overlaps")
+    changed = StoredArchive(damaged).snapshot().read("overlaps")
     passages = pa.array(["something else"] * changed.num_rows)
     place = changed.schema.get_field_index("left_passage")
     field = changed.schema.field("left_passage")
@@ -308,7 +308,7 @@ def _allow_nulls(path: Path) -> None:
 def test_file_that_cannot_be_used_fails_and_the_rest_is_still_checked(
     damaged: Path, name: str, tear: Callable[[Path], None]
 ) -> None:
-    [path] = Archive(damaged).snapshot().files(name)
+    [path] = StoredArchive(damaged).snapshot().files(name)
     tear(path)
     checks = verified(damaged, code=1)
     assert failing(checks) == {"files"}
@@ -336,7 +336,7 @@ def test_lost_row_that_the_manifest_still_tells_fails(damaged: Path) -> None:
 
 
 def test_file_that_no_manifest_names_fails(damaged: Path) -> None:
-    [path] = Archive(damaged).snapshot().files("sources")
+    [path] = StoredArchive(damaged).snapshot().files("sources")
     shutil.copy(path, path.with_name("more.parquet"))
     checks = verified(damaged, "--tables-only", code=1)
     [failure] = checks["files"]["failures"]
@@ -430,7 +430,7 @@ def test_archive_without_rows_passes(tmp_path: Path) -> None:
 
 def test_progress_is_reported_to_the_end(examples_archive: Path) -> None:
     told: list[tuple[str, int, int]] = []
-    place = Archive(examples_archive)
+    place = StoredArchive(examples_archive)
     verify(place, place.snapshot(), report=lambda *step: told.append(step))
     for name in ("tables", "raw"):
         steps = [(done, total) for step, done, total in told if step == name]

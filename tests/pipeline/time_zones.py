@@ -19,7 +19,7 @@ from palimpsest.exports.prov import write_prov
 from palimpsest.inspector.catalogue.build import build_catalogue
 from palimpsest.inspector.catalogue.read import open_catalogue
 from palimpsest.records.settings import ReadSettings
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from palimpsest.store.views import connect
 from tests.pipeline.corpora import ingest, make_paragraph, settings_of, write_articles
 
@@ -38,9 +38,9 @@ def rewritten(archive: Path, folder: Path) -> list[str]:
     """
     settings = settings_of(read=ReadSettings(date_from_path="%Y-%m-%d"))
     first = ingest(write_articles(folder, FIRST), archive, settings)
-    old = Archive(archive).snapshot()
+    old = StoredArchive(archive).snapshot()
     ingest(write_articles(folder, LATER), archive, settings)
-    new = Archive(archive).snapshot()
+    new = StoredArchive(archive).snapshot()
     again = []
     for name, key in (("paragraphs", "paragraph_id"), ("variants", "text_id")):
         known = set(old.read(name).column(key).to_pylist())
@@ -56,7 +56,7 @@ def rewritten(archive: Path, folder: Path) -> list[str]:
 
 def dates_shown(archive: Path, folder: Path) -> dict[str, list[Any]]:
     """Return the dates of the documents as each export, page and query shows them."""
-    snapshot, public = Archive(archive).snapshot(), PublicArchive(archive)
+    snapshot, public = StoredArchive(archive).snapshot(), PublicArchive(archive)
     write_jsonl(snapshot, folder / "press.jsonl", "press")
     write_prov(snapshot, folder / "prov.json")
     write_csv(snapshot, folder / "csv", None)

@@ -16,7 +16,7 @@ from prefect.states import Pending, Running
 
 from palimpsest.flows.automations import HEARTBEAT_STOPPED, NEVER_STARTED, ensure_automations
 from palimpsest.pipeline.run import run_ingest
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from palimpsest.store.digest import digest_archive
 from tests.pipeline.corpora import make_paragraph, settings_of, write_articles
 from tests.services import needs_servers, postgres
@@ -54,7 +54,7 @@ def add_articles(folder: Path, seed: int, count: int) -> None:
 
 
 def digest(archive: Path) -> str:
-    return digest_archive(Archive(archive).snapshot())
+    return digest_archive(StoredArchive(archive).snapshot())
 
 
 def undisturbed(stack: Stack, name: str) -> str:
@@ -65,14 +65,16 @@ def undisturbed(stack: Stack, name: str) -> str:
 
 
 def version(archive: Path) -> int:
-    return Archive(archive).snapshot().manifest.version if Archive(archive).exists() else 0
+    return (
+        StoredArchive(archive).snapshot().manifest.version if StoredArchive(archive).exists() else 0
+    )
 
 
 def staged(archive: Path) -> dict[int, str]:
     """Return the batches that are staged, by what stays the same when a run takes them up."""
     found = {}
     with suppress(FileNotFoundError):  # a folder that vanishes while it is listed: ask again
-        for path in Archive(archive).staging.glob("*/batch-?????"):
+        for path in StoredArchive(archive).staging.glob("*/batch-?????"):
             with suppress(FileNotFoundError):
                 found[path.stat().st_ino] = path.parent.name
     return found
@@ -80,7 +82,7 @@ def staged(archive: Path) -> dict[int, str]:
 
 def runs_of(archive: Path) -> list[dict[str, Any]]:
     """Return the rows of an archive's runs."""
-    return Archive(archive).snapshot().read("runs").to_pylist()
+    return StoredArchive(archive).snapshot().read("runs").to_pylist()
 
 
 def assert_rule_for_second_runs(stack: Stack) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from palimpsest.records.schemas import TABLES
-from palimpsest.store.archive import MANIFEST, Archive
+from palimpsest.store.archive import MANIFEST, StoredArchive
 from palimpsest.store.parquet import write_table
 
 Change = Callable[[pa.Table], pa.Table]
@@ -17,7 +17,7 @@ Change = Callable[[pa.Table], pa.Table]
 
 def copy_archive(archive: Path, target: Path) -> Path:
     """Return a copy of an archive that shares no file with it."""
-    place, copied = Archive(archive), Archive(target)
+    place, copied = StoredArchive(archive), StoredArchive(target)
     copied.path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(place.home, copied.home, symlinks=True)
     folder = copied.versions / place.snapshot().folder.name
@@ -27,7 +27,7 @@ def copy_archive(archive: Path, target: Path) -> Path:
 
 def rewrite(archive: Path, name: str, change: Change, *, is_told: bool = True) -> Path:
     """Write a table anew with its rows changed; the manifest tells the new file if ``is_told``."""
-    snapshot = Archive(archive).snapshot()
+    snapshot = StoredArchive(archive).snapshot()
     rows = change(snapshot.read(name))
     first, *others = snapshot.files(name)
     for path in (first, *others):

@@ -6,8 +6,8 @@ from typing import Any
 import pyarrow as pa
 
 from palimpsest.records.schemas import TABLES
-from palimpsest.store.archive import Archive, Snapshot
-from palimpsest.store.commit import Changes, writing
+from palimpsest.store.archive import Snapshot, StoredArchive
+from palimpsest.store.commit import ChangeSet, open_writer
 from palimpsest.store.views import connect
 
 SEALED = {"settings": {"sign": {"bands": 32}}, "stages": {"store": 1}}
@@ -37,14 +37,14 @@ def make_rows(name: str, first: int, last: int, **given: Any) -> pa.Table:
 
 
 def publish(
-    archive: Archive,
+    archive: StoredArchive,
     run_id: str,
     added: dict[str, pa.Table],
     withdrawn: dict[str, pa.Table] | None = None,
 ) -> Snapshot:
     """Commit a version; ``withdrawn`` holds keys of the rows that go."""
-    with writing(archive, run_id) as writer:
-        return writer.commit(Changes(added, withdrawn or {}, SEALED))
+    with open_writer(archive, run_id) as writer:
+        return writer.commit(ChangeSet(added, withdrawn or {}, SEALED))
 
 
 def sorted_rows(table: pa.Table) -> list[str]:

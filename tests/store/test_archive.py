@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from palimpsest.records.errors import SettingsError, TransientError
-from palimpsest.store.archive import MANIFEST, Archive, Snapshot
+from palimpsest.store.archive import MANIFEST, Snapshot, StoredArchive
 from tests.store.rows import all_rows, make_rows, publish
 
 
 @pytest.fixture
-def grown(tmp_path: Path) -> Archive:
+def grown(tmp_path: Path) -> StoredArchive:
     """An archive of three versions, with a source more in each."""
-    archive = Archive(tmp_path / "press")
+    archive = StoredArchive(tmp_path / "press")
     for number in range(3):
         publish(archive, f"r{number}", {"sources": make_rows("sources", number, number + 1)})
     return archive
@@ -40,7 +40,7 @@ def _is_free(folder: Path) -> bool:
 
 
 @pytest.mark.parametrize("version", [1, 2, 3])
-def test_earlier_version_is_read_as_of_then(grown: Archive, version: int) -> None:
+def test_earlier_version_is_read_as_of_then(grown: StoredArchive, version: int) -> None:
     snapshot = grown.snapshot(version)
     assert snapshot.manifest.version == version
     assert snapshot.manifest.run_id == f"r{version - 1}"
@@ -51,12 +51,14 @@ def test_earlier_version_is_read_as_of_then(grown: Archive, version: int) -> Non
 
 
 @pytest.mark.parametrize("version", [0, 4, -1])
-def test_unknown_version_is_told_with_those_that_there_are(grown: Archive, version: int) -> None:
+def test_unknown_version_is_told_with_those_that_there_are(
+    grown: StoredArchive, version: int
+) -> None:
     with pytest.raises(SettingsError, match=rf"version {version} is not there; found 1, 2, 3"):
         grown.snapshot(version)
 
 
-def test_published_versions_are_told_first_one_first(grown: Archive) -> None:
+def test_published_versions_are_told_first_one_first(grown: StoredArchive) -> None:
     (grown.versions / "00000004").mkdir()  # never published
     (grown.versions / "building-r9").mkdir()
     told = grown.published()
@@ -65,14 +67,14 @@ def test_published_versions_are_told_first_one_first(grown: Archive) -> None:
     assert told[-1] == grown.snapshot().manifest
 
 
-def test_version_that_is_cleaned_away_is_not_told(grown: Archive) -> None:
+def test_version_that_is_cleaned_away_is_not_told(grown: StoredArchive) -> None:
     (grown.versions / "00000002" / MANIFEST).unlink()
     assert [one.version for one in grown.published()] == [1, 3]
     with pytest.raises(SettingsError, match="version 2 is not there; found 1, 3"):
         grown.snapshot(2)
 
 
-def test_version_is_held_until_the_last_who_reads_it_is_done(grown: Archive) -> None:
+def test_version_is_held_until_the_last_who_reads_it_is_done(grown: StoredArchive) -> None:
     first, again = grown.snapshot(1), grown.snapshot(1)
     folder = first.folder
     assert not _is_free(folder)
@@ -83,7 +85,7 @@ def test_version_is_held_until_the_last_who_reads_it_is_done(grown: Archive) -> 
     assert _is_free(folder)
 
 
-def test_version_that_is_being_cleaned_away_is_not_given(grown: Archive) -> None:
+def test_version_that_is_being_cleaned_away_is_not_given(grown: StoredArchive) -> None:
     with _cleaned(grown.versions / "00000001") as is_free:
         assert is_free
         with pytest.raises(TransientError, match="try again"):
@@ -91,7 +93,7 @@ def test_version_that_is_being_cleaned_away_is_not_given(grown: Archive) -> None
         assert grown.snapshot().manifest.version == 3
 
 
-def test_snapshot_survives_pickling_and_holds_its_version(grown: Archive) -> None:
+def test_snapshot_survives_pickling_and_holds_its_version(grown: StoredArchive) -> None:
     snapshot = grown.snapshot(2)
     rows = all_rows(snapshot)
     copy: Snapshot = pickle.loads(pickle.dumps(snapshot))

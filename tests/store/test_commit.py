@@ -15,21 +15,21 @@ import pytest
 
 from palimpsest.records.errors import ContractError, SettingsError, TransientError
 from palimpsest.records.schemas import TABLES
-from palimpsest.store.archive import Archive
-from palimpsest.store.commit import Changes, clear_staging, preparing, writing
+from palimpsest.store.archive import StoredArchive
+from palimpsest.store.commit import ChangeSet, clear_staging, open_staging, open_writer
 from tests.store.rows import SEALED, all_rows, make_row, make_rows, publish, sorted_rows
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Archive:
-    return Archive(tmp_path / "press")
+def archive(tmp_path: Path) -> StoredArchive:
+    return StoredArchive(tmp_path / "press")
 
 
 def _files(folder: Path) -> dict[str, int]:
     return {str(p.relative_to(folder)): p.stat().st_ino for p in folder.rglob("*") if p.is_file()}
 
 
-def test_reader_of_first_version_still_reads_it_after_the_second(archive: Archive) -> None:
+def test_reader_of_first_version_still_reads_it_after_the_second(archive: StoredArchive) -> None:
     first = publish(archive, "r1", {"sources": make_rows("sources", 0, 4)})
     before = all_rows(first)
     withdrawn = {"sources": pa.table({"uri": ["uri-000002"]})}
@@ -42,7 +42,7 @@ def test_reader_of_first_version_still_reads_it_after_the_second(archive: Archiv
     assert archive.snapshot().folder == second.folder
 
 
-def test_kept_files_are_hard_links(archive: Archive) -> None:
+def test_kept_files_are_hard_links(archive: StoredArchive) -> None:
     first = publish(archive, "r1", {"sources": make_rows("sources", 0, 4)})
     second = publish(archive, "r2", {"sources": make_rows("sources", 4, 5)})
     [old] = first.files("sources")
@@ -52,7 +52,7 @@ def test_kept_files_are_hard_links(archive: Archive) -> None:
     assert len(second.files("sources")) == 2
 
 
-def test_empty_table_has_exactly_one_empty_file(archive: Archive) -> None:
+def test_empty_table_has_exactly_one_empty_file(archive: StoredArchive) -> None:
     for run in ("r1", "r2"):
         snapshot = publish(archive, run, {"sources": make_rows("sources", 0, 1)})
         for name in set(TABLES) - {"sources"}:
@@ -60,7 +60,7 @@ def test_empty_table_has_exactly_one_empty_file(archive: Archive) -> None:
             assert pq.read_metadata(file).num_rows == 0
 
 
-def test_empty_file_goes_when_rows_come(archive: Archive) -> None:
+def test_empty_file_goes_when_rows_come(archive: StoredArchive) -> None:
     publish(archive, "r1", {})
     snapshot = publish(archive, "r2", {name: make_rows(name, 0, 2) for name in TABLES})
     for name in TABLES:
@@ -68,7 +68,7 @@ def test_empty_file_goes_when_rows_come(archive: Archive) -> None:
         assert snapshot.rows(name) == 2
 
 
-def test_table_whose_last_rows_go_has_one_empty_file_again(archive: Archive) -> None:
+def test_table_whose_last_rows_go_has_one_empty_file_again(archive: StoredArchive) -> None:
     publish(archive, "r1", {"sources": make_rows("sources", 0, 1)})
     publish(archive, "r2", {"sources": make_rows("sources", 1, 2)})
     gone = {"sources": pa.table({"uri": ["uri-000000", "uri-000001"]})}
@@ -77,7 +77,7 @@ def test_table_whose_last_rows_go_has_one_empty_file_again(archive: Archive) -> 
     assert snapshot.read("sources").num_rows == 0
 
 
-def test_only_files_with_withdrawn_keys_are_rewritten(archive: Archive) -> None:
+def test_only_files_with_withdrawn_keys_are_rewritten(archive: StoredArchive) -> None:
     for number, run in enumerate(("r1", "r2", "r3")):
         first = 3 * number
         base = publish(archive, run, {"sources": make_rows("sources", first, first + 3)})
@@ -92,7 +92,7 @@ def test_only_files_with_withdrawn_keys_are_rewritten(archive: Archive) -> None:
     assert pq.read_table(after.folder / "sources" / "r4-0001.parquet").num_rows == 2
 
 
-def test_manifest_tells_rows_and_bytes_of_each_file(archive: Archive) -> None:
+def test_manifest_tells_rows_and_bytes_of_each_file(archive: StoredArchive) -> None:
     snapshot = publish(archive, "r1", {name: make_rows(name, 0, 5) for name in TABLES})
     for name in TABLES:
         for told, path in zip(snapshot.manifest.files[name], snapshot.files(name), strict=True):
@@ -112,7 +112,9 @@ def test_manifest_tells_rows_and_bytes_of_each_file(archive: Archive) -> None:
     ],
     ids=["missing column", "null where none may be", "other type"],
 )
-def test_rows_that_break_the_schema_publish_nothing(archive: Archive, broken: pa.Table) -> None:
+def test_rows_that_break_the_schema_publish_nothing(
+    archive: StoredArchive, broken: pa.Table
+) -> None:
     base = publish(archive, "r1", {"sources": make_rows("sources", 0, 2)})
     before, files = all_rows(base), _files(base.folder)
     with pytest.raises(ContractError, match="sources"):
@@ -123,67 +125,69 @@ def test_rows_that_break_the_schema_publish_nothing(archive: Archive, broken: pa
     assert publish(archive, "r3", {}).manifest.version == 2
 
 
-def test_failed_run_leaves_nothing_among_versions(archive: Archive) -> None:
+def test_failed_run_leaves_nothing_among_versions(archive: StoredArchive) -> None:
     publish(archive, "r1", {})
     with pytest.raises(ContractError):
         publish(archive, "r2", {"sources": make_rows("sources", 0, 2).drop_columns(["bytes"])})
     assert [path.name for path in archive.versions.iterdir()] == ["00000001"]
 
 
-def test_first_commit_that_fails_leaves_no_archive(archive: Archive) -> None:
+def test_first_commit_that_fails_leaves_no_archive(archive: StoredArchive) -> None:
     with pytest.raises(ContractError):
         publish(archive, "r1", {"sources": make_rows("sources", 0, 2).drop_columns(["bytes"])})
     assert not archive.exists()
     assert not os.path.lexists(archive.path)
 
 
-def test_second_writer_is_told_to_try_again(archive: Archive) -> None:
-    with writing(archive, "r1") as writer:
-        with pytest.raises(TransientError, match="another run"), writing(archive, "r2"):
+def test_second_writer_is_told_to_try_again(archive: StoredArchive) -> None:
+    with open_writer(archive, "r1") as writer:
+        with pytest.raises(TransientError, match="another run"), open_writer(archive, "r2"):
             pass
-        writer.commit(Changes({"sources": make_rows("sources", 0, 1)}, {}, SEALED))
+        writer.commit(ChangeSet({"sources": make_rows("sources", 0, 1)}, {}, SEALED))
     assert archive.snapshot().rows("sources") == 1
-    with writing(archive, "r2") as writer:
+    with open_writer(archive, "r2") as writer:
         assert writer.base is not None
 
 
-def test_second_writer_waits_and_begins_from_what_the_first_has_published(archive: Archive) -> None:
+def test_second_writer_waits_and_begins_from_what_the_first_has_published(
+    archive: StoredArchive,
+) -> None:
     publish(archive, "r1", {})
     waits, seen = threading.Event(), []
 
     def second() -> None:
         waits.set()
-        with writing(archive, "r3", wait_seconds=60) as writer:
+        with open_writer(archive, "r3", wait_seconds=60) as writer:
             seen.append(writer.base.manifest)
-            seen.append(writer.commit(Changes({}, {}, SEALED)).manifest)
+            seen.append(writer.commit(ChangeSet({}, {}, SEALED)).manifest)
 
     thread = threading.Thread(target=second)
-    with writing(archive, "r2") as writer:
+    with open_writer(archive, "r2") as writer:
         thread.start()
         assert waits.wait(60)
         time.sleep(0.2)
         assert seen == []
-        writer.commit(Changes({"sources": make_rows("sources", 0, 1)}, {}, SEALED))
+        writer.commit(ChangeSet({"sources": make_rows("sources", 0, 1)}, {}, SEALED))
     thread.join(60)
     assert [(one.version, one.run_id) for one in seen] == [(2, "r2"), (3, "r3")]
     assert archive.snapshot().rows("sources") == 1
 
 
-def test_writer_gives_up_when_it_has_waited_long_enough(archive: Archive) -> None:
-    with writing(archive, "r1"):
+def test_writer_gives_up_when_it_has_waited_long_enough(archive: StoredArchive) -> None:
+    with open_writer(archive, "r1"):
         started = time.monotonic()
-        with pytest.raises(TransientError, match="another run"), writing(archive, "r2", 0.3):
+        with pytest.raises(TransientError, match="another run"), open_writer(archive, "r2", 0.3):
             pass
         assert 0.3 <= time.monotonic() - started < 30
 
 
-def test_reading_needs_no_lock(archive: Archive) -> None:
+def test_reading_needs_no_lock(archive: StoredArchive) -> None:
     publish(archive, "r1", {"sources": make_rows("sources", 0, 3)})
-    with writing(archive, "r2"):
+    with open_writer(archive, "r2"):
         assert archive.snapshot().read("sources").num_rows == 3
 
 
-def test_leftovers_of_killed_writers_are_cleared(archive: Archive) -> None:
+def test_leftovers_of_killed_writers_are_cleared(archive: StoredArchive) -> None:
     publish(archive, "r1", {})
     for left in (
         archive.versions / "building-r0" / "sources",
@@ -193,31 +197,31 @@ def test_leftovers_of_killed_writers_are_cleared(archive: Archive) -> None:
         left.mkdir(parents=True)
         (left / "file").write_text("left")
     (archive.home / "next").symlink_to("nowhere")
-    with writing(archive, "r2"):
+    with open_writer(archive, "r2"):
         assert [path.name for path in archive.versions.iterdir()] == ["00000001"]
         assert list(archive.index.iterdir()) == []
         assert not os.path.lexists(archive.home / "next")
 
 
-def test_segments_of_the_version_are_kept(archive: Archive) -> None:
-    with writing(archive, "r1") as writer:
+def test_segments_of_the_version_are_kept(archive: StoredArchive) -> None:
+    with open_writer(archive, "r1") as writer:
         (archive.index / "r1").mkdir()
-        writer.commit(Changes({}, {}, SEALED, ["r1"]))
-    with writing(archive, "r2") as writer:
+        writer.commit(ChangeSet({}, {}, SEALED, ["r1"]))
+    with open_writer(archive, "r2") as writer:
         assert [path.name for path in archive.index.iterdir()] == ["r1"]
-        assert writer.commit(Changes({}, {}, SEALED)).manifest.segments == ["r1"]
+        assert writer.commit(ChangeSet({}, {}, SEALED)).manifest.segments == ["r1"]
 
 
-def test_manifest_tells_what_published_it_and_when(archive: Archive) -> None:
+def test_manifest_tells_what_published_it_and_when(archive: StoredArchive) -> None:
     before = datetime.now(UTC)
-    with writing(archive, "r1") as writer:
-        told = writer.commit(Changes({}, {}, SEALED, operation="remove")).manifest
+    with open_writer(archive, "r1") as writer:
+        told = writer.commit(ChangeSet({}, {}, SEALED, operation="remove")).manifest
     assert (told.run_id, told.operation, told.sealed) == ("r1", "remove", SEALED)
     assert before <= datetime.fromisoformat(told.published_at) <= datetime.now(UTC)
     assert archive.snapshot().manifest == told
 
 
-def test_rows_that_agree_in_all_key_columns_go_and_no_others(archive: Archive) -> None:
+def test_rows_that_agree_in_all_key_columns_go_and_no_others(archive: StoredArchive) -> None:
     rows = [
         make_row("overlaps", 2 * n, left_text_id=left, right_text_id=right)
         for n, (left, right) in enumerate(["ab", "ac", "bc", "ab", "cb"])
@@ -231,14 +235,14 @@ def test_rows_that_agree_in_all_key_columns_go_and_no_others(archive: Archive) -
 
 
 def test_compaction_keeps_all_rows_in_few_full_files(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
+    archive: StoredArchive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("palimpsest.store.commit.FILE_ROWS", 16)
     for run in range(13):
         rows = make_rows("sources", 3 * run, 3 * run + 3)
         base = publish(archive, f"r{run:02d}", {"sources": rows})
     before = all_rows(base)
-    with writing(archive, "c") as writer:
+    with open_writer(archive, "c") as writer:
         compacted = writer.compact(["merged"])
     assert all_rows(compacted) == before
     assert all_rows(base) == before
@@ -248,10 +252,10 @@ def test_compaction_keeps_all_rows_in_few_full_files(
     assert told.sealed == SEALED
 
 
-def test_compaction_links_a_table_of_one_file(archive: Archive) -> None:
+def test_compaction_links_a_table_of_one_file(archive: StoredArchive) -> None:
     base = publish(archive, "r1", {"sources": make_rows("sources", 0, 4)})
     base = publish(archive, "r2", {"documents": make_rows("documents", 0, 4)})
-    with writing(archive, "c") as writer:
+    with open_writer(archive, "c") as writer:
         compacted = writer.compact([])
     assert _files(compacted.folder).keys() == _files(base.folder).keys()
     before = _files(base.folder)
@@ -260,8 +264,8 @@ def test_compaction_links_a_table_of_one_file(archive: Archive) -> None:
     }
 
 
-def test_nothing_is_compacted_before_there_is_a_version(archive: Archive) -> None:
-    with writing(archive, "c") as writer, pytest.raises(SettingsError, match="there is none"):
+def test_nothing_is_compacted_before_there_is_a_version(archive: StoredArchive) -> None:
+    with open_writer(archive, "c") as writer, pytest.raises(SettingsError, match="there is none"):
         writer.compact([])
 
 
@@ -278,7 +282,7 @@ with preparing(Archive(sys.argv[1]), "held") as folder:
 
 
 def test_folder_of_a_living_process_is_left_alone_until_it_dies(
-    archive: Archive, root: Path
+    archive: StoredArchive, root: Path
 ) -> None:
     command = [sys.executable, "-c", _HOLDER, str(archive.path)]
     with subprocess.Popen(
@@ -286,29 +290,29 @@ def test_folder_of_a_living_process_is_left_alone_until_it_dies(
     ) as holder:
         assert holder.stdout.readline() == "ready\n"
         assert clear_staging(archive) == 0
-        with preparing(archive, "r1") as folder:
+        with open_staging(archive, "r1") as folder:
             assert list((folder / "left").iterdir()) == []
             assert (archive.staging / "held" / "mine").read_text() == "mine"
         holder.kill()
         holder.wait(60)
-    with preparing(archive, "r2") as folder:
+    with open_staging(archive, "r2") as folder:
         assert (folder / "left" / "held" / "mine").read_text() == "mine"
         assert [path.name for path in archive.staging.iterdir()] == ["r2"]
     assert list(archive.staging.iterdir()) == []
 
 
-def test_folder_of_a_run_is_gone_when_it_ends_well(archive: Archive) -> None:
-    with preparing(archive, "r1") as folder:
+def test_folder_of_a_run_is_gone_when_it_ends_well(archive: StoredArchive) -> None:
+    with open_staging(archive, "r1") as folder:
         assert folder.is_dir()
     assert list(archive.staging.iterdir()) == []
 
 
-def test_what_a_failed_run_had_prepared_is_left_to_the_next(archive: Archive) -> None:
+def test_what_a_failed_run_had_prepared_is_left_to_the_next(archive: StoredArchive) -> None:
     for number in (1, 2):
-        with pytest.raises(ZeroDivisionError), preparing(archive, f"r{number}") as folder:  # noqa: PT012
+        with pytest.raises(ZeroDivisionError), open_staging(archive, f"r{number}") as folder:  # noqa: PT012
             (folder / f"batch-{number}").write_text("read")
             raise ZeroDivisionError
-    with preparing(archive, "r3") as folder:
+    with open_staging(archive, "r3") as folder:
         found = sorted(path.name for path in folder.rglob("batch-*"))
     assert found == ["batch-1", "batch-2"]
 
@@ -316,23 +320,25 @@ def test_what_a_failed_run_had_prepared_is_left_to_the_next(archive: Archive) ->
 @pytest.mark.parametrize(
     ("code", "left"), [(errno.ENOSPC, []), (errno.EDQUOT, []), (errno.EIO, ["r1"])]
 )
-def test_full_disk_is_not_kept_full(archive: Archive, code: int, left: list[str]) -> None:
-    with pytest.raises(OSError), preparing(archive, "r1") as folder:  # noqa: PT012
+def test_full_disk_is_not_kept_full(archive: StoredArchive, code: int, left: list[str]) -> None:
+    with pytest.raises(OSError), open_staging(archive, "r1") as folder:  # noqa: PT012
         (folder / "batch").write_text("read")
         raise OSError(code, "told by the disk")
     assert [path.name for path in archive.staging.iterdir()] == left
 
 
-def test_staging_of_dead_runs_is_cleared_on_demand(archive: Archive) -> None:
+def test_staging_of_dead_runs_is_cleared_on_demand(archive: StoredArchive) -> None:
     (archive.staging / "r0" / "batch-00000").mkdir(parents=True)
-    with preparing(archive, "r1"):
+    with open_staging(archive, "r1"):
         (archive.staging / "later").mkdir()
         assert clear_staging(archive) == 1
         assert [path.name for path in archive.staging.iterdir()] == ["r1"]
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link to a folder"])
-def test_path_of_something_else_is_refused_and_left_alone(archive: Archive, kind: str) -> None:
+def test_path_of_something_else_is_refused_and_left_alone(
+    archive: StoredArchive, kind: str
+) -> None:
     elsewhere = archive.path.parent / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "letter.txt").write_text("mine")
@@ -350,12 +356,12 @@ def test_path_of_something_else_is_refused_and_left_alone(archive: Archive, kind
     assert sorted(p.name for p in archive.path.parent.rglob("*")) == before
 
 
-def test_missing_archive_names_the_command_that_makes_one(archive: Archive) -> None:
+def test_missing_archive_names_the_command_that_makes_one(archive: StoredArchive) -> None:
     with pytest.raises(SettingsError, match="palimpsest ingest SOURCE --archive"):
         archive.snapshot()
 
 
-def test_archive_of_another_format_is_refused_with_what_to_do(archive: Archive) -> None:
+def test_archive_of_another_format_is_refused_with_what_to_do(archive: StoredArchive) -> None:
     snapshot = publish(archive, "r1", {})
     manifest = snapshot.folder / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"format": 2', '"format": 99'))
@@ -366,10 +372,12 @@ def test_archive_of_another_format_is_refused_with_what_to_do(archive: Archive) 
         archive.snapshot()
 
 
-def test_archive_can_be_moved_with_its_store(archive: Archive, tmp_path: Path) -> None:
+def test_archive_can_be_moved_with_its_store(archive: StoredArchive, tmp_path: Path) -> None:
     base = publish(archive, "r1", {"sources": make_rows("sources", 0, 3)})
     before = sorted_rows(base.read("sources"))
     (tmp_path / "new").mkdir()
     archive.path.rename(tmp_path / "new" / "press")
     archive.home.rename(tmp_path / "new" / ".press.store")
-    assert sorted_rows(Archive(tmp_path / "new" / "press").snapshot().read("sources")) == before
+    assert (
+        sorted_rows(StoredArchive(tmp_path / "new" / "press").snapshot().read("sources")) == before
+    )

@@ -12,7 +12,7 @@ import pytest
 
 from palimpsest.records.errors import ContractError
 from palimpsest.records.schemas import TABLES
-from palimpsest.store.archive import Archive, Manifest, Snapshot
+from palimpsest.store.archive import Manifest, Snapshot, StoredArchive
 from palimpsest.store.digest import digest_archive, digest_tables
 from palimpsest.store.parquet import write_table
 from tests.store.damage import copy_archive, put
@@ -91,7 +91,7 @@ def test_digest_is_what_its_definition_says(tmp_path: Path, name: str) -> None:
 
 
 def test_digest_of_the_examples_is_what_its_definition_says(examples_archive: Path) -> None:
-    snapshot = Archive(examples_archive).snapshot()
+    snapshot = StoredArchive(examples_archive).snapshot()
     found = digest_tables(snapshot)
     assert list(found) == [name for name in TABLES if name != "runs"]
     for name, digest in found.items():
@@ -189,7 +189,7 @@ def test_digest_of_the_archive_follows_those_of_its_tables(tmp_path: Path) -> No
 
 
 def test_torn_file_is_told_by_its_path(tmp_path: Path, examples_archive: Path) -> None:
-    snapshot = Archive(copy_archive(examples_archive, tmp_path / "press")).snapshot()
+    snapshot = StoredArchive(copy_archive(examples_archive, tmp_path / "press")).snapshot()
     [path] = snapshot.files("overlaps")
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(ContractError, match=path.name):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from palimpsest.store.memory import hold_little, release_freed
+from palimpsest.store.memory import reduce_memory_use, release_freed_memory
 from tests.pipeline.processes import SPAWN
 
 
@@ -18,13 +18,13 @@ def _anonymous_bytes() -> int:
 def _held_after(holds_little: bool) -> int:
     """Return what a process holds more once it has freed arrays between which others stay."""
     if holds_little:
-        hold_little()
+        reduce_memory_use()
     np.ones(2**22)  # raises glibc's threshold, unless that is fixed
     before = _anonymous_bytes()
     arrays = [np.ones(2**18 if number % 2 else 2**5) for number in range(200)]  # 2 MiB each
     del arrays[1::2]
     if holds_little:
-        release_freed()
+        release_freed_memory()
     held = _anonymous_bytes() - before
     assert len(arrays) == 100
     return held
@@ -42,9 +42,9 @@ def test_arrow_goes_on_with_what_it_has_when_little_is_to_be_held() -> None:
 
 def _arrow_before_and_after() -> bool:
     before = pa.array(range(10**5))
-    hold_little()
+    reduce_memory_use()
     after = pa.array(range(10**5))
     equal = before.equals(after)
     del before
-    release_freed()
+    release_freed_memory()
     return bool(equal and after.sum().as_py() == sum(range(10**5)))

@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from palimpsest.records.schemas import TABLES
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from tests.store.rows import make_rows, publish, sorted_rows
 
 
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An archive in which rows were added to some tables, and withdrawn from some."""
-    archive = Archive(tmp_path_factory.mktemp("grown") / "press")
+    archive = StoredArchive(tmp_path_factory.mktemp("grown") / "press")
     publish(archive, "r1", {name: make_rows(name, 0, 6) for name in list(TABLES)[:5]})
     gone = {"paragraphs": pa.table({"paragraph_id": ["paragraph_id-000003"]})}
     publish(archive, "r2", {name: make_rows(name, 6, 9) for name in list(TABLES)[:6]}, gone)
@@ -52,7 +52,7 @@ def _by_pandas(pattern: str) -> pa.Table:
 @pytest.mark.parametrize("read", [_by_pyarrow, _by_duckdb, _by_polars, _by_pandas])
 @pytest.mark.parametrize("name", TABLES)
 def test_glob_gives_exactly_the_committed_rows(archive: Path, name: str, read: object) -> None:
-    expected = Archive(archive).snapshot().read(name)
+    expected = StoredArchive(archive).snapshot().read(name)
     table = read(f"{archive}/{name}/*.parquet")  # type: ignore[operator]
     assert table.column_names == TABLES[name].names
     assert sorted_rows(table.cast(TABLES[name])) == sorted_rows(expected)
@@ -60,7 +60,7 @@ def test_glob_gives_exactly_the_committed_rows(archive: Path, name: str, read: o
 
 def test_every_table_but_two_has_rows_somewhere(grown: Path, examples_archive: Path) -> None:
     counts = {
-        name: max(Archive(path).snapshot().rows(name) for path in (grown, examples_archive))
+        name: max(StoredArchive(path).snapshot().rows(name) for path in (grown, examples_archive))
         for name in TABLES
     }
     assert [name for name, rows in counts.items() if rows == 0] == ["containers", "removals"]
@@ -68,7 +68,7 @@ def test_every_table_but_two_has_rows_somewhere(grown: Path, examples_archive: P
 
 @pytest.mark.parametrize("name", TABLES)
 def test_schema_on_disk_is_the_schema_of_the_records(archive: Path, name: str) -> None:
-    for path in Archive(archive).snapshot().files(name):
+    for path in StoredArchive(archive).snapshot().files(name):
         stored = pq.read_schema(path)
         assert stored.names == TABLES[name].names
         for field in TABLES[name]:
@@ -80,7 +80,7 @@ def test_schema_on_disk_is_the_schema_of_the_records(archive: Path, name: str) -
 
 
 def test_no_file_stands_in_an_archive_that_no_manifest_names(archive: Path) -> None:
-    snapshot = Archive(archive).snapshot()
+    snapshot = StoredArchive(archive).snapshot()
     named = {path for name in TABLES for path in snapshot.files(name)}
     found = {path for path in snapshot.folder.rglob("*") if path.is_file()}
     assert found == named | {snapshot.folder / "manifest.json"}

@@ -7,7 +7,7 @@ import pytest
 
 from palimpsest.ingest.finding.discover import uri_of
 from palimpsest.records.errors import ContractError, SettingsError
-from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.archive import Snapshot, StoredArchive
 from palimpsest.store.find import find_documents, uris_of
 from palimpsest.store.rebuild import rebuild_document
 from tests.pipeline.corpora import ingest, make_paragraph, rebuilt_documents, write_articles
@@ -19,7 +19,7 @@ ONE, ALIKE = "0123456789abcdef" * 2, "0123456789abcdff" * 2
 
 @pytest.fixture
 def examples_snapshot(examples_archive: Path) -> Snapshot:
-    return Archive(examples_archive).snapshot()
+    return StoredArchive(examples_archive).snapshot()
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_prefix_of_several_ids_is_ambiguous(tmp_path: Path) -> None:
     rows = {"documents": make_rows("documents", 0, 0)}
     made = [make_row("documents", 0, document_id=one) for one in (ONE, ALIKE)]
     rows["documents"] = rows["documents"].from_pylist(made, schema=rows["documents"].schema)
-    snapshot = publish(Archive(tmp_path / "press"), "r1", rows)
+    snapshot = publish(StoredArchive(tmp_path / "press"), "r1", rows)
     assert find_documents(snapshot, [ONE[:15]]) == [ONE]
     with pytest.raises(SettingsError) as told:
         find_documents(snapshot, [ONE[:14]])
@@ -81,7 +81,7 @@ def test_prefix_of_several_ids_is_ambiguous(tmp_path: Path) -> None:
 
 def test_uri_of_two_documents_gives_both_the_earlier_first(replaced: tuple[Path, str]) -> None:
     archive, uri = replaced
-    snapshot = Archive(archive).snapshot()
+    snapshot = StoredArchive(archive).snapshot()
     rows = sorted(snapshot.read("sources").to_pylist(), key=lambda row: row["run_id"])
     ids = [row["document_id"] for row in rows]
     assert len(set(ids)) == 2
@@ -107,8 +107,8 @@ def test_damage_is_an_error_and_no_text(
     tmp_path: Path, examples_archive: Path, table: str, change: Change, told: str
 ) -> None:
     archive = copy_archive(examples_archive, tmp_path / "press")
-    one = Archive(archive).snapshot().read(table).column("document_id")[0].as_py()
+    one = StoredArchive(archive).snapshot().read(table).column("document_id")[0].as_py()
     rewrite(archive, table, change)
     with pytest.raises(ContractError, match=told) as error:
-        rebuild_document(Archive(archive).snapshot(), one)
+        rebuild_document(StoredArchive(archive).snapshot(), one)
     assert "palimpsest verify" in str(error.value)

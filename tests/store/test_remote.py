@@ -25,8 +25,8 @@ from palimpsest.records.errors import (
 )
 from palimpsest.records.schemas import TABLES
 from palimpsest.store.address import absolute, open_archive
-from palimpsest.store.archive import Archive, Snapshot
-from palimpsest.store.commit import Changes, again_if_outrun, writing
+from palimpsest.store.archive import Snapshot, StoredArchive
+from palimpsest.store.commit import ChangeSet, open_writer, retry_if_outrun
 from palimpsest.store.digest import digest_archive
 from palimpsest.store.remote import RemoteArchive
 from palimpsest.store.versions import clean, list_versions
@@ -38,20 +38,20 @@ from tests.sweep.remote import read_plainly
 KEY = "document_id-000000"
 
 
-def add(archive: Archive, run_id: str, number: int) -> Snapshot:
+def add(archive: StoredArchive, run_id: str, number: int) -> Snapshot:
     """Publish a version with a row more in each table."""
     return publish(archive, run_id, {name: make_rows(name, number, number + 1) for name in TABLES})
 
 
-def with_segment(archive: Archive, run_id: str) -> Snapshot:
+def with_segment(archive: StoredArchive, run_id: str) -> Snapshot:
     """Publish a version with an index segment, which is what runs say it is."""
-    with writing(archive, run_id) as writer:
+    with open_writer(archive, run_id) as writer:
         (archive.index / run_id).mkdir()
         (archive.index / run_id / "texts.npy").write_bytes(run_id.encode())
-        return writer.commit(Changes({}, {}, SEALED, [run_id]))
+        return writer.commit(ChangeSet({}, {}, SEALED, [run_id]))
 
 
-def named(archive: Archive) -> set[str]:
+def named(archive: StoredArchive) -> set[str]:
     """Return the keys of all objects that the versions of an archive need."""
     found = {f"versions/{one.version:08d}/manifest.json" for one in archive.published()}
     for manifest in archive.published():
@@ -60,7 +60,7 @@ def named(archive: Archive) -> set[str]:
     return found | {"archive.json"}
 
 
-def copied(archive: Archive) -> set[str]:
+def copied(archive: StoredArchive) -> set[str]:
     """Return the files of tables that are kept here."""
     return {str(one.relative_to(archive.versions)) for one in archive.versions.rglob("*.parquet")}
 
@@ -74,7 +74,7 @@ def test_rows_are_those_of_an_archive_in_a_folder(
 ) -> None:
     gone = {"documents": pa.table({"document_id": [KEY]})}
     snapshots = []
-    for archive in (Archive(fresh_archive), open_archive(s3_archive)):
+    for archive in (StoredArchive(fresh_archive), open_archive(s3_archive)):
         publish(archive, "r1", {name: make_rows(name, 0, 3) for name in TABLES})
         publish(archive, "r2", {name: make_rows(name, 3, 5) for name in TABLES}, gone)
         snapshots.append(archive.snapshot())
@@ -124,13 +124,13 @@ def test_second_of_two_writers_publishes_nothing(s3_archive: str, tmp_path: Path
     before = keys(s3_archive)
     with (
         on_another_machine(tmp_path / "elsewhere"),
-        writing(open_archive(s3_archive), "slow") as slow,
+        open_writer(open_archive(s3_archive), "slow") as slow,
     ):
         rows = {name: make_rows(name, 5, 6) for name in TABLES}
         with on_another_machine(tmp_path / "copies"):
             first = add(open_archive(s3_archive), "quick", 1)
         with pytest.raises(OutrunError, match=r"has published version 2.*run it again"):
-            slow.commit(Changes(rows, {}, SEALED))
+            slow.commit(ChangeSet(rows, {}, SEALED))
     with on_another_machine(tmp_path / "third"):
         assert all_rows(open_archive(s3_archive).snapshot()) == all_rows(first)
     assert not [key for key in keys(s3_archive) if "slow" in key]
@@ -142,14 +142,14 @@ def test_work_that_came_too_late_is_done_again_on_what_there_is(
 ) -> None:
     bases = []
 
-    @again_if_outrun
-    def work(archive: Archive, run_id: str) -> Snapshot:
-        with writing(archive, f"{run_id}-{len(bases)}") as writer:
+    @retry_if_outrun
+    def work(archive: StoredArchive, run_id: str) -> Snapshot:
+        with open_writer(archive, f"{run_id}-{len(bases)}") as writer:
             bases.append(writer.base.manifest.version if writer.base else 0)
             if len(bases) < 3:
                 with on_another_machine(tmp_path / "elsewhere"):
                     add(open_archive(s3_archive), f"other-{len(bases)}", 10 + len(bases))
-            return writer.commit(Changes({}, {}, SEALED))
+            return writer.commit(ChangeSet({}, {}, SEALED))
 
     assert work(open_archive(s3_archive), "r").manifest.version == 3
     assert bases == [0, 1, 2]
@@ -160,13 +160,13 @@ def test_writer_who_was_away_while_versions_were_dropped_publishes_nothing(
     s3_archive: str, tmp_path: Path
 ) -> None:
     add(open_archive(s3_archive), "r1", 0)
-    with writing(open_archive(s3_archive), "away") as away:
+    with open_writer(open_archive(s3_archive), "away") as away:
         with on_another_machine(tmp_path / "elsewhere"):
             for number in (2, 3, 4):
                 add(open_archive(s3_archive), f"r{number}", number)
             assert clean(open_archive(s3_archive))["dropped"] == [1, 2, 3]
         with pytest.raises(OutrunError):
-            away.commit(Changes({}, {}, SEALED))
+            away.commit(ChangeSet({}, {}, SEALED))
     archive = open_archive(s3_archive)
     assert [one["version"] for one in list_versions(archive)] == [4]
     assert archive.snapshot().rows("documents") == 4
@@ -413,7 +413,7 @@ def test_address_that_leads_nowhere_is_refused(address: str, told: str) -> None:
 def test_addresses_stay_and_paths_become_absolute() -> None:
     assert absolute("s3://shelves/press") == "s3://shelves/press"
     assert absolute("press") == str(Path("press").absolute())
-    assert isinstance(open_archive(Path("press")), Archive)
+    assert isinstance(open_archive(Path("press")), StoredArchive)
 
 
 def _no_bucket(_: pytest.MonkeyPatch) -> str:
@@ -487,8 +487,8 @@ def test_python_in_the_document_reads_what_the_manifest_names(
     code = with_arrow.replace("news/press", s3_archive.removeprefix("s3://"))
     code = code.replace("()", "(endpoint_override=os.environ['AWS_ENDPOINT_URL'])", 1)
     assert _output_of(f"import os\n{code}", tmp_path).strip() == "2"
-    add(Archive(fresh_archive), "r1", 4)  # DuckDB must be able to load its extension for more
-    archive = Archive(fresh_archive)
+    add(StoredArchive(fresh_archive), "r1", 4)  # DuckDB must be able to load its extension for more
+    archive = StoredArchive(fresh_archive)
     files = {"paragraphs": archive.addresses(archive.manifest(), "paragraphs")}
     (tmp_path / "files.json").write_text(json.dumps({"files": files}))
     code = "".join(line for line in with_duckdb.splitlines(True) if "SECRET" not in line)

@@ -7,17 +7,17 @@ import pytest
 
 from palimpsest.records.errors import SettingsError
 from palimpsest.records.schemas import TABLES
-from palimpsest.store.archive import Archive, Snapshot
+from palimpsest.store.archive import Snapshot, StoredArchive
 from palimpsest.store.versions import clean, list_versions
 from tests.store.rows import all_rows, make_rows, publish
 
-Grown = tuple[Archive, list[dict[str, list[str]]]]
+Grown = tuple[StoredArchive, list[dict[str, list[str]]]]
 """An archive, and the rows that each of its versions has."""
 
 
 def make_archive(path: Path, versions: int = 4) -> Grown:
     """Return an archive, and the rows that each of its versions has."""
-    archive, rows = Archive(path), []
+    archive, rows = StoredArchive(path), []
     for number in range(versions):
         first = 10 * number
         gone = (
@@ -33,7 +33,7 @@ def grown(fresh_archive: Path) -> Grown:
     return make_archive(fresh_archive)
 
 
-def bytes_on_disk(archive: Archive) -> int:
+def bytes_on_disk(archive: StoredArchive) -> int:
     """Return the bytes of all files under an archive, each once however often it is linked."""
     found = {
         path.stat().st_ino: path.stat().st_size
@@ -43,7 +43,7 @@ def bytes_on_disk(archive: Archive) -> int:
     return sum(found.values())
 
 
-def rows_of(archive: Archive, version: int) -> dict[str, list[str]]:
+def rows_of(archive: StoredArchive, version: int) -> dict[str, list[str]]:
     return all_rows(archive.snapshot(version))
 
 
@@ -97,7 +97,7 @@ def test_cleaning_keeps_the_last_versions(grown: Grown, keep: int, left: list[in
 
 
 def test_bytes_freed_are_those_of_rows_that_went(fresh_archive: Path) -> None:
-    archive = Archive(fresh_archive)
+    archive = StoredArchive(fresh_archive)
     publish(archive, "r1", {"sources": make_rows("sources", 0, 2000)})
     [old] = archive.snapshot().files("sources")
     size = old.stat().st_size
@@ -158,5 +158,5 @@ def test_what_dead_runs_left_is_removed(
 def test_archive_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     for command in (clean, list_versions):
         with pytest.raises(SettingsError):
-            command(Archive(tmp_path / "press"))
+            command(StoredArchive(tmp_path / "press"))
     assert list(tmp_path.iterdir()) == []

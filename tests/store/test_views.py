@@ -9,8 +9,8 @@ import pytest
 
 from palimpsest.records.schemas import TABLES
 from palimpsest.records.settings import MERGE_GAP_CHARS, MIN_EXACT_WORDS, RECURRING_DOCUMENTS
-from palimpsest.store.archive import Archive, Snapshot
-from palimpsest.store.views import VIEWS, connect, connect_tables, recurring_query, refused
+from palimpsest.store.archive import Snapshot, StoredArchive
+from palimpsest.store.views import VIEWS, connect, connect_tables, find_unreadable, recurring_query
 from tests.store.damage import copy_archive
 from tests.store.rows import make_row, publish, view_passages
 
@@ -21,7 +21,7 @@ class _Shelf:
     """Tables that are written down row by row."""
 
     def __init__(self, path: Path) -> None:
-        self._archive = Archive(path)
+        self._archive = StoredArchive(path)
         self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
 
     def add(self, name: str, **given: Any) -> None:
@@ -206,7 +206,7 @@ def test_texts_in_many_documents_recur_and_so_do_those_alike(shelf: _Shelf) -> N
 def test_position_is_shifted_into_the_document(
     examples_archive: Path, position: int, place: int
 ) -> None:
-    with connect(Archive(examples_archive).snapshot()) as connection:
+    with connect(StoredArchive(examples_archive).snapshot()) as connection:
         query = "SELECT in_document(?, 500, [4, 10]::INTEGER[], [2, 7]::INTEGER[])"
         assert connection.execute(query, [position]).fetchall() == [(place,)]
         query = "SELECT in_document(?, 500, []::INTEGER[], []::INTEGER[])"
@@ -234,7 +234,7 @@ def test_position_is_shifted_into_the_document(
 def test_only_what_a_query_leads_to_is_connected(
     examples_archive: Path, query: str | None, there: set[str]
 ) -> None:
-    with connect(Archive(examples_archive).snapshot(), query) as connection:
+    with connect(StoredArchive(examples_archive).snapshot(), query) as connection:
         assert {row[0] for row in connection.sql("SHOW TABLES").fetchall()} == there
         if query:
             connection.sql(query).fetchall()
@@ -243,7 +243,7 @@ def test_only_what_a_query_leads_to_is_connected(
 def test_tables_can_be_queried_although_the_file_of_another_is_gone(
     examples_archive: Path, tmp_path: Path
 ) -> None:
-    snapshot = Archive(copy_archive(examples_archive, tmp_path / "press")).snapshot()
+    snapshot = StoredArchive(copy_archive(examples_archive, tmp_path / "press")).snapshot()
     [torn], [lost] = snapshot.files("overlaps"), snapshot.files("runs")
     torn.write_bytes(torn.read_bytes()[:-9])
     lost.unlink()
@@ -251,4 +251,4 @@ def test_tables_can_be_queried_although_the_file_of_another_is_gone(
         query = "SELECT count(*) FROM sources SEMI JOIN documents USING (document_id)"
         assert connection.execute(query).fetchall() == [(18,)]
     paths = [path for name in TABLES for path in snapshot.files(name)]
-    assert set(refused(paths)) == {torn, lost}
+    assert set(find_unreadable(paths)) == {torn, lost}

@@ -14,7 +14,7 @@ from palimpsest.pipeline.run import RunSummary
 from palimpsest.pipeline.verify import verify
 from palimpsest.records.errors import ArchiveError, SettingsError
 from palimpsest.records.schemas import TABLES
-from palimpsest.store.archive import MANIFEST, Archive
+from palimpsest.store.archive import MANIFEST, StoredArchive
 from palimpsest.store.versions import clean
 from tests.pipeline.corpora import contents
 from tests.sweep.calls import KILLED, Watch
@@ -84,10 +84,10 @@ def _work_and_exit(work: Callable[[], Any]) -> None:
 
 def seen(archive: Path) -> Rows:
     """Return what readers see, but for times, or None before the first version."""
-    if not Archive(archive).exists():
+    if not StoredArchive(archive).exists():
         return None
     rows = contents(archive)
-    snapshot = Archive(archive).snapshot()
+    snapshot = StoredArchive(archive).snapshot()
     rows["removals"] = snapshot.read("removals", ["document_id"]).column(0).to_pylist()
     return rows
 
@@ -139,12 +139,12 @@ def attempt(ground: Ground, corpus: Path, kind: str, point: int, *, again: bool)
     if again:
         _run_again(ground, corpus, archive, found)
         if kind == "kill":
-            _assert_sound(Archive(archive))
+            _assert_sound(StoredArchive(archive))
     shutil.rmtree(archive.parent)
 
 
 def _run_again(ground: Ground, corpus: Path, archive: Path, found: Rows) -> None:
-    operation, place = ground.operation, Archive(archive)
+    operation, place = ground.operation, StoredArchive(archive)
     staged = len(list(place.staging.rglob("batch-?????")))
     is_done = found == ground.after != ground.before
     try:
@@ -165,13 +165,13 @@ def _run_again(ground: Ground, corpus: Path, archive: Path, found: Rows) -> None
         raise TornError(f"left behind: {left}")
 
 
-def _assert_sound(place: Archive) -> None:
+def _assert_sound(place: StoredArchive) -> None:
     failed = [c for c in verify(place, place.snapshot(), tables_only=True).checks if c.failed]
     if failed:
         raise TornError(f"not sound: {failed}")
 
 
-def _left(place: Archive) -> Iterator[str]:
+def _left(place: StoredArchive) -> Iterator[str]:
     """Return what no manifest names."""
     manifest = place.snapshot().manifest
     expected = {f"versions/{manifest.version:08d}/{MANIFEST}"}

@@ -13,7 +13,7 @@ from palimpsest.pipeline.index_upkeep import reindex
 from palimpsest.pipeline.remove import remove
 from palimpsest.pipeline.run import RunSummary
 from palimpsest.records.settings import Settings, SignSettings
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from palimpsest.store.versions import clean
 from tests.pipeline.corpora import ingest, make_paragraph, make_words, settings_of, write_articles
 
@@ -99,7 +99,7 @@ def _archive_with_remains(corpus: Path, archive: Path) -> None:
 def _archive_with_litter(corpus: Path, archive: Path) -> None:
     """Make an archive with all that runs which died can leave."""
     _archive_with_remains(corpus, archive)
-    place = Archive(archive)
+    place = StoredArchive(archive)
     for folder in (place.versions / "building-dead", place.versions / "00000099"):
         (folder / "documents").mkdir(parents=True)
         (folder / "documents" / "dead.parquet").write_bytes(b"torn")
@@ -110,7 +110,7 @@ def _archive_with_litter(corpus: Path, archive: Path) -> None:
 def _die_after_staging(source: Path, archive: Path) -> None:
     child = os.fork()
     if child == 0:
-        palimpsest.pipeline.run.writing = lambda *_: os._exit(0)  # type: ignore[assignment]
+        palimpsest.pipeline.run.open_writer = lambda *_: os._exit(0)  # type: ignore[assignment]
         try:
             ingest(source, archive, settings())
         finally:
@@ -138,5 +138,7 @@ OPERATIONS = [
     Operation("remove", _archive, _remove, 120, 41, is_done_once=True),
     Operation("compact", _archive, lambda _, archive: compact(archive, 5.0), 40, 13),
     Operation("reindex", _archive, lambda _, archive: reindex(archive, 5.0), 150, 47),
-    Operation("clean", _archive_with_litter, lambda _, archive: clean(Archive(archive)), 50, 37),
+    Operation(
+        "clean", _archive_with_litter, lambda _, archive: clean(StoredArchive(archive)), 50, 37
+    ),
 ]

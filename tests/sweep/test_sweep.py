@@ -12,16 +12,16 @@ from tests.sweep.operations import OPERATIONS, Operation
 
 _TORN = """
 import sys
-from palimpsest.store.archive import Archive
+from palimpsest.store.archive import StoredArchive
 from tests.sweep.__main__ import main
 
-whole = Archive._swap
+whole = StoredArchive._swap
 
 def swap(archive, published):
     archive.path.unlink(missing_ok=True)
     whole(archive, published)
 
-Archive._swap = swap
+StoredArchive._swap = swap
 sys.exit(main())
 """
 
