@@ -20,7 +20,7 @@ from threading import Thread
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
-from palimpsest.records.threads import QuietThread
+from palimpsest.pipeline.forking import QuietThread
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 and the number of the signal."""

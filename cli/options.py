@@ -217,9 +217,9 @@ def make_ready() -> None:
     for, and no others.
     """
     from palimpsest.kernels.compiled import are_kernels_cached, skip_scipy_linalg
-    from palimpsest.records.arrow import leave_out_pandas
+    from palimpsest.kernels.imports import skip_pandas
 
-    leave_out_pandas()
+    skip_pandas()
     skip_scipy_linalg()
     atexit.register(_skip_last_collection)
     if not are_kernels_cached():

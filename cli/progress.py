@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from palimpsest.cli.interrupts import interrupts
-from palimpsest.records.threads import QuietThread, fork_lock
+from palimpsest.pipeline.forking import QuietThread, fork_lock
 
 _TITLES = {
     "prefect": "starting Prefect",

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 
-from palimpsest.records.imports import hidden
+from palimpsest.kernels.imports import hide_module
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -50,7 +50,7 @@ def skip_scipy_linalg() -> None:
     It looks before the first kernel, for ``numpy.cov`` and ``corrcoef``, which it cannot compile
     from then on.
     """
-    with hidden("scipy.linalg"):
+    with hide_module("scipy.linalg"):
         importlib.import_module("numba.np.arraymath")
 
 

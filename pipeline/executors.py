@@ -14,10 +14,10 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from palimpsest.kernels.compiled import are_kernels_cached
+from palimpsest.pipeline.forking import may_fork
 from palimpsest.pipeline.read import extractors_shared_by, stage_batch
 from palimpsest.records.progress import Report, silent
 from palimpsest.records.settings import RunSettings
-from palimpsest.records.threads import may_fork
 
 _BYTES = 4
 """Of the number of a batch, where it waits for a process."""

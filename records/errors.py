@@ -1,14 +1,14 @@
-"""Errors, named by what the caller must do.
+"""Errors, named for what the caller must do.
 
 ArchiveError
-├── SettingsError    stop before any work; carries every fault at once
-├── SourceError      this source only: write a reject row, go on with the next
-├── ContractError    data break a schema or an invariant: stop, write nothing
-└── TransientError   may pass by itself: a flow may try again
-    ├── OutrunError  another machine has published meanwhile: do it again on what there is now
-    └── UnsureError  no answer came to what was published: look, or do it again
+├── SettingsError    stop before any work; contains all faults at once
+├── SourceError      affects one source: write a reject row and continue with the next
+├── ContractError    data violate a schema or an invariant: stop, write nothing
+└── TransientError   may resolve itself: a flow may retry
+    ├── OutrunError  another machine published first: repeat on the version that it published
+    └── UnsureError  the store did not confirm a publication: check, or repeat
 
-What an error is made of is what ``args`` holds, so that it can be pickled from worker to worker.
+``args`` contains the arguments of the constructor, so that errors can be pickled between workers.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from collections.abc import Sequence
 
 
 class ArchiveError(Exception):
-    """Anything that Palimpsest raises on purpose."""
+    """Base class of all errors that Palimpsest raises deliberately."""
 
 
 class SettingsError(ArchiveError):
-    """Raised when settings or arguments cannot be used; holds all faults, not the first only."""
+    """Raised for invalid settings or arguments; ``faults`` lists all that are wrong."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
@@ -32,11 +32,11 @@ class SettingsError(ArchiveError):
 
 
 class SourceError(ArchiveError):
-    """Raised when one source cannot become a document.
+    """Raised when a source cannot be read as a document.
 
     Attributes:
         reason: a code of ``records.schemas.REJECT_REASONS``.
-        detail: what was found, what was expected, what to do next.
+        detail: what was found, what was expected and what to do next.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -49,21 +49,21 @@ class SourceError(ArchiveError):
 
 
 class ContractError(ArchiveError):
-    """Raised when rows break a schema, a reference or an invariant; nothing has been written."""
+    """Raised when rows violate a schema, a reference or an invariant; nothing has been written."""
 
 
 class TransientError(ArchiveError):
-    """Raised when something outside stands in the way for now, such as another run at work."""
+    """Raised for a temporary external cause, such as another run that is still working."""
 
 
 class OutrunError(TransientError):
-    """Raised when another machine has published before; nothing of this has been published."""
+    """Raised when another machine published first; nothing of this run has been published."""
 
 
 class UnsureError(TransientError):
-    """Raised when a version was sent to be published and no answer came: it may be there or not.
+    """Raised when the store did not confirm a version, which may or may not have been published.
 
-    Doing the same again is right in both cases.
+    Repeating the operation is safe in both cases.
     """
 
 
@@ -76,4 +76,4 @@ for _error in (
     OutrunError,
     UnsureError,
 ):
-    _error.__module__ = "palimpsest.errors"  # the public name, which tracebacks show
+    _error.__module__ = "palimpsest.errors"  # the public name, for tracebacks

@@ -1,4 +1,4 @@
-"""Ids that come from content, never from row numbers or file order."""
+"""Ids derived from content, never from row numbers or the order of files."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def document_id_of(sha256: str) -> str:
 
 
 def text_id_of(text: str) -> str:
-    """Return a text's id: BLAKE2b with a digest of 16 bytes over its UTF-8, in hex.
+    """Return a text's id: the 16-byte BLAKE2b digest of its UTF-8, in hex.
 
-    Anybody can recompute it. ``kernels.digest`` computes it for all texts of a batch.
+    It can be recomputed with other tools. ``kernels.digest`` does so for all texts of a batch.
 
     Example:
         >>> text_id_of("the same words")
@@ -46,5 +46,5 @@ def hex_strings(digests: npt.NDArray[np.uint8]) -> pa.Array:
 
 
 def run_id_of(started_at: datetime, entropy: str) -> str:
-    """Return a run's id: its start in UTC, so that ids sort by time, and hex against collisions."""
+    """Return a run's id: its start in UTC, so that ids sort by time, and random hex digits."""
     return f"{started_at:%Y%m%dT%H%M%S%f}-{entropy}"

@@ -1,12 +1,12 @@
-"""How a step that takes long tells how far it is."""
+"""Callbacks with which a long step reports its progress."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Report = Callable[[str, int, int], None]
-"""Called with the name of a step, how much of it is done, and of how much."""
+"""Called with the name of a step, the amount done and the total."""
 
 
 def silent(step: str, done: int, total: int) -> None:
-    """Report nothing."""
+    """Ignore the progress."""

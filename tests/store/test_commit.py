@@ -271,10 +271,10 @@ def test_nothing_is_compacted_before_there_is_a_version(archive: StoredArchive) 
 
 _HOLDER = """
 import sys
-from palimpsest.store.archive import Archive
-from palimpsest.store.commit import preparing
+from palimpsest.store.archive import StoredArchive
+from palimpsest.store.commit import open_staging
 
-with preparing(Archive(sys.argv[1]), "held") as folder:
+with open_staging(StoredArchive(sys.argv[1]), "held") as folder:
     (folder / "mine").write_text("mine")
     print("ready", flush=True)
     sys.stdin.read()
