@@ -26,7 +26,8 @@ from palimpsest.dedup.signatures import cut_windows, hash_bands, permutations_of
 from palimpsest.dedup.texts import Texts, distinct_texts
 from palimpsest.dedup.words import find_words
 from palimpsest.ingest.batch import read_batch
-from palimpsest.ingest.finding.discover import FoundFile, discover
+from palimpsest.ingest.finding.discover import discover
+from palimpsest.ingest.finding.found import FoundFile
 from palimpsest.ingest.finding.sources import Source, walk_file
 from palimpsest.ingest.metadata.facts import Folders
 from palimpsest.ingest.text.decode import decode

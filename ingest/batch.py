@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from palimpsest.ingest.document import PLAIN, Document, read_documents
-from palimpsest.ingest.finding.discover import FoundFile, microseconds_of, uri_of
+from palimpsest.ingest.finding.discover import microseconds_of, uri_of
+from palimpsest.ingest.finding.found import FoundFile
 from palimpsest.ingest.finding.sources import Refused, Source, Walked, facts_of, walk_file
 from palimpsest.ingest.metadata.facts import Folders
 from palimpsest.ingest.pages.extract_pool import Extractors
@@ -192,15 +193,14 @@ def _read_part(
 
 
 def _refused(source: Source, error: SourceError) -> Refused:
-    modified = None if source.kind else source.modified_ns
     return Refused(
-        source.found,
-        source.uri,
-        source.kind,
-        source.size_bytes,
-        modified,
-        error.reason,
-        error.detail,
+        found=source.found,
+        uri=source.uri,
+        kind=source.kind,
+        size_bytes=source.size_bytes,
+        modified_ns=None if source.kind else source.modified_ns,
+        reason=error.reason,
+        detail=error.detail,
     )
 
 

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from palimpsest.dedup.index.search import Index
 from palimpsest.ingest.batch import reject_table
-from palimpsest.ingest.finding.discover import FoundFile, discover, timestamp_of, uri_of
+from palimpsest.ingest.finding.discover import discover, timestamp_of, uri_of
+from palimpsest.ingest.finding.found import FoundFile
 from palimpsest.pipeline.index_upkeep import FILE_KEY, file_keys
 from palimpsest.pipeline.staging import load_table, save_table
 from palimpsest.records.arrow import integers, times

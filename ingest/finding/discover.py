@@ -9,9 +9,9 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from palimpsest.ingest.finding.found import FoundFile, FoundReject
 from palimpsest.ingest.finding.remote import find_remote, is_url
 from palimpsest.ingest.metadata.facts import sidecars_among
 from palimpsest.records.errors import SettingsError, SourceError
@@ -22,23 +22,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_TIME, _LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999
 """Of the years 1 to 9999, in microseconds since 1970."""
 _AS_IT_IS = ("http://", "https://")
-
-
-class FoundFile(NamedTuple):
-    """A file as it was found, by its path or its URL."""
-
-    path: str
-    size_bytes: int
-    modified_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class FoundReject:
-    """A name that was found, but leads to no file that can be read."""
-
-    path: str
-    reason: str
-    detail: str
 
 
 @dataclass(slots=True)

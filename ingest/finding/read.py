@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from palimpsest.ingest.finding.discover import FoundFile, reject_of
+from palimpsest.ingest.finding.discover import reject_of
+from palimpsest.ingest.finding.found import FoundFile
 from palimpsest.records.errors import SourceError
 
 _ATTEMPTS = 2

@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
+from palimpsest.ingest.finding.found import FoundFile, FoundReject
 from palimpsest.records.errors import SettingsError, SourceError
-
-if TYPE_CHECKING:
-    from palimpsest.ingest.finding.discover import FoundFile, FoundReject
 
 _HELD_BYTES = 32 * 2**20
 _CHUNK_BYTES = 2**20
@@ -36,8 +34,6 @@ def find_remote(url: str) -> Iterator[FoundFile | FoundReject]:
     Raises:
         SettingsError: what opens such addresses is not installed, or nobody knows the scheme.
     """
-    from palimpsest.ingest.finding.discover import FoundFile, FoundReject
-
     scheme = url.partition("://")[0]
     files = _files_of(url)
     try:

@@ -1,7 +1,7 @@
-"""What is in the files of a run: each is a source, or a container with sources as members.
+"""The sources in a file: the file itself, or the members of a container.
 
-A file of ordinary size is read whole and then looked at; a larger one is looked at first, since a
-container may be larger than any document.
+A file of ordinary size is read whole; a larger one is inspected first, since a container may be
+larger than any document.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import BinaryIO, NamedTuple
@@ -23,7 +23,8 @@ from palimpsest.ingest.containers import (
     read_member,
     walk,
 )
-from palimpsest.ingest.finding.discover import FoundFile, path_of, reject_of, status_of, uri_of
+from palimpsest.ingest.finding.discover import path_of, reject_of, status_of, uri_of
+from palimpsest.ingest.finding.found import FoundFile
 from palimpsest.ingest.finding.read import open_source, read_source
 from palimpsest.ingest.finding.remote import is_url, open_remote
 from palimpsest.ingest.metadata.facts import Folders, path_date, sidecar_facts
@@ -32,29 +33,28 @@ from palimpsest.records.errors import SourceError
 from palimpsest.records.settings import ReadSettings
 
 HEAD_BYTES = 64 * 1024
-"""How much of a file is looked at to tell what it is."""
-_AT_ONCE = 32 * 2**20
+"""Length of the beginning of a file that shows its format."""
+_MAX_WHOLE_BYTES = 32 * 2**20
 
 
 class Source(NamedTuple):
     """A source, with its bytes.
 
     Attributes:
-        found: the file that it is, or that it is in.
-        uri: of the source.
-        kind: of the container that it is in; None if it is the file.
-        beside: what a file beside it tells of it.
+        found: the file that is the source, or contains it.
+        kind: of the container; None if the file itself is the source.
+        sidecar: facts from the file beside it.
     """
 
     found: FoundFile
     uri: str
     kind: str | None
     member: Member
-    beside: DocumentFacts
+    sidecar: DocumentFacts
 
     @property
     def name(self) -> str:
-        """What it is called: the file's name, or that of the member."""
+        """Name of the file, or of the member."""
         return _member_name(self.member.inside) or self.found.path
 
     @property
@@ -64,17 +64,17 @@ class Source(NamedTuple):
 
     @property
     def modified_ns(self) -> int:
-        """When the member was modified, if it says so, or else the file."""
+        """Modification time of the member if known, else of the file."""
         own = self.member.modified_ns
         return self.found.modified_ns if own is None else own
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """A file, or a member of one, that is no source.
+    """A file, or a member of a file, that is refused as a source.
 
     Attributes:
-        size_bytes, modified_ns: of the file, or of the member; None where nobody knows.
+        size_bytes, modified_ns: of the file, or of the member; None where unknown.
     """
 
     found: FoundFile
@@ -88,54 +88,39 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """A container whose end has been reached."""
+    """A container that was read to its end."""
 
     found: FoundFile
     kind: str
 
 
 def limits_of(settings: ReadSettings) -> Limits:
-    """Return what bounds the reading of a container."""
+    """Return the limits for reading a container."""
     return Limits(max_document_bytes=settings.max_document_bytes)
 
 
 def walk_file(
     found: FoundFile, settings: ReadSettings, folders: Folders | None = None
 ) -> Iterator[Source | Refused | Walked]:
-    """Give what is in a file, one after the other; what ends the walk too early is given last.
+    """Yield the sources of a file one by one; a fault that ends the walk early comes last.
 
     Args:
         found: the file.
         settings: how to read.
-        folders: what stands in the folders that files are read from.
+        folders: which folders contain sidecars.
     """
     kind = None
     try:
-        if found.size_bytes <= _AT_ONCE and not is_url(found.path):  # most files by far
-            raw, seen = read_source(found, settings.max_document_bytes)
-            if not is_packed(raw[:HEAD_BYTES], seen.path):
-                yield _whole(seen, raw, settings, folders)
-                return
-            opened: AbstractContextManager[tuple[BinaryIO, FoundFile]]
-            opened = nullcontext((io.BytesIO(raw), seen))
-        else:
-            opened = _opened(found, settings.max_document_bytes)
-        with opened as (file, seen):
-            head = file.read(HEAD_BYTES)
-            file.seek(0)
-            if not is_packed(head, seen.path):
-                yield _whole(seen, file.read(), settings, folders)
-                return
-            for one in walk(file, seen.path, limits_of(settings)):
-                if one.inside:
-                    kind = one.inside.partition("=")[0]
-                yield _given(one, seen, settings, folders)
+        with _opened(found, settings.max_document_bytes) as (file, seen):
+            for member in walk(file, seen.path, limits_of(settings)):
+                kind = _kind_of(member) or kind
+                yield _source_or_refusal(member, seen, settings, folders)
         found = seen
     except SourceError as error:
-        yield _fault(found, kind, error)
+        yield _refused_file(found, kind, error)
         return
     except OSError as error:
-        yield _fault(found, kind, SourceError(*reject_of(found.path, error)))
+        yield _refused_file(found, kind, SourceError(*reject_of(found.path, error)))
         return
     if kind is not None:
         yield Walked(found, kind)
@@ -143,16 +128,16 @@ def walk_file(
 
 @contextmanager
 def _opened(found: FoundFile, max_bytes: int) -> Iterator[tuple[BinaryIO, FoundFile]]:
-    """Open a file for reading: in memory if it is one document, or small.
+    """Open a file for reading; a single document and any small file is read into memory.
 
     Raises:
-        SourceError: it cannot be had, is too large, or changed meanwhile.
+        SourceError: it is unavailable, too large, or changed meanwhile.
     """
     if is_url(found.path):
         with open_remote(found.path) as file:
             yield file, found
         return
-    if found.size_bytes > _AT_ONCE:
+    if found.size_bytes > _MAX_WHOLE_BYTES:
         with open_source(found) as (file, seen):
             head = file.read(HEAD_BYTES)
             file.seek(0)
@@ -164,42 +149,42 @@ def _opened(found: FoundFile, max_bytes: int) -> Iterator[tuple[BinaryIO, FoundF
 
 
 def read_uris(uris: Sequence[str], settings: ReadSettings) -> Iterator[tuple[str, bytes]]:
-    """Read sources of one file again; a container is walked once, whatever many it holds.
+    """Read sources of one file again; a container is walked once, however many it contains.
 
     Args:
         uris: of sources, all in the same file.
 
     Yields:
-        each URI with the raw bytes of the document; those that are not to be had are left out.
+        each URI with the raw bytes of the document; unavailable ones are left out.
 
     Raises:
-        SourceError: the file is not to be had.
+        SourceError: the file is unavailable.
     """
     path = path_of(uris[0].partition("#")[0])
     found = FoundFile(path, 0, 0) if is_url(path) else status_of(path)
-    wanted = set(uris)
+    pending = set(uris)
     if len(uris) == 1 and "#" in uris[0]:
         with _opened(found, settings.max_document_bytes) as (file, _):
             inside = uris[0].partition("#")[2]
             yield uris[0], read_member(file, path, inside, limits_of(settings)).raw
         return
     fault = None
-    for one in walk_file(found, settings):
-        if isinstance(one, Source) and one.uri in wanted:
-            yield one.uri, one.member.raw
-        elif isinstance(one, Refused) and one.uri == uri_of(path):
-            fault = SourceError(one.reason, one.detail)
+    for source in walk_file(found, settings):
+        if isinstance(source, Source) and source.uri in pending:
+            yield source.uri, source.member.raw
+        elif isinstance(source, Refused) and source.uri == uri_of(path):
+            fault = SourceError(source.reason, source.detail)
     if fault is not None:
         raise fault
 
 
 def facts_of(source: Source, own: DocumentFacts, settings: ReadSettings) -> DocumentFacts:
-    """Return what is known of a source: by the file beside it, by its document, by its path."""
-    facts = source.beside.or_else(own)
+    """Return the facts of a source: from its sidecar, else its document, else its path."""
+    facts = source.sidecar.or_else(own)
     if facts.published_at is None and settings.date_from_path is not None:
-        by_path = path_date(source.uri, settings.date_from_path)
-        if by_path is not None:
-            facts = facts._replace(published_at=by_path, published_from="path")
+        path_time = path_date(source.uri, settings.date_from_path)
+        if path_time is not None:
+            facts = facts._replace(published_at=path_time, published_from="path")
     if facts.series is None and settings.series is not None:
         facts = facts._replace(series=_series(source, facts, settings.series))
     return facts
@@ -215,37 +200,54 @@ def _series(source: Source, facts: DocumentFacts, series: str) -> str | None:
     return series
 
 
-def _whole(found: FoundFile, raw: bytes, settings: ReadSettings, folders: Folders | None) -> Source:
-    beside = _beside(found, settings, folders)
-    return Source(found, uri_of(found.path), None, Member("", raw), beside)
+def _kind_of(member: Member | RefusedMember) -> str | None:
+    """Return the kind of the container that a member is in; None for the file itself."""
+    return member.inside.partition("=")[0] or None
 
 
-def _given(
-    one: Member | RefusedMember, found: FoundFile, settings: ReadSettings, folders: Folders | None
+def _source_or_refusal(
+    member: Member | RefusedMember,
+    found: FoundFile,
+    settings: ReadSettings,
+    folders: Folders | None,
 ) -> Source | Refused:
-    uri = uri_of(found.path) + (f"#{one.inside}" if one.inside else "")
-    kind = one.inside.partition("=")[0] or None
-    if isinstance(one, Member):
-        return Source(
-            found, uri, kind, one, NO_FACTS if kind else _beside(found, settings, folders)
-        )
-    if one.inside:
-        return Refused(found, uri, kind, one.size_bytes, None, one.reason, one.detail)
-    return Refused(found, uri, kind, found.size_bytes, found.modified_ns, one.reason, one.detail)
+    kind = _kind_of(member)
+    if isinstance(member, RefusedMember) and kind is None:
+        return _refused_file(found, None, SourceError(member.reason, member.detail))
+    uri = uri_of(found.path) + (f"#{member.inside}" if kind else "")
+    if isinstance(member, Member):
+        sidecar = NO_FACTS if kind else _sidecar(found, settings, folders)
+        return Source(found=found, uri=uri, kind=kind, member=member, sidecar=sidecar)
+    return Refused(
+        found=found,
+        uri=uri,
+        kind=kind,
+        size_bytes=member.size_bytes,
+        modified_ns=None,
+        reason=member.reason,
+        detail=member.detail,
+    )
 
 
-def _beside(found: FoundFile, settings: ReadSettings, folders: Folders | None) -> DocumentFacts:
+def _sidecar(found: FoundFile, settings: ReadSettings, folders: Folders | None) -> DocumentFacts:
     if is_url(found.path) or (folders is not None and not folders.may_tell(found.path)):
         return NO_FACTS
     return sidecar_facts(found.path, settings.metadata_fields)
 
 
-def _fault(found: FoundFile, kind: str | None, error: SourceError) -> Refused:
-    size, modified = found.size_bytes, found.modified_ns
-    return Refused(found, uri_of(found.path), kind, size, modified, error.reason, error.detail)
+def _refused_file(found: FoundFile, kind: str | None, error: SourceError) -> Refused:
+    return Refused(
+        found=found,
+        uri=uri_of(found.path),
+        kind=kind,
+        size_bytes=found.size_bytes,
+        modified_ns=found.modified_ns,
+        reason=error.reason,
+        detail=error.detail,
+    )
 
 
 def _member_name(inside: str) -> str:
-    """Return the name of a member, by the last part of where it is that names one."""
+    """Return the name of a member: that of the innermost container that has names."""
     names = [part.partition("=")[2] for part in inside.split("&") if part.startswith("member=")]
     return os.fsdecode(unquote_to_bytes(names[-1])) if names else ""

@@ -5,11 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fsspec
 import pytest
 
-from palimpsest.ingest.finding.discover import FoundFile, discover
+from palimpsest.ingest.finding.discover import discover
+from palimpsest.ingest.finding.found import FoundFile
 from palimpsest.ingest.finding.read import read_source
+from palimpsest.ingest.finding.sources import Refused, Source, walk_file
 from palimpsest.records.errors import SourceError
+from palimpsest.records.settings import ReadSettings
 
 
 def _found(path: Path, raw: bytes) -> FoundFile:
@@ -46,6 +50,16 @@ def test_a_file_above_the_limit_is_too_large_and_one_at_the_limit_is_not(tmp_pat
     found = _found(tmp_path / "one.txt", b"x" * 1001)
     assert _reason(found, 1000) == "too-large"
     assert len(read_source(found, 1001)[0]) == 1001
+
+
+def test_a_remote_file_above_the_limit_is_too_large():
+    fsspec.filesystem("memory").pipe("/one.txt", b"x" * 1001)
+    found = FoundFile("memory://one.txt", 1001, 0)
+    [refused] = walk_file(found, ReadSettings(max_document_bytes=1000))
+    assert isinstance(refused, Refused)
+    assert (refused.reason, refused.size_bytes) == ("too-large", 1001)
+    [source] = walk_file(found, ReadSettings(max_document_bytes=1001))
+    assert isinstance(source, Source)
 
 
 def test_a_file_that_became_a_pipe_is_refused_without_waiting(tmp_path):
