@@ -1,4 +1,4 @@
-"""Two documents side by side as one file: of two files, or of an archive."""
+"""Two documents side by side in one HTML file: two files, or two documents of an archive."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _FACTS = (
 )
 
 
-def files_side_by_side(compared: Comparison) -> dict[str, Any]:
+def files_side_by_side(comparison: Comparison) -> dict[str, Any]:
     """Return two files with the passages that they share; see ``views.side_by_side``."""
-    sides = (compared.left, compared.right)
-    facts = [_of_file(side) for side in sides]
-    told = views.side_by_side(facts, [side.paragraphs() for side in sides], compared.passages())
-    return {"archive": None, **told}
+    files = (comparison.left, comparison.right)
+    facts = [_file_facts(file) for file in files]
+    rows = [file.paragraphs() for file in files]
+    return {"archive": None, **views.side_by_side(facts, rows, comparison.passages())}
 
 
 def documents_side_by_side(
@@ -37,45 +37,42 @@ def documents_side_by_side(
 ) -> dict[str, Any]:
     """Return two documents of an archive with the passages that they share.
 
-    The tables are asked: for one comparison no catalogue need be made.
+    They are read from the tables: a single comparison does not justify building a catalogue.
 
     Args:
-        archive: what the archive is called.
+        archive: name of the archive.
         snapshot: the version.
-        left_id, right_id: the documents, which must be there.
+        left_id, right_id: existing documents.
 
     Raises:
         SettingsError: both are the same.
     """
     if left_id == right_id:
-        told = f"both sides are document {left_id}; name two documents that differ"
-        raise SettingsError([told])
+        raise SettingsError([f"both sides are the document {left_id}; name two different ones"])
     ids = (left_id, right_id)
     lookup = TableLookup(snapshot)
-    held = lookup.documents(pa.array(ids), lookup.settings().passages.recurring_documents)
-    texts = dict(zip(*(held.texts.column(name).to_pylist() for name in _TEXT), strict=True))
-    places = [row | {"text": texts[row["text_id"]]} for row in held.places.to_pylist()]
-    rows = [[row for row in places if row["document_id"] == one] for one in ids]
+    loaded = lookup.documents(pa.array(ids), lookup.settings().passages.recurring_documents)
+    texts = {row["text_id"]: row["text"] for row in loaded.texts.to_pylist()}
+    places = [row | {"text": texts[row["text_id"]]} for row in loaded.places.to_pylist()]
+    rows = [[row for row in places if row["document_id"] == document_id] for document_id in ids]
+    facts = [_document_facts(snapshot, document_id) for document_id in ids]
     passages = views.shared_passages(lookup, left_id, right_id)
-    side_by_side = views.side_by_side([_of_archive(snapshot, one) for one in ids], rows, passages)
+    side_by_side = views.side_by_side(facts, rows, passages)
     return {"archive": archive, "version": snapshot.manifest.version, **side_by_side}
 
 
-_TEXT = ("text_id", "text")
-
-
-def render_comparison_file(told: Mapping[str, Any]) -> str:
+def render_comparison_file(side_by_side: Mapping[str, Any]) -> str:
     """Return two documents side by side as one HTML file."""
-    return render_file("comparison.html", told, with_script=True)
+    return render_file("comparison.html", side_by_side, with_script=True)
 
 
-def _of_file(side: ComparedFile) -> dict[str, Any]:
-    return _facts(side.document(), side.facts()["uri"])
+def _file_facts(file: ComparedFile) -> dict[str, Any]:
+    return _facts(file.document(), file.facts()["uri"])
 
 
-def _of_archive(snapshot: Snapshot, document_id: str) -> dict[str, Any]:
-    where, named = ["document_id = $document"], {"document": document_id}
-    [row] = read_rows(snapshot, "documents", where=where, parameters=named).to_pylist()
+def _document_facts(snapshot: Snapshot, document_id: str) -> dict[str, Any]:
+    where, parameters = ["document_id = $document"], {"document": document_id}
+    [row] = read_rows(snapshot, "documents", where=where, parameters=parameters).to_pylist()
     return _facts(row, uris_of(snapshot, document_id)[0])
 
 

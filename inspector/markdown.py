@@ -1,4 +1,4 @@
-"""A report as Markdown, in which nothing of an article is markup."""
+"""Render a report as Markdown, with all markup in articles escaped."""
 
 from __future__ import annotations
 
@@ -12,31 +12,24 @@ _ROWS = 10
 _LONGEST_TEXT = 120
 
 
-def render_markdown(told: Mapping[str, Any]) -> str:
-    """Return what ``inspector.report.build_report`` tells, but for passages and plots."""
-    counts = told["counts"]
-    share = counts["distinct_words"] / max(1, counts["words"])
+def render_markdown(report: Mapping[str, Any]) -> str:
+    """Return the values of ``inspector.report.build_report`` without passages and plots."""
     parts = [
-        f"# {_cell(told['archive'])}, version {told['version']}",
-        f"Published {told['published_at'][:19]} UTC by {_cell(told['operation'])}.",
-        (
-            f"{counts['sources']:,} sources, {counts['documents']:,} documents, "
-            f"{counts['rejects']:,} sources rejected; {counts['overlaps']:,} overlaps between "
-            f"texts, {counts['pairs']:,} pairs of documents that share passages. "
-            f"{share:.0%} of {counts['words']:,} words are new text."
-        ),
-        "\n".join(f"- {_balance(one)}" for one in told["balances"]),
+        f"# {_cell(report['archive'])}, version {report['version']}",
+        f"Published {report['published_at'][:19]} UTC by {_cell(report['operation'])}.",
+        _totals(report["counts"]),
+        "\n".join(f"- {_balance(balance)}" for balance in report["balances"]),
         "## Last runs",
         _table(
             ["run", "started", "sources found", "new", "rejected", "paragraphs seen", "new texts"],
-            ([run[name] for name in _OF_RUN] for run in told["runs"][:_ROWS]),
+            ([run[name] for name in _RUN_COLUMNS] for run in report["runs"][:_ROWS]),
         ),
         "## Documents that share the most",
         _table(
             ["words", "earlier", "later"],
             (
                 (pair["words"], pair["left"]["name"], pair["right"]["name"])
-                for pair in told["pairs"][:_ROWS]
+                for pair in report["pairs"][:_ROWS]
             ),
         ),
         "## Most reused paragraphs",
@@ -44,36 +37,46 @@ def render_markdown(told: Mapping[str, Any]) -> str:
             ["documents", "paragraph", "first in"],
             (
                 (row["documents"], row["text"], name_of(row["witnesses"][0]["uri"]))
-                for row in told["reused"][:_ROWS]
+                for row in report["reused"][:_ROWS]
             ),
         ),
         "## Recurring formulas",
         _table(
             ["documents", "text"],
-            ((row["documents"], row["text"]) for row in told["formulas"][:_ROWS]),
+            ((row["documents"], row["text"]) for row in report["formulas"][:_ROWS]),
         ),
         "## Rejected sources",
         _table(
             ["reason", "sources", "example"],
-            ((one["reason"], one["sources"], name_of(one["uri"])) for one in told["rejects"]),
+            ((row["reason"], row["sources"], name_of(row["uri"])) for row in report["rejects"]),
         ),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-_OF_RUN = (
+_RUN_COLUMNS = (
     *("run_id", "started_at", "sources_found", "sources_new", "sources_rejected"),
     *("paragraphs_seen", "texts_new"),
 )
 
 
-def _balance(one: Mapping[str, Any]) -> str:
-    """Return an equation, and whether it holds."""
-    parts = " + ".join(f"{part['count']:,} {part['name']}" for part in one["parts"])
-    verdict = (
-        f"**does not balance: {one['missing']:,}**" if one["missing"] else "nothing is missing"
+def _totals(counts: Mapping[str, int]) -> str:
+    share = counts["distinct_words"] / max(1, counts["words"])
+    return (
+        f"{counts['sources']:,} sources, {counts['documents']:,} documents, "
+        f"{counts['rejects']:,} sources rejected; {counts['overlaps']:,} overlaps between "
+        f"texts, {counts['pairs']:,} pairs of documents that share passages. "
+        f"{share:.0%} of {counts['words']:,} words are new text."
     )
-    return f"{one['total']:,} {one['what']} {one['verb']} = {parts}: {verdict}"
+
+
+def _balance(balance: Mapping[str, Any]) -> str:
+    """Return an equation and whether it is true."""
+    parts = " + ".join(f"{part['count']:,} {part['name']}" for part in balance["parts"])
+    verdict = "nothing is missing"
+    if balance["missing"]:
+        verdict = f"**does not balance, off by {balance['missing']:,}**"
+    return f"{balance['total']:,} {balance['what']} {balance['verb']} = {parts}: {verdict}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -85,9 +88,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    """Return a value as one cell, in which nothing is markup."""
+    """Return a value as a table cell, with markup escaped and long text shortened."""
     if isinstance(value, int):
         return f"{value:,}"
     text = printable(" ".join(str(value).split()))
     text = text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + " …"
-    return "".join(f"\\{one}" if one in "\\|`*_[]#~" else one for one in html.escape(text, False))
+    escaped = html.escape(text, quote=False)
+    return "".join(f"\\{char}" if char in "\\|`*_[]#~" else char for char in escaped)

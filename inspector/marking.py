@@ -1,8 +1,8 @@
 """Mark passages in the paragraphs of documents, and the words that differ within them.
 
-Passages are told in characters of the document, paragraphs are shown as they are kept, normalised;
-here one is led to the other. What comes out are paragraphs cut into segments, which a page or a
-file shows one behind the other.
+Passages are spans in characters of the document, but paragraphs are shown as stored, normalised;
+this module maps one to the other. The result is paragraphs cut into segments, which a page or file
+shows in sequence.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from functools import cache
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 from unicodedata import category
 
@@ -25,10 +25,10 @@ from palimpsest.inspector.catalogue.words import UNSPACED_SCRIPTS
 from palimpsest.kernels.columns import shift_positions
 
 MAX_CELLS = 250_000
-"""Passages are compared word by word if the words of one times those of the other are no more.
+"""Two passages are compared word by word if the product of their word counts is at most this.
 
-Larger ones are first parted at the words that stand once on both sides, in the same order; what
-has no such word and is too large still is not compared.
+Larger ones are first split at words that occur once on each side, in the same order; parts that are
+still too large are not compared.
 """
 
 Span = tuple[int, int]
@@ -37,13 +37,13 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of a paragraph.
+    """A fragment of a paragraph.
 
     Attributes:
-        text: as it is kept.
-        passages: numbers of the passages that it is in, ascending.
-        is_changed: the other side of its first passage has other words there.
-        begins: of the passages, those that begin with it.
+        text: the text as stored.
+        passages: numbers of the passages that contain it, ascending.
+        is_changed: whether the other side of its first passage has different words here.
+        begins: the passages that begin with it.
     """
 
     text: str
@@ -54,17 +54,24 @@ class Segment:
 
 @dataclass(slots=True)
 class _Paragraph:
-    """A paragraph with where each of its characters stands in the document."""
+    """A paragraph with the marks in it.
+
+    Attributes:
+        text: the text as stored.
+        positions: the position of each character, and of the end, in the document.
+        covered: start, end and passage number of each marked span of the text.
+        changed: the same for spans with different words on the other side.
+    """
 
     text: str
-    places: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
     covered: list[tuple[int, int, int]] = field(default_factory=list)
     changed: list[tuple[int, int, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """A word of a passage: its paragraph, where it stands in its text, and how it is compared."""
+    """A word of a passage: its paragraph, its span in the paragraph's text, and its folded form."""
 
     paragraph: int
     start: int
@@ -76,16 +83,15 @@ class MarkedDocument:
     """The paragraphs of a document with passages marked in them.
 
     Args:
-        rows: of paragraphs in order: ``text``, ``start_char``, ``shift_at`` and ``shift_by``.
-        spans: of passages, in characters of the document; their numbers are their places here.
-
-    Paragraphs follow one another in the document.
+        rows: paragraphs in the order of the document: ``text``, ``start_char``, ``shift_at`` and
+            ``shift_by``.
+        spans: passages in characters of the document; passages are numbered by their index here.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, Any]], spans: Sequence[Span]) -> None:
-        self._paragraphs = [_Paragraph(row["text"], _places(row)) for row in rows]
-        self._starts = [int(one.places[0]) for one in self._paragraphs]
-        self._ends = [int(one.places[-1]) for one in self._paragraphs]
+        self._paragraphs = [_Paragraph(row["text"], _positions(row)) for row in rows]
+        self._starts = [int(paragraph.positions[0]) for paragraph in self._paragraphs]
+        self._ends = [int(paragraph.positions[-1]) for paragraph in self._paragraphs]
         self._spans = spans
         for number, (start, end) in enumerate(spans):
             for paragraph, first, last in self._within(start, end):
@@ -94,33 +100,39 @@ class MarkedDocument:
     def segments(self) -> list[list[Segment]]:
         """Return the segments of each paragraph; joined they are its text."""
         begun: set[int] = set()
-        return [list(_cut(paragraph, begun)) for paragraph in self._paragraphs]
+        return [list(_segments(paragraph, begun)) for paragraph in self._paragraphs]
 
     def passage(self, number: int) -> list[list[Segment]]:
-        """Return the segments of a passage, those of each paragraph that it is in together."""
-        within = ([one for one in cut if number in one.passages] for cut in self.segments())
-        return [cut for cut in within if cut]
+        """Return the segments of a passage, grouped by paragraph."""
+        by_paragraph = (
+            [segment for segment in segments if number in segment.passages]
+            for segments in self.segments()
+        )
+        return [segments for segments in by_paragraph if segments]
 
     def compare_with(self, other: MarkedDocument) -> None:
         """Mark in both documents the words of each passage that the other side does not have."""
         for number in range(len(self._spans)):
             words = list(self._words(number)), list(other._words(number))
-            folded = [[one.folded for one in side] for side in words]
-            is_turned = folded[1] < folded[0]  # so that it does not matter who is compared
-            for spans in differences(*(reversed(folded) if is_turned else folded)):
-                mine, theirs = reversed(spans) if is_turned else spans
-                self._change(number, words[0][slice(*mine)])
-                other._change(number, words[1][slice(*theirs)])
+            folded = [[word.folded for word in side] for side in words]
+            is_swapped = folded[1] < folded[0]  # makes the result independent of the sides
+            for spans in differences(*(reversed(folded) if is_swapped else folded)):
+                own_span, other_span = reversed(spans) if is_swapped else spans
+                self._mark_changed(number, words[0][slice(*own_span)])
+                other._mark_changed(number, words[1][slice(*other_span)])
 
     def coverage(self) -> list[int]:
-        """Return how many characters of each paragraph are in a passage."""
-        return [sum(len(one.text) for one in cut if one.passages) for cut in self.segments()]
+        """Return the number of characters of each paragraph that are in a passage."""
+        return [
+            sum(len(segment.text) for segment in segments if segment.passages)
+            for segments in self.segments()
+        ]
 
     def _within(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-        """Give the paragraphs of a span, and where in their texts it begins and ends."""
+        """Yield the paragraphs of a span of the document, each with the span in its text."""
         for number in range(bisect_right(self._ends, start), bisect_left(self._starts, end)):
             paragraph = self._paragraphs[number]
-            bounds = np.searchsorted(paragraph.places, [start, end])
+            bounds = np.searchsorted(paragraph.positions, [start, end])
             first, last = (int(min(bound, len(paragraph.text))) for bound in bounds)
             if first < last:
                 yield number, first, last
@@ -131,80 +143,93 @@ class MarkedDocument:
             for word in _words_pattern().finditer(text, first, last):
                 yield _Word(paragraph, word.start(), word.end(), word.group().casefold())
 
-    def _change(self, number: int, words: Sequence[_Word]) -> None:
-        """Mark words that stand together as one stretch in each paragraph."""
-        for paragraph in sorted({word.paragraph for word in words}):
-            here = [word for word in words if word.paragraph == paragraph]
-            self._paragraphs[paragraph].changed.append((here[0].start, here[-1].end, number))
+    def _mark_changed(self, number: int, words: Sequence[_Word]) -> None:
+        """Mark consecutive words as one changed span in each paragraph."""
+        for paragraph, group in groupby(words, key=lambda word: word.paragraph):
+            changed = list(group)
+            self._paragraphs[paragraph].changed.append((changed[0].start, changed[-1].end, number))
 
 
 @cache
 def _words_pattern() -> re.Pattern[str]:
-    """Return what a word is: letters, digits and the signs on them, or a character by itself."""
-    signs = "".join(
+    """Return the pattern of a word: letters, digits and combining marks, or a single character.
+
+    Single characters are words in scripts without spaces.
+    """
+    marks = "".join(
         f"\\U{code:08x}" for code in range(0x300, 0x20000) if category(chr(code))[0] == "M"
     )
     letter = f"[^\\W_{UNSPACED_SCRIPTS}]"
-    return re.compile(f"[{UNSPACED_SCRIPTS}]|{letter}+(?:[{signs}]+{letter}*)*")
+    return re.compile(f"[{UNSPACED_SCRIPTS}]|{letter}+(?:[{marks}]+{letter}*)*")
 
 
-def differences(mine: Sequence[str], theirs: Sequence[str]) -> Iterator[tuple[Span, Span]]:
-    """Give where two passages differ: the words of each that stand for one another.
+def differences(left: Sequence[str], right: Sequence[str]) -> Iterator[tuple[Span, Span]]:
+    """Yield where two passages differ, in order.
 
     Args:
-        mine, theirs: their words.
+        left, right: words of the two passages.
 
     Yields:
-        spans in words of both, of which one may be empty; in order.
+        spans of words of both sides that replace one another; one of them may be empty.
 
     Example:
         >>> list(differences("a red cat sat".split(), "a cat sat down".split()))
         [((1, 2), (1, 1)), ((4, 4), (3, 4))]
     """
     anchors = [(0, 0)]
-    if len(mine) * len(theirs) > MAX_CELLS:
-        anchors += _anchors(mine, theirs)
-    for (first, other_first), (last, other_last) in pairwise([*anchors, (len(mine), len(theirs))]):
-        if (last - first) * (other_last - other_first) > MAX_CELLS:
+    if len(left) * len(right) > MAX_CELLS:
+        anchors += _anchors(left, right)
+    for (left_first, right_first), (left_last, right_last) in pairwise(
+        [*anchors, (len(left), len(right))]
+    ):
+        if (left_last - left_first) * (right_last - right_first) > MAX_CELLS:
             continue
         matcher = SequenceMatcher(
-            None, mine[first:last], theirs[other_first:other_last], autojunk=False
+            None, left[left_first:left_last], right[right_first:right_last], autojunk=False
         )
-        for tag, begin, end, other_begin, other_end in matcher.get_opcodes():
+        for tag, left_start, left_end, right_start, right_end in matcher.get_opcodes():
             if tag != "equal":
-                here = first + begin, first + end
-                yield here, (other_first + other_begin, other_first + other_end)
+                left_span = left_first + left_start, left_first + left_end
+                yield left_span, (right_first + right_start, right_first + right_end)
 
 
-def _anchors(mine: Sequence[str], theirs: Sequence[str]) -> list[Span]:
-    """Return where words stand that both sides have once: as many as follow in the same order."""
-    once = [{word for word, n in Counter(side).items() if n == 1} for side in (mine, theirs)]
-    shared = once[0] & once[1]
-    places = {word: at for at, word in enumerate(theirs) if word in shared}
-    pairs = [(at, places[word]) for at, word in enumerate(mine) if word in shared]
-    lasts: list[int] = []  # of the best sequence of each length, the last place on the other side
-    ends: list[int] = []  # which pair that is
-    before: list[int] = []
-    for number, (_, other) in enumerate(pairs):
-        length = bisect_left(lasts, other)
-        before.append(ends[length - 1] if length else -1)
-        lasts[length : length + 1] = [other]
+def _anchors(left: Sequence[str], right: Sequence[str]) -> list[Span]:
+    """Return the longest chain of words that occur once on each side, in the same order.
+
+    This is patience diff: the longest increasing subsequence of their positions.
+    """
+    unique = [{word for word, n in Counter(side).items() if n == 1} for side in (left, right)]
+    shared = unique[0] & unique[1]
+    positions = {word: at for at, word in enumerate(right) if word in shared}
+    pairs = [(at, positions[word]) for at, word in enumerate(left) if word in shared]
+    lasts: list[int] = []  # last right position of the best chain of each length
+    ends: list[int] = []  # the pair at that position
+    predecessors: list[int] = []
+    for number, (_, right_at) in enumerate(pairs):
+        length = bisect_left(lasts, right_at)
+        predecessors.append(ends[length - 1] if length else -1)
+        lasts[length : length + 1] = [right_at]
         ends[length : length + 1] = [number]
-    chain, at = [], ends[-1] if ends else -1
-    while at >= 0:
-        chain.append(pairs[at])
-        at = before[at]
+    chain, number = [], ends[-1] if ends else -1
+    while number >= 0:
+        chain.append(pairs[number])
+        number = predecessors[number]
     return chain[::-1]
 
 
-def _places(row: Mapping[str, Any]) -> npt.NDArray[np.int64]:
+def _positions(row: Mapping[str, Any]) -> npt.NDArray[np.int64]:
     shift_at, shift_by = (np.array(row[name], np.int32) for name in ("shift_at", "shift_by"))
-    every = np.arange(len(row["text"]) + 1)
-    return shift_positions(every, shift_at, shift_by, row["start_char"])
+    characters = np.arange(len(row["text"]) + 1)
+    return shift_positions(characters, shift_at, shift_by, row["start_char"])
 
 
-def _cut(paragraph: _Paragraph, begun: set[int]) -> Iterator[Segment]:
-    """Give the segments of a paragraph; a passage begins where it is met for the first time."""
+def _segments(paragraph: _Paragraph, begun: set[int]) -> Iterator[Segment]:
+    """Yield the segments of a paragraph.
+
+    Args:
+        paragraph: with its marks.
+        begun: numbers of the passages met in earlier segments; new ones are added.
+    """
     marks = (*paragraph.covered, *paragraph.changed)
     edges = sorted({0, len(paragraph.text), *(edge for mark in marks for edge in mark[:2])})
     for start, end in pairwise(edges):

@@ -1,7 +1,7 @@
-"""What a report tells of an archive: the overview, with passages and places in it.
+"""Reports of an archive: the overview with passages and places included.
 
-Whoever gets a report has no server to look further, so some of what pages lead to is in it. The
-values are told once; a file for a browser and Markdown for Prefect's page show the same ones.
+A reader of a report has no server to browse, so it includes some of what pages link to. The HTML
+file and the Markdown for Prefect's page are rendered from the same values.
 """
 
 from __future__ import annotations
@@ -16,83 +16,84 @@ from palimpsest.inspector.pages.rendering import render_file
 from palimpsest.records.errors import SettingsError
 
 PASSAGES = 3
-"""So many passages of each pair of documents are shown, the longest."""
+"""Number of passages shown for each pair of documents: the longest."""
 PLACES = 5
-"""So many places of each reused paragraph are told, the earliest."""
+"""Number of places shown for each reused paragraph: the earliest."""
 
 Format = Literal["html", "markdown"]
 _ENDINGS: dict[str, Format] = {".html": "html", ".htm": "html", ".md": "markdown"}
 
 
 def format_of(path: str, option: str) -> Format:
-    """Return as what a file is written, by the ending of its name.
+    """Return the format of a file by its extension.
 
     Args:
-        path: of the file.
-        option: how the path was given, for the message.
+        path: path of the file.
+        option: the option that gave the path, for the message.
 
     Raises:
-        SettingsError: the ending tells nothing.
+        SettingsError: the extension is unknown.
     """
     for ending, known in _ENDINGS.items():
         if path.lower().endswith(ending):
             return known
-    told = f"{option} {path}: ends in none of {', '.join(_ENDINGS)}"
-    raise SettingsError([f"{told}; its ending tells whether HTML or Markdown is written"])
+    fault = f"{option} {path}: ends in none of {', '.join(_ENDINGS)}"
+    raise SettingsError([f"{fault}; the extension chooses between HTML and Markdown"])
 
 
 def build_report(archive: str, catalogue: Catalogue) -> dict[str, Any]:
-    """Return what a report tells.
+    """Return the values of a report.
 
     Args:
-        archive: what the archive is called.
-        catalogue: of the version.
+        archive: name of the archive.
+        catalogue: catalogue of the version.
 
     Returns:
-        As ``views.overview`` does, with ``archive``; each of ``pairs`` has ``passages`` as
-        ``views.passages_beside`` gives them, and ``passages_found``; each of ``reused`` has
-        ``places``, how many, and ``witnesses``, some of them.
+        The values of ``views.overview`` with ``archive``. Each of ``pairs`` also has ``passages``,
+        as in ``views.longest_passages``, and ``passages_found``; each of ``reused`` also has
+        ``places``, their number, and ``witnesses``, the earliest of them.
     """
-    told = views.overview(catalogue)
-    for pair in told["pairs"]:
+    report = views.overview(catalogue)
+    for pair in report["pairs"]:
         left, right = (pair[side]["document_id"] for side in views.SIDES)
-        found, longest = views.passages_beside(catalogue, left, right, PASSAGES)
-        pair |= {"passages_found": found, "passages": longest}
-    for row in told["reused"]:
+        count, longest = views.longest_passages(catalogue, left, right, PASSAGES)
+        pair |= {"passages_found": count, "passages": longest}
+    for row in report["reused"]:
         row["places"], row["witnesses"] = views.places_of(catalogue, row["text_id"], PLACES)
-    return {"archive": archive, **told}
+    return {"archive": archive, **report}
 
 
 def build_document_report(archive: str, catalogue: Catalogue, document_id: str) -> dict[str, Any]:
-    """Return what a document shares with others.
+    """Return the values of a report on one document and what it shares with others.
 
     Args:
-        archive: what the archive is called.
-        catalogue: of the version.
-        document_id: which must be there.
+        archive: name of the archive.
+        catalogue: catalogue of the version.
+        document_id: an existing document.
 
     Returns:
-        As ``views.document`` does, with ``archive`` and ``version``; each of ``partners`` has
-        ``beside``, passages as ``views.passages_beside`` gives them, and ``passages_found``;
-        ``partner_numbers`` says which one a document is.
+        The values of ``views.document`` with ``archive`` and ``version``. Each of ``partners`` also
+        has ``beside``, passages as in ``views.longest_passages``, and ``passages_found``;
+        ``partner_numbers`` maps ids of partners to their numbers from 1.
     """
-    told = views.document(catalogue, document_id)
-    ids = [one["document_id"] for one in told["partners"]]
-    for other, partner in zip(ids, told["partners"], strict=True):
-        found, longest = views.passages_beside(catalogue, document_id, other, PASSAGES)
-        partner |= {"passages_found": found, "beside": longest}
-    numbers = {one: number for number, one in enumerate(ids, start=1)}
+    report = views.document(catalogue, document_id)
+    for partner in report["partners"]:
+        other_id = partner["document_id"]
+        count, longest = views.longest_passages(catalogue, document_id, other_id, PASSAGES)
+        partner |= {"passages_found": count, "beside": longest}
+    ids = (partner["document_id"] for partner in report["partners"])
+    numbers = {partner_id: number for number, partner_id in enumerate(ids, start=1)}
     version = catalogue.snapshot.manifest.version
-    return {"archive": archive, "version": version, "partner_numbers": numbers, **told}
+    return {"archive": archive, "version": version, "partner_numbers": numbers, **report}
 
 
-def render_document_report(told: Mapping[str, Any]) -> str:
-    """Return what a document shares as one HTML file."""
-    return render_file("document_file.html", told, with_script=False)
+def render_document_report(report: Mapping[str, Any]) -> str:
+    """Return a report on one document as an HTML file."""
+    return render_file("document_file.html", report, with_script=False)
 
 
-def render_report(told: Mapping[str, Any], shown_as: Format) -> str:
-    """Return a report as one file, HTML or Markdown."""
-    if shown_as == "markdown":
-        return render_markdown(told)
-    return render_file("report.html", told, with_script=False)
+def render_report(report: Mapping[str, Any], output_format: Format) -> str:
+    """Return a report as a file, HTML or Markdown."""
+    if output_format == "markdown":
+        return render_markdown(report)
+    return render_file("report.html", report, with_script=False)

@@ -200,7 +200,7 @@ def _span_of(passage: Mapping[str, Any], side: str) -> Span:
     return passage[side]["start_char"], passage[side]["end_char"]
 
 
-def passages_beside(
+def longest_passages(
     catalogue: Catalogue, left_id: str, right_id: str, limit: int
 ) -> tuple[int, list[dict[str, Any]]]:
     """Return the number of clear passages that two documents share, and the longest of them.
@@ -546,9 +546,9 @@ __all__ = [
     "documents",
     "excerpt",
     "explain",
+    "longest_passages",
     "overview",
     "paragraph",
-    "passages_beside",
     "places_of",
     "raw",
     "rejects",

@@ -1,19 +1,19 @@
-// What the keyboard and a click add to passages side by side; without it, links do the same.
+// Keyboard and click navigation between passages side by side; without this script, links do the same.
 "use strict";
 
-const numbers = () => [...document.querySelectorAll(".chips a.passage")].map((one) => Number(one.dataset.passage));
-const stretches = (number) => document.querySelectorAll(`.sides a.passage[data-passage~="${number}"]`);
+const numbers = () => [...document.querySelectorAll(".chips a.passage")].map((link) => Number(link.dataset.passage));
+const fragments = (number) => document.querySelectorAll(`.sides a.passage[data-passage~="${number}"]`);
 let shown = null;
 
 function show(number, focus) {
-  for (const one of document.querySelectorAll(".passage.lit")) one.classList.remove("lit");
-  const lit = [...stretches(number)];
-  for (const one of lit) one.classList.add("lit");
+  for (const link of document.querySelectorAll(".passage.lit")) link.classList.remove("lit");
+  const lit = [...fragments(number)];
+  for (const link of lit) link.classList.add("lit");
   for (const pane of document.querySelectorAll(".sides article")) {
-    const first = document.getElementById(`${pane.dataset.side}${number}`) || lit.find((one) => pane.contains(one));
+    const first = document.getElementById(`${pane.dataset.side}${number}`) || lit.find((link) => pane.contains(link));
     if (first && pane.scrollHeight > pane.clientHeight) {
-      const middle = first.getBoundingClientRect().top - pane.getBoundingClientRect().top;
-      pane.scrollTop += middle - pane.clientHeight / 3;
+      const offset = first.getBoundingClientRect().top - pane.getBoundingClientRect().top;
+      pane.scrollTop += offset - pane.clientHeight / 3;
     }
   }
   const chosen = focus || lit[0];
@@ -44,6 +44,6 @@ if (document.querySelector(".sides")) {
       step(by);
     }
   });
-  const asked = /^#[LR](\d+)$/.exec(location.hash);
-  if (asked) show(Number(asked[1]));
+  const target = /^#[LR](\d+)$/.exec(location.hash);
+  if (target) show(Number(target[1]));
 }
