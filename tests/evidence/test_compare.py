@@ -49,8 +49,8 @@ def test_passage_has_the_same_relation_in_compare_passages_and_explain(
     snapshot = StoredArchive(tmp_path / "press").snapshot()
     [found] = top_passages(snapshot).to_pylist()
     uris = [Path(path).as_uri() for path in paths]
-    told = explain(snapshot, *uris)
-    [pair], [passage] = told["pairs"], told["passages"]
+    explanation = explain(snapshot, *uris)
+    [pair], [passage] = explanation["pairs"], explanation["passages"]
     assert [one["relation"] for one in (compared, found, passage)] == [relation] * 3
     assert pair["passages"][0]["relation"] == relation
 
@@ -74,7 +74,7 @@ def test_words_between_joined_passages_are_not_matched(tmp_path: Path) -> None:
     assert passage["relation"] == "near"
 
 
-def test_a_comparison_is_told_as_files_are(examples: Path) -> None:
+def test_comparison_has_the_values_of_compare_files(examples: Path) -> None:
     left, right = (
         str(next((examples / name).glob("*.txt")))
         for name in ("echo-des-joncs", "gazette-du-lavoir")

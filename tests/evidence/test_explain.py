@@ -51,11 +51,11 @@ def made(folder: Path) -> Snapshot:
 
 
 def explained(made: Snapshot, left: str, right: str) -> dict[str, Any]:
-    """Return what is told of two texts."""
-    told = explain(made, text_id_of(left), text_id_of(right))
-    assert told["pairs_found"] == 1
-    assert told["passages"] is None
-    return told["pairs"][0]
+    """Return the explanation of two texts."""
+    explanation = explain(made, text_id_of(left), text_id_of(right))
+    assert explanation["pairs_found"] == 1
+    assert explanation["passages"] is None
+    return explanation["pairs"][0]
 
 
 def shingles_of(text: str) -> list[str]:
@@ -77,14 +77,14 @@ def bands_of(window: list[str]) -> list[int]:
     return [oracles.hash_band(part) for part in parts]
 
 
-def swapped(told: Any) -> Any:
+def swapped(explanation: Any) -> Any:
     """Return the same with left and right the other way round, in keys and kinds of segments."""
-    if isinstance(told, list):
-        return [swapped(one) for one in told]
-    if not isinstance(told, dict):
-        return told
+    if isinstance(explanation, list):
+        return [swapped(one) for one in explanation]
+    if not isinstance(explanation, dict):
+        return explanation
     turned = {}
-    for key, value in told.items():
+    for key, value in explanation.items():
         side, dash, rest = key.partition("_")
         other = {"left": "right", "right": "left"}.get(side, side)
         turned[other + dash + rest] = swapped(value)
@@ -94,52 +94,56 @@ def swapped(told: Any) -> Any:
 
 
 @pytest.mark.parametrize("other", [EDITED, QUOTED, ALONE], ids=["near", "quoted", "alone"])
-def test_figures_are_those_of_the_oracle(made: Snapshot, other: str) -> None:
-    told = explained(made, WHOLE, other)
+def test_figures_equal_those_of_the_oracle(made: Snapshot, other: str) -> None:
+    explanation = explained(made, WHOLE, other)
     left, right = set(shingles_of(WHOLE)), set(shingles_of(other))
-    assert told["resemblance"] == round(oracles.resemblance(left, right), 4)
-    assert told["left_containment"] == round(len(left & right) / len(left), 4)
-    assert told["right_containment"] == round(len(left & right) / len(right), 4)
+    assert explanation["resemblance"] == round(oracles.resemblance(left, right), 4)
+    assert explanation["left_containment"] == round(len(left & right) / len(left), 4)
+    assert explanation["right_containment"] == round(len(left & right) / len(right), 4)
     for side, text in (("left", WHOLE), ("right", other)):
-        assert told[side]["text_id"] == text_id_of(text)
-        assert told[side]["words"] == len(oracles.find_words(text))
-        assert told[side]["shingles"] == len(shingles_of(text))
-        assert told[side]["windows"] == len(windows_of(text))
+        assert explanation[side]["text_id"] == text_id_of(text)
+        assert explanation[side]["words"] == len(oracles.find_words(text))
+        assert explanation[side]["shingles"] == len(shingles_of(text))
+        assert explanation[side]["windows"] == len(windows_of(text))
     meeting = {
         band
         for one, two in product(windows_of(WHOLE), windows_of(other))
         for band, (mine, theirs) in enumerate(zip(bands_of(one), bands_of(two), strict=True))
         if mine == theirs and oracles.shares_enough(one, two, SIGN)
     }
-    assert told["bands"] == sorted(meeting)
-    assert told["bands_signed"] == SIGN.bands
+    assert explanation["bands"] == sorted(meeting)
+    assert explanation["bands_signed"] == SIGN.bands
 
 
 @pytest.mark.parametrize("other", [EDITED, QUOTED], ids=["near", "quoted"])
 def test_closest_windows_are_those_of_the_oracle(made: Snapshot, other: str) -> None:
-    told = explained(made, WHOLE, other)["closest_windows"]
+    explanation = explained(made, WHOLE, other)["closest_windows"]
     mine, theirs = windows_of(WHOLE), windows_of(other)
     shared = {
         (i, j): len(set(mine[i]) & set(theirs[j]))
         for i, j in product(range(len(mine)), range(len(theirs)))
     }
-    at = told["left"]["number"], told["right"]["number"]
-    assert shared[at] == max(shared.values()) == told["shared_shingles"]
+    at = explanation["left"]["number"], explanation["right"]["number"]
+    assert shared[at] == max(shared.values()) == explanation["shared_shingles"]
     one, two = mine[at[0]], theirs[at[1]]
-    assert told["shared_share"] == round(shared[at] / min(len(one), len(two)), 4)
-    assert told["resemblance"] == round(oracles.resemblance(one, two), 4)
+    assert explanation["shared_share"] == round(shared[at] / min(len(one), len(two)), 4)
+    assert explanation["resemblance"] == round(oracles.resemblance(one, two), 4)
     estimated = np.mean(signature_of(one) == signature_of(two))
-    assert told["estimated_resemblance"] == round(float(estimated), 4)
+    assert explanation["estimated_resemblance"] == round(float(estimated), 4)
     for side, window in (("left", one), ("right", two)):
-        assert shingles_of(told[side]["text"]) == window
-        assert told[side]["shingles"] == len(window)
+        assert shingles_of(explanation[side]["text"]) == window
+        assert explanation[side]["shingles"] == len(window)
 
 
-def test_near_pair_is_told_with_every_edited_word(made: Snapshot) -> None:
-    told = explained(made, WHOLE, EDITED)
-    assert (told["relation"], told["is_overlap"], told["is_folded"]) == ("near", True, True)
-    assert told["no_overlap_because"] is None
-    [passage] = told["passages"]
+def test_near_pair_shows_every_edited_word(made: Snapshot) -> None:
+    explanation = explained(made, WHOLE, EDITED)
+    assert (explanation["relation"], explanation["is_overlap"], explanation["is_folded"]) == (
+        "near",
+        True,
+        True,
+    )
+    assert explanation["no_overlap_because"] is None
+    [passage] = explanation["passages"]
     originals, edits = WHOLE.rstrip(".").split(), EDITED.rstrip(".").split()
     differing = [(a, b) for a, b in zip(originals, edits, strict=True) if a != b]
     assert len(differing) == 3
@@ -148,15 +152,15 @@ def test_near_pair_is_told_with_every_edited_word(made: Snapshot) -> None:
     assert inside == differing[: len(inside)]  # the last word may lie behind the passage
     assert len(inside) >= 2
     assert passage["matched_words"] == 42
-    assert told["left_share"] == told["right_share"] == round(42 / 45, 4)
+    assert explanation["left_share"] == explanation["right_share"] == round(42 / 45, 4)
 
 
-def test_segments_put_together_are_the_passages_of_the_archive(made: Snapshot) -> None:
+def test_joined_segments_are_the_passages_of_the_archive(made: Snapshot) -> None:
     rows = made.read("overlaps").to_pylist()
     assert rows
     for row in rows:
         [pair] = explain(made, row["left_text_id"], row["right_text_id"])["pairs"]
-        told = [
+        explanation = [
             {
                 side: "".join(segment[side] for segment in passage["segments"])
                 for side in ("left", "right")
@@ -165,19 +169,19 @@ def test_segments_put_together_are_the_passages_of_the_archive(made: Snapshot) -
             for passage in pair["passages"]
         ]
         expected = {"left": row["left_passage"], "right": row["right_passage"]}
-        assert expected | {"matched_words": row["matched_words"]} in told
+        assert expected | {"matched_words": row["matched_words"]} in explanation
         assert pair["relation"] == row["relation"]
         assert pair["left_share"] == pytest.approx(row["left_share"], abs=1e-4)
         assert pair["right_share"] == pytest.approx(row["right_share"], abs=1e-4)
 
 
-def test_words_of_one_side_are_marked_as_such(tmp_path: Path) -> None:
+def test_words_on_one_side_only_are_marked(tmp_path: Path) -> None:
     words = make_words(1)
     left = " ".join([*words[:10], "(leftonly),", *words[10:]])
     right = " ".join([*words[:30], "rightonly", *words[30:]])
     ingest(write_articles(tmp_path / "in", {"a.txt": [left], "b.txt": [right]}), tmp_path / "press")
-    told = explained(StoredArchive(tmp_path / "press").snapshot(), left, right)
-    [passage] = told["passages"]
+    explanation = explained(StoredArchive(tmp_path / "press").snapshot(), left, right)
+    [passage] = explanation["passages"]
     kinds = [(one["kind"], one["left"], one["right"]) for one in passage["segments"]]
     assert [kind for kind, _, _ in kinds] == [SAME, LEFT, SAME, RIGHT, SAME]
     assert kinds[1][1:] == ("(leftonly), ", "")
@@ -192,45 +196,51 @@ def test_swapping_the_names_swaps_the_sides(made: Snapshot, folder: Path) -> Non
             assert explain(made, other, one) == swapped(explain(made, one, other))
 
 
-def test_documents_are_told_by_their_texts_and_passages(made: Snapshot, folder: Path) -> None:
-    told = explain(made, f"file://{folder}/a.txt", f"file://{folder}/b.txt")
-    assert json.loads(json.dumps(told)) == told
-    assert told["left"]["uri"] == f"file://{folder}/a.txt"
-    ids = [(one["left"]["text_id"], one["right"]["text_id"]) for one in told["pairs"]]
+def test_documents_are_explained_by_their_texts_and_passages(made: Snapshot, folder: Path) -> None:
+    explanation = explain(made, f"file://{folder}/a.txt", f"file://{folder}/b.txt")
+    assert json.loads(json.dumps(explanation)) == explanation
+    assert explanation["left"]["uri"] == f"file://{folder}/a.txt"
+    ids = [(one["left"]["text_id"], one["right"]["text_id"]) for one in explanation["pairs"]]
     assert ids == [
         (text_id_of(COMMON), text_id_of(COMMON)),
         (text_id_of(WHOLE), text_id_of(EDITED)),
     ]
-    assert told["pairs"][0]["relation"] == "exact"
-    assert told["pairs"][0]["no_overlap_because"] is None
-    assert told["pairs"][0]["left"]["documents"] == 2
-    assert told["passages"]
-    assert all(one["score"] >= told["thresholds"]["clear_score"] for one in told["passages"])
-    assert told["passages"][0]["is_clear"]
+    assert explanation["pairs"][0]["relation"] == "exact"
+    assert explanation["pairs"][0]["no_overlap_because"] is None
+    assert explanation["pairs"][0]["left"]["documents"] == 2
+    assert explanation["passages"]
+    assert all(
+        one["score"] >= explanation["thresholds"]["clear_score"] for one in explanation["passages"]
+    )
+    assert explanation["passages"][0]["is_clear"]
 
 
-def test_text_alone_is_told_with_each_overlap_the_largest_first(made: Snapshot) -> None:
-    told = explain(made, text_id_of(WHOLE)[:8])
-    assert told["right"] is None
-    rights = [one["right"]["text_id"] for one in told["pairs"]]
+def test_single_text_is_explained_with_its_overlaps_largest_first(made: Snapshot) -> None:
+    explanation = explain(made, text_id_of(WHOLE)[:8])
+    assert explanation["right"] is None
+    rights = [one["right"]["text_id"] for one in explanation["pairs"]]
     assert rights == [text_id_of(EDITED), text_id_of(QUOTED)]
-    assert all(one["is_overlap"] for one in told["pairs"])
+    assert all(one["is_overlap"] for one in explanation["pairs"])
     less = explain(made, text_id_of(WHOLE), limit=1)
     assert (less["pairs_found"], len(less["pairs"])) == (2, 1)
 
 
-def test_text_and_document_are_told_by_the_texts_that_overlap(made: Snapshot, folder: Path) -> None:
-    told = explain(made, text_id_of(QUOTED), f"file://{folder}/a.txt")
-    [pair] = told["pairs"]
+def test_text_and_document_are_explained_by_overlapping_texts(made: Snapshot, folder: Path) -> None:
+    explanation = explain(made, text_id_of(QUOTED), f"file://{folder}/a.txt")
+    [pair] = explanation["pairs"]
     assert pair["right"]["text_id"] == text_id_of(WHOLE)
-    assert told["passages"] is None
+    assert explanation["passages"] is None
 
 
-def test_nothing_shared_is_told_with_figures_for_texts(made: Snapshot, folder: Path) -> None:
-    told = explained(made, WHOLE, ALONE)
-    assert (told["is_overlap"], told["relation"], told["passages"]) == (False, None, [])
-    assert told["no_overlap_because"] == NO_BUCKET
-    assert told["closest_windows"]["shared_shingles"] == 0
+def test_texts_that_share_nothing_still_have_figures(made: Snapshot, folder: Path) -> None:
+    explanation = explained(made, WHOLE, ALONE)
+    assert (explanation["is_overlap"], explanation["relation"], explanation["passages"]) == (
+        False,
+        None,
+        [],
+    )
+    assert explanation["no_overlap_because"] == NO_BUCKET
+    assert explanation["closest_windows"]["shared_shingles"] == 0
     documents = explain(made, f"file://{folder}/a.txt", f"file://{folder}/d.txt")
     assert (documents["pairs_found"], documents["pairs"], documents["passages"]) == (0, [], [])
     short = explained(made, "A title of its own", ALONE)
@@ -238,18 +248,18 @@ def test_nothing_shared_is_told_with_figures_for_texts(made: Snapshot, folder: P
     assert short["left"]["windows"] == 0
 
 
-def test_thresholds_are_those_that_the_archive_was_made_with(folder: Path, tmp_path: Path) -> None:
+def test_thresholds_are_those_of_the_archive(folder: Path, tmp_path: Path) -> None:
     align = AlignSettings(min_score=1000)
     ingest(folder, tmp_path / "press", settings_of(align=align))
     made = StoredArchive(tmp_path / "press").snapshot()
-    told = explain(made, text_id_of(WHOLE), text_id_of(EDITED))
-    assert told["thresholds"]["min_score"] == 1000
-    [pair] = told["pairs"]
+    explanation = explain(made, text_id_of(WHOLE), text_id_of(EDITED))
+    assert explanation["thresholds"]["min_score"] == 1000
+    [pair] = explanation["pairs"]
     assert pair["bands"]
     assert (pair["no_overlap_because"], pair["passages"]) == (NO_PASSAGE, [])
 
 
-def test_pairs_that_only_crowds_gave_up_are_told_so(tmp_path: Path) -> None:
+def test_pairs_lost_to_crowded_buckets_say_so(tmp_path: Path) -> None:
     edited = make_paragraph(1, edit=2)
     texts = [edited.replace("edited", f"edited{number}v") for number in range(30)]
     source = write_articles(tmp_path / "in", {"a.txt": texts})
@@ -266,7 +276,7 @@ def test_pairs_that_only_crowds_gave_up_are_told_so(tmp_path: Path) -> None:
     assert len(given_up) >= 3
 
 
-def test_wrong_names_are_all_told(made: Snapshot, folder: Path) -> None:
+def test_all_wrong_names_are_reported(made: Snapshot, folder: Path) -> None:
     with pytest.raises(SettingsError) as wrong:
         explain(made, "00000000", "nobody")
     for name, fault in zip(("00000000", "nobody"), wrong.value.faults, strict=True):

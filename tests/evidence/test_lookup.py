@@ -16,27 +16,27 @@ def made(examples_archive: Path) -> Snapshot:
     return StoredArchive(examples_archive).snapshot()
 
 
-def test_documents_are_held_in_the_order_of_ids_and_ordinals(made: Snapshot) -> None:
+def test_documents_and_places_are_sorted(made: Snapshot) -> None:
     rows = made.read("occurrences").to_pylist()
     ids = sorted({row["document_id"] for row in rows})[:5]
-    held = TableLookup(made).documents(pa.array(ids[::-1]), 2)
-    assert held.facts.column("document_id").to_pylist() == ids
+    loaded = TableLookup(made).documents(pa.array(ids[::-1]), 2)
+    assert loaded.facts.column("document_id").to_pylist() == ids
     expected = sorted(
         (row["document_id"], row["ordinal"], row["text_id"])
         for row in rows
         if row["document_id"] in ids
     )
-    places = held.places.to_pylist()
+    places = loaded.places.to_pylist()
     assert [(row["document_id"], row["text_id"]) for row in places] == [
         (document, text) for document, _, text in expected
     ]
     mine = {text for _, _, text in expected}
-    assert sorted(held.texts.column("text_id").to_pylist()) == sorted(mine)
+    assert sorted(loaded.texts.column("text_id").to_pylist()) == sorted(mine)
     standing = defaultdict(set)
     for row in rows:
         standing[row["text_id"]].add(row["document_id"])
     often = {text for text in mine if len(standing[text]) > 1}
-    assert often <= set(held.recurring.to_pylist()) <= mine
+    assert often <= set(loaded.recurring.to_pylist()) <= mine
 
 
 def test_pairs_of_texts_come_with_most_shared_words_first(made: Snapshot) -> None:

@@ -1,4 +1,4 @@
-"""Passages of documents as they are told from an archive: spans, sides, relations."""
+"""Passages of documents in an archive: spans, sides, relations."""
 
 import itertools
 import textwrap
@@ -49,7 +49,7 @@ def archive_of(place: Path, articles: Articles) -> Snapshot:
     return StoredArchive(place / "press").snapshot()
 
 
-def told(snapshot: Snapshot, **more: Any) -> list[dict[str, Any]]:
+def passage_rows(snapshot: Snapshot, **more: Any) -> list[dict[str, Any]]:
     """Return all passages of an archive."""
     return top_passages(snapshot, limit=1000, **more).to_pylist()
 
@@ -115,7 +115,7 @@ def test_spans_reproduce_the_passages(
         name: [layout(one) if name != "b.txt" else one for one in paragraphs]
         for name, paragraphs in articles.items()
     }
-    rows = told(archive_of(tmp_path, set_out))
+    rows = passage_rows(archive_of(tmp_path, set_out))
     assert {(name_of(row, "left"), name_of(row, "right")) for row in rows} == {
         ("a.txt", "b.txt"),
         ("a.txt", "c.txt"),
@@ -149,19 +149,19 @@ def test_spans_reproduce_the_passages_in_other_encodings(encoding: str, tmp_path
         text = f"{beginning}\r\n\r\n{shared}\r\n"
         (folder / name).write_bytes(text.encode(encoding))
     ingest(folder, tmp_path / "press")
-    [row] = told(StoredArchive(tmp_path / "press").snapshot())
+    [row] = passage_rows(StoredArchive(tmp_path / "press").snapshot())
     for side in SIDES:
         assert row[f"{side}_passage"] == cut(row, side) == shared.rstrip(".")
 
 
-def test_spans_of_scripts_without_blanks_reproduce_the_passages(tmp_path: Path) -> None:
+def test_spans_in_scripts_without_spaces_reproduce_the_passages(tmp_path: Path) -> None:
     signs = [chr(code) for code in Random(1).sample(range(0x4E00, 0x9000), 400)]
     shared = ["".join(signs[:60]) + "。", "".join(signs[60:130]) + "。"]
     articles = {
         "a.txt": ["".join(signs[130:190]) + "。", *shared],
         "b.txt": [*(textwrap.fill(one, 32) for one in shared), "".join(signs[190:260]) + "。"],
     }
-    [row] = told(archive_of(tmp_path, articles))
+    [row] = passage_rows(archive_of(tmp_path, articles))
     for side in SIDES:
         assert normalise_text(cut(row, side)) == normalise_text(row[f"{side}_passage"])
         assert row[f"{side}_words"] == 130
@@ -176,7 +176,7 @@ def test_paragraphs_make_no_difference(tmp_path: Path) -> None:
     flat = articles | {"b.txt": ["  ".join(articles["b.txt"])]}  # as long as with line breaks
     found = []
     for place, written in (("cut", articles), ("flat", flat)):
-        rows = told(archive_of(tmp_path / place, written))
+        rows = passage_rows(archive_of(tmp_path / place, written))
         for row, side in itertools.product(rows, SIDES):
             row[f"{side}_name"] = name_of(row, side)
             row[f"{side}_passage"] = row[f"{side}_passage"].replace("\n\n", " ")
@@ -194,19 +194,19 @@ def reused(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     return archive_of(tmp_path_factory.mktemp("reused"), reuse_articles())
 
 
-def test_passages_of_a_document_are_those_in_which_it_stands(reused: Snapshot) -> None:
-    everything = told(reused)
+def test_passages_of_a_document_have_it_on_one_side(reused: Snapshot) -> None:
+    everything = passage_rows(reused)
     assert everything
     for document in ids_by_name(reused).values():
-        rows = told(reused, wanted=PassageFilter(document))
+        rows = passage_rows(reused, wanted=PassageFilter(document))
         assert rows == [
             row for row in everything if document in {row[f"{side}_document_id"] for side in SIDES}
         ]
-    assert told(reused, wanted=PassageFilter("no such document")) == []
+    assert passage_rows(reused, wanted=PassageFilter("no such document")) == []
 
 
 def test_passages_with_most_matching_words_come_first_up_to_the_limit(reused: Snapshot) -> None:
-    everything = told(reused)
+    everything = passage_rows(reused)
     for limit in (1, 3, len(everything) - 1, 1000):
         rows = top_passages(reused, limit=limit).to_pylist()
         assert len(rows) == min(limit, len(everything))
@@ -216,7 +216,7 @@ def test_passages_with_most_matching_words_come_first_up_to_the_limit(reused: Sn
     assert top_passages(reused, limit=0).num_rows == 0
 
 
-def test_pairs_of_documents_are_those_that_share_something(reused: Snapshot) -> None:
+def test_pairs_of_documents_share_something(reused: Snapshot) -> None:
     names = {document: name[0] for name, document in ids_by_name(reused).items()}
     pairs = document_pairs(reused).to_pylist()
     sizes = [row["matched"] for row in pairs]
@@ -293,7 +293,7 @@ def test_left_is_the_earlier_then_the_dated_then_the_first_uri(
     with documents_dated(dates.get):
         ingest(place, tmp_path / "press")
     snapshot = StoredArchive(tmp_path / "press").snapshot()
-    [row] = told(snapshot)
+    [row] = passage_rows(snapshot)
     assert name_of(row, "left") == left
     assert row["direction"] == direction
     ids = ids_by_name(snapshot)
@@ -303,7 +303,7 @@ def test_left_is_the_earlier_then_the_dated_then_the_first_uri(
         assert row[f"{side}_published_at"] == dates[digests[name]]
 
 
-def test_what_stands_in_many_documents_is_recurring(tmp_path: Path) -> None:
+def test_text_in_many_documents_is_recurring(tmp_path: Path) -> None:
     notice = make_words(1, 40)
     articles = {
         "a.txt": [" ".join(notice), make_prose(2), make_prose(3)],
@@ -319,13 +319,13 @@ def test_what_stands_in_many_documents_is_recurring(tmp_path: Path) -> None:
     }
     snapshot = archive_of(tmp_path, articles)
     for least, expected in ((3, True), (4, False)):
-        rows = told(snapshot, settings=PassageSettings(recurring_documents=least))
+        rows = passage_rows(snapshot, settings=PassageSettings(recurring_documents=least))
         notices = [row for row in rows if notice[0] in row["left_passage"]]
         others = [row for row in rows if notice[0] not in row["left_passage"]]
         assert len(notices) == 3
         assert [row["is_recurring"] for row in notices] == [expected] * 3
         assert [row["is_recurring"] for row in others] == [False]
-    assert not any(row["is_recurring"] for row in told(snapshot))
+    assert not any(row["is_recurring"] for row in passage_rows(snapshot))
 
 
 def test_passage_is_recurring_if_half_of_its_words_are(tmp_path: Path) -> None:
@@ -335,12 +335,14 @@ def test_passage_is_recurring_if_half_of_its_words_are(tmp_path: Path) -> None:
         "b.txt": [make_prose(4), make_prose(2), notice],
         "c.txt": [make_prose(5), notice, make_prose(6)],
     }
-    rows = told(archive_of(tmp_path, articles), settings=PassageSettings(recurring_documents=3))
+    rows = passage_rows(
+        archive_of(tmp_path, articles), settings=PassageSettings(recurring_documents=3)
+    )
     found = {(row["left_words"], row["is_recurring"]) for row in rows}
     assert found == {(66, False), (30, True)}
 
 
-def test_relations_are_those_of_the_words_of_a_passage(tmp_path: Path) -> None:
+def test_relation_depends_on_the_words_of_the_passage(tmp_path: Path) -> None:
     words, new = make_words(1, 60), make_words(2, 60)
     copies = {
         "exact": words,
@@ -356,7 +358,7 @@ def test_relations_are_those_of_the_words_of_a_passage(tmp_path: Path) -> None:
                 "b.txt": [make_prose(5), " ".join(copy), make_prose(6)],
             },
         )
-        [row] = told(snapshot)
+        [row] = passage_rows(snapshot)
         assert row["relation"] == relation
         assert row["is_clear"]
         matched = {"near": 55, "partial": 42}.get(relation, 60)
@@ -365,18 +367,18 @@ def test_relations_are_those_of_the_words_of_a_passage(tmp_path: Path) -> None:
         assert row["resemblance"] == pytest.approx(matched / together)
 
 
-def test_summary_is_told_where_documents_are_known_to_share_something(tmp_path: Path) -> None:
+def test_summary_is_found_between_documents_that_share_something(tmp_path: Path) -> None:
     chance = Random(1)
     long = [make_words(seed, 80) for seed in range(10)]
-    told_shortly = chance.sample([word for one in long for word in one], 60)
+    shared_words = chance.sample([word for one in long for word in one], 60)
     quotation = make_words(90, 16)
     articles = {
         "long.txt": [*(" ".join(one) for one in long), " ".join(quotation)],
         "short.txt": [make_paragraph(50, 90), " ".join(quotation), make_paragraph(51, 90)],
-        "sum.txt": [make_paragraph(52, 90), " ".join(told_shortly), make_paragraph(53, 90)],
+        "sum.txt": [make_paragraph(52, 90), " ".join(shared_words), make_paragraph(53, 90)],
     }
     articles["sum.txt"].append(" ".join(quotation))
-    rows = told(archive_of(tmp_path, articles))
+    rows = passage_rows(archive_of(tmp_path, articles))
     relations = {(name_of(r, "left"), name_of(r, "right"), r["relation"]) for r in rows}
     assert relations == {
         ("long.txt", "short.txt", "exact"),
@@ -387,11 +389,11 @@ def test_summary_is_told_where_documents_are_known_to_share_something(tmp_path: 
     [summary] = [row for row in rows if row["relation"] == "summary"]
     assert summary["is_clear"]
     assert summary["left_words"] >= 700
-    assert set(told_shortly) >= set(summary["right_passage"].lower().split())
+    assert set(shared_words) >= set(summary["right_passage"].lower().split())
     assert summary["matched_words"] >= 55
 
 
-def test_file_is_not_left_if_writing_fails(
+def test_failed_write_leaves_no_file(
     reused: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> Any:
@@ -404,7 +406,7 @@ def test_file_is_not_left_if_writing_fails(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_quoted_passages_stand_in_the_rebuilt_text(
+def test_quoted_passages_are_in_the_rebuilt_text(
     layout: Callable[[str], str], tmp_path: Path
 ) -> None:
     shared = [make_prose(seed, CAFE) for seed in (1, 2, 3)]

@@ -20,7 +20,7 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def test_first_source_that_still_has_them_is_taken(tmp_path: Path) -> None:
+def test_first_source_that_still_has_the_bytes_is_used(tmp_path: Path) -> None:
     names = ("gone.txt", "changed.txt", "kept.txt", "kept-too.txt")
     content = as_text()
     for name in names:
@@ -31,7 +31,7 @@ def test_first_source_that_still_has_them_is_taken(tmp_path: Path) -> None:
     assert read_raw(document_id_of(sha256(content)), uris, READ) == (uris[2], content)
 
 
-def test_what_each_source_lacks_is_told(tmp_path: Path) -> None:
+def test_fault_of_each_source_is_reported(tmp_path: Path) -> None:
     (tmp_path / "changed.txt").write_bytes(b"other")
     (tmp_path / "some.zip").write_bytes(as_zip({"a.txt": as_text()}))
     (tmp_path / "folder").mkdir()
@@ -41,10 +41,10 @@ def test_what_each_source_lacks_is_told(tmp_path: Path) -> None:
     uris.append(uris[-1] + "#member=b.txt")
     with pytest.raises(SourceError) as refused:
         read_raw(document_id_of(sha256(b"what was read")), uris, READ)
-    told = refused.value.detail
+    detail = refused.value.detail
     for uri, reason in zip(uris, ("vanished", "changed", "not-a-file", "", ""), strict=True):
-        assert f"{uri}: {reason}" in told
-    assert "palimpsest rebuild" in told
+        assert f"{uri}: {reason}" in detail
+    assert "palimpsest rebuild" in detail
     with pytest.raises(SourceError, match="no source is known"):
         read_raw(document_id_of(sha256(b"")), [], READ)
 
@@ -66,7 +66,7 @@ def test_members_are_read_by_their_uri(tmp_path: Path) -> None:
         read_raw(document_id_of(sha256(b"")), [f"{whole}#member=../../etc/passwd"], READ)
 
 
-def test_a_link_that_leads_elsewhere_by_now_gives_nothing(tmp_path: Path) -> None:
+def test_link_to_another_file_now_gives_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.txt").symlink_to("/etc/passwd")
     with pytest.raises(SourceError) as refused:
         read_raw(document_id_of(sha256(b"what was read")), [uri_of(str(tmp_path / "a.txt"))], READ)

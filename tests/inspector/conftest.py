@@ -12,7 +12,7 @@ from tests.inspector.sample_archives import catalogue_of, make_mixed
 
 @pytest.fixture(scope="session")
 def dated_examples(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Path:
-    """An archive of the examples with the dates that their paths tell."""
+    """An archive of the examples with the dates in their paths."""
     path = tmp_path_factory.mktemp("dated") / "press"
     run_ingest([str(examples)], path, Settings(read=ReadSettings(date_from_path="%Y-%m-%d")))
     return path

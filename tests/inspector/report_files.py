@@ -30,10 +30,10 @@ def _assert_self_contained(root: HtmlElement) -> None:
     for one in _elements(root):
         assert one.tag not in _LOADING, html.tostring(one)
         for name, value in one.attrib.items():
-            told = f"{one.tag} {name}={value!r}"
-            assert name not in {"src", "srcset", "style", "action", "ping", "background"}, told
-            assert not name.startswith("on"), told
-            assert name not in {"href", "xlink:href"} or value.startswith("#"), told
+            attribute = f"{one.tag} {name}={value!r}"
+            assert name not in {"src", "srcset", "style", "action", "ping", "background"}, attribute
+            assert not name.startswith("on"), attribute
+            assert name not in {"href", "xlink:href"} or value.startswith("#"), attribute
     equivalents = [one.get("http-equiv") for one in root.iter("meta") if one.get("http-equiv")]
     assert equivalents == ["Content-Security-Policy"]
 
@@ -47,8 +47,8 @@ def _assert_own_content_policy(text: str, root: HtmlElement) -> None:
         found = re.findall(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
         assert len(found) == len(list(root.iter(tag))) <= 1
         digests = [hashlib.sha256(one.encode()).digest() for one in found]
-        told = [f"'sha256-{base64.b64encode(one).decode()}'" for one in digests]
-        assert allowed.pop(f"{tag}-src", []) == told
+        expected = [f"'sha256-{base64.b64encode(one).decode()}'" for one in digests]
+        assert allowed.pop(f"{tag}-src", []) == expected
     [style] = root.xpath("//style/text()")
     assert "url(" not in style
     assert "@import" not in style

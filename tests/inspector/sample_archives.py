@@ -69,12 +69,12 @@ def nested_articles() -> dict[str, list[str]]:
 
 def mixed_articles() -> dict[str, list[str]]:
     """Return articles in two folders, with soft hyphens, double blanks, notices and formulas."""
-    told = reuse_articles()
-    articles = {f"{'paper' if name < 'e' else 'wire'}/{name}": told[name] for name in told}
+    texts = reuse_articles()
+    articles = {f"{'paper' if name < 'e' else 'wire'}/{name}": texts[name] for name in texts}
     broken = make_paragraph(1).replace("a", "a\u00ad", 9).replace(" ", "  \u200b", 9)
     articles["wire/g.txt"] = ["Cafe\u0301  \u00ad society", broken, make_paragraph(12, edit=1)]
     articles["paper/h.txt"] = [broken + " " + make_paragraph(20), ADS]
-    articles |= {f"nested/{name}": told for name, told in nested_articles().items()}
+    articles |= {f"nested/{name}": texts for name, texts in nested_articles().items()}
     for number in range(12):
         articles[f"wire/ads/{number:02}.txt"] = [make_paragraph(50 + number, 25), ADS]
     return articles

@@ -46,10 +46,10 @@ def browser() -> Iterator[Any]:
 def site_of(browser: Any, address: str) -> Site:
     """Return addresses of each kind of page, as the overview leads to them."""
     context = browser.new_context()
-    told = context.request.get(f"{address}index.json").json()
-    pair = max(told["pairs"], key=lambda one: one["left"]["name"] != one["right"]["name"])
+    overview = context.request.get(f"{address}index.json").json()
+    pair = max(overview["pairs"], key=lambda one: one["left"]["name"] != one["right"]["name"])
     left, right = (pair[side]["document_id"] for side in ("left", "right"))
-    text = told["reused"][0]["text_id"]
+    text = overview["reused"][0]["text_id"]
     paths = [
         "",
         "documents?words=the",
@@ -122,7 +122,7 @@ def serious(page: Any) -> list[str]:
     [("light", DESK), ("dark", PHONE), *OTHERS],
     ids=lambda one: one if isinstance(one, str) else f"{one['width']}px",
 )
-def test_every_page_is_quiet_accessible_and_of_one_origin(
+def test_pages_are_accessible_without_errors_and_load_from_one_origin(
     browser: Any, site: Site, scheme: str, viewport: dict[str, int]
 ) -> None:
     for path in site.paths:
@@ -147,7 +147,7 @@ def assert_in_view(pane: Any, part: Any) -> None:
         time.sleep(0.05)
 
 
-def test_keys_go_from_passage_to_passage_and_both_sides_follow(browser: Any, site: Site) -> None:
+def test_keys_step_through_passages_on_both_sides(browser: Any, site: Site) -> None:
     page, _, _ = visit(browser, site.address + site.pair)
     numbers = page.locator(".chips a").all_inner_texts()
     assert len(numbers) > 1
@@ -165,7 +165,7 @@ def test_keys_go_from_passage_to_passage_and_both_sides_follow(browser: Any, sit
     page.context.close()
 
 
-def test_a_click_on_one_side_brings_the_other_into_view(browser: Any, site: Site) -> None:
+def test_click_on_one_side_scrolls_the_other_into_view(browser: Any, site: Site) -> None:
     page, _, _ = visit(browser, site.address + site.pair)
     left, right = page.locator(".sides article").all()
     last = left.locator("a.passage[id]").last
@@ -175,9 +175,7 @@ def test_a_click_on_one_side_brings_the_other_into_view(browser: Any, site: Site
     page.context.close()
 
 
-def test_the_first_page_leads_to_two_documents_side_by_side_without_a_mouse(
-    browser: Any, site: Site
-) -> None:
+def test_comparison_is_reachable_by_keyboard(browser: Any, site: Site) -> None:
     page, _, _ = visit(browser, site.address)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -191,7 +189,7 @@ def test_the_first_page_leads_to_two_documents_side_by_side_without_a_mouse(
     page.context.close()
 
 
-def test_without_a_script_passages_lead_to_the_other_side(browser: Any, site: Site) -> None:
+def test_passages_link_to_the_other_side_without_script(browser: Any, site: Site) -> None:
     page, _, _ = visit(browser, site.address + site.pair, java_script_enabled=False)
     link = page.locator(".sides article").first.locator("a.passage").first
     target = link.get_attribute("href")

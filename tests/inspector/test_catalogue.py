@@ -51,14 +51,14 @@ def texts_of(snapshot: Snapshot) -> dict[str, Row]:
     return {row.get("text_id", row["paragraph_id"]): row for row in kept}
 
 
-def told(held: DocumentRows) -> list[Any]:
-    """Return what is held so that it can be compared: texts are in any order."""
-    texts = sorted(held.texts.to_pylist(), key=lambda row: row["text_id"])
+def comparable(loaded: DocumentRows) -> list[Any]:
+    """Return rows in a form that can be compared: texts may be in any order."""
+    texts = sorted(loaded.texts.to_pylist(), key=lambda row: row["text_id"])
     return [
-        held.facts.to_pylist(),
-        held.places.to_pylist(),
+        loaded.facts.to_pylist(),
+        loaded.places.to_pylist(),
         texts,
-        sorted(held.recurring.to_pylist()),
+        sorted(loaded.recurring.to_pylist()),
     ]
 
 
@@ -71,23 +71,23 @@ def pairs_of(ids: Sequence[str]) -> pa.Table:
     return pa.table({"one": [one for one, _ in found], "other": [other for _, other in found]})
 
 
-def test_documents_are_held_as_by_the_tables(both: tuple[TableLookup, Catalogue]) -> None:
+def test_documents_equal_those_of_the_tables(both: tuple[TableLookup, Catalogue]) -> None:
     tables, catalogue = both
     ids = ids_of(catalogue.snapshot)
     for chosen, least in ((ids, 10), (ids[::2], 2), (ids[:1], 1), ([], 10)):
         wanted = pa.array(chosen[::-1], pa.string())
-        expected = told(tables.documents(wanted, least))
-        assert told(catalogue.documents(wanted, least)) == expected
+        expected = comparable(tables.documents(wanted, least))
+        assert comparable(catalogue.documents(wanted, least)) == expected
     assert tables.settings() == catalogue.settings()
 
 
-def test_more_documents_than_a_query_takes_are_held_too(
+def test_more_documents_than_fit_in_a_query_are_loaded(
     mixed_catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(read, "_VALUES_AT_ONCE", 2)
     ids = pa.array(ids_of(mixed_catalogue.snapshot))
-    expected = told(TableLookup(mixed_catalogue.snapshot).documents(ids, 2))
-    assert told(mixed_catalogue.documents(ids, 2)) == expected
+    expected = comparable(TableLookup(mixed_catalogue.snapshot).documents(ids, 2))
+    assert comparable(mixed_catalogue.documents(ids, 2)) == expected
 
 
 def test_passages_are_those_of_the_tables(both: tuple[TableLookup, Catalogue]) -> None:
@@ -98,7 +98,7 @@ def test_passages_are_those_of_the_tables(both: tuple[TableLookup, Catalogue]) -
     assert expected
 
 
-def test_texts_and_overlaps_are_told_as_by_the_tables(both: tuple[TableLookup, Catalogue]) -> None:
+def test_texts_and_overlaps_equal_those_of_the_tables(both: tuple[TableLookup, Catalogue]) -> None:
     tables, catalogue = both
     rows = catalogue.snapshot.read("overlaps", ["left_text_id", "right_text_id"]).to_pylist()
     [one, other, *_] = sorted(texts_of(catalogue.snapshot))
@@ -243,7 +243,7 @@ def rows_of(catalogue: Catalogue) -> list[Row]:
     return catalogue.search(DocumentQuery(), 1000)[1]
 
 
-def test_documents_are_in_order_and_told_with_what_they_reuse(
+def test_documents_are_sorted_and_have_their_reused_words(
     both: tuple[TableLookup, Catalogue], oracle: Oracle
 ) -> None:
     rows = rows_of(both[1])
@@ -329,7 +329,7 @@ def test_cells_are_words_between_origins(
     assert {key: cell["pairs"] for key, cell in found.items()} == dict(pairs)
 
 
-def test_top_pairs_share_most_of_what_does_not_recur(
+def test_top_pairs_share_the_most_text_that_does_not_recur(
     both: tuple[TableLookup, Catalogue], oracle: Oracle
 ) -> None:
     expected = sorted((own for _, own in oracle.pairs().values() if own), reverse=True)[:12]
@@ -353,7 +353,7 @@ def test_texts_are_alike_in_as_many_documents_as_the_oracle_finds(
             assert paragraph["paragraph_id"] == text["paragraph_id"]
 
 
-def test_texts_of_crowds_make_no_pairs(
+def test_texts_in_very_many_documents_produce_no_pairs(
     mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(building, "_PAIRS", building._PAIRS.replace("<= 200", "<= 1"))
@@ -374,7 +374,7 @@ def test_texts_of_crowds_make_no_pairs(
     ],
     ids=["day", "month", "decade", "year", "undated"],
 )
-def test_dates_are_told_by_what_makes_not_too_many_bars(
+def test_periods_are_chosen_to_limit_the_number_of_bars(
     tmp_path: Path, days: list[int | None], by: str, periods: dict[str, int] | None, undated: int
 ) -> None:
     names = [f"{number}.txt" for number in range(len(days))]
@@ -386,17 +386,17 @@ def test_dates_are_told_by_what_makes_not_too_many_bars(
     with files_dated(folder, dates):
         ingest(folder, tmp_path / "press")
     catalogue = catalogue_of(tmp_path / "press", tmp_path)
-    told = catalogue.overview()["dates"]
-    assert len(told["bars"]) <= 60
+    dates = catalogue.overview()["dates"]
+    assert len(dates["bars"]) <= 60
     letters = {"day": 10, "month": 7, "year": 4, "decade": 3}[by]
     counted = Counter(f"{date:%Y-%m-%d}"[:letters] for date in dates.values() if date)
     if by == "decade":
         counted = Counter({f"{period}0s": count for period, count in counted.items()})
-    found = {bar["period"]: bar["documents"] for bar in told["bars"] if bar["documents"]}
-    assert (told["by"], found, told["undated"]) == (by, dict(counted), undated)
+    found = {bar["period"]: bar["documents"] for bar in dates["bars"] if bar["documents"]}
+    assert (dates["by"], found, dates["undated"]) == (by, dict(counted), undated)
     if periods is not None:
         assert found == periods
-    for bar in told["bars"]:  # a bar leads to its documents
+    for bar in dates["bars"]:  # a bar leads to its documents
         asked = DocumentQuery(since=bar["since"], until=bar["until"])
         assert catalogue.search(asked, 1)[0] == bar["documents"]
 
@@ -405,8 +405,8 @@ def test_periods_without_documents_are_bars_of_no_height(tmp_path: Path) -> None
     folder = write_articles(tmp_path / "in", {"a.txt": ["One piece"], "b.txt": ["Two pieces"]})
     with files_dated(folder, {"a.txt": NOON, "b.txt": NOON + timedelta(days=3)}):
         ingest(folder, tmp_path / "press")
-    told = catalogue_of(tmp_path / "press", tmp_path).overview()["dates"]
-    assert [(bar["period"], bar["documents"]) for bar in told["bars"]] == [
+    dates = catalogue_of(tmp_path / "press", tmp_path).overview()["dates"]
+    assert [(bar["period"], bar["documents"]) for bar in dates["bars"]] == [
         ("2024-11-12", 1),
         ("2024-11-13", 0),
         ("2024-11-14", 0),
@@ -426,14 +426,14 @@ def test_empty_archive_has_an_overview(tmp_path: Path) -> None:
     assert overview["pairs"] == overview["reused"] == overview["origins"]["cells"] == []
 
 
-def test_version_before_has_a_catalogue_of_its_own(mixed: Path, tmp_path: Path) -> None:
+def test_previous_version_has_its_own_catalogue(mixed: Path, tmp_path: Path) -> None:
     catalogue = catalogue_of(mixed, tmp_path, version=1)
     snapshot = StoredArchive(mixed).snapshot(1)
     assert catalogue.overview()["counts"]["documents"] == snapshot.rows("documents")
     assert len(catalogue.overview()["runs"]) == 1
 
 
-def test_origins_are_folders_below_the_one_that_all_are_in() -> None:
+def test_origins_are_folders_below_the_common_folder() -> None:
     assert _folders(["file:///a/x/1.txt", "file:///a/y/z/2.txt", "file:///a/3.txt"]) == [
         "x",
         "y",
@@ -442,7 +442,7 @@ def test_origins_are_folders_below_the_one_that_all_are_in() -> None:
     assert _folders(["s3://b/in/x/1.txt", "https://[::1]/in/y/2.txt"])
 
 
-def test_a_catalogue_that_cannot_be_written_says_where(mixed: Path, tmp_path: Path) -> None:
+def test_unwritable_catalogue_reports_its_path(mixed: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CatalogueError, match="PALIMPSEST_STATE"):
         build_catalogue(StoredArchive(mixed).snapshot(), tmp_path / "file" / "catalogue.sqlite")
@@ -514,7 +514,7 @@ def test_rejects_are_counted_by_reason(mixed_catalogue: Catalogue) -> None:
     assert mixed_catalogue.rejects("nothing-of-the-kind", 100) == (0, [])
 
 
-def test_more_variants_than_a_query_has_places_for_are_one_paragraph(tmp_path: Path) -> None:
+def test_more_variants_than_query_parameters_are_one_paragraph(tmp_path: Path) -> None:
     texts = [make_paragraph(1, edit=1).replace("edited", f"edited{n}v") for n in range(40)]
     ingest(write_articles(tmp_path / "in", {"a.txt": texts}), tmp_path / "press")
     catalogue = catalogue_of(tmp_path / "press", tmp_path)

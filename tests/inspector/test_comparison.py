@@ -49,19 +49,19 @@ def test_file_of_two_files_has_all_passages_and_all_text(
     pair: tuple[str, str], examples: Path
 ) -> None:
     left, right = (str(examples / name) for name in pair)
-    told = compare_files(left, right)
-    assert told["passages"]
+    comparison = compare_files(left, right)
+    assert comparison["passages"]
     root = parsed(render_comparison_file(files_side_by_side(read_and_compare(left, right))))
     for side, name, article in zip(("left", "right"), "LR", sides_of(root), strict=True):
-        for number, one in enumerate(told["passages"], start=1):
+        for number, one in enumerate(comparison["passages"], start=1):
             assert passage_in(article, number) == letters(one[side]["text"])
             assert root.xpath(f"//*[@id='{name}{number}']")
         paragraphs = "".join(words_of(one) for one in article.xpath("p[@class='paragraph']"))
-        text = Path(told[side]["path"]).read_bytes().decode(told[side]["encoding"])
+        text = Path(comparison[side]["path"]).read_bytes().decode(comparison[side]["encoding"])
         assert paragraphs == letters(normalise_text(text))
-        assert told[side]["sha256"] in article.text_content()
+        assert comparison[side]["sha256"] in article.text_content()
     chips = root.xpath("//ol[@class='chips']/li/a")
-    assert [one.text for one in chips] == [str(n + 1) for n in range(len(told["passages"]))]
+    assert [one.text for one in chips] == [str(n + 1) for n in range(len(comparison["passages"]))]
 
 
 def test_words_that_differ_are_marked_on_both_sides(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_file_compared_with_itself_is_one_passage_without_changes(examples: Path
     assert not root.xpath("//*[contains(@class, 'changed')]")
 
 
-def test_files_that_share_nothing_are_shown_and_said_to(tmp_path: Path) -> None:
+def test_files_that_share_nothing_are_shown_and_say_so(tmp_path: Path) -> None:
     folder = write_articles(tmp_path, {"a.txt": [make_paragraph(1)], "b.txt": [make_paragraph(2)]})
     compared = read_and_compare(str(folder / "a.txt"), str(folder / "b.txt"))
     root = parsed(render_comparison_file(files_side_by_side(compared)))
@@ -104,12 +104,12 @@ def test_file_of_two_documents_has_the_passages_of_the_archive(
 ) -> None:
     snapshot = StoredArchive(examples_archive).snapshot()
     ids = document_ids(snapshot, *(reversed(pair) if turned else pair))
-    told = documents_side_by_side("press", snapshot, *ids)
-    root = parsed(render_comparison_file(told))
+    comparison = documents_side_by_side("press", snapshot, *ids)
+    root = parsed(render_comparison_file(comparison))
     pairs = pa.table({"one": [ids[0]], "other": [ids[1]]})
     [rows] = [part.to_pylist() for part in passages_of(snapshot, pairs)]
     known_as = {row[f"{side}_document_id"]: side for row in rows for side in ("left", "right")}
-    assert len(told["passages"]) == len(rows) > 0
+    assert len(comparison["passages"]) == len(rows) > 0
     articles = sides_of(root)
     for document_id, article in zip(ids, articles, strict=True):
         side = known_as[document_id]
@@ -117,7 +117,7 @@ def test_file_of_two_documents_has_the_passages_of_the_archive(
         assert sorted(mine) == sorted(letters(row[f"{side}_passage"]) for row in rows)
         text = letters(rebuild_document(snapshot, document_id))
         assert "".join(words_of(one) for one in article.xpath("p")).endswith(text)
-    starts = [one["left"]["start_char"] for one in told["passages"]]
+    starts = [one["left"]["start_char"] for one in comparison["passages"]]
     assert starts == sorted(starts)
     assert "From version 1 of press" in " ".join(root.text_content().split())
 
@@ -148,11 +148,11 @@ def _of_archive(archive: Path) -> dict[str, Any]:
 SCRIPT_NAME = "</title><script>window.ran=8</script>"
 
 
-@pytest.mark.parametrize("tell", [_of_files, _of_archive])
+@pytest.mark.parametrize("side_by_side_of", [_of_files, _of_archive])
 def test_markup_in_articles_and_names_is_text(
-    tell: Callable[[Path], dict[str, Any]], hostile: Path
+    side_by_side_of: Callable[[Path], dict[str, Any]], hostile: Path
 ) -> None:
-    root = parsed(render_comparison_file(tell(hostile)))
+    root = parsed(render_comparison_file(side_by_side_of(hostile)))
     text = words_of(root)
     for one in HOSTILE:
         assert text.count(letters(normalise_text(one))) >= 3

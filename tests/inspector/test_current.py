@@ -100,7 +100,7 @@ def test_catalogue_is_built_once_and_leftovers_are_removed(
     (folder / "00000007.sqlite").write_text("of a deleted version")
     (folder / ".new-left").mkdir()
     (folder / ".new-left" / "catalogue").write_text("unfinished, of a killed process")
-    path = ensure_catalogue(press, None, lambda *told: steps.append(told))
+    path = ensure_catalogue(press, None, lambda *progress: steps.append(progress))
     assert documents(Catalogue(path, press.snapshot())) == 2
     assert sorted(one.name for one in folder.iterdir()) == ["00000001.sqlite", "lock"]
     assert [done for _, done, _ in steps] == list(range(1, len(steps) + 1))

@@ -33,10 +33,10 @@ class Sent(NamedTuple):
 def sent(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Sent:
     place = tmp_path_factory.mktemp("sent")
     catalogue = catalogue_of(snapshot_of(hostile_archive(place)), place)
-    told = build_report("<b>press</b>", catalogue)
-    first = told["pairs"][0]["left"]["document_id"]
+    report = build_report("<b>press</b>", catalogue)
+    first = report["pairs"][0]["left"]["document_id"]
     files = Sent(*(place / f"{name}.html" for name in Sent._fields))
-    files.report.write_bytes(render_report(told, "html").encode())
+    files.report.write_bytes(render_report(report, "html").encode())
     files.document.write_bytes(
         render_document_report(build_document_report("<b>", catalogue, first)).encode()
     )
@@ -121,15 +121,15 @@ def test_file_is_accessible(name: str, scheme: str, sent: Sent, browser: Any) ->
     )
     page = opened(browser, getattr(sent, name), color_scheme=scheme).page
     found = axe.Axe().run(page)
-    told = [
+    violations = [
         (one["id"], [node["html"][:200] for node in one["nodes"]])
         for one in found.response["violations"]
     ]
-    assert told == []
+    assert violations == []
 
 
 @pytest.mark.parametrize("name", Sent._fields)
-def test_file_is_not_wider_than_a_telephone(name: str, sent: Sent, browser: Any) -> None:
+def test_file_fits_a_phone(name: str, sent: Sent, browser: Any) -> None:
     page = opened(browser, getattr(sent, name), viewport={"width": 390, "height": 800}).page
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
@@ -138,12 +138,12 @@ def lit(page: Any) -> list[list[str]]:
     """Return which stretches are lit: the side, and the passages that they are in."""
     script = """() => [...document.querySelectorAll(".sides .passage.lit")].map(
         (one) => [one.closest("article").dataset.side, one.dataset.passage])"""
-    told: list[list[str]] = page.evaluate(script)
-    return told
+    fragments: list[list[str]] = page.evaluate(script)
+    return fragments
 
 
 @pytest.mark.parametrize("name", ["comparison", "examples"])
-def test_keys_go_from_passage_to_passage(name: str, sent: Sent, browser: Any) -> None:
+def test_keys_step_through_passages(name: str, sent: Sent, browser: Any) -> None:
     page = opened(browser, getattr(sent, name)).page
     count = page.locator(".chips li").count()
     assert count > 2
@@ -157,7 +157,7 @@ def test_keys_go_from_passage_to_passage(name: str, sent: Sent, browser: Any) ->
         assert str(number) in focused.split()
 
 
-def test_click_on_one_side_brings_the_other_into_view(sent: Sent, browser: Any) -> None:
+def test_click_on_one_side_scrolls_the_other_into_view(sent: Sent, browser: Any) -> None:
     view = {"viewport": {"width": 1000, "height": 420}, "reduced_motion": "reduce"}
     page = opened(browser, sent.examples, **view).page
     last = page.locator(".chips li").count()
@@ -174,13 +174,13 @@ _WITHIN = """(wanted) => {
 }"""
 
 
-def test_links_do_the_same_where_scripts_are_switched_off(sent: Sent, browser: Any) -> None:
+def test_passages_link_to_the_other_side_without_script(sent: Sent, browser: Any) -> None:
     found = opened(browser, sent.examples, java_script_enabled=False)
     found.page.locator("#L2 .number").click()
     assert found.page.url.endswith("#R2")
 
 
-def test_print_has_both_sides_whole(sent: Sent, browser: Any) -> None:
+def test_print_shows_both_sides_in_full(sent: Sent, browser: Any) -> None:
     page = opened(browser, sent.examples, viewport={"width": 720, "height": 1000}).page
     page.emulate_media(media="print")
     left, right = (page.locator("article").nth(n).bounding_box() for n in (0, 1))

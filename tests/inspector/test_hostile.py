@@ -71,8 +71,8 @@ def paths_of(catalogue: Catalogue) -> list[str]:
     return list(dict.fromkeys(paths))
 
 
-def test_what_an_archive_says_is_never_markup(pages: dict[str, str]) -> None:
-    told: Counter[str] = Counter()
+def test_archive_text_is_never_markup(pages: dict[str, str]) -> None:
+    counts: Counter[str] = Counter()
     for path, source in pages.items():
         parser = etree.HTMLParser()
         page = etree.fromstring(source.encode(), parser)
@@ -84,8 +84,8 @@ def test_what_an_archive_says_is_never_markup(pages: dict[str, str]) -> None:
         )
         assert shown.count("__ran") >= source.count("__ran"), path
         assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", source), path
-        told.update(attack for attack in HOSTILE if attack in shown)
-    assert all(told[attack] > 3 for attack in HOSTILE), told
+        counts.update(attack for attack in HOSTILE if attack in shown)
+    assert all(counts[attack] > 3 for attack in HOSTILE), counts
 
 
 def assert_only_our_markup(path: str, page: Any) -> None:
@@ -103,7 +103,7 @@ def assert_only_our_markup(path: str, page: Any) -> None:
                 assert re.match(r"/[^/]|/$|#|http://127\.0\.0\.1:4200/", value), (path, value)
 
 
-def test_text_that_turns_round_turns_nothing_of_ours(pages: dict[str, str]) -> None:
+def test_text_direction_of_articles_does_not_affect_our_text(pages: dict[str, str]) -> None:
     seen = 0
     for path, source in pages.items():
         page = etree.fromstring(source.encode(), etree.HTMLParser())
@@ -119,7 +119,7 @@ def test_text_that_turns_round_turns_nothing_of_ours(pages: dict[str, str]) -> N
     assert seen > 20
 
 
-def test_twins_are_json_whatever_they_tell(client: TestClient, pages: dict[str, str]) -> None:
+def test_twins_are_valid_json(client: TestClient, pages: dict[str, str]) -> None:
     for path in list(pages)[:30]:
         answer = client.get(twin_of(path))
         assert answer.headers["content-type"].startswith(("application/json", "text/html"))
@@ -129,7 +129,7 @@ def test_twins_are_json_whatever_they_tell(client: TestClient, pages: dict[str, 
             answer.json()
 
 
-def test_texts_stand_on_their_pages_to_the_letter(client: TestClient, hostile: Catalogue) -> None:
+def test_texts_appear_on_their_pages_unchanged(client: TestClient, hostile: Catalogue) -> None:
     for row in hostile.search(DocumentQuery(), 1000)[1]:
         page = etree.fromstring(
             client.get(f"/documents/{row['document_id']}").text.encode(), etree.HTMLParser()
@@ -141,9 +141,7 @@ def test_texts_stand_on_their_pages_to_the_letter(client: TestClient, hostile: C
         ]
 
 
-def test_names_of_files_that_are_no_text_lead_to_their_bytes(
-    client: TestClient, hostile: Catalogue
-) -> None:
+def test_undecodable_file_names_lead_to_their_bytes(client: TestClient, hostile: Catalogue) -> None:
     [row] = [row for row in hostile.search(DocumentQuery(), 1000)[1] if "%FF%FE" in row["uri"]]
     raw = client.get(f"/documents/{row['document_id']}/raw")
     assert raw.status_code == 200

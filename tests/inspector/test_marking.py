@@ -44,7 +44,7 @@ def rows_of(sources: Sequence[str]) -> tuple[str, list[Row]]:
 
 
 def places_of(row: Row) -> list[int]:
-    """Return where each character of a paragraph stands in the document."""
+    """Return the position of each character of a paragraph in the document."""
     shifts = (np.array(row[name], np.int32) for name in ("shift_at", "shift_by"))
     return shift_positions(np.arange(len(row["text"])), *shifts, row["start_char"]).tolist()
 
@@ -85,9 +85,7 @@ def test_segments_joined_are_the_text_and_cover_what_the_passages_do(
 
 @many
 @given(st.lists(RICH, min_size=1, max_size=4), st.data())
-def test_a_span_of_words_is_marked_as_the_words_that_it_was(
-    sources: list[str], data: st.DataObject
-) -> None:
+def test_span_of_words_marks_exactly_those_words(sources: list[str], data: st.DataObject) -> None:
     document, rows = rows_of(sources)
     for row in rows:
         words = [*re.finditer(r"\S+", row["text"])]
@@ -132,18 +130,20 @@ def compared(left: str, right: str) -> tuple[list[str], list[str]]:
 def test_exactly_the_edited_words_are_marked(count: int, edits: list[tuple[int, str]]) -> None:
     words = [f"w{number}" for number in range(count)]
     kinds = {place % count: kind for place, kind in edits}
-    copy, gone, new = [], set(), set()
+    copy, removed, new = [], set(), set()
     for place, word in enumerate(words):
         kind = kinds.get(place)
         if kind in ("r", "d"):
-            gone.add(word)
+            removed.add(word)
         if kind in ("r", "i"):
             copy.append(f"new{place}")
             new.add(f"new{place}")
         if kind in (None, "i"):
             copy.append(word)
     left, right = compared(" ".join(words), " ".join(copy))
-    assert {word for stretch in left for word in stretch.split()} == (gone if copy else set(words))
+    assert {word for stretch in left for word in stretch.split()} == (
+        removed if copy else set(words)
+    )
     assert {word for stretch in right for word in stretch.split()} == new
 
 
@@ -165,7 +165,7 @@ def test_exactly_the_edited_words_are_marked(count: int, edits: list[tuple[int, 
         ("مَكتبة", "مكتبة", (["مَكتبة"], ["مكتبة"])),
     ],
 )
-def test_words_are_compared_as_readers_do(
+def test_words_are_compared_as_readers_would(
     left: str, right: str, expected: tuple[list[str], list[str]]
 ) -> None:
     assert compared(left, right) == expected
@@ -176,7 +176,7 @@ def test_words_are_compared_as_readers_do(
 @given(
     st.lists(st.sampled_from("abcd"), max_size=12), st.lists(st.sampled_from("abcd"), max_size=12)
 )
-def test_swapping_the_sides_swaps_what_is_marked(left: list[str], right: list[str]) -> None:
+def test_swapping_the_sides_swaps_the_marks(left: list[str], right: list[str]) -> None:
     one, other = " ".join(left), " ".join(right)
     assert compared(one, other) == compared(other, one)[::-1]
 
@@ -187,7 +187,7 @@ def test_swapping_the_sides_swaps_what_is_marked(left: list[str], right: list[st
     st.lists(st.sampled_from("abcdefgh"), max_size=30),
     st.sampled_from([0, 4, 60, 10_000]),
 )
-def test_what_is_not_marked_stands_on_both_sides_in_order(
+def test_unmarked_words_are_on_both_sides_in_order(
     left: list[str], right: list[str], most: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patched:
@@ -206,7 +206,7 @@ def test_what_is_not_marked_stands_on_both_sides_in_order(
         assert one[1][1] <= other[1][0]
 
 
-def test_long_passages_are_compared_soon_and_to_the_word() -> None:
+def test_long_passages_are_compared_quickly_and_word_by_word() -> None:
     chance = random.Random(7)
     common = [f"c{chance.randrange(300)}" for _ in range(20_000)]
     words = [word if at % 3 else f"u{at}" for at, word in enumerate(common)]
@@ -224,7 +224,7 @@ def test_long_passages_are_compared_soon_and_to_the_word() -> None:
     assert time.process_time() - started < 5
 
 
-def test_what_the_first_passage_changes_is_what_is_shown() -> None:
+def test_changes_of_the_first_passage_are_shown() -> None:
     row = {"text": "one two three four", "start_char": 10, "shift_at": [], "shift_by": []}
     other = {"text": "one 2 three 4", "start_char": 0, "shift_at": [], "shift_by": []}
     left = MarkedDocument([row], [(10, 23), (14, 28)])
@@ -248,18 +248,18 @@ def test_passages_of_an_archive_are_marked_where_its_table_has_them(
 
     for pair in mixed_catalogue.overview()["pairs"]:
         ids = [pair[side]["document_id"] for side in ("left", "right")]
-        told = views.compare(mixed_catalogue, *ids)
+        comparison = views.compare(mixed_catalogue, *ids)
         for side in ("left", "right"):
-            for number, passage in enumerate(told["passages"], start=1):
+            for number, passage in enumerate(comparison["passages"], start=1):
                 marked = [
                     "".join(s["text"] for s in p["segments"] if number in s["passages"])
-                    for p in told[side]["paragraphs"]
+                    for p in comparison[side]["paragraphs"]
                 ]
                 assert PARAGRAPH_SEPARATOR.join(filter(None, marked)) == passage[side]["passage"]
     assert mixed_catalogue.search(DocumentQuery(), 1)[0]
 
 
-def test_nothing_is_marked_in_nothing() -> None:
+def test_empty_document_has_no_marks() -> None:
     assert MarkedDocument([], []).segments() == []
     assert MarkedDocument([], [(0, 5)]).coverage() == []
     assert isinstance(alone("a").segments()[0][0], Segment)

@@ -1,4 +1,4 @@
-"""Every page and its JSON twin: what they tell, what they refuse, and what stands in their heads."""
+"""Every page and its JSON twin: their values, what they refuse, and their headers."""
 
 import gzip
 import json
@@ -102,12 +102,12 @@ def twin_of(path: str) -> str:
     return ("/index.json" if page == "/" else f"{page}.json") + mark + query
 
 
-def plain(told: Any) -> Any:
-    """Return what is told as JSON gives it back."""
-    return json.loads(json.dumps(told, default=str))
+def plain(values: Any) -> Any:
+    """Return values as they come back from JSON."""
+    return json.loads(json.dumps(values, default=str))
 
 
-def test_every_page_is_shown_and_its_twin_tells_the_same(
+def test_every_page_has_a_twin_with_the_same_values(
     client: TestClient, mixed_catalogue: Catalogue, pair: tuple[str, str]
 ) -> None:
     for path, view in paths_of(mixed_catalogue, pair).items():
@@ -115,9 +115,9 @@ def test_every_page_is_shown_and_its_twin_tells_the_same(
         assert (page.status_code, twin.status_code) == (200, 200), path
         assert page.headers["content-type"] == "text/html; charset=utf-8"
         assert twin.headers["content-type"] == "application/json"
-        told, expected = twin.json(), plain(view())
-        assert told == {**told, **expected}, path
-        assert set(told) - set(expected) <= {"origins", "origin_by"}
+        values, expected = twin.json(), plain(view())
+        assert values == {**values, **expected}, path
+        assert set(values) - set(expected) <= {"origins", "origin_by"}
         [link] = html.fromstring(page.text).xpath('//footer//a[text()="This page as JSON"]')
         assert link.get("href") == twin_of(path)
         head = client.head(path)
@@ -148,7 +148,7 @@ def test_every_link_of_a_page_leads_somewhere(
             assert client.get(one).status_code == 200, one
 
 
-def test_what_a_fragment_names_is_on_the_page_that_a_link_leads_to(
+def test_links_with_a_fragment_lead_to_an_existing_element(
     client: TestClient, pair: tuple[str, str]
 ) -> None:
     page = html.fromstring(client.get(f"/documents/{pair[0]}").text)
@@ -194,9 +194,7 @@ def test_what_a_fragment_names_is_on_the_page_that_a_link_leads_to(
         "/documents/file:%2f%2f%2fetc%2fpasswd/raw",
     ],
 )
-def test_what_the_archive_does_not_have_is_404(
-    client: TestClient, pair: tuple[str, str], path: str
-) -> None:
+def test_unknown_addresses_are_404(client: TestClient, pair: tuple[str, str], path: str) -> None:
     path = path.replace("{left}", pair[0])
     answer = client.get(path)
     assert answer.status_code == 404
@@ -208,7 +206,7 @@ def test_what_the_archive_does_not_have_is_404(
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "fault"),
     [
         ("/documents?page=0", "page '0': expected a whole number from 1"),
         ("/documents?page=-1", "page"),
@@ -231,17 +229,17 @@ def test_what_the_archive_does_not_have_is_404(
         ("/documents/{left}/bytes/" + "9" * 5000, "paragraph"),
     ],
 )
-def test_what_cannot_be_shown_is_400_and_says_what_is_expected(
-    client: TestClient, pair: tuple[str, str], path: str, told: str
+def test_invalid_requests_are_400_and_say_what_is_expected(
+    client: TestClient, pair: tuple[str, str], path: str, fault: str
 ) -> None:
     path = path.replace("{left}", pair[0])
     page, twin = client.get(path), client.get(twin_of(path))
     assert (page.status_code, twin.status_code) == (400, 400)
-    assert told in html.fromstring(page.text).xpath("string(//main/p)")
-    assert told in twin.json()["error"]
+    assert fault in html.fromstring(page.text).xpath("string(//main/p)")
+    assert fault in twin.json()["error"]
 
 
-def test_twins_of_what_is_not_there_say_so_in_json(client: TestClient) -> None:
+def test_twins_of_missing_pages_say_so_in_json(client: TestClient) -> None:
     for path in ("/documents/x.json", "/paragraphs/x.json", "/compare/x/y.json"):
         answer = client.get(path)
         assert answer.status_code == 404
@@ -262,7 +260,7 @@ def assert_security_headers(answer: httpx.Response) -> None:
         assert answer.headers.get_list(name) == ["no-cache" if is_static else value], name
 
 
-def test_every_answer_has_the_headers(
+def test_every_response_has_the_security_headers(
     client: TestClient,
     mixed_catalogue: Catalogue,
     pair: tuple[str, str],
@@ -319,12 +317,12 @@ def test_another_host_is_refused(client: TestClient, host: str) -> None:
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "localhost:8470", "LOCALHOST", "[::1]:8470", "[::1]"]
 )
-def test_this_machine_is_called_by_any_of_its_names(client: TestClient, host: str) -> None:
+def test_any_name_of_this_machine_is_accepted(client: TestClient, host: str) -> None:
     assert client.get("/", headers={"host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["news.example", "[", "a/b?c#d", "x" * 300, "é".encode()])
-def test_no_host_breaks_a_page_that_others_may_see(
+def test_any_host_is_accepted_if_other_machines_may_connect(
     mixed_catalogue: Catalogue, host: str | bytes
 ) -> None:
     client = client_of(mixed_catalogue, hosts=("*",), token="words")
@@ -336,12 +334,12 @@ def test_no_host_breaks_a_page_that_others_may_see(
 # The token.
 
 
-@pytest.fixture(scope="module", params=["to be told by telephone", 'ключ; ="% \\x'])
+@pytest.fixture(scope="module", params=["to be said by telephone", 'ключ; ="% \\x'])
 def guarded(request: pytest.FixtureRequest, mixed_catalogue: Catalogue) -> tuple[str, TestClient]:
     return request.param, client_of(mixed_catalogue, hosts=("*",), token=request.param)
 
 
-def test_without_the_token_nothing_is_told(guarded: tuple[str, TestClient]) -> None:
+def test_nothing_is_shown_without_the_token(guarded: tuple[str, TestClient]) -> None:
     token, client = guarded
     client.cookies.clear()
     wrong: list[dict[str, str]] = [
@@ -370,7 +368,7 @@ def test_without_the_token_nothing_is_told(guarded: tuple[str, TestClient]) -> N
     assert client.post("/").status_code == 405
 
 
-def test_the_token_is_remembered_and_taken_out_of_the_address(
+def test_token_is_stored_in_a_cookie_and_removed_from_the_address(
     guarded: tuple[str, TestClient],
 ) -> None:
     token, client = guarded
@@ -405,7 +403,7 @@ def test_programs_send_the_token_as_a_bearer(guarded: tuple[str, TestClient]) ->
         assert "set-cookie" not in answer.headers
 
 
-def test_cookies_of_two_servers_of_one_host_stand_side_by_side(mixed_catalogue: Catalogue) -> None:
+def test_two_servers_on_one_host_use_different_cookies(mixed_catalogue: Catalogue) -> None:
     names = {
         client_of(mixed_catalogue, token=token)
         .get(f"/?token={token}", follow_redirects=False)
@@ -416,7 +414,7 @@ def test_cookies_of_two_servers_of_one_host_stand_side_by_side(mixed_catalogue: 
     assert len(names) == 2
 
 
-def test_over_https_the_cookie_is_kept_for_https(mixed_catalogue: Catalogue) -> None:
+def test_cookie_is_secure_over_https(mixed_catalogue: Catalogue) -> None:
     app = create_app(FixedCatalogue(mixed_catalogue), Options("press", token="words"))
     client = TestClient(app, "https://127.0.0.1")
     assert "Secure" in client.get("/?token=words", follow_redirects=False).headers["set-cookie"]
@@ -436,7 +434,7 @@ def test_over_https_the_cookie_is_kept_for_https(mixed_catalogue: Catalogue) -> 
         "/%3F/attacker.example",
     ],
 )
-def test_the_token_leads_to_no_other_site(mixed_catalogue: Catalogue, path: str) -> None:
+def test_token_never_redirects_to_another_site(mixed_catalogue: Catalogue, path: str) -> None:
     client = client_of(mixed_catalogue, token="words")
     scope_path = f"http://127.0.0.1:8470{path}?token=words"
     answer = client.get(scope_path, follow_redirects=False)
@@ -461,9 +459,9 @@ def test_raw_bytes_are_those_that_were_read(client: TestClient, mixed_catalogue:
         assert int(answer.headers["content-length"]) == len(raw)
         for ordinal in range(row["paragraphs"]):
             place = mixed_catalogue.place_of(row["number"], ordinal)
-            told = views.excerpt(mixed_catalogue, row["document_id"], ordinal)
+            excerpt = views.excerpt(mixed_catalogue, row["document_id"], ordinal)
             assert place
-            shown = "".join(one["text"] for one in told["pieces"] if one["is_paragraph"])
+            shown = "".join(one["text"] for one in excerpt["pieces"] if one["is_paragraph"])
             start, end = place["start_byte"], place["end_byte"]
             stretches = list(zip(place["stretch_start"], place["stretch_end"], strict=True))
             whole = b"".join(
@@ -472,7 +470,7 @@ def test_raw_bytes_are_those_that_were_read(client: TestClient, mixed_catalogue:
             assert shown.encode("ascii").decode("unicode_escape").encode("latin-1") == whole
 
 
-def test_members_of_containers_are_given_byte_by_byte(tmp_path: Path) -> None:
+def test_members_of_containers_are_downloaded_unchanged(tmp_path: Path) -> None:
     pages = [
         f"<html><head><title>{n}</title></head><body><article><p>{make_paragraph(n)}</p>"
         f"<p>{make_paragraph(n + 10)}</p></article></body></html>".encode()
@@ -506,7 +504,7 @@ def test_members_of_containers_are_given_byte_by_byte(tmp_path: Path) -> None:
     assert "some.zip" in answer.text
 
 
-def test_files_that_changed_or_are_gone_are_404_with_the_reason(tmp_path: Path) -> None:
+def test_changed_or_deleted_files_are_404_with_the_reason(tmp_path: Path) -> None:
     folder = write_articles(
         tmp_path / "in", {"a.txt": ["One"], "b.txt": ["Two"], "c.txt": ["Three"]}
     )
@@ -529,7 +527,7 @@ def test_files_that_changed_or_are_gone_are_404_with_the_reason(tmp_path: Path) 
         assert client.get(f"/documents/{ids[name]}").status_code == 200
 
 
-def test_damaged_catalogue_is_given_up(mixed_catalogue: Catalogue, tmp_path: Path) -> None:
+def test_damaged_catalogue_is_discarded(mixed_catalogue: Catalogue, tmp_path: Path) -> None:
     damaged = tmp_path / "catalogue.sqlite"
     content = mixed_catalogue._path.read_bytes()
     damaged.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
@@ -539,7 +537,7 @@ def test_damaged_catalogue_is_given_up(mixed_catalogue: Catalogue, tmp_path: Pat
         assert "is damaged" in answer.text
 
 
-def test_while_nothing_is_there_pages_say_so_and_ask_again(tmp_path: Path) -> None:
+def test_pages_of_a_missing_archive_say_so_and_reload(tmp_path: Path) -> None:
     current = CurrentCatalogue(StoredArchive(tmp_path / "press"))
     client = TestClient(create_app(current, Options("press")), "http://127.0.0.1")
     answer = client.get("/")
@@ -553,26 +551,26 @@ def test_while_nothing_is_there_pages_say_so_and_ask_again(tmp_path: Path) -> No
     assert str(tmp_path) not in client.get("/health").text
 
 
-# What pages tell.
+# Values of pages.
 
 
-def test_runs_are_linked_to_prefect_if_its_page_is_known(mixed_catalogue: Catalogue) -> None:
-    told = views.overview(mixed_catalogue)["runs"]
-    assert [run["run_id"] for run in told] == sorted((run["run_id"] for run in told), reverse=True)
-    assert all(run["flow_run_id"] is None for run in told)
+def test_runs_link_to_prefect_if_its_page_is_known(mixed_catalogue: Catalogue) -> None:
+    runs = views.overview(mixed_catalogue)["runs"]
+    assert [run["run_id"] for run in runs] == sorted((run["run_id"] for run in runs), reverse=True)
+    assert all(run["flow_run_id"] is None for run in runs)
     page = client_of(mixed_catalogue, prefect="http://127.0.0.1:4200").get("/")
     assert "/runs/flow-run/" not in page.text
 
 
-def test_a_passage_is_in_as_many_documents_as_are_named(
+def test_title_of_a_passage_counts_its_documents(
     client: TestClient, mixed_catalogue: Catalogue
 ) -> None:
     [row] = mixed_catalogue.search(DocumentQuery(words='"left of the two"'), 2)[1]
-    told = views.document(mixed_catalogue, row["document_id"])
-    numbered = dict(enumerate(told["passages"], start=1))
+    document = views.document(mixed_catalogue, row["document_id"])
+    numbered = dict(enumerate(document["passages"], start=1))
     page = html.fromstring(client.get(f"/documents/{row['document_id']}").text)
     links = page.xpath("//article//a[contains(@class, 'passage')]")
-    segments = [s for p in told["paragraphs"] for s in p["segments"] if s["passages"]]
+    segments = [s for p in document["paragraphs"] for s in p["segments"] if s["passages"]]
     assert len(links) == len(segments) > 0
     assert any(len(one["passages"]) > one["documents"] for one in segments)
     for link, segment in zip(links, segments, strict=True):
@@ -585,7 +583,7 @@ def test_a_passage_is_in_as_many_documents_as_are_named(
         assert f"/{first['document_id']}#L{first['number_in_pair']}" in link.get("href")
 
 
-def test_the_text_of_a_document_is_on_its_page_as_it_is_kept(
+def test_document_page_shows_the_stored_text(
     client: TestClient, mixed_catalogue: Catalogue
 ) -> None:
     for row in mixed_catalogue.search(DocumentQuery(), 1000)[1]:
@@ -594,7 +592,7 @@ def test_the_text_of_a_document_is_on_its_page_as_it_is_kept(
         assert shown == [one["text"] for one in mixed_catalogue.paragraphs_of(row["number"])]
 
 
-def test_sides_are_those_that_were_asked_for(
+def test_sides_are_in_the_requested_order(
     mixed_catalogue: Catalogue, pair: tuple[str, str]
 ) -> None:
     one, other = views.compare(mixed_catalogue, *pair), views.compare(mixed_catalogue, *pair[::-1])
@@ -610,7 +608,7 @@ def test_sides_are_those_that_were_asked_for(
     assert spans == sorted(spans)
 
 
-def test_variants_and_places_that_are_not_shown_are_counted(
+def test_hidden_variants_and_places_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = [make_paragraph(1, edit=1).replace("edited", f"edited{n}v") for n in range(6)]
@@ -621,9 +619,9 @@ def test_variants_and_places_that_are_not_shown_are_counted(
     monkeypatch.setattr(views, "WITNESSES", 4)
     monkeypatch.setattr(views, "PARTNERS", 3)
     [first] = catalogue.snapshot.read("paragraphs", ["paragraph_id"]).to_pylist()
-    told = views.paragraph(catalogue, first["paragraph_id"])
-    assert (told["variants_found"], len(told["variants"])) == (6, 2)
-    assert (told["places"], len(told["witnesses"])) == (12, 4)
+    paragraph = views.paragraph(catalogue, first["paragraph_id"])
+    assert (paragraph["variants_found"], len(paragraph["variants"])) == (6, 2)
+    assert (paragraph["places"], len(paragraph["witnesses"])) == (12, 4)
     client = client_of(catalogue)
     page = client.get(f"/paragraphs/{first['paragraph_id']}").text
     assert "Showing 2 of 6" in page
@@ -635,9 +633,7 @@ def test_variants_and_places_that_are_not_shown_are_counted(
     )
 
 
-def test_no_link_of_a_variant_leads_to_one_that_is_not_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_link_leads_to_a_hidden_variant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [make_paragraph(1, edit=1).replace("edited", f"edited{n}v") for n in range(6)]
     ingest(write_articles(tmp_path / "in", {"a.txt": texts}), tmp_path / "press")
     catalogue = catalogue_of(tmp_path / "press", tmp_path)

@@ -1,4 +1,4 @@
-"""A report tells what the tables hold, as a file or as Markdown; nothing in it is markup of an article."""
+"""A report has the values of the tables, as HTML or Markdown; articles add no markup to it."""
 
 import re
 from pathlib import Path
@@ -27,30 +27,30 @@ from tests.inspector.hostile_archive import HOSTILE, catalogue_of, hostile_archi
 from tests.inspector.report_files import letters, parsed
 from tests.pipeline.corpora import ingest, make_paragraph, make_words, write_articles
 
-ArchiveLabel = dict[str, Any]
+Report = dict[str, Any]
 
 
-def report_of(archive: Path, folder: Path, name: str = "press") -> tuple[Snapshot, ArchiveLabel]:
+def report_of(archive: Path, folder: Path, name: str = "press") -> tuple[Snapshot, Report]:
     snapshot = snapshot_of(archive)
     return snapshot, build_report(name, catalogue_of(snapshot, folder))
 
 
 @pytest.fixture(scope="module")
-def examples_told(
+def examples_report(
     examples_archive: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Snapshot, ArchiveLabel]:
+) -> tuple[Snapshot, Report]:
     return report_of(examples_archive, tmp_path_factory.mktemp("catalogue"))
 
 
 @pytest.fixture(scope="module")
-def hostile_told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Snapshot, ArchiveLabel]:
+def hostile_report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Snapshot, Report]:
     place = tmp_path_factory.mktemp("hostile")
     return report_of(hostile_archive(place), place, "<script>window.ran=9</script>")
 
 
 @pytest.fixture(params=["examples", "hostile"])
-def told(request: pytest.FixtureRequest) -> tuple[Snapshot, ArchiveLabel]:
-    pair: tuple[Snapshot, ArchiveLabel] = request.getfixturevalue(f"{request.param}_told")
+def reported(request: pytest.FixtureRequest) -> tuple[Snapshot, Report]:
+    pair: tuple[Snapshot, Report] = request.getfixturevalue(f"{request.param}_report")
     return pair
 
 
@@ -65,8 +65,8 @@ def text_of(root: HtmlElement, heading: str) -> str:
     return " ".join(section.text_content().split())
 
 
-def test_counts_are_those_of_the_tables(told: tuple[Snapshot, ArchiveLabel]) -> None:
-    snapshot, report = told
+def test_counts_are_those_of_the_tables(reported: tuple[Snapshot, Report]) -> None:
+    snapshot, report = reported
     root = parsed(render_report(report, "html"))
     [(places, texts, words, distinct)] = asked(
         snapshot,
@@ -77,24 +77,24 @@ def test_counts_are_those_of_the_tables(told: tuple[Snapshot, ArchiveLabel]) -> 
     folded = snapshot.rows("variants")
     lead = " ".join(root.xpath("//p[@class='lead']")[0].text_content().split())
     assert f"{rows['documents']} documents from {rows['sources']} sources" in lead
-    news = text_of(root, "new")
-    assert f"{distinct / words:.0%} of {words:,} words are new text" in news
+    new_text = text_of(root, "new")
+    assert f"{distinct / words:.0%} of {words:,} words are new text" in new_text
     assert (
         f"{places} paragraphs seen = {rows['paragraphs']} kept + {folded} folded + "
-        f"{places - texts} repeated word for word: nothing is missing." in news
+        f"{places - texts} repeated word for word: nothing is missing." in new_text
     )
     found, new, known, rejected = asked(
         snapshot,
         "SELECT sum(sources_found), sum(sources_new), sum(sources_known), sum(sources_rejected)"
         " FROM runs",
     )[0]
-    assert f"{found} sources found = {new} new + {known} known + {rejected} rejected" in news
+    assert f"{found} sources found = {new} new + {known} known + {rejected} rejected" in new_text
     assert rejected == snapshot.rows("rejects") == 1
     assert "1" in text_of(root, "rejects")
 
 
-def test_what_is_lost_shows_in_the_balance(examples_told: tuple[Snapshot, ArchiveLabel]) -> None:
-    _, report = examples_told
+def test_losses_show_in_the_balance(examples_report: tuple[Snapshot, Report]) -> None:
+    _, report = examples_report
     lacking = [report["balances"][0], report["balances"][1] | {"missing": 3}]
     for shown_as in ("html", "markdown"):
         page = render_report(report | {"balances": lacking}, shown_as)  # type: ignore[arg-type]
@@ -102,8 +102,8 @@ def test_what_is_lost_shows_in_the_balance(examples_told: tuple[Snapshot, Archiv
         assert page.count("nothing is missing") == 1
 
 
-def test_reused_paragraphs_are_those_in_most_documents(told: tuple[Snapshot, ArchiveLabel]) -> None:
-    snapshot, report = told
+def test_reused_paragraphs_are_those_in_most_documents(reported: tuple[Snapshot, Report]) -> None:
+    snapshot, report = reported
     expected = asked(
         snapshot,
         """SELECT p.paragraph_id, count(DISTINCT o.document_id), count(*)
@@ -117,8 +117,8 @@ def test_reused_paragraphs_are_those_in_most_documents(told: tuple[Snapshot, Arc
     assert found
 
 
-def test_places_of_a_reused_paragraph_are_the_earliest(told: tuple[Snapshot, ArchiveLabel]) -> None:
-    snapshot, report = told
+def test_places_of_a_reused_paragraph_are_the_earliest(reported: tuple[Snapshot, Report]) -> None:
+    snapshot, report = reported
     rows = asked(
         snapshot,
         """SELECT f.paragraph_id, d.document_id, o.ordinal
@@ -143,8 +143,8 @@ def test_text_in_two_variants_counts_a_document_once(tmp_path: Path) -> None:
     assert (one["documents"], one["places"]) == (2, 3)
 
 
-def test_pairs_have_the_longest_clear_passages_of_both(told: tuple[Snapshot, ArchiveLabel]) -> None:
-    snapshot, report = told
+def test_pairs_have_the_longest_clear_passages_of_both(reported: tuple[Snapshot, Report]) -> None:
+    snapshot, report = reported
     assert report["pairs"]
     root = parsed(render_report(report, "html"))
     blocks = root.xpath("//div[@class='shared']")
@@ -172,7 +172,7 @@ def test_pairs_have_the_longest_clear_passages_of_both(told: tuple[Snapshot, Arc
                 assert part in letters(row[f"{side}_passage"])
 
 
-def test_words_that_differ_are_marked_and_what_is_the_same_is_shown_once(tmp_path: Path) -> None:
+def test_different_words_are_marked_and_identical_text_is_shown_once(tmp_path: Path) -> None:
     same, long = make_paragraph(1), make_paragraph(2, 400)
     changed = long.split()
     changed[300] = "altered"
@@ -193,8 +193,8 @@ def test_words_that_differ_are_marked_and_what_is_the_same_is_shown_once(tmp_pat
     assert "word for word" in once.xpath("figcaption")[0].text_content()
 
 
-def test_markup_in_articles_and_names_is_text(hostile_told: tuple[Snapshot, ArchiveLabel]) -> None:
-    _, report = hostile_told
+def test_markup_in_articles_and_names_is_text(hostile_report: tuple[Snapshot, Report]) -> None:
+    _, report = hostile_report
     text = render_report(report, "html")
     root = parsed(text)
     assert not list(root.iter("script"))
@@ -209,10 +209,10 @@ def test_markup_in_articles_and_names_is_text(hostile_told: tuple[Snapshot, Arch
     assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]", text)
 
 
-def test_foreign_text_cannot_turn_the_line_it_stands_in(
-    hostile_told: tuple[Snapshot, ArchiveLabel],
+def test_foreign_text_cannot_change_the_direction_of_its_line(
+    hostile_report: tuple[Snapshot, Report],
 ) -> None:
-    root = parsed(render_report(hostile_told[1], "html"))
+    root = parsed(render_report(hostile_report[1], "html"))
     turned = [one for one in root.iter() if "\u202e" in (one.text or "")]
     assert turned
     for one in turned:
@@ -220,10 +220,10 @@ def test_foreign_text_cannot_turn_the_line_it_stands_in(
         assert any(each.tag == "bdi" or each.get("dir") == "auto" for each in around)
 
 
-def test_two_runs_make_a_plot_and_dates_another(
-    hostile_told: tuple[Snapshot, ArchiveLabel],
+def test_runs_and_dates_are_plotted(
+    hostile_report: tuple[Snapshot, Report],
 ) -> None:
-    snapshot, report = hostile_told
+    snapshot, report = hostile_report
     root = parsed(render_report(report, "html"))
     growth, dates = (
         root.xpath(f"//section[@aria-labelledby='{one}']//svg") for one in ("growth", "dates")
@@ -233,8 +233,8 @@ def test_two_runs_make_a_plot_and_dates_another(
         assert plot.get("role") == "img"
         assert plot.get("aria-label")
     seen = [row[0] for row in asked(snapshot, "SELECT paragraphs_seen FROM runs ORDER BY run_id")]
-    told = [one.text for one in growth[0].iter("title")]
-    assert [int(re.search(r": (\d+) paragraphs", one)[1]) for one in told] == seen  # type: ignore[index]
+    titles = [one.text for one in growth[0].iter("title")]
+    assert [int(re.search(r": (\d+) paragraphs", one)[1]) for one in titles] == seen  # type: ignore[index]
     days = asked(
         snapshot,
         "SELECT strftime(published_at, '%Y-%m-%d'), count(*) FROM documents GROUP BY 1 ORDER BY 1",
@@ -245,8 +245,8 @@ def test_two_runs_make_a_plot_and_dates_another(
     ]
 
 
-def test_markdown_tells_the_same_values(told: tuple[Snapshot, ArchiveLabel]) -> None:
-    snapshot, report = told
+def test_markdown_has_the_same_values(reported: tuple[Snapshot, Report]) -> None:
+    snapshot, report = reported
     page = render_report(report, "markdown")
     rows = {name: snapshot.rows(name) for name in ("sources", "documents", "paragraphs")}
     assert f"{rows['sources']} sources, {rows['documents']} documents, 1 sources rejected" in page
@@ -269,7 +269,7 @@ def test_most_reused_paragraph_comes_first_in_markdown(tmp_path: Path) -> None:
     assert page.index(f"| 3 | {thrice[:40]}") < page.index(f"| 2 | {twice[:40]}")
 
 
-def test_text_of_articles_and_names_of_files_are_no_markup_in_markdown(tmp_path: Path) -> None:
+def test_article_text_and_file_names_are_not_markup_in_markdown(tmp_path: Path) -> None:
     hostile = "<script>alert(1)</script> [here](javascript:x) | # **bold** `code` \x1b[31m"
     paragraph = f"{hostile} {' '.join(make_words(3, 30))}"
     articles = {"<b>|.txt": [paragraph], "c.txt": [paragraph, make_paragraph(4)]}
@@ -295,11 +295,11 @@ def test_empty_archive_has_a_report(shown_as: str, tmp_path: Path) -> None:
         assert "## Most reused paragraphs\n\nNone." in page
 
 
-def test_report_has_no_word_of_when_it_was_made(
-    examples_told: tuple[Snapshot, ArchiveLabel],
+def test_report_does_not_say_when_it_was_created(
+    examples_report: tuple[Snapshot, Report],
 ) -> None:
     """So that it is the same again, and can be compared."""
-    snapshot, report = examples_told
+    snapshot, report = examples_report
     page = render_report(report, "html")
     days = set(re.findall(r"20\d\d-\d\d-\d\d \d\d:\d\d", page))
     moments = {
@@ -308,7 +308,7 @@ def test_report_has_no_word_of_when_it_was_made(
     assert days <= moments | {snapshot.manifest.published_at[:16].replace("T", " ")}
 
 
-def test_ending_tells_what_is_written() -> None:
+def test_extension_chooses_the_format() -> None:
     assert [format_of(name, "--out") for name in ("a.html", "b.HTM", "c/d.md")] == [
         "html",
         "html",
@@ -319,21 +319,21 @@ def test_ending_tells_what_is_written() -> None:
             format_of(name, "--out")
 
 
-def test_file_of_a_document_has_its_text_and_leads_to_those_that_share_it(
+def test_file_of_a_document_has_its_text_and_links_to_its_partners(
     examples_archive: Path, tmp_path: Path
 ) -> None:
     snapshot = snapshot_of(examples_archive)
     catalogue = catalogue_of(snapshot, tmp_path)
     pairs = document_pairs(snapshot).to_pylist()
     for document_id in sorted({one[side] for one in pairs for side in ("one", "other")})[:5]:
-        told = build_document_report("press", catalogue, document_id)
-        root = parsed(render_document_report(told))
+        document_report = build_document_report("press", catalogue, document_id)
+        root = parsed(render_document_report(document_report))
         [article] = root.xpath("//article")
         shown = "".join(letters(p.text_content()) for p in article.xpath(".//p[@dir]"))
         assert shown == letters(rebuild_document(snapshot, document_id))
         mine = [one for one in pairs if document_id in (one["one"], one["other"])]
         others = {one[side] for one in mine for side in ("one", "other")} - {document_id}
-        assert {one["document_id"] for one in told["partners"]} == others
+        assert {one["document_id"] for one in document_report["partners"]} == others
         assert len(root.xpath("//h3")) == len(others)
         links = {one.get("href") for one in article.iter("a")}
         assert links
@@ -359,13 +359,13 @@ def test_file_of_a_document_that_shares_nothing_says_so(
 
 
 def test_markup_in_the_file_of_a_document_is_text(
-    hostile_told: tuple[Snapshot, ArchiveLabel], tmp_path: Path
+    hostile_report: tuple[Snapshot, Report], tmp_path: Path
 ) -> None:
-    snapshot, report = hostile_told
+    snapshot, report = hostile_report
     first = report["pairs"][0]["left"]["document_id"]
-    told = build_document_report("</title><b>", catalogue_of(snapshot, tmp_path), first)
-    root = parsed(render_document_report(told))
-    assert told["partners"]
+    document_report = build_document_report("</title><b>", catalogue_of(snapshot, tmp_path), first)
+    root = parsed(render_document_report(document_report))
+    assert document_report["partners"]
     shown = letters(root.text_content())
     for one in HOSTILE:
         assert letters(normalise_text(one)) in shown

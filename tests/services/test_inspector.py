@@ -39,7 +39,7 @@ class Inspector:
             )
 
     def is_healthy(self) -> bool:
-        """Tell what the service's own check finds."""
+        """Return whether the check of the service passes."""
         command = [one.replace("8470", str(self.port)) for one in compose.check_of(self._service)]
         run = subprocess.run(
             [sys.executable, *command[1:]], capture_output=True, timeout=10, check=False
@@ -65,15 +65,15 @@ def inspector(tmp_path: Path) -> Iterator[Inspector]:
     assert started.process.wait(20) in {0, -15, 143}
 
 
-def test_inspector_of_the_compose_file_waits_for_the_archive_and_asks_for_the_token(
+def test_inspector_of_the_compose_file_waits_for_the_archive_and_requires_the_token(
     inspector: Inspector, tmp_path: Path
 ) -> None:
     wait_for(inspector.is_healthy, "healthy inspector", 60)
     assert inspector.page("/")[0] == 401
     assert inspector.page("/", "something else")[0] == 401
-    status, told = inspector.page("/", inspector.token)
+    status, page = inspector.page("/", inspector.token)
     assert status == 503
-    assert "does not exist yet" in told
+    assert "does not exist yet" in page
 
     articles = {"a.txt": ["First", make_paragraph(1)], "b.txt": ["Second", make_paragraph(1)]}
     ingest(write_articles(tmp_path / "in", articles), inspector.archive)
