@@ -125,7 +125,7 @@ def test_file_of_two_documents_has_the_passages_of_the_archive(
 def test_document_is_not_compared_with_itself(examples_archive: Path) -> None:
     snapshot = StoredArchive(examples_archive).snapshot()
     [one] = document_ids(snapshot, PAIRS[0][0])
-    with pytest.raises(SettingsError, match="both sides are document"):
+    with pytest.raises(SettingsError, match="both sides are the document"):
         documents_side_by_side("press", snapshot, one, one)
 
 
