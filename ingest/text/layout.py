@@ -2,14 +2,14 @@
 
 The rules, in the order in which they apply:
 
-1. Lines of blanks, and U+2029, part blocks.
+1. Blank lines, and U+2029, separate blocks.
 2. Within a block, lines are either wrapped or whole. A line is *full* if the first word of the
-   next line would not have fitted behind it within the block's width; greedy wrapping fills all
+   next line would not have fitted after it within the block's width; greedy wrapping fills all
    lines but the last of a paragraph. If most lines of the document's narrow blocks are full, the
    document is hard-wrapped: full lines are joined to the next, others end a paragraph. Otherwise
    each line is a paragraph.
-3. In a hard-wrapped block, an indented line begins a paragraph, unless most lines are indented:
-   then the ones that are not begin one.
+3. In a hard-wrapped block, an indented line begins a paragraph; if most lines are indented, each
+   line that is not does.
 4. A paragraph longer than the limit is cut at sentence ends. Among the ends within reach, the one
    whose sentence has the smallest hash is taken (content-defined chunking), so that two reprints of
    a long block are cut at the same places although one has a sentence more.
@@ -51,11 +51,11 @@ _MIN_INDENT = 2
 _TAB_COLUMNS = 4
 _MIN_LONE_WRAP_CHARS = 50
 _STEP = 32
-"""So many bytes of plain text are looked at at once."""
+"""Bytes of plain text that are checked at once."""
 _SHORTEST_PIECE = 5
 """A piece of a cut block is at least a fifth of the limit long."""
 _HASHED_LETTERS = 13
-"""Each letter shifts a hash of 64 bits by five, so that no earlier one would be left in it."""
+"""Each letter shifts a hash of 64 bits by five, so earlier letters leave no trace in it."""
 
 # Columns of the array of lines.
 _START, _END, _INDENT, _WIDTH, _FIRST_WORD, _STARTS_BLOCK, _STARTS_LOWER, _IS_CLOSED = range(8)
@@ -68,7 +68,7 @@ def lay_out(
     """Return the paragraphs of a batch of documents.
 
     Args:
-        buffer: uint8, decoded documents as UTF-8, one behind the other.
+        buffer: uint8, decoded documents as UTF-8, one after the other.
         document_offsets: int64, shape (documents + 1,), in bytes of ``buffer``.
         max_chars: the longest paragraph, in characters.
 
@@ -112,67 +112,17 @@ def _lay_out(
 
 @inlined
 def _read_lines(buffer: Bytes, begin: int, end: int, properties: Bytes) -> Lines:
-    """Return the lines with something visible in them, trimmed, with what layout asks of each."""
+    """Return the lines that contain something visible, trimmed, with the facts layout needs."""
     lines = np.empty((16, _LINE_COLUMNS), dtype=np.int64)
     count = 0
     at = begin
-    starts_block = 1
-    breaks = 1
     while at < end:
-        # Leading blanks, over as many empty lines as there are.
-        indent = 0
-        while at < end:
-            code_point, size = read_character(buffer, at)
-            layout = property_of(properties, code_point) & LAYOUT_MASK
-            if layout == 0:
-                break
-            if layout == LINE_BREAK or layout == PARAGRAPH_BREAK:
-                is_pair = code_point == 13 and at + 1 < end and buffer[at + 1] == 10
-                size += 1 if is_pair else 0
-                breaks += 2 if layout == PARAGRAPH_BREAK else 1
-                indent = 0
-            elif layout == BLANK:
-                wide = code_point == 0x3000 or code_point == 0x2003
-                indent += _TAB_COLUMNS if code_point == 9 else 2 if wide else 1
-            at += size
-        if at >= end:
+        start, indent, breaks = _skip_indent(buffer, at, end, properties)
+        if start >= end:
             break
-        starts_block = 1 if breaks > 1 else 0
-        start, last, width, seen, first_word = at, at, 0, 0, 0
-        closing = 0
-        starts_lower = 1 if property_of(properties, code_point) & LOWER else 0
-        breaks_anywhere = (property_of(properties, code_point) >> WORD_SHIFT) & WORD_MASK
-        while at < end:
-            length = _plain_length(buffer[at:end], False)
-            if length:
-                plain = buffer[at : at + length]
-                if first_word == 0:
-                    blank = _first_blank(plain)
-                    first_word = 0 if blank == length else seen + blank if blank else width
-                visible = _visible_length(plain)
-                if visible:
-                    last, width = at + visible, seen + visible
-                    closing = _is_closing(plain[:visible], closing)
-                at += length
-                seen += length
-                continue
-            code_point, size = read_character(buffer, at)
-            layout = property_of(properties, code_point) & LAYOUT_MASK
-            if layout == LINE_BREAK or layout == PARAGRAPH_BREAK:
-                break
-            at += size
-            seen += 1
-            if layout == 0:
-                last, width = at, seen
-                if is_terminal(code_point):
-                    closing = 1
-                elif not is_closer(code_point):
-                    closing = 0
-            elif first_word == 0 and layout == BLANK:
-                first_word = width
-        if first_word == 0:
-            first_word = width
-        if breaks_anywhere == IDEOGRAPH:
+        value = property_of(properties, read_character(buffer, start)[0])
+        at, last, width, first_word, closing = _read_line(buffer, start, end, properties)
+        if (value >> WORD_SHIFT) & WORD_MASK == IDEOGRAPH:
             first_word = min(first_word, 3)  # such text breaks after any character but a few
         if count == len(lines):
             lines = grow(lines, 2 * count)
@@ -181,23 +131,88 @@ def _read_lines(buffer: Bytes, begin: int, end: int, properties: Bytes) -> Lines
         lines[count, _INDENT] = indent
         lines[count, _WIDTH] = width
         lines[count, _FIRST_WORD] = first_word
-        lines[count, _STARTS_BLOCK] = 1 if count == 0 else starts_block
-        lines[count, _STARTS_LOWER] = starts_lower
+        lines[count, _STARTS_BLOCK] = 1 if count == 0 or breaks > 1 else 0
+        lines[count, _STARTS_LOWER] = 1 if value & LOWER else 0
         lines[count, _IS_CLOSED] = closing
         count += 1
-        breaks = 0
     return lines[:count]
 
 
 @inlined
-def _plain_length(text: Bytes, is_open: bool) -> int:
-    """Return how many characters from the first on are blanks and visible ASCII.
+def _skip_indent(buffer: Bytes, at: int, end: int, properties: Bytes) -> tuple[int, int, int]:
+    """Skip whitespace and empty lines; return the position, the indent and the line breaks.
 
-    The loops of fixed length become a few instructions over all of their bytes.
+    The indent is in columns; U+2029 counts as two breaks.
+    """
+    indent, breaks = 0, 0
+    while at < end:
+        code_point, size = read_character(buffer, at)
+        layout = property_of(properties, code_point) & LAYOUT_MASK
+        if layout == 0:
+            break
+        if layout == LINE_BREAK or layout == PARAGRAPH_BREAK:
+            is_pair = code_point == 13 and at + 1 < end and buffer[at + 1] == 10
+            size += 1 if is_pair else 0
+            breaks += 2 if layout == PARAGRAPH_BREAK else 1
+            indent = 0
+        elif layout == BLANK:
+            is_wide = code_point == 0x3000 or code_point == 0x2003
+            indent += _TAB_COLUMNS if code_point == 9 else 2 if is_wide else 1
+        at += size
+    return at, indent, breaks
+
+
+@inlined
+def _read_line(
+    buffer: Bytes, at: int, end: int, properties: Bytes
+) -> tuple[int, int, int, int, int]:
+    """Read a line from its first visible character.
+
+    Returns:
+        where its break begins, where its visible text ends, the width of that and of the first word
+        in characters, and 1 if it closes a sentence.
+    """
+    last, width, seen, first_word, closing = at, 0, 0, 0, 0
+    while at < end:
+        length = _plain_length(buffer[at:end], False)
+        if length:
+            plain = buffer[at : at + length]
+            if first_word == 0:
+                space = _first_space(plain)
+                first_word = 0 if space == length else seen + space if space else width
+            visible = _visible_length(plain)
+            if visible:
+                last, width = at + visible, seen + visible
+                closing = _is_closing(plain[:visible], closing)
+            at += length
+            seen += length
+            continue
+        code_point, size = read_character(buffer, at)
+        layout = property_of(properties, code_point) & LAYOUT_MASK
+        if layout == LINE_BREAK or layout == PARAGRAPH_BREAK:
+            break
+        at += size
+        seen += 1
+        if layout == 0:
+            last, width = at, seen
+            if is_terminal(code_point):
+                closing = 1
+            elif not is_closer(code_point):
+                closing = 0
+        elif first_word == 0 and layout == BLANK:
+            first_word = width
+    return at, last, width, first_word or width, closing
+
+
+@inlined
+def _plain_length(text: Bytes, is_open: bool) -> int:
+    """Return how many leading characters are spaces and visible ASCII.
+
+    The loops of fixed length compile to a few vector instructions.
 
     Args:
         text: of UTF-8.
-        is_open: whether what closes a sentence is none of them.
+        is_open: whether to stop at characters that end a sentence.
     """
     length = 0
     while length + _STEP <= len(text):
@@ -224,7 +239,7 @@ def _is_other(byte: np.uint8, is_open: bool) -> np.uint8:
 
 
 @inlined
-def _first_blank(plain: Bytes) -> int:
+def _first_space(plain: Bytes) -> int:
     at = 0
     while at < len(plain) and plain[at] != 0x20:
         at += 1
@@ -242,7 +257,7 @@ def _visible_length(plain: Bytes) -> int:
 
 @inlined
 def _is_closing(plain: Bytes, before: int) -> int:
-    """Return 1 if a sentence is closed at the end, 0 if not; as ``before`` if nothing tells."""
+    """Return 1 if the text ends a sentence, 0 if not; ``before`` if it is inconclusive."""
     for k in range(len(plain) - 1, -1, -1):
         code_point = int(plain[k])
         if is_terminal(code_point):
@@ -303,14 +318,14 @@ def _block_shape(lines: Lines, at: int, stop: int) -> tuple[int, int, bool]:
 
 @inlined
 def _is_full(lines: Lines, line: int, limit: int) -> bool:
-    """Tell whether the first word of the next line would not have fitted behind ``line``."""
+    """Return whether the first word of the next line would not have fitted after ``line``."""
     used = lines[line, _INDENT] + lines[line, _WIDTH]
     return bool(used + 1 + lines[line + 1, _FIRST_WORD] > limit)
 
 
 @inlined
 def _wrap_width(lines: Lines) -> int:
-    """Return the width at which the document is wrapped; 0 if it is not, by blocks of 3 lines."""
+    """Return the width at which the document is wrapped, by blocks of at least 3 lines, or 0."""
     pairs, full, wrap = 0, 0, 0
     at = 0
     while at < len(lines):
@@ -331,7 +346,7 @@ def _wrap_width(lines: Lines) -> int:
 
 @inlined
 def _continues(lines: Lines, line: int, limit: int, wrap: int, block_lines: int) -> bool:
-    """Tell whether a line continues the one before it, in a block of that many lines."""
+    """Return whether a line continues the one before it, in a block of ``block_lines`` lines."""
     runs_on = lines[line, _STARTS_LOWER] == 1 and lines[line - 1, _IS_CLOSED] == 0
     if wrap > 0:
         return _is_full(lines, line - 1, limit) or runs_on
@@ -351,7 +366,7 @@ def _cut(
     ends: Positions,
     found: int,
 ) -> int:
-    """Write the pieces of one paragraph, by rule 4; return how many pieces there are by now."""
+    """Write the pieces of one paragraph by rule 4; return the new number of pieces."""
     at = begin
     while True:
         stop, next_start = _piece_end(buffer, at, end, properties, min_chars, max_chars)
@@ -363,6 +378,7 @@ def _cut(
         at = next_start
 
 
+# One pass with a dozen scalars of state: functions that return them would be longer than it.
 @inlined
 def _piece_end(
     buffer: Bytes, begin: int, end: int, properties: Bytes, min_chars: int, max_chars: int
@@ -372,18 +388,18 @@ def _piece_end(
         return end, end
     at, chars = begin, 0
     best, best_hash = -1, np.uint64(0)
-    last_blank, last_visible = -1, begin
+    last_space, last_visible = -1, begin
     word_start, word_has_stop, word_is_upper = begin, False, False
     closing, closed_at = False, begin
     while at < end and chars < max_chars:
-        if not closing and best != at:  # nothing closes a sentence here, nor has closed one
+        if not closing and best != at:  # no sentence ends here or has just ended
             length = _plain_length(buffer[at : min(end, at + max_chars - chars)], True)
             if length:
-                word = at + _behind_last_blank(buffer[at : at + length])
+                word = at + _last_word_start(buffer[at : at + length])
                 if word > at:
                     visible = _visible_length(buffer[at:word])
                     last_visible = at + visible if visible else last_visible
-                    last_blank = last_visible
+                    last_space = last_visible
                     word_start, word_has_stop, word_is_upper = word, False, False
                 at += length
                 chars += length
@@ -396,19 +412,16 @@ def _piece_end(
         layout = value & LAYOUT_MASK
         if layout != 0 and layout != DROPPED:
             if closing and chars >= min_chars and not _begins_lower(buffer, at, end, properties):
-                hashed = _ending_hash(buffer, begin, closed_at, properties)
-                if best < 0 or hashed < best_hash:
-                    best, best_hash = last_visible, hashed
-            if chars > 0:
-                last_blank = last_visible
+                ending = _ending_hash(buffer, begin, closed_at, properties)
+                best, best_hash = _better_end(best, best_hash, last_visible, ending)
+            last_space = last_visible if chars > 0 else last_space
             closing = False
             word_start, word_has_stop, word_is_upper = at + size, False, False
         elif layout == 0:
             if is_wide_terminal(code_point):
                 if chars >= min_chars:
-                    hashed = _ending_hash(buffer, begin, at, properties)
-                    if best < 0 or hashed < best_hash:
-                        best, best_hash = at + size, hashed
+                    ending = _ending_hash(buffer, begin, at, properties)
+                    best, best_hash = _better_end(best, best_hash, at + size, ending)
             elif best == at and is_closer(code_point):
                 best = at + size  # the quotation mark belongs to the sentence that it closes
             elif is_terminal(code_point):
@@ -424,18 +437,24 @@ def _piece_end(
         chars += 1
     if at >= end:
         return end, end
-    stop = (
-        best
-        if best > 0
-        else last_blank
-        if last_blank > begin
-        else _unmarked(buffer, at, begin, properties)
-    )
-    return stop, _skip_blanks(buffer, stop, end, properties)
+    stop = best
+    if stop <= 0:
+        stop = last_space if last_space > begin else _unmarked(buffer, at, begin, properties)
+    return stop, _skip_layout(buffer, stop, end, properties)
 
 
 @inlined
-def _behind_last_blank(plain: Bytes) -> int:
+def _better_end(
+    best: int, best_hash: np.uint64, place: int, place_hash: np.uint64
+) -> tuple[int, np.uint64]:
+    """Return the sentence end with the smaller hash; the earlier one of two equal ones."""
+    if best < 0 or place_hash < best_hash:
+        return place, place_hash
+    return best, best_hash
+
+
+@inlined
+def _last_word_start(plain: Bytes) -> int:
     at = len(plain)
     while at > 0 and plain[at - 1] != 0x20:
         at -= 1
@@ -444,7 +463,7 @@ def _behind_last_blank(plain: Bytes) -> int:
 
 @inlined
 def _is_upper(value: np.uint8) -> bool:
-    """Tell whether a character with these properties begins a word that is no lower-case one."""
+    """Return whether a word that begins with such a character is not in lower case."""
     return bool((value >> WORD_SHIFT) & WORD_MASK != 0 and value & LOWER == 0)
 
 
@@ -474,14 +493,14 @@ def _is_in_word(value: np.uint8) -> bool:
 
 @inlined
 def _begins_lower(buffer: Bytes, at: int, end: int, properties: Bytes) -> bool:
-    at = _skip_blanks(buffer, at, end, properties)
+    at = _skip_layout(buffer, at, end, properties)
     if at >= end:
         return False
     return bool(property_of(properties, read_character(buffer, at)[0]) & LOWER)
 
 
 @inlined
-def _skip_blanks(buffer: Bytes, at: int, end: int, properties: Bytes) -> int:
+def _skip_layout(buffer: Bytes, at: int, end: int, properties: Bytes) -> int:
     while at < end:
         code_point, size = read_character(buffer, at)
         if property_of(properties, code_point) & LAYOUT_MASK == 0:
@@ -492,7 +511,7 @@ def _skip_blanks(buffer: Bytes, at: int, end: int, properties: Bytes) -> int:
 
 @inlined
 def _unmarked(buffer: Bytes, at: int, begin: int, properties: Bytes) -> int:
-    """Return the last place up to ``at`` where a character begins that is no mark on another."""
+    """Return the last place up to ``at`` where a character begins that is not a mark."""
     stop = at
     while stop > begin + 4:
         code_point, _ = read_character(buffer, stop)

@@ -1,11 +1,11 @@
-"""Normalise paragraphs: one form for what reads the same, with the way back to the document.
+"""Normalise paragraphs: one form for what reads the same, with an offset map to the document.
 
-A normalised text is in NFC; each run of blanks and line breaks is one blank, or nothing between two
-characters of a script that has no blanks; soft hyphens, zero-width blanks and stray byte order
-marks are gone. Normalising twice changes nothing.
+A normalised text is in NFC. Each run of whitespace is one space, or nothing if it contains a line
+break between two characters of a script without spaces. Soft hyphens, zero-width spaces and stray
+byte order marks are removed. Normalising twice changes nothing.
 
-The way back is a list of *shifts*: character ``i`` of the normalised text stands in the document at
-``start_char + i + shift``, where ``shift`` is the one whose position is the last at or
+The offset map is a list of *shifts*: character ``i`` of the normalised text is at
+``start_char + i + shift`` in the document, where ``shift`` is the one with the last position at or
 before ``i``.
 """
 
@@ -15,9 +15,8 @@ import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from palimpsest.kernels.arrays import Bytes, Positions, Shifts
+from palimpsest.kernels.arrays import Bytes, Flags, Positions, Shifts
 from palimpsest.kernels.columns import grow, shift_positions
 from palimpsest.kernels.compiled import inlined, kernel
 from palimpsest.kernels.unicode import (
@@ -38,7 +37,7 @@ from palimpsest.kernels.unicode import (
 from palimpsest.records.schemas import PARAGRAPH_SEPARATOR
 
 _STEP = 32
-"""So many bytes of plain text are looked at at once."""
+"""Bytes of plain text that are checked at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class NormalisedTexts:
     Attributes:
         buffer: uint8, UTF-8.
         starts, ends: int64, shape (paragraphs,), in bytes of ``buffer``.
-        shift_offsets: int64, shape (paragraphs + 1,): which shifts are whose.
+        shift_offsets: int64, shape (paragraphs + 1,): where the shifts of each begin.
         shift_at, shift_by: int32, in characters; ``shift_at`` ascends within a paragraph.
     """
 
@@ -69,7 +68,7 @@ def normalise_paragraphs(
         buffer: uint8, decoded text as UTF-8.
         starts, ends: int64, shape (paragraphs,), in bytes of ``buffer``.
     """
-    folded = _fold_blanks(buffer, starts, ends, tables.properties)
+    folded = _fold_whitespace(buffer, starts, ends, tables.properties)
     texts, suspects = NormalisedTexts(*folded[:6]), folded[6]
     composed = {}
     for number in np.flatnonzero(suspects):
@@ -80,7 +79,7 @@ def normalise_paragraphs(
 
 
 def normalise_text(text: str) -> str:
-    """Return one text normalised as the paragraphs of a batch are.
+    """Return one text, normalised like the paragraphs of a batch.
 
     Example:
         >>> normalise_text("cafe\\u0301   au\\u00a0\\n lait")
@@ -93,14 +92,12 @@ def normalise_text(text: str) -> str:
 
 
 @kernel
-def _fold_blanks(
+def _fold_whitespace(
     buffer: Bytes, starts: Positions, ends: Positions, properties: Bytes
-) -> tuple[Bytes, Positions, Positions, Positions, Shifts, Shifts, npt.NDArray[np.bool_]]:
+) -> tuple[Bytes, Positions, Positions, Positions, Shifts, Shifts, Flags]:
+    """Return the fields of ``NormalisedTexts``, and which texts may not be in NFC."""
     paragraphs = len(starts)
-    room = 0
-    for k in range(paragraphs):
-        room += ends[k] - starts[k] + 2
-    out = np.empty(room, dtype=np.uint8)
+    out = np.empty((ends - starts).sum() + 2 * paragraphs, dtype=np.uint8)
     out_starts = np.empty(paragraphs, dtype=np.int64)
     out_ends = np.empty(paragraphs, dtype=np.int64)
     suspects = np.zeros(paragraphs, dtype=np.bool_)
@@ -108,76 +105,22 @@ def _fold_blanks(
     shift_at = np.empty(1024, dtype=np.int32)
     shift_by = np.empty(1024, dtype=np.int32)
     shifts = 0
-    o = 0
+    written = 0
     for k in range(paragraphs):
-        out_starts[k] = o
-        at, end = starts[k], ends[k]
-        source_char, out_char, shift = 0, 0, 0
-        blank_char, has_break, wide_before = -1, False, False
-        while at < end:
-            byte = buffer[at]
-            if 0x20 < byte < 0x7F and blank_char < 0 and source_char - out_char == shift:
-                length = _copy_plain(buffer[at:end], out[o:])  # the usual case
-                o += length
-                at += length
-                source_char += length
-                out_char += length
-                wide_before = False
-                continue
-            is_lone_blank = byte == 0x20 and at + 1 < end and 0x20 < buffer[at + 1] < 0x7F
-            if is_lone_blank and blank_char < 0 and 0 < out_char == source_char - shift:
-                out[o] = byte
-                o += 1
-                at += 1
-                source_char += 1
-                out_char += 1
-                continue
-            code_point, size = read_character(buffer, at)
-            value = property_of(properties, code_point)
-            layout = value & LAYOUT_MASK
-            if layout != 0:
-                if layout != DROPPED:
-                    blank_char = source_char if blank_char < 0 else blank_char
-                    has_break |= layout == LINE_BREAK or layout == PARAGRAPH_BREAK
-                at += size
-                source_char += 1
-                continue
-            is_wide = _is_wide(code_point, value)
-            if shifts + 2 > len(shift_at):
-                shift_at = grow(shift_at, 2 * len(shift_at))
-                shift_by = grow(shift_by, 2 * len(shift_by))
-            if blank_char >= 0 and out_char > 0 and not (has_break and wide_before and is_wide):
-                if blank_char - out_char != shift:
-                    shift = blank_char - out_char
-                    shift_at[shifts] = out_char
-                    shift_by[shifts] = shift
-                    shifts += 1
-                out[o] = 32
-                o += 1
-                out_char += 1
-            blank_char, has_break = -1, False
-            if source_char - out_char != shift:
-                shift = source_char - out_char
-                shift_at[shifts] = out_char
-                shift_by[shifts] = shift
-                shifts += 1
-            for step in range(size):
-                out[o + step] = buffer[at + step]
-            o += size
-            at += size
-            source_char += 1
-            out_char += 1
-            if (value >> WORD_SHIFT) & WORD_MASK != MARK:
-                wide_before = is_wide
-            if value & CHECK_NFC:
-                suspects[k] = True
-        out_ends[k] = o
-        out[o] = 10
-        out[o + 1] = 10
-        o += 2
+        room = shifts + 2 * (ends[k] - starts[k])
+        if room > len(shift_at):
+            room = max(room, 2 * len(shift_at))
+            shift_at, shift_by = grow(shift_at, room), grow(shift_by, room)
+        out_starts[k] = written
+        written, shifts, suspects[k] = _fold_paragraph(
+            buffer[starts[k] : ends[k]], properties, out, written, shift_at, shift_by, shifts
+        )
+        out_ends[k] = written
+        out[written : written + 2] = 0x0A
+        written += 2
         shift_offsets[k + 1] = shifts
     return (
-        out[:o],
+        out[:written],
         out_starts,
         out_ends,
         shift_offsets,
@@ -188,11 +131,94 @@ def _fold_blanks(
 
 
 @inlined
-def _copy_plain(source: Bytes, out: Bytes) -> int:
-    """Copy visible ASCII with single blanks between, which begins here; return how much there is.
+def _fold_paragraph(
+    text: Bytes,
+    properties: Bytes,
+    out: Bytes,
+    written: int,
+    shift_at: Shifts,
+    shift_by: Shifts,
+    shifts: int,
+) -> tuple[int, int, bool]:
+    """Write one text and its shifts; return both new counts, and whether it may not be in NFC."""
+    at, source_char, out_char, shift = 0, 0, 0, 0
+    follows_wide, is_suspect = False, False
+    while at < len(text):
+        if 0x20 < text[at] < 0x7F and source_char - out_char == shift:  # the usual case
+            length = _copy_plain(text[at:], out[written:])
+            written += length
+            at += length
+            source_char += length
+            out_char += length
+            follows_wide = False
+            continue
+        at, source_char, space_char, has_break = _skip_whitespace(text, at, source_char, properties)
+        if at >= len(text):
+            break
+        code_point, size = read_character(text, at)
+        value = property_of(properties, code_point)
+        is_wide = _is_wide(code_point, value)
+        if space_char >= 0 and out_char > 0 and not (has_break and follows_wide and is_wide):
+            shifts = _add_shift(shift_at, shift_by, shifts, shift, out_char, space_char)
+            shift = space_char - out_char
+            out[written] = 0x20
+            written += 1
+            out_char += 1
+        shifts = _add_shift(shift_at, shift_by, shifts, shift, out_char, source_char)
+        shift = source_char - out_char
+        out[written : written + size] = text[at : at + size]
+        written += size
+        at += size
+        source_char += 1
+        out_char += 1
+        if (value >> WORD_SHIFT) & WORD_MASK != MARK:
+            follows_wide = is_wide
+        is_suspect |= value & CHECK_NFC != 0
+    return written, shifts, is_suspect
 
-    ``out`` is as long as ``source``; what stands behind the copied bytes in it may be anything. The
-    loops of fixed length become a few instructions over all of their bytes.
+
+@inlined
+def _skip_whitespace(
+    text: Bytes, at: int, source_char: int, properties: Bytes
+) -> tuple[int, int, int, bool]:
+    """Skip whitespace and dropped characters.
+
+    Returns:
+        the next position in bytes and in characters, the character position of the first
+        whitespace (-1 for none), and whether there was a line break.
+    """
+    space_char, has_break = -1, False
+    while at < len(text):
+        code_point, size = read_character(text, at)
+        layout = property_of(properties, code_point) & LAYOUT_MASK
+        if layout == 0:
+            break
+        if layout != DROPPED:
+            space_char = source_char if space_char < 0 else space_char
+            has_break |= layout == LINE_BREAK or layout == PARAGRAPH_BREAK
+        at += size
+        source_char += 1
+    return at, source_char, space_char, has_break
+
+
+@inlined
+def _add_shift(
+    shift_at: Shifts, shift_by: Shifts, shifts: int, shift: int, out_char: int, source_char: int
+) -> int:
+    """Record the shift at ``out_char`` if it differs from ``shift``; return the new count."""
+    if source_char - out_char == shift:
+        return shifts
+    shift_at[shifts] = out_char
+    shift_by[shifts] = source_char - out_char
+    return shifts + 1
+
+
+@inlined
+def _copy_plain(source: Bytes, out: Bytes) -> int:
+    """Copy the visible ASCII with single spaces that begins here; return its length.
+
+    ``out`` is at least as long as ``source``; bytes after the copied ones may be overwritten. The
+    loops of fixed length compile to a few vector instructions.
     """
     length = 0
     while length + _STEP < len(source):
@@ -217,7 +243,7 @@ def _copy_plain(source: Bytes, out: Bytes) -> int:
 
 @inlined
 def _is_wide(code_point: int, value: np.uint8) -> bool:
-    """Tell whether a character belongs to text without blanks: such a script or its punctuation."""
+    """Return whether a character is of a script without spaces, or its punctuation."""
     if code_point < 0x0E00:
         return False
     if 0x2329 <= code_point <= 0x232A:  # under NFC: U+3008 and U+3009
@@ -228,7 +254,7 @@ def _is_wide(code_point: int, value: np.uint8) -> bool:
 
 
 def _compose(texts: NormalisedTexts, decomposed: dict[int, str]) -> NormalisedTexts:
-    """Put the given paragraphs in NFC, and their shifts with them; copy the others."""
+    """Compose the given paragraphs (NFC) and adapt their shifts; copy the others."""
     pieces, shifts_at, shifts_by = [], [], []
     lengths = texts.ends - texts.starts
     counts = np.diff(texts.shift_offsets)
@@ -266,19 +292,19 @@ def _compose_one(text: str, shift_at: Shifts, shift_by: Shifts) -> tuple[str, Sh
         or not _may_compose(character, properties)
     ]
     composed: list[str] = []
-    came_from: list[int] = []
+    sources: list[int] = []
     for begin, end in zip(bounds, [*bounds[1:], len(text)], strict=True):
         cluster = unicodedata.normalize("NFC", text[begin:end])
         composed.append(cluster)
-        came_from.extend(min(begin + step, end - 1) for step in range(len(cluster)))
-    places = np.array(came_from, dtype=np.int64)
+        sources.extend(min(begin + step, end - 1) for step in range(len(cluster)))
+    places = np.array(sources, dtype=np.int64)
     shifts = shift_positions(places, shift_at, shift_by, 0) - np.arange(len(places))
     changes = np.flatnonzero(np.diff(shifts, prepend=0))
     return "".join(composed), changes.astype(np.int32), shifts[changes].astype(np.int32)
 
 
 def _may_compose(character: str, properties: Bytes) -> bool:
-    """Tell whether a character may join the one before it under normalisation."""
+    """Return whether a character may combine with the one before it under normalisation."""
     if not properties[ord(character)] & CHECK_NFC:
         return False
     return unicodedata.category(character)[0] == "M" or "\u1160" <= character < "\u1200"
