@@ -32,17 +32,15 @@ _STEPS = {
     "known_keys": "survey, plan",
     "survey_sources": "survey, plan",
     "plan_run": "survey, plan",
-    "find_news": "news",
-    "save_news": "news",
-    "load_news": "news",
+    "find_new_rows": "new rows",
+    "save_new_rows": "new rows",
+    "load_new_rows": "new rows",
     "mend_index": "index",
     "merged_names": "index",
     "band_groups": "pair_bands",
     "merge_groups": "pair_bands",
     "pairs_given_up": "pair_bands",
     "load_matched": "fold",
-    "fold": "fold",
-    "clear_unpublished": "commit",
 }
 """Functions that ``pipeline.run`` calls, and the step that each is counted with."""
 _MEASURES = ("seconds", "cpu_seconds", "read_mb", "written_mb")
@@ -145,23 +143,20 @@ def watch(clock: Clock) -> None:
     Writer.commit = clock.timed("commit", Writer.commit)  # type: ignore[method-assign]
     np.load = clock.noting(np.load)
     pa.memory_map = clock.noting(pa.memory_map)
+    run.run_in_order = _timed_executor(clock, run.run_in_order)
     for name in ("thread_executor", "fork_executor"):
-        setattr(executors, name, _timed_each(clock, getattr(executors, name)))
+        make = getattr(executors, name)
+        setattr(executors, name, lambda workers, make=make: _timed_executor(clock, make(workers)))
 
 
-def _timed_each(clock: Clock, make: Callable[[int], Any]) -> Callable[[int], Any]:
-    """Return what makes an ``StepExecutor`` whose steps are counted as such."""
+def _timed_executor(clock: Clock, executor: Any) -> Any:
+    """Return a ``StepExecutor`` that counts the time of each step."""
 
-    def make_timed(workers: int) -> Any:
-        carry_out = make(workers)
+    def run_timed(step: Any, arguments: Sequence[Any], report: Any) -> Any:
+        with clock.step(step.name):
+            return executor(step, arguments, report)
 
-        def timed(step: Callable[..., Any], arguments: Sequence[Any], report: Any) -> Any:
-            with clock.step(step.__name__):
-                return carry_out(step, arguments, report)
-
-        return timed
-
-    return make_timed
+    return run_timed
 
 
 def main() -> None:

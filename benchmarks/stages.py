@@ -38,6 +38,7 @@ from palimpsest.kernels.digest import digest_spans
 from palimpsest.kernels.unicode import character_tables
 from palimpsest.pipeline.executors import run_in_order
 from palimpsest.pipeline.run import run_ingest
+from palimpsest.pipeline.steps import RunStep
 from palimpsest.records.progress import Report
 from palimpsest.records.settings import RunSettings, Settings
 from palimpsest.store.parquet import write_table
@@ -199,12 +200,12 @@ def _matching(files: Sequence[str], scratch: Path, settings: Settings, repeats: 
     """Time what matches texts and writes them, in a run whose steps are done again and again."""
     seconds, floors, added = dict.fromkeys(_REPEATED, 0.0), dict[str, float](), {}
 
-    def executor(step: Callable[..., Any], arguments: Sequence[Any], report: Report) -> list[Any]:
-        if step.__name__ not in _REPEATED:
+    def executor(step: RunStep, arguments: Sequence[Any], report: Report) -> list[Any]:
+        if step.name not in _REPEATED:
             return run_in_order(step, arguments, report)
         carry_out = partial(run_in_order, step, arguments, report)
-        [seconds[step.__name__]] = least(repeats, carry_out)
-        if step.__name__ == "align_chunk" and arguments:
+        [seconds[step.name]] = least(repeats, carry_out)
+        if step.name == "align_chunk" and arguments:
             floors.update(_floors_of_matching(arguments[0][0], settings, repeats))
         return carry_out()
 

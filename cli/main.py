@@ -53,6 +53,7 @@ from palimpsest.cli.schedule import schedule
 from palimpsest.cli.settings import settings
 from palimpsest.records import __version__
 from palimpsest.records.errors import ArchiveError, SettingsError, UnsureError
+from palimpsest.records.progress import Step
 from palimpsest.store.files import expect_ending, new_file
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 _COLLECTIONS = 50_000, 5, 5
 """Arguments of ``gc.set_threshold``. With Python's own, which start a collection every 700 objects,
 reading takes 18 % more CPU time, and the main job 4 %; next to nothing is ever found."""
+_STARTING_PREFECT = Step("prefect", "starting Prefect")
 _ALGEBRA_THREADS = "OPENBLAS_NUM_THREADS"
 """numpy and scipy each start threads for algebra, of which none is done; they wait by spinning."""
 
@@ -320,7 +322,7 @@ def _ingest_with_prefect(
 ) -> dict[str, Any]:
     from palimpsest.flows.prefect_environment import prepare_flow_run
 
-    report("prefect", 0, 1)
+    report(_STARTING_PREFECT, 0, 1)
     # Before Prefect is imported, and while the kernels are loaded.
     server = prepare_flow_run(state, settings.run.cluster)
     from palimpsest.pipeline.warm_up import are_kernels_cached, warm_up
@@ -333,7 +335,7 @@ def _ingest_with_prefect(
 
     if server:
         server.wait()
-    report("prefect", 1, 1)
+    report(_STARTING_PREFECT, 1, 1)
     return ingest_with(
         [absolute_source(one) for one in sources],
         absolute(archive),

@@ -11,25 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from palimpsest.cli.interrupts import interrupts
 from palimpsest.pipeline.forking import QuietThread, fork_lock
-
-_TITLES = {
-    "prefect": "starting Prefect",
-    "plan": "finding sources",
-    "stage_batch": "reading",
-    "wait": "waiting for another run",
-    "gather_texts": "gathering texts",
-    "pair_bands": "finding candidates",
-    "align_chunk": "aligning",
-    "fold": "folding",
-    "commit": "committing",
-    "portion": "portions",
-    "tables": "going through tables",
-    "raw": "reading raw files",
-    "passages": "aligning documents",
-    "documents": "writing documents",
-    "records": "writing records",
-}
-
+from palimpsest.records.progress import Step
 
 _SECONDS_BETWEEN = 0.1
 """How often the bar is drawn."""
@@ -53,7 +35,7 @@ class ProgressBar:
             transient=True,
             auto_refresh=False,
         )
-        self._tasks: dict[str, TaskID] = {}
+        self._tasks: dict[Step, TaskID] = {}
         self._has_ended = Event()
         self._drawing = _Drawing(self._progress, self._has_ended)
 
@@ -72,10 +54,10 @@ class ProgressBar:
         interrupts.before_leaving(None)
         self._stop()
 
-    def __call__(self, step: str, done: int, total: int) -> None:
+    def __call__(self, step: Step, done: int, total: int) -> None:
         """Show how much of a step is done."""
         if step not in self._tasks:
-            self._tasks[step] = self._progress.add_task(_TITLES.get(step, step), total=total)
+            self._tasks[step] = self._progress.add_task(step.title, total=total)
         self._progress.update(self._tasks[step], completed=done, total=total)
 
     def _stop(self) -> None:

@@ -24,12 +24,13 @@ from palimpsest.dedup.words import Words, find_sentences, find_words, stem_words
 from palimpsest.evidence.lookup import Lookup, TableLookup
 from palimpsest.kernels.arrays import Positions
 from palimpsest.kernels.columns import count_characters, digests_of, shift_positions, take_spans
-from palimpsest.records.progress import Report, silent
+from palimpsest.records.progress import Report, Step, silent
 from palimpsest.records.schemas import PARAGRAPH_SEPARATOR, PASSAGES, QUOTED
 from palimpsest.records.settings import PassageSettings
 from palimpsest.store.archive import Snapshot
 from palimpsest.store.views import connect
 
+_ALIGNING = Step("passages", "aligning documents")
 SUMMARY = "summary"
 BY_DATE, SAME_DATE, UNDATED = "by-date", "same-date", "undated"
 """Why a document is on the left; with the last two values it only comes first by URI."""
@@ -176,7 +177,7 @@ def ranked_passages(
         parts = passages_of(snapshot, chunk, settings, workers)
         found = _ordered(pa.concat_tables(map(wanted.select, parts))).slice(0, left)
         yield found
-        report("passages", min(first + PAIRS_AT_ONCE, pairs.num_rows), pairs.num_rows)
+        report(_ALIGNING, min(first + PAIRS_AT_ONCE, pairs.num_rows), pairs.num_rows)
         left -= found.num_rows
         if not left:
             return
@@ -236,7 +237,7 @@ def iterate_passages(
     for number, rows in enumerate(parts, start=1):
         yield wanted.select(rows)
         if number % workers == 0:
-            report("passages", number // workers, total)
+            report(_ALIGNING, number // workers, total)
 
 
 def passages_of(

@@ -35,7 +35,7 @@ from palimpsest.evidence.raw import (
 from palimpsest.exports.streams import rows_of
 from palimpsest.records import __version__
 from palimpsest.records.errors import ContractError, SettingsError, SourceError
-from palimpsest.records.progress import Report, silent
+from palimpsest.records.progress import READING_RAW_FILES, READING_TABLES, Report, silent
 from palimpsest.records.schemas import TABLES
 from palimpsest.records.settings import ReadSettings
 from palimpsest.store.archive import MANIFEST, Snapshot
@@ -199,7 +199,7 @@ def _put_tables(bag: _Bag, snapshot: Snapshot, report: Report) -> None:
                     f"{path}: {size} bytes; expected {told[path.name]}, by the manifest; {advice}"
                 )
             bag.link(path, f"{TABLES_FOLDER}/{name}/{path.name}")
-        report("tables", number, len(TABLES))
+        report(READING_TABLES, number, len(TABLES))
 
 
 def _put_raw(bag: _Bag, snapshot: Snapshot, beside: Path, report: Report) -> dict[str, int]:
@@ -220,7 +220,7 @@ def _put_raw(bag: _Bag, snapshot: Snapshot, beside: Path, report: Report) -> dic
                 counts[row[3]] = counts.get(row[3], 0) + 1
             done = sum(counts.values())
             if done % _REPORT_EVERY == 0 or done == total:
-                report("raw", done, total)
+                report(READING_RAW_FILES, done, total)
     bag.tell(RAW_LIST)
     return counts
 

@@ -18,7 +18,7 @@ from pyarrow import csv
 
 from palimpsest.evidence.passages import PassageFilter, iterate_passages
 from palimpsest.exports.streams import SOFTWARE
-from palimpsest.records.progress import Report, silent
+from palimpsest.records.progress import READING_TABLES, Report, silent
 from palimpsest.records.schemas import PASSAGES, TABLES
 from palimpsest.records.settings import PassageSettings
 from palimpsest.store.archive import Manifest, Snapshot
@@ -95,7 +95,7 @@ def write_csv(
         for number, (name, schema) in enumerate(TABLES.items(), start=1):
             parts = row_groups(snapshot.files(name), name)
             rows[name] = _write_table(folder / f"{name}.csv", schema, parts)
-            report("tables", number, len(TABLES))
+            report(READING_TABLES, number, len(TABLES))
         if wanted is not None:
             found = iterate_passages(snapshot, wanted, settings, report=report)
             rows[_PASSAGES] = _write_table(folder / f"{_PASSAGES}.csv", PASSAGES, found)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from palimpsest.exports.streams import compressed, iso_or_none, rows_of, to_json
 from palimpsest.records.document_facts import FACT_NAMES
 from palimpsest.records.errors import ContractError
-from palimpsest.records.progress import Report, silent
+from palimpsest.records.progress import Report, Step, silent
 from palimpsest.records.schemas import PARAGRAPH_SEPARATOR
 from palimpsest.store.archive import Snapshot
 from palimpsest.store.files import new_file
@@ -32,6 +32,7 @@ _BYTES = ("media_type", "encoding", "sha256", "run_id")
 _PLACE = ("ordinal", "text_id", "paragraph_id", "is_representative")
 _SPANS = ("start_char", "end_char", "start_byte", "end_byte")
 _REPORT_EVERY = 1_000
+_WRITING = Step("documents", "writing documents")
 
 _Row = dict[str, Any]
 
@@ -105,7 +106,7 @@ def write_jsonl(
                 documents += 1
                 paragraphs += len(mine)
             if number % _REPORT_EVERY == 0 or number == total:
-                report("documents", number, total)
+                report(_WRITING, number, total)
     return {"documents": documents, "paragraphs": paragraphs}
 
 

@@ -25,7 +25,7 @@ from palimpsest.exports.streams import (
 )
 from palimpsest.records.document_facts import FACT_NAMES
 from palimpsest.records.ids import DIGEST_BYTES
-from palimpsest.records.progress import Report, silent
+from palimpsest.records.progress import Report, Step, silent
 from palimpsest.store.archive import Snapshot
 from palimpsest.store.files import new_file
 from palimpsest.store.views import connect_bounded
@@ -46,6 +46,7 @@ PREFIXES = {
 }
 """What names begin with, besides prov and xsd, which every reader of PROV-JSON knows."""
 
+_WRITING = Step("records", "writing records")
 _Row = dict[str, Any]
 _Member = tuple[str, Any]
 
@@ -156,7 +157,7 @@ def write_prov(
             file.write(b",\n" + to_json(name) + b":{\n")
             records[name] = write_members(file, members, b",\n")
             file.write(b"}")
-            report("records", number, len(sections))
+            report(_WRITING, number, len(sections))
         file.write(b"}\n")
     return {"records": records}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -14,9 +14,8 @@ from palimpsest.flows.prefect_environment import time_limit
 from palimpsest.flows.task_runners import TaskExecutor
 from palimpsest.flows.telemetry.messages import ArchiveLabel
 from palimpsest.flows.telemetry.run_reporter import reporting
-from palimpsest.pipeline.matching import align_chunk, gather_texts, pair_bands
-from palimpsest.pipeline.read import stage_batch
 from palimpsest.pipeline.run import run_ingest
+from palimpsest.pipeline.steps import RUN_STEPS, RunStep
 from palimpsest.records.errors import TransientError
 from palimpsest.records.progress import Report, silent
 from palimpsest.records.settings import Settings
@@ -24,12 +23,6 @@ from palimpsest.records.settings import Settings
 progress: ContextVar[Report] = ContextVar("progress", default=silent)
 """Where the flow reports its progress in this process; not a parameter, since it is no data."""
 
-_NAMES: dict[Callable[..., Any], str] = {
-    stage_batch: "read batch",
-    gather_texts: "gather texts",
-    pair_bands: "find candidates",
-    align_chunk: "align",
-}
 _RETRY_SECONDS: list[float] = [10, 60]
 """How long a task waits before each retry."""
 
@@ -39,22 +32,22 @@ def _is_transient(_task: Any, _task_run: Any, state: Any) -> bool:
     return isinstance(state.result(raise_on_failure=False), TransientError)
 
 
-def _task_of(step: Callable[..., Any], name: str) -> Any:
+def _task_of(step: RunStep) -> Any:
     """Return a step as a Prefect task, retried if an object store did not answer.
 
     A source on a network that does not answer is tried again by the step itself, and by each run.
     Nothing is cached: batches are staged for one run, and the next one finds them there.
     """
     return task(
-        name=name,
+        name=step.task_name,
         cache_policy=NO_CACHE,
         retries=len(_RETRY_SECONDS),
         retry_delay_seconds=_RETRY_SECONDS,
         retry_condition_fn=_is_transient,
-    )(step)
+    )(step.function)
 
 
-_TASKS = {step: _task_of(step, name) for step, name in _NAMES.items()}
+_TASKS = {step: _task_of(step) for step in RUN_STEPS if step.task_name}
 
 
 def run_name() -> str:

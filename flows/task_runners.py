@@ -8,7 +8,7 @@ workers must see the files under the same paths.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.util import find_spec
 from types import TracebackType
@@ -17,6 +17,8 @@ from typing import Any, Self
 from prefect.futures import as_completed
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
+from palimpsest.pipeline.executors import Arguments
+from palimpsest.pipeline.steps import RunStep
 from palimpsest.records.errors import SettingsError
 from palimpsest.records.progress import Report
 from palimpsest.records.settings import CLUSTER_RUNNERS, RunSettings
@@ -30,7 +32,7 @@ class TaskExecutor:
     by a parameter, and each worker of a cluster would make a runner of its own for the flow.
     """
 
-    def __init__(self, settings: RunSettings, tasks: Mapping[Callable[..., Any], Any]) -> None:
+    def __init__(self, settings: RunSettings, tasks: Mapping[RunStep, Any]) -> None:
         """Take the settings of the run, and the task of each step.
 
         Raises:
@@ -52,20 +54,18 @@ class TaskExecutor:
     ) -> None:
         self._open.__exit__(kind, error, traceback)
 
-    def __call__(
-        self, step: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], report: Report
-    ) -> list[Any]:
+    def __call__(self, step: RunStep, arguments: Arguments, report: Report) -> list[Any]:
         """Return what the step gave for each tuple of arguments, in their order."""
         if arguments and not self._is_started:
             self._open.enter_context(self._runner)
             self._is_started = True
-        names = list(inspect.signature(step).parameters)
+        bind = inspect.signature(step.function).bind
         futures = [
-            self._runner.submit(self._tasks[step], dict(zip(names, one, strict=True)))
-            for one in arguments
+            self._runner.submit(self._tasks[step], bind(*call_arguments).arguments)
+            for call_arguments in arguments
         ]
         for done, _ in enumerate(as_completed(futures), start=1):
-            report(step.__name__, done, len(futures))
+            report(step, done, len(futures))
         return [future.result() for future in futures]
 
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from palimpsest.pipeline.fingerprint import check_fingerprint
 from palimpsest.pipeline.index_upkeep import joined, mend_index
-from palimpsest.pipeline.run import sealed_with
 from palimpsest.records.ids import run_id_of
 from palimpsest.records.schemas import TABLES
 from palimpsest.store.address import open_archive
@@ -35,7 +35,7 @@ def compact(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str,
         if before <= _files_needed(base) and len(base.manifest.segments) < 2:
             return {"version": base.manifest.version, "files_before": before, "files_after": before}
         settings = base.settings()
-        sealed_with(settings, base)
+        check_fingerprint(settings, base)
         segments = mend_index(archive, base, f"{run_id}-mended", settings)
         published = writer.compact(joined(archive, segments, run_id, settings))
         clear_unpublished(archive, published)

@@ -31,12 +31,13 @@ from palimpsest.kernels.arrays import Buckets, Bytes, Hashes
 from palimpsest.kernels.columns import bytes_of, digests_of
 from palimpsest.kernels.digest import digest_spans
 from palimpsest.kernels.sorting import distinct_digests
+from palimpsest.pipeline.publish import publish
 from palimpsest.records.errors import ContractError
 from palimpsest.records.ids import run_id_of
 from palimpsest.records.settings import Settings
 from palimpsest.store.address import open_archive
 from palimpsest.store.archive import Snapshot, StoredArchive
-from palimpsest.store.commit import ChangeSet, clear_unpublished, open_writer, retry_if_outrun
+from palimpsest.store.commit import ChangeSet, open_writer, retry_if_outrun
 from palimpsest.store.parquet import row_groups
 
 
@@ -226,7 +227,6 @@ def reindex(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str,
         base = writer.current_snapshot()
         write_index(archive.index, run_id, base, base.settings())
         changes = ChangeSet({}, {}, base.manifest.sealed, [run_id], "reindex")
-        published = writer.commit(changes)
-        clear_unpublished(archive, published)
+        published = publish(writer, changes)
     texts = published.rows("paragraphs") + published.rows("variants")
     return {"version": published.manifest.version, "texts": texts}

@@ -49,9 +49,10 @@ class NewRows:
     source_keys: Bytes
     document_keys: Bytes
 
-    def __bool__(self) -> bool:
-        """Tell whether anything is new."""
-        return bool(self.sources.num_rows or self.containers.num_rows)
+    @property
+    def is_empty(self) -> bool:
+        """Whether the archive has every source and container already."""
+        return not self.sources.num_rows and not self.containers.num_rows
 
     @classmethod
     def nothing(cls) -> NewRows:
@@ -172,6 +173,16 @@ def _changed_documents(found: pa.Table, news: pa.Table, base: Snapshot | None) -
     rows = (table.select(list(FACT_NAMES)).to_pylist() for table in (before, after))
     differs = [one != other for one, other in zip(*rows, strict=True)]
     return after.filter(pa.array(differs, pa.bool_()))
+
+
+def unrecorded_rejects(rejects: pa.Table, base: Snapshot | None) -> pa.Table:
+    """Return the rejects that have no equal row in the archive."""
+    if base is None or not rejects.num_rows:
+        return rejects
+    names = ["uri", "bytes", "modified_at", "reason"]
+    recorded = {tuple(row.values()) for row in base.read("rejects", names).to_pylist()}
+    is_new = [tuple(row.values()) not in recorded for row in rejects.select(names).to_pylist()]
+    return rejects.filter(pa.array(is_new, pa.bool_()))
 
 
 def _removed_rejects(sources: pa.Table, removed: pa.Table) -> pa.Table:

@@ -10,13 +10,15 @@ import pyarrow as pa
 
 from palimpsest.ingest.batch import Batch, read_parts
 from palimpsest.ingest.pages.extract_pool import Extractors
+from palimpsest.pipeline.fingerprint import check_fingerprint
 from palimpsest.pipeline.index_upkeep import known_keys
+from palimpsest.pipeline.new_rows import unrecorded_rejects
 from palimpsest.pipeline.plan import survey_sources
-from palimpsest.pipeline.run import sealed_with, unseen_rejects
-from palimpsest.records.progress import Report, silent
+from palimpsest.records.progress import Report, Step, silent
 from palimpsest.records.settings import Settings
 from palimpsest.store.address import open_archive
 
+_READING = Step("read", "reading")
 _SOURCE = ("uri", "document_id", "published_at", "published_from", "series", "language", "title")
 _DOCUMENT = ("media_type", "encoding", "encoding_from", "paragraphs", "unanchored")
 _REJECT = ("uri", "reason", "detail")
@@ -37,7 +39,7 @@ def preview(
     """
     place = open_archive(archive)
     base = place.snapshot() if place.exists() else None
-    sealed_with(settings, base)
+    check_fingerprint(settings, base)
     survey = survey_sources(sources, base, known_keys(place, base, settings), settings)
     read: list[dict[str, Any]] = []
     rejects = [survey.rejects]
@@ -46,14 +48,14 @@ def preview(
             read += _with_documents(part)
             rejects.append(part.rejects)
             done = len(read) + sum(one.num_rows for one in rejects)
-            report("read", done, max(survey.found, done))
+            report(_READING, done, max(survey.found, done))
     rejected = pa.concat_tables(rejects)
     return {
         "archive": place.name,
         "known": survey.known + survey.known_rejects,
         "sources": read,
         "rejects": _rows(rejected, _REJECT),
-        "rejects_new": unseen_rejects(rejected, base).num_rows,
+        "rejects_new": unrecorded_rejects(rejected, base).num_rows,
     }
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -67,51 +65,48 @@ class StagedBatch:
         return SignedTexts(self.words(), windows, load_array(self.folder / "bands.npy"))
 
 
-def stage_batch(folder: Path, batch: int, settings: Settings) -> BatchCounts:
-    """Read a batch of the plan and stage what came out; it is there whole or not at all."""
+def stage_batch(folder: Path, batch: int, settings: Settings, processes: int = 1) -> BatchCounts:
+    """Read a batch of the plan and stage its documents and texts, all of them or nothing.
+
+    Reads ``plan.arrow`` and the raw files of the batch; writes ``batch-NNNNN/``. Most of a run's
+    CPU time goes here, in proportion to the bytes read. A batch that is staged already costs
+    nothing.
+
+    Args:
+        folder: the run's.
+        batch: its number.
+        settings: of the run.
+        processes: how many processes of this run read batches; they share the workers that extract
+            text from pages.
+    """
     target = batch_folder(folder, batch)
-    if target.is_dir():  # taken up from a run that ended too early
-        return _counts_of(target)
-    _read_batch(folder, batch, target, settings)
+    if not target.is_dir():
+        _read_batch(folder, batch, target, settings, processes)
     return _counts_of(target)
 
 
-def _read_batch(folder: Path, batch: int, target: Path, settings: Settings) -> None:
+def _read_batch(folder: Path, batch: int, target: Path, settings: Settings, processes: int) -> None:
     planned = planned_files(folder, batch)
     # Of this attempt alone: what a cluster takes for dead, and does again elsewhere, may go on.
     building = target.with_suffix(f".{secrets.token_hex(3)}.part")
     save_table(planned, building / FILES)
     counts = []
-    parts = read_parts(files_of(planned), settings.read, _extractors(settings))
+    parts = read_parts(files_of(planned), settings.read, _extractors(settings, processes))
     for number, part in enumerate(parts):
         counts.append(_stage_part(part, _part_folder(building, number), settings))
     (building / _COUNTS).write_text(json.dumps(counts), encoding="ascii")
     put_in_place(building, target)
 
 
-@contextmanager
-def extractors_shared_by(processes: int) -> Iterator[None]:
-    """Have so many processes, this one and its forks, share the workers that extract pages."""
-    global _processes  # noqa: PLW0603  # forks take it with them
-    _processes = processes
-    try:
-        yield
-    finally:
-        _processes = 1
-
-
-_processes = 1
-
-
-def _extractors(settings: Settings) -> Extractors:
-    """Return who extracts pages in this process; as many as there are tasks at a time in it."""
+def _extractors(settings: Settings, processes: int) -> Extractors:
+    """Return the page extractors of this process: its share of the run's workers, rounded up."""
     workers = settings.run.workers if settings.run.runner == "threads" else 1
-    return _shared_extractors(-(-workers // _processes), settings.read.page_seconds, os.getpid())
+    return _shared_extractors(-(-workers // processes), settings.read.page_seconds, os.getpid())
 
 
 @cache
-def _shared_extractors(workers: int, page_seconds: float, _: int) -> Extractors:
-    """Return those of a process; a fork has its own."""
+def _shared_extractors(workers: int, page_seconds: float, _process_id: int) -> Extractors:
+    """Return the extractors of a process; a fork has its own."""
     return Extractors(workers, page_seconds)
 
 

@@ -24,6 +24,7 @@ from palimpsest.dedup.texts import sign_texts
 from palimpsest.kernels.arrays import Bytes
 from palimpsest.kernels.columns import digests_of
 from palimpsest.kernels.sorting import distinct_digests
+from palimpsest.pipeline.fingerprint import check_fingerprint
 from palimpsest.pipeline.fold import Gone, fold
 from palimpsest.pipeline.index_upkeep import (
     SOURCE_KEY,
@@ -44,22 +45,17 @@ from palimpsest.pipeline.matching import (
 )
 from palimpsest.pipeline.new_rows import NewRows
 from palimpsest.pipeline.overlaps import staged_chunks, staged_overlaps
+from palimpsest.pipeline.publish import publish, with_run_id
 from palimpsest.pipeline.read import stage_texts
-from palimpsest.pipeline.run import RunSummary, run_row, sealed_with, with_run_id
 from palimpsest.pipeline.staging import load_array
+from palimpsest.pipeline.summary import run_row
 from palimpsest.records.errors import SettingsError
 from palimpsest.records.ids import run_id_of
 from palimpsest.records.schemas import TABLES, schema_without
 from palimpsest.records.settings import Settings
 from palimpsest.store.address import open_archive
 from palimpsest.store.archive import Snapshot, StoredArchive
-from palimpsest.store.commit import (
-    ChangeSet,
-    clear_unpublished,
-    open_staging,
-    open_writer,
-    retry_if_outrun,
-)
+from palimpsest.store.commit import ChangeSet, open_staging, open_writer, retry_if_outrun
 from palimpsest.store.find import find_documents
 from palimpsest.store.views import connect
 
@@ -109,7 +105,7 @@ def remove(
     ):
         base = writer.current_snapshot()
         settings = base.settings()
-        sealed = sealed_with(settings, base)
+        sealed = check_fingerprint(settings, base)
         ids = sorted(set(find_documents(base, names)))
         gone, lost_sources, paragraphs = _gone(base, ids)
         segments = mend_index(archive, base, f"{run_id}-mended", settings)
@@ -119,8 +115,7 @@ def remove(
         matched = matched._replace(is_new=np.zeros(len(matched.is_new), dtype=np.bool_))
         folded = fold(base, matched, NewRows.nothing(), gone, settings.align)
         added = dict(folded.added)
-        summary = RunSummary(run_id, archive.name, None, 0, 0, 0, 0)
-        added["runs"] = run_row(summary, settings, started_at, None, 0)
+        added["runs"] = run_row(run_id, settings, started_at)
         added["removals"] = _removals(ids, reason, started_at)
         changes = ChangeSet(
             with_run_id(added, run_id),
@@ -131,8 +126,7 @@ def remove(
             {"overlaps": staged_overlaps(folder, gained)},
         )
         overlaps = base.rows("overlaps") + sum(gained)
-        published = writer.commit(changes)
-        clear_unpublished(archive, published)
+        published = publish(writer, changes)
         return Removal(
             run_id,
             archive.name,

@@ -30,7 +30,7 @@ from palimpsest.kernels.sorting import distinct_digests
 from palimpsest.kernels.unicode import character_tables
 from palimpsest.pipeline.index_upkeep import made_with
 from palimpsest.records.errors import ContractError, SourceError
-from palimpsest.records.progress import Report, silent
+from palimpsest.records.progress import READING_RAW_FILES, READING_TABLES, Report, silent
 from palimpsest.records.schemas import PARAGRAPH_SEPARATOR
 from palimpsest.records.settings import ReadSettings
 from palimpsest.store.archive import Snapshot, StoredArchive
@@ -108,7 +108,7 @@ def verify(
     kept = _Kept(snapshot) if sound >= _KEPT else None
     for check in _check_tables(snapshot, kept, sound):
         checks.append(check)
-        report("tables", len(checks), len(_TABLE_CHECKS) + 1)
+        report(READING_TABLES, len(checks), len(_TABLE_CHECKS) + 1)
     checks.append(_check_index(archive, snapshot, sound))
     checks += _check_raw(snapshot, kept, sound, report, tables_only=tables_only)
     return Verification(snapshot.manifest.version, checks)
@@ -280,7 +280,7 @@ def _check_raw(
                     _check_spans(raw, told, uri, kept.places(document_id), read, spans)
             done += len(versions)
             if done % _REPORT_EVERY == 0 or done == rows.num_rows:
-                report("raw", done, rows.num_rows)
+                report(READING_RAW_FILES, done, rows.num_rows)
     for document_id in pending:
         spans.leave(len(kept.places(document_id).ordinals), _NO_RAW)
     told_of = spans.passed + spans.failed + spans.not_checked

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from palimpsest.pipeline.run import RunSummary
+from palimpsest.pipeline.steps import counted
+from palimpsest.pipeline.summary import RunSummary
 from palimpsest.records import __version__
 
 INSPECTOR_URL = "PALIMPSEST_INSPECTOR_URL"
@@ -72,7 +73,7 @@ class ArchiveLabel:
 
 def one_line(summary: RunSummary) -> str:
     """Return a run in a line: what is shown beside its state."""
-    sources = f"{_counted(summary.sources_found, 'source')} found"
+    sources = f"{counted(summary.sources_found, 'source')} found"
     rejected = f", {summary.sources_rejected:,} rejected" if summary.sources_rejected else ""
     if summary.version is None:
         return f"nothing new: {sources}, {summary.sources_known:,} known{rejected}"
@@ -163,24 +164,3 @@ def _code(value: Any) -> str:
 def _plain(text: str) -> str:
     """Return text without what Markdown would take for a sign of its own."""
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", text)
-
-
-def counts_of(step: str, results: Sequence[Any]) -> str:
-    """Return what a step gave, in words."""
-    if step == "stage_batch":
-        read = sum(one.bytes_read for one in results) / 1e6
-        rejects = sum(one.rejects for one in results)
-        return (
-            f"{_counted(sum(one.sources for one in results), 'source')}, {read:,.2f} MB, "
-            f"{_counted(sum(one.paragraphs for one in results), 'paragraph')}, {rejects:,} rejected"
-        )
-    if step == "gather_texts":
-        return _counted(sum(results), "new text")
-    if step == "pair_bands":
-        return _counted(sum(results), "crowd")
-    return f"{_counted(sum(results), 'overlap')} in {_counted(len(results), 'chunk')}"
-
-
-def _counted(count: int, noun: str) -> str:
-    plural = "es" if noun.endswith("ch") else "s"
-    return f"{count:,} {noun}{'' if count == 1 else plural}"

@@ -43,7 +43,7 @@ from openlineage.client.transport.http import (
     TokenProvider,
 )
 
-from palimpsest.pipeline.run import RunSummary
+from palimpsest.pipeline.summary import RunSummary
 from palimpsest.records import __version__
 from palimpsest.records.errors import SettingsError
 from palimpsest.records.schemas import TABLES

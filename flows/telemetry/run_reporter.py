@@ -38,16 +38,17 @@ from prefect.states import Completed
 from palimpsest.flows.telemetry.messages import (
     EXAMPLES,
     ArchiveLabel,
-    counts_of,
     one_line,
     result_markdown,
     summary_markdown,
 )
 from palimpsest.flows.telemetry.top_shared_pairs import most_reused
-from palimpsest.pipeline.executors import StepExecutor
-from palimpsest.pipeline.run import RunSummary, flat
+from palimpsest.pipeline.executors import Arguments, StepExecutor
+from palimpsest.pipeline.steps import PORTION, WAIT, RunStep, percent_done
+from palimpsest.pipeline.summary import RunSummary
 from palimpsest.records.errors import SettingsError
-from palimpsest.records.progress import Report, silent
+from palimpsest.records.flatten import flatten
+from palimpsest.records.progress import Report, Step, silent
 from palimpsest.store.address import open_archive
 from palimpsest.store.archive import Snapshot
 
@@ -58,18 +59,6 @@ LINEAGE = "PALIMPSEST_LINEAGE"
 """Environment variable: where OpenLineage events go; none are made unless it is set."""
 SECONDS_BETWEEN = 1.0
 """How often progress is told while a step goes on; the end of a step is told at once."""
-
-_SHARES = {
-    "stage_batch": ("read", 0, 50),
-    "gather_texts": ("gather", 50, 55),
-    "pair_bands": ("match", 55, 65),
-    "align_chunk": ("align", 65, 90),
-    "fold": ("fold", 90, 95),
-    "commit": ("commit", 95, 100),
-}
-"""Each step in plain words, and from where to where it is in per cent of a portion."""
-_ENDS = {"fold": "near-duplicates are folded", "commit": "the version is published"}
-"""What the log says at the end of steps that are no tasks."""
 
 
 class _Trying:
@@ -172,53 +161,47 @@ class RunReporter:
     _portion: tuple[int, int] = (0, 1)
     _since: dict[str, float] = field(default_factory=dict)
 
-    def report(self, step: str, done: int, total: int) -> None:
+    def report(self, step: Step, done: int, total: int) -> None:
         """Pass on how much of a step is done, and tell it."""
         self._report(step, done, total)
-        if step == "portion":
+        if step == PORTION:
             self._portion = (done, total)
             self._logger.info("portion %s of %s", f"{done + 1:,}", f"{total:,}")
-        elif step == "wait":
+        elif step == WAIT:
             waited = time.perf_counter() - self._since.setdefault("wait", time.perf_counter())
             if done:
                 del self._since["wait"]
             if waited > SECONDS_BETWEEN:
                 self._logger.info("waited %.0f s for another run on this archive", waited)
-        elif step in _SHARES:
+        elif isinstance(step, RunStep):
             self._show(step, done, total)
-            if step in _ENDS:
-                self._logger.info("%s: %s", step, _ENDS[step])
+            if step.task_name is None and done == total:  # ``logged`` logs the others
+                self._logger.info("%s: %s", step.label, step.describe([]))
 
-    def _show(self, step: str, done: int, total: int) -> None:
+    def _show(self, step: RunStep, done: int, total: int) -> None:
         """Show how far the run is, its end being that of its last portion."""
-        name, first, last = _SHARES[step]
         portion, portions = self._portion
-        share = (first + (last - first) * done / max(1, total)) / 100
+        share = percent_done(step, done, total) / 100
         of_portions = f"portion {portion + 1} of {portions}, " if portions > 1 else ""
         self._progress.tell(
             100 * (portion + share) / portions,
-            f"{of_portions}{name}: {done} of {total}",
+            f"{of_portions}{step.label}: {done} of {total}",
             is_urgent=done == total,
         )
 
     def logged(self, executor: StepExecutor) -> StepExecutor:
         """Return an executor that also logs the end of each step."""
 
-        def carry_out(
-            step: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], report: Report
-        ) -> list[Any]:
-            known = _SHARES.get(step.__name__)
-            if known and arguments:
-                self._show(step.__name__, 0, len(arguments))
+        def run_and_log(step: RunStep, arguments: Arguments, report: Report) -> list[Any]:
+            if arguments:
+                self._show(step, 0, len(arguments))
             started = time.perf_counter()
             results = executor(step, arguments, report)
-            if known and (arguments or known[0] == "align"):  # nothing to read is nothing new
-                seconds = time.perf_counter() - started
-                counts = counts_of(step.__name__, results)
-                self._logger.info("%s: %s, %.1f s", known[0], counts, seconds)
+            seconds = time.perf_counter() - started
+            self._logger.info("%s: %s, %.1f s", step.label, step.describe(results), seconds)
             return results
 
-        return carry_out
+        return run_and_log
 
     def done(self, summary: RunSummary, report_url: str | None = None) -> dict[str, Any]:
         """Tell what the run did; return what the flow is to return: its summary, as plain values.
@@ -301,7 +284,7 @@ class _Silent(RunReporter):
 
     __slots__ = ()
 
-    def report(self, step: str, done: int, total: int) -> None:
+    def report(self, step: Step, done: int, total: int) -> None:
         self._report(step, done, total)
 
     def logged(self, executor: StepExecutor) -> StepExecutor:
@@ -376,7 +359,7 @@ def report_result(flow_name: str, archive: str, result: Mapping[str, Any]) -> No
     if FlowRunContext.get() is None:
         return
     told, logger = ArchiveLabel.of(archive), get_run_logger()
-    rows = [(name.replace("_", " "), value) for name, value in flat(result)]
+    rows = [(name.replace("_", " "), value) for name, value in flatten(result)]
     brief = ", ".join(f"{name} {value}" for name, value in rows if not isinstance(value, list))
     logger.info("%s of %s: %s", flow_name, told.name, brief)
     markdown = result_markdown(flow_name, told, rows)

@@ -22,7 +22,7 @@ from palimpsest.inspector.catalogue.overview import build_overview
 from palimpsest.inspector.catalogue.words import TOKENIZER, as_indexed
 from palimpsest.records.document_facts import DOCUMENT_FACTS
 from palimpsest.records.errors import ArchiveError
-from palimpsest.records.progress import Report, silent
+from palimpsest.records.progress import Report, Step, silent
 from palimpsest.records.settings import MIN_EXACT_WORDS
 from palimpsest.store.archive import Snapshot
 from palimpsest.store.views import connect, recurring_query
@@ -36,6 +36,7 @@ UNFINISHED = ".new-"
 """Prefix of the folders in which catalogues are built."""
 CROWD_DOCUMENTS = 200
 _ROWS_AT_ONCE = 20_000
+_BUILDING = Step("catalogue", "building the catalogue")
 _MEMORY = "1GB"
 _WORDS_IN_MEMORY = 64 * 2**20
 """Bytes of the full-text index buffered before a write; SQLite's default is 1 MiB."""
@@ -204,7 +205,7 @@ def build_catalogue(snapshot: Snapshot, path: Path, report: Report = silent) -> 
             with connect(snapshot) as tables, closing(sqlite3.connect(new_path)) as catalogue:
                 tables.execute(f"SET memory_limit = '{_MEMORY}'")
                 tables.execute(f"SET temp_directory = '{folder.replace(chr(39), chr(39) * 2)}'")
-                _fill(snapshot, tables, catalogue, lambda: report("catalogue", next(steps), total))
+                _fill(snapshot, tables, catalogue, lambda: report(_BUILDING, next(steps), total))
             os.replace(new_path, path)  # noqa: PTH105 - replaces an older one
     except (OSError, sqlite3.Error) as error:
         fault = f"catalogue {path}: cannot be written: {error}"

@@ -12,7 +12,7 @@ import pyarrow as pa
 from palimpsest.inspector.catalogue import Catalogue, catalogue_path, ensure_catalogue
 from palimpsest.inspector.pages import views
 from palimpsest.records.errors import ArchiveError
-from palimpsest.records.progress import Report, silent
+from palimpsest.records.progress import Report, Step, silent
 from palimpsest.store.archive import Manifest, StoredArchive
 
 _LOG = logging.getLogger("palimpsest.inspector")
@@ -132,7 +132,7 @@ class CurrentCatalogue:
         self._shown, self._pending_version = catalogue, None
 
     def _progress_of(self, version: int) -> Report:
-        def report(step: str, done: int, total: int) -> None:
+        def report(step: Step, done: int, total: int) -> None:
             self._status = (
                 f"building the catalogue of version {version}: step {done:,} of {total:,}"
             )

@@ -496,12 +496,10 @@ class Archive:
             many ``passed``, ``failed`` and were ``not_checked``, and examples of why.
         """
         from palimpsest.pipeline.verify import verify
-        from palimpsest.records.progress import silent
+        from palimpsest.records.progress import by_name
 
         _repr.warn_if_compiling()
-        found = verify(
-            self._place, self._snapshot, tables_only=tables_only, report=report or silent
-        )
+        found = verify(self._place, self._snapshot, tables_only=tables_only, report=by_name(report))
         return found.to_dict()
 
     def remove(

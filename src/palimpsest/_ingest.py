@@ -45,7 +45,7 @@ def ingest(
     from palimpsest.ingest.finding.discover import absolute_source
     from palimpsest.pipeline.executors import executor_for
     from palimpsest.pipeline.run import run_ingest
-    from palimpsest.records.progress import silent
+    from palimpsest.records.progress import by_name
     from palimpsest.records.settings import parse_settings
 
     chosen = parse_settings(settings or {})
@@ -55,7 +55,7 @@ def ingest(
         os.fspath(archive),
         chosen,
         executor=executor_for(chosen.run),
-        report=report or silent,
+        report=by_name(report),
     )
     return summary.to_dict()
 

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,8 +16,9 @@ from prefect.client.schemas.objects import FlowRun, TaskRun
 
 import palimpsest.flows.ingest as flow_module
 from palimpsest.flows.ingest import ingest_with
-from palimpsest.pipeline.matching import align_chunk, gather_texts
+from palimpsest.pipeline.steps import ALIGN_CHUNK, COMMIT, GATHER_TEXTS, STAGE_BATCH, RunStep
 from palimpsest.records.errors import SettingsError, TransientError
+from palimpsest.records.progress import Step
 from palimpsest.records.settings import AlignSettings
 from palimpsest.store.archive import StoredArchive
 from tests.pipeline.corpora import (
@@ -66,14 +68,14 @@ def test_flow_gives_the_tables_of_the_steps_without_prefect(
     corpus: Path, tmp_path: Path, fresh_archive: Path
 ) -> None:
     ingest(corpus, tmp_path / "plain")
-    told: list[tuple[str, int, int]] = []
+    told: list[tuple[Step, int, int]] = []
     summary = ingest_with(
         [str(corpus)], str(fresh_archive), settings_of(2), lambda *step: told.append(step)
     )
     assert contents(fresh_archive) == contents(tmp_path / "plain")
     assert summary["version"] == 1
-    assert ("stage_batch", 1, 1) in told
-    assert told[-1] == ("commit", 1, 1)
+    assert (STAGE_BATCH, 1, 1) in told
+    assert told[-1] == (COMMIT, 1, 1)
     row = _run_row(fresh_archive)
     flow_run = asyncio.run(_read_flow_run(row["flow_run_id"]))
     assert flow_run.state is not None
@@ -99,9 +101,9 @@ def test_nothing_new_is_one_flow_run_without_tasks(corpus: Path, fresh_archive: 
     assert listing(fresh_archive) == before
 
 
-@pytest.mark.parametrize("step", [gather_texts, align_chunk])
+@pytest.mark.parametrize("step", [GATHER_TEXTS, ALIGN_CHUNK])
 def test_failing_step_fails_the_flow_and_leaves_the_archive(
-    corpus: Path, fresh_archive: Path, step: Any, monkeypatch: pytest.MonkeyPatch
+    corpus: Path, fresh_archive: Path, step: RunStep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = [str(path) for path in sorted(corpus.iterdir())]
     ingest_with(files[:2], str(fresh_archive), settings_of())
@@ -109,7 +111,7 @@ def test_failing_step_fails_the_flow_and_leaves_the_archive(
     with monkeypatch.context() as patched:
 
         @task(cache_policy=NO_CACHE)
-        @functools.wraps(step)
+        @functools.wraps(step.function)
         def fail(*_: Any, **__: Any) -> None:
             raise OSError(28, "No space left on device")
 
@@ -136,16 +138,16 @@ def test_task_is_retried_only_after_an_error_that_may_pass(
 ) -> None:
     calls = []
 
-    @functools.wraps(gather_texts)
+    @functools.wraps(GATHER_TEXTS.function)
     def fail_once(*arguments: Any, **named: Any) -> int:
         calls.append(1)
         if len(calls) == 1:
             raise error
-        return gather_texts(*arguments, **named)
+        return GATHER_TEXTS.function(*arguments, **named)
 
     monkeypatch.setattr(flow_module, "_RETRY_SECONDS", [0, 0])
-    failing = flow_module._task_of(fail_once, "gather texts")
-    monkeypatch.setitem(flow_module._TASKS, gather_texts, failing)
+    failing = flow_module._task_of(replace(GATHER_TEXTS, function=fail_once))
+    monkeypatch.setitem(flow_module._TASKS, GATHER_TEXTS, failing)
     if is_retried:
         assert ingest_with([str(corpus)], str(fresh_archive), settings_of())["version"] == 1
     else:

@@ -25,7 +25,9 @@ from palimpsest.flows.telemetry.messages import (
 )
 from palimpsest.flows.telemetry.run_reporter import report_result, reporting
 from palimpsest.pipeline.executors import run_in_order
-from palimpsest.pipeline.run import RunSummary, run_ingest
+from palimpsest.pipeline.run import run_ingest
+from palimpsest.pipeline.steps import STAGE_BATCH
+from palimpsest.pipeline.summary import RunSummary
 from palimpsest.records.errors import SettingsError
 from palimpsest.records.progress import silent
 from palimpsest.store.archive import StoredArchive
@@ -555,4 +557,4 @@ def test_a_run_that_told_no_progress_starts_no_thread() -> None:
     progress = run_reporter._Progress("key")
     progress.stop("failed")
     assert progress._thread is None
-    assert silent("read", 1, 1) is None
+    assert silent(STAGE_BATCH, 1, 1) is None

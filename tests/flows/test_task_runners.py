@@ -29,7 +29,9 @@ from palimpsest.dedup.signatures import Windows
 from palimpsest.flows.prefect_environment import prepare_flow_run
 from palimpsest.pipeline.matching import band_groups, merge_groups, pair_bands
 from palimpsest.pipeline.staging import load_array, save_arrays
+from palimpsest.pipeline.steps import PAIR_BANDS, STAGE_BATCH
 from palimpsest.records.errors import SettingsError
+from palimpsest.records.progress import Step
 from palimpsest.records.settings import RunSettings, Settings, SignSettings, parse_settings
 from palimpsest.store.archive import StoredArchive
 from palimpsest.store.digest import digest_archive
@@ -100,7 +102,7 @@ def test_every_runner_gives_the_same_digest(
     ingest(corpus, tmp_path / "plain")
     files = sorted(corpus.iterdir())
     ingest(files[::2], fresh_archive)
-    told: list[tuple[str, int, int]] = []
+    told: list[tuple[Step, int, int]] = []
     spawned: set[int | None] = set()
 
     def report(*step: Any) -> None:
@@ -112,8 +114,8 @@ def test_every_runner_gives_the_same_digest(
         summary = flow_module.ingest([str(corpus)], str(fresh_archive), plain)
     assert _digest(fresh_archive) == _digest(tmp_path / "plain")
     assert summary["sources_new"] == len(files[1::2])
-    assert max(total for step, _, total in told if step == "stage_batch") >= 3
-    assert ("pair_bands", 2, 2) in told
+    assert max(total for step, _, total in told if step == STAGE_BATCH) >= 3
+    assert (PAIR_BANDS, 2, 2) in told
     if runner != "ray":  # whose processes are not our children
         assert (len(spawned) >= 2) == (runner != "threads")
 
@@ -131,8 +133,8 @@ def test_a_worker_of_a_dask_cluster_that_is_killed_does_not_matter(
     nowhere = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
     with LocalCluster(n_workers=2, threads_per_worker=1, memory_limit=0, **nowhere) as cluster:
 
-        def kill_once(step: str, _done: int, _total: int) -> None:
-            if step == "stage_batch" and not killed:
+        def kill_once(step: Step, _done: int, _total: int) -> None:
+            if step == STAGE_BATCH and not killed:
                 killed.append(cluster.workers[0].pid)
                 os.kill(killed[0], signal.SIGKILL)
 

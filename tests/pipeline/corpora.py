@@ -13,7 +13,8 @@ import pytest
 
 from palimpsest.ingest import batch
 from palimpsest.ingest.finding.sources import Source
-from palimpsest.pipeline.run import RunSummary, run_ingest
+from palimpsest.pipeline.run import run_ingest
+from palimpsest.pipeline.summary import RunSummary
 from palimpsest.records.document_facts import DocumentFacts
 from palimpsest.records.schemas import TABLES
 from palimpsest.records.settings import ReadSettings, RunSettings, Settings

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import palimpsest.pipeline.compact
 import palimpsest.pipeline.remove
 import palimpsest.pipeline.run
+from palimpsest.pipeline.steps import STAGE_BATCH
 from palimpsest.store.archive import StoredArchive
 from palimpsest.store.versions import clean
 from tests.pipeline.corpora import ingest, settings_of
@@ -39,14 +41,14 @@ def join_all(*processes: BaseProcess) -> None:
 
 def ingest_with(barrier: Barrier, sources: list[Path], archive: Path, told: Path) -> None:
     """Ingest, waiting for the others once the sources are planned; tell the summary in a file."""
-    stage, met = palimpsest.pipeline.run.stage_batch, []
+    met = []
 
-    def stage_batch(*arguments: Any) -> Any:
+    def wait_and_stage(*arguments: Any) -> Any:
         if not met:
             met.append(barrier.wait(_SECONDS))
-        return stage(*arguments)
+        return STAGE_BATCH.function(*arguments)
 
-    palimpsest.pipeline.run.stage_batch = stage_batch
+    palimpsest.pipeline.run.STAGE_BATCH = replace(STAGE_BATCH, function=wait_and_stage)
     summary = ingest(sources, archive, settings_of(1, BATCH_BYTES))
     assert met
     told.write_text(json.dumps(summary.to_dict()))

@@ -11,6 +11,7 @@ import pytest
 
 from palimpsest.pipeline.executors import executor_for, fork_executor, run_in_order, thread_executor
 from palimpsest.pipeline.run import run_ingest
+from palimpsest.pipeline.steps import RunStep
 from palimpsest.records.progress import silent
 from palimpsest.records.settings import RunSettings, Settings
 from palimpsest.store.archive import StoredArchive
@@ -31,8 +32,8 @@ latest = time.monotonic() + 30
 def readers():
     return {path.name.partition("-")[0] for path in Path(pids).iterdir()}
 
-def note(folder, batch, target, settings):
-    assert palimpsest.pipeline.read._extractors(settings)._workers == 2  # five for three
+def note(folder, batch, target, settings, processes):
+    assert palimpsest.pipeline.read._extractors(settings, processes)._workers == 2  # five for three
     Path(pids, f"{os.getpid()}-{batch}").touch()
     if fault == "killed" and os.getpid() != parent:
         os.kill(os.getpid(), 9)
@@ -42,12 +43,12 @@ def note(folder, batch, target, settings):
         raise OSError(28, "no space left for batch 2")
     while os.getpid() == parent and len(readers()) < 3 and time.monotonic() < latest:
         time.sleep(0.01)  # so that each comes to one
-    read(folder, batch, target, settings)
+    read(folder, batch, target, settings, processes)
 
 palimpsest.pipeline.read._read_batch = note
 settings = Settings(run=RunSettings(workers=5, batch_bytes=600))
 summary = run_ingest([corpus], archive, settings, executor=fork_executor(3))
-assert palimpsest.pipeline.read._extractors(settings)._workers == 5
+assert palimpsest.pipeline.read._extractors(settings, 1)._workers == 5
 print(json.dumps(summary.to_dict() | {"parent": parent}))
 """
 
@@ -102,13 +103,16 @@ def _thread(number: int) -> tuple[int, int]:
     return number, threading.get_ident()
 
 
+_STEP = RunStep(name="thread", title="threads", function=_thread)
+
+
 @pytest.mark.parametrize("executor", [thread_executor(2), fork_executor(2), run_in_order])
 def test_other_steps_give_their_results_in_order(executor: Any) -> None:
     told = []
     arguments = [(number,) for number in range(9)]
-    results = executor(_thread, arguments, lambda *said: told.append(said))
+    results = executor(_STEP, arguments, lambda *said: told.append(said))
     assert [number for number, _ in results] == list(range(9))
-    assert told == [("_thread", done, 9) for done in range(1, 10)]
+    assert told == [(_STEP, done, 9) for done in range(1, 10)]
 
 
 def test_beside_other_threads_nothing_is_forked(
@@ -130,4 +134,5 @@ def test_beside_other_threads_nothing_is_forked(
 
 def test_a_run_that_is_to_hold_little_forks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("palimpsest.pipeline.executors.fork_executor", None)
-    assert executor_for(RunSettings(memory="512MB", workers=2))(abs, [(-1,)], silent) == [1]
+    step = RunStep(name="abs", title="absolute values", function=abs, is_forkable=True)
+    assert executor_for(RunSettings(memory="512MB", workers=2))(step, [(-1,)], silent) == [1]

@@ -1,7 +1,6 @@
 """Runs that overlap: what another has committed meanwhile is known when a run comes to commit."""
 
 import hashlib
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,9 @@ import pytest
 
 from palimpsest.pipeline.executors import run_in_order
 from palimpsest.pipeline.index_upkeep import FILE_KEY, SOURCE_KEY, file_keys, source_keys
-from palimpsest.pipeline.run import RunSummary, run_ingest
+from palimpsest.pipeline.run import run_ingest
+from palimpsest.pipeline.steps import STAGE_BATCH, RunStep
+from palimpsest.pipeline.summary import RunSummary
 from palimpsest.records.ids import document_id_of
 from palimpsest.records.progress import silent
 from palimpsest.records.schemas import REMOVALS, TABLES
@@ -33,9 +34,9 @@ def _ingest_together(sources: list[list[Path]], archive: Path) -> list[RunSummar
     """Carry out runs of which none commits before all have read their sources."""
     barrier = Barrier(len(sources))
 
-    def executor(step: Callable[..., Any], arguments: Any, report: Any) -> list[Any]:
+    def executor(step: RunStep, arguments: Any, report: Any) -> list[Any]:
         results = run_in_order(step, arguments, report)
-        if step.__name__ == "stage_batch":
+        if step == STAGE_BATCH:
             barrier.wait(60)
         return results
 

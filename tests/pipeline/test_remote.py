@@ -15,7 +15,7 @@ import palimpsest.store.remote
 from palimpsest.pipeline.compact import compact
 from palimpsest.pipeline.index_upkeep import reindex
 from palimpsest.pipeline.remove import remove
-from palimpsest.pipeline.run import RunSummary
+from palimpsest.pipeline.summary import RunSummary
 from palimpsest.pipeline.verify import verify
 from palimpsest.records.settings import Settings
 from palimpsest.store.address import open_archive

@@ -2,13 +2,15 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import palimpsest.pipeline.run
-from palimpsest.pipeline.run import STAGE_VERSIONS
+from palimpsest.pipeline.fingerprint import STAGE_VERSIONS
+from palimpsest.pipeline.steps import FOLD
 from palimpsest.records.errors import SettingsError, TransientError
 from palimpsest.records.settings import (
     AlignSettings,
@@ -133,16 +135,16 @@ def test_portions_are_runs_of_their_own_and_do_not_matter(
 def test_portions_that_were_committed_stay_if_a_later_one_fails(
     corpus: Path, at_once: Path, fresh_archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = palimpsest.pipeline.run.fold, []
+    calls = []
 
     def fold_twice(*given: Any) -> Any:
         calls.append(given)
         if len(calls) == 3:
             raise TransientError("no third time")
-        return real(*given)
+        return FOLD.function(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(palimpsest.pipeline.run, "fold", fold_twice)
+        patch.setattr(palimpsest.pipeline.run, "FOLD", replace(FOLD, function=fold_twice))
         with pytest.raises(TransientError):
             ingest(corpus, fresh_archive, settings_of(portion_bytes=1))
     assert StoredArchive(fresh_archive).snapshot().manifest.version == 2

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from palimpsest.cli.main import main
 from palimpsest.ingest.finding.discover import uri_of
 from palimpsest.pipeline.verify import verify
+from palimpsest.records.progress import READING_RAW_FILES, READING_TABLES, Step
 from palimpsest.records.schemas import TABLES
 from palimpsest.store.archive import StoredArchive
 from tests.pipeline.corpora import ingest, listing, make_paragraph, write_articles
@@ -429,10 +430,10 @@ def test_archive_without_rows_passes(tmp_path: Path) -> None:
 
 
 def test_progress_is_reported_to_the_end(examples_archive: Path) -> None:
-    told: list[tuple[str, int, int]] = []
+    told: list[tuple[Step, int, int]] = []
     place = StoredArchive(examples_archive)
     verify(place, place.snapshot(), report=lambda *step: told.append(step))
-    for name in ("tables", "raw"):
+    for name in (READING_TABLES, READING_RAW_FILES):
         steps = [(done, total) for step, done, total in told if step == name]
         assert steps[-1][0] == steps[-1][1] > 0
         assert steps == sorted(steps)

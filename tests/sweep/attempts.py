@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from palimpsest.pipeline.run import RunSummary
+from palimpsest.pipeline.summary import RunSummary
 from palimpsest.pipeline.verify import verify
 from palimpsest.records.errors import ArchiveError, SettingsError
 from palimpsest.records.schemas import TABLES

@@ -11,7 +11,7 @@ import palimpsest.pipeline.run
 from palimpsest.pipeline.compact import compact
 from palimpsest.pipeline.index_upkeep import reindex
 from palimpsest.pipeline.remove import remove
-from palimpsest.pipeline.run import RunSummary
+from palimpsest.pipeline.summary import RunSummary
 from palimpsest.records.settings import Settings, SignSettings
 from palimpsest.store.archive import StoredArchive
 from palimpsest.store.versions import clean
