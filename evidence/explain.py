@@ -282,10 +282,10 @@ class _Pair:
         for row in zip(*found[1:], strict=True):
             left_first, left_last, right_first, right_last, matched = map(int, row[:5])
             left, right = (left_first, left_last), (right_first, right_last)
-            sizes = left_last - left_first, right_last - right_first
-            together = sum(sizes) - matched
-            agree, ours, theirs = (np.array([one]) for one in (matched, *sizes))
-            [relation] = relate_passages(agree, ours, theirs, align.fold_share)
+            left_words, right_words = left_last - left_first, right_last - right_first
+            together = left_words + right_words - matched
+            counts = np.array([[matched], [left_words], [right_words]])
+            [relation] = relate_passages(counts[0], counts[1], counts[2], align.fold_share)
             passages.append(
                 {
                     "relation": str(relation),

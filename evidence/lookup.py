@@ -136,7 +136,7 @@ class TableLookup:
         self._snapshot = snapshot
 
     def settings(self) -> Settings:
-        """Return the settings that the archive was made with."""
+        """Return the settings that the archive was created with."""
         return self._snapshot.settings()
 
     def documents(self, ids: pa.Array, recurring_documents: int) -> DocumentRows:

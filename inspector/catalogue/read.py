@@ -284,7 +284,7 @@ class Catalogue:
     # The methods of evidence.lookup.Lookup.
 
     def settings(self) -> Settings:
-        """Return the settings that the archive was made with."""
+        """Return the settings that the archive was created with."""
         return self._settings
 
     def documents(self, ids: pa.Array, recurring_documents: int) -> DocumentRows:
