@@ -1,7 +1,7 @@
-"""Run ``examples/look.ipynb`` as a reader does, and write what it shows; ``--check`` compares.
+"""Run ``examples/look.ipynb`` and write its outputs; ``--check`` only compares them.
 
-The archive is made with the command that the notebook tells. All of it happens in a temporary
-folder; the kernel is this Python, whatever kernels are registered.
+The archive is created with the command in the notebook. All of it happens in a temporary folder;
+the kernel is this Python, whatever kernels are registered.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SECONDS = 300  # kernels may have to be compiled
 
 
 def prepare(folder: Path) -> None:
-    """Put the examples into a folder, and keep what Jupyter and Palimpsest write there."""
+    """Copy the examples into a folder, and have Jupyter and Palimpsest write there only."""
     shutil.copytree(NOTEBOOK.parent, folder / "examples")
     home = folder / "home"
     home.mkdir()
@@ -42,7 +42,7 @@ def prepare(folder: Path) -> None:
 
 
 def make_archive(notebook: Any, folder: Path) -> None:
-    """Carry out the command that the first cell tells."""
+    """Run the command in the first cell."""
     [line] = re.findall(r"^\$ palimpsest (.+)$", notebook.cells[0].source, re.MULTILINE)
     command = [
         str(Path(sys.executable).with_name("palimpsest")),
@@ -50,19 +50,19 @@ def make_archive(notebook: Any, folder: Path) -> None:
         "--no-prefect",
     ]
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if run.returncode != 1:  # the examples hold an empty file
+    if run.returncode != 1:  # the examples contain an empty file
         raise SystemExit(f"{shlex.join(command)}: exit code {run.returncode}\n{run.stderr}")
 
 
 def execute(notebook: Any, folder: Path) -> None:
     """Run all cells in the folder of the examples."""
-    native = KernelSpecManager(kernel_dirs=[])  # none but that of this Python
+    native = KernelSpecManager(kernel_dirs=[])  # only the kernel of this Python
     manager = AsyncKernelManager(kernel_spec_manager=native, transport="ipc", ip=str(folder / "k"))
     place = {"metadata": {"path": str(folder / "examples")}}
     client = NotebookClient(
         notebook, km=manager, timeout=SECONDS, resources=place, record_timing=False
     )
-    client.execute(cleanup_kc=True)  # ends the kernel, which is ours
+    client.execute(cleanup_kc=True)  # which ends the kernel
     notebook.metadata["language_info"] = {"name": "python"}
 
 

@@ -5,15 +5,14 @@
 >>> archive = palimpsest.Archive("press")  # doctest: +SKIP
 >>> archive.passages(clear=True, min_words=100).to_pandas()  # doctest: +SKIP
 
-``ingest`` adds articles to an archive; ``Archive`` shows one version of an archive and looks after
-it; ``compare`` compares two files without an archive. Each error is an ``ArchiveError``, and all of
-them are in ``palimpsest.errors``. The public API is what ``__all__`` names; everything else may
-change at any time.
+``ingest`` adds articles to an archive; an ``Archive`` reads one version of an archive, and verifies
+and maintains it; ``compare`` compares two files without an archive. All errors are in
+``palimpsest.errors``, and each is an ``ArchiveError``. The public API is what ``__all__`` lists;
+everything else may change at any time.
 """
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
         SettingsError,
         SourceError,
         TransientError,
+        UnsureError,
     )
 
 __all__ = [
@@ -42,13 +42,13 @@ __all__ = [
     "SettingsError",
     "SourceError",
     "TransientError",
+    "UnsureError",
     "compare",
     "errors",
     "ingest",
 ]
 
-# `palimpsest.ingest` is a package, so the function of this name is the package, called.
-sys.modules[_room.__name__].__class__ = CallablePackage
+CallablePackage.convert(_room)
 
 _MODULES = {"Archive": "palimpsest._archive", "compare": "palimpsest._compare"}
 

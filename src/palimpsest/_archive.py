@@ -1,9 +1,9 @@
-"""An archive as notebooks and scripts see it: one version, and a method for whatever is in it."""
+"""The class ``Archive``: one version of an archive, for notebooks and scripts."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from palimpsest import _arguments, _repr
+from palimpsest._types import Name, Report
+from palimpsest.records.progress import by_name
 from palimpsest.records.schemas import REJECT_REASONS, TABLES
 from palimpsest.records.settings import PassageSettings, parse_settings
 from palimpsest.store.address import open_archive
@@ -18,9 +20,6 @@ from palimpsest.store.find import find_text, uris_of
 from palimpsest.store.query import read_rows, reader_errors_as_damage, run_query
 from palimpsest.store.rebuild import find_document, rebuild_document
 from palimpsest.store.versions import list_versions
-
-Name = str | os.PathLike[str]
-Report = Callable[[str, int, int], None]
 
 _RELATIONS = ("near", "contained", "partial")
 _CONDITIONS = {
@@ -40,97 +39,99 @@ _CONDITIONS = {
     "texts": "text_id IN (SELECT unnest($texts))",
     "until": "published_at < $until",
 }
-"""What a row must meet, by the name of what it is compared with."""
+"""Conditions in SQL, by the name of the parameter in each."""
 
 
 class Archive:
-    """One version of an archive, to be read.
+    """One version of an archive.
 
-    Whatever is published later, an ``Archive`` shows what it showed when it was made, and cleaning
-    spares that version while it lives (on an object store, only what has been brought). It holds
-    nothing else, neither a connection nor an open table: threads may share one, processes may be
-    forked beside it, and it can be pickled; who unpickles it opens the same version.
+    An ``Archive`` always shows the version that it was opened at, whatever is published later, and
+    ``clean`` keeps that version while the object exists (on an object store, only the tables that
+    have been downloaded are safe). It has neither a connection nor an open file: threads may share
+    it, processes may be forked beside it, and it can be pickled; the process that unpickles it
+    opens the same version. ``verify``, ``remove``, ``compact``, ``clean`` and ``reindex`` maintain
+    the archive; ``newest`` then returns its new version.
 
-    Methods that tell of many things return Arrow tables; ``table.to_pandas()`` and
+    Methods with many results return Arrow tables; ``table.to_pandas()`` and
     ``polars.from_arrow(table)`` make data frames of them. Each docstring lists the columns with
-    their types. There ``timestamp`` is ``timestamp[us, tz=UTC]``, and ``?`` marks what may be null.
-    Conditions are told to what reads the files, so that little is read for few rows, and with
+    their types. There ``timestamp`` is ``timestamp[us, tz=UTC]``, and ``?`` marks nullable columns.
+    Conditions are applied while files are read, so that few rows need little reading, and with
     ``columns`` only these are read.
 
-    A document is named by its id, the first 8 letters of it or more, the URI of one of its sources,
-    or a path; a text or paragraph by its id, or the first 8 letters of it or more.
+    A document is named by its id, at least the first 8 letters of it, the URI of one of its
+    sources, or a path; a text or paragraph by its id, or at least the first 8 letters of it.
 
     Args:
-        address: the path of an archive, or ``s3://BUCKET/NAME``. What is elsewhere is brought to
-            this machine when it is used, table by table, and kept.
-        version: as of this version; the newest unless given. ``versions`` lists them.
+        address: the path of an archive, or ``s3://BUCKET/NAME``. Tables of a remote archive are
+            downloaded when they are first used, and cached.
+        version: the version to read; the newest by default. ``versions`` lists them.
 
     Raises:
         SettingsError: there is no archive, or no such version.
-        ContractError: it was written by another format of Palimpsest.
+        ContractError: the archive was written in another format of Palimpsest.
     """
 
-    __slots__ = ("__weakref__", "_place", "_shown", "_snapshot")
+    __slots__ = ("__weakref__", "_address", "_place", "_snapshot")
 
-    def __init__(self, address: str | os.PathLike[str], version: int | None = None) -> None:
-        self._shown = os.fspath(address)
-        is_address = "://" in self._shown
-        self._place = open_archive(self._shown if is_address else Path(self._shown).expanduser())
+    def __init__(self, address: Name, version: int | None = None) -> None:
+        self._address = os.fspath(address)
+        is_remote = "://" in self._address
+        self._place = open_archive(self._address if is_remote else Path(self._address).expanduser())
         self._snapshot = self._place.snapshot(_arguments.number("version", version, least=1))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Archive, (self.name, self.version)
 
     def __repr__(self) -> str:
-        return _repr.as_line(self._shown, self._snapshot)
+        return _repr.as_line(self._address, self._snapshot)
 
     def _repr_html_(self) -> str:
-        return _repr.as_html(self._shown, self._snapshot)
+        return _repr.as_html(self._address, self._snapshot)
 
     @property
     def name(self) -> str:
-        """Where the archive is: its whole path, or its address."""
+        """The absolute path of the archive, or its address."""
         return self._place.name
 
     @property
     def version(self) -> int:
-        """The number of the version that is shown, from 1."""
+        """The number of this version, from 1."""
         return self._snapshot.manifest.version
 
     @property
     def rows(self) -> dict[str, int]:
-        """How many rows each table has; no file is read for it."""
+        """The number of rows of each table; no file is read for it."""
         return {name: self._snapshot.rows(name) for name in TABLES}
 
     def versions(self) -> pa.Table:
-        """Return the versions that are there now, the first one first.
+        """Return the versions that exist now, oldest first.
 
         Columns:
             version int64, published_at timestamp, operation string, run_id string, documents int64,
             paragraphs int64, files int64, bytes int64, path string.
         """
-        told = list_versions(self._place)
-        for one in told:
-            one["published_at"] = datetime.fromisoformat(one["published_at"])
-        return pa.Table.from_pylist(told, schema=_repr.VERSIONS)
+        versions = list_versions(self._place)
+        for version in versions:
+            version["published_at"] = datetime.fromisoformat(version["published_at"])
+        return pa.Table.from_pylist(versions, schema=_repr.VERSIONS)
 
     def at(self, version: int) -> Archive:
         """Return the archive as of another version.
 
         Raises:
-            SettingsError: there is no such version, or no more.
+            SettingsError: there is no such version, or it has been deleted.
         """
         return self._opened(version)
 
     def newest(self) -> Archive:
-        """Return the archive as it is now; this one goes on to show what it showed."""
+        """Return the archive at its newest version; this object stays at its own."""
         return self._opened(None)
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return a table, by its name, in the order of its files.
+        """Return a table by its name, with its rows in the order of the files.
 
         Raises:
-            SettingsError: there is no such table, or no such column in it.
+            SettingsError: there is no such table, or it has no such column.
         """
         return self._rows(_arguments.choice("table", name, TABLES), columns)
 
@@ -143,15 +144,15 @@ class Archive:
         min_words: int | None = None,
         columns: Sequence[str] | None = None,
     ) -> pa.Table:
-        """Return paragraphs, each once, with the earliest place that it is known from.
+        """Return paragraphs, each once, with its earliest known occurrence.
 
         Args:
-            containing: only those with this in their text, in large or small letters.
-            document: only those whose earliest place is in this document; ``occurrences`` has all
-                that stand in it.
+            containing: only those whose text contains this, in upper or lower case.
+            document: only those whose earliest occurrence is in this document; ``occurrences``
+                returns all that occur in it.
             language: only those in this language, an ISO 639-1 code.
-            min_words: only those of at least so many words.
-            columns: these only.
+            min_words: only those of at least this many words.
+            columns: only these columns.
 
         Columns:
             paragraph_id string, text string, words int32, language string?, document_id string, uri
@@ -170,11 +171,11 @@ class Archive:
     def variants(
         self, *, paragraph: str | None = None, columns: Sequence[str] | None = None
     ) -> pa.Table:
-        """Return the texts that were folded into paragraphs which they nearly repeat.
+        """Return the near-duplicate texts that were folded into paragraphs.
 
         Args:
             paragraph: only those that were folded into this one.
-            columns: these only.
+            columns: only these columns.
 
         Columns:
             text_id string, paragraph_id string, text string, words int32, matched_words int32,
@@ -190,13 +191,13 @@ class Archive:
         text: str | None = None,
         columns: Sequence[str] | None = None,
     ) -> pa.Table:
-        """Return places where texts stand; those that are asked for in the order of the document.
+        """Return the places where texts occur; with a condition, in the order of each document.
 
         Args:
-            document: only those in this document: all that it holds.
+            document: only those in this document.
             paragraph: only those of this paragraph and of the texts folded into it.
-            text: only those of this text, word for word.
-            columns: these only.
+            text: only those of exactly this text.
+            columns: only these columns.
 
         Columns:
             document_id string, ordinal int32, text_id string, start_char int64, end_char int64,
@@ -220,13 +221,13 @@ class Archive:
         min_words: int | None = None,
         columns: Sequence[str] | None = None,
     ) -> pa.Table:
-        """Return passages that two different texts share, as they are stored.
+        """Return the stored overlaps: passages that two different texts share.
 
         Args:
             text: only those of this text, on either side.
-            relation: only those of texts that are near, contained or partial.
-            min_words: only those with at least so many matched words.
-            columns: these only.
+            relation: only those of this relation: ``near``, ``contained`` or ``partial``.
+            min_words: only those with at least this many matched words.
+            columns: only these columns.
 
         Columns:
             left_text_id string, right_text_id string, left_start_char int64, left_end_char int64,
@@ -239,11 +240,11 @@ class Archive:
         least = _arguments.number("min_words", min_words)
         text_id = self._text_id(text)
         sides = [{}] if text_id is None else [{"left": text_id}, {"right": text_id}]
-        found = [
+        tables = [
             self._rows("overlaps", columns, relation=relation, min_matched=least, **side)
-            for side in sides  # one after the other: either condition alone spares most of a file
+            for side in sides  # one by one: either condition alone skips most of a file
         ]
-        return pa.concat_tables(found)
+        return pa.concat_tables(tables)
 
     def documents(
         self,
@@ -254,15 +255,15 @@ class Archive:
         until: date | str | None = None,
         columns: Sequence[str] | None = None,
     ) -> pa.Table:
-        """Return articles, each once, whatever sources it is known from.
+        """Return articles, each once, however many sources it has.
 
         Args:
             series: only those of this series.
             language: only those in this language, an ISO 639-1 code.
             since: only those published then or later: a date, a time, or either in ISO 8601. A date
-                is its midnight, and what names no zone is UTC.
-            until: only those published before. With either, documents without a date are left out.
-            columns: these only.
+                means its midnight; without a time zone, UTC is assumed.
+            until: only those published earlier. With either, documents without a date are left out.
+            columns: only these columns.
 
         Columns:
             document_id string, sha256 string, media_type string, encoding string, encoding_from
@@ -286,8 +287,8 @@ class Archive:
         """Return the files, and members of files, that documents were read from.
 
         Args:
-            document: only those that hold this document.
-            columns: these only.
+            document: only those that contain this document.
+            columns: only these columns.
 
         Columns:
             uri string, bytes int64, modified_at timestamp, document_id string, title string?,
@@ -297,7 +298,7 @@ class Archive:
         return self._rows("sources", columns, document=self._document_id(document))
 
     def containers(self, *, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return the files that hold many sources and were read to their ends.
+        """Return the files that contain several sources and were read to the end.
 
         Columns:
             uri string, bytes int64, modified_at timestamp, sources int64, rejects int64, run_id
@@ -308,11 +309,11 @@ class Archive:
     def rejects(
         self, *, reason: str | None = None, columns: Sequence[str] | None = None
     ) -> pa.Table:
-        """Return what was refused, and why.
+        """Return the sources that were rejected, with the reason.
 
         Args:
-            reason: only those for this reason, by its code.
-            columns: these only.
+            reason: only those with this reason code.
+            columns: only these columns.
 
         Columns:
             uri string, bytes int64?, modified_at timestamp?, reason string, detail string, run_id
@@ -323,7 +324,7 @@ class Archive:
         return self._rows("rejects", columns, reason=reason)
 
     def runs(self, *, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return the runs that brought what there is, with their settings and counts.
+        """Return the runs that wrote the archive, with their settings and counts.
 
         Columns:
             run_id string, version string, settings string, seal string, started_at timestamp,
@@ -335,7 +336,7 @@ class Archive:
         return self._rows("runs", columns)
 
     def removals(self, *, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return the documents that were taken down.
+        """Return the documents that were removed on request.
 
         Columns:
             document_id string, reason string, removed_at timestamp, run_id string.
@@ -354,22 +355,23 @@ class Archive:
         limit: int | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> pa.Table:
-        """Return what documents share, aligned from the documents as a whole, longest first.
+        """Return the passages that documents share, longest first.
 
-        The earlier document is the left one. Nothing of it is stored: pairs of documents take about
-        a millisecond each, and all passages of a large archive minutes, so name a document or a
-        limit first. The first call on a machine compiles kernels, for about a minute.
+        Whole documents are aligned; the earlier one is on the left. Passages are not stored: each
+        pair of documents takes about a millisecond, and all passages of a large archive take
+        minutes, so start with a document or a limit. The first call on a machine compiles kernels,
+        for about a minute.
 
         Args:
             document: only passages of this document, on either side.
-            other: only those that it shares with this one, whether an overlap tells of them or not.
-            clear: only those that are more than chance gives.
-            without_recurring: without text that stands in many documents.
-            across_series: without what documents of one series share.
-            min_words: only those with at least so many matched words.
-            limit: about the longest, at most so many: those of the documents that share most.
-            settings: how passages are found, as in ``{"clear_score": 12}``; else as the archive
-                was made for. ``palimpsest passages --set`` takes the same.
+            other: only those that it shares with this one, even if there is no overlap of the two.
+            clear: only passages too long or too alike to be chance.
+            without_recurring: leave out text that occurs in many documents.
+            across_series: leave out passages within one series.
+            min_words: only those with at least this many matched words.
+            limit: at most this many, from the documents that share most: nearly the longest.
+            settings: how passages are found, as in ``{"clear_score": 12}``; by default as the
+                archive was created for. ``palimpsest passages --set`` takes the same.
 
         Columns:
             left_document_id string, left_uri string, left_published_at timestamp?,
@@ -381,36 +383,44 @@ class Archive:
             direction string.
 
         Raises:
-            SettingsError: a name is unknown, or stands for several; a setting cannot be used.
+            SettingsError: a name is unknown or ambiguous; a setting cannot be used.
         """
         from palimpsest.evidence.passages import PassageFilter, all_passages, top_passages
 
-        at_most = _arguments.number("limit", limit)
+        row_limit = _arguments.number("limit", limit)
         chosen = self._passage_settings(settings)
-        one, another = _arguments.pair(self._document_id(document), self._document_id(other))
-        flags = clear, without_recurring, min_words, across_series
-        wanted = PassageFilter(one, *flags, another)
+        document_id, other_id = _arguments.pair(
+            self._document_id(document), self._document_id(other)
+        )
+        conditions = PassageFilter(
+            document_id=document_id,
+            other_id=other_id,
+            clear=clear,
+            without_recurring=without_recurring,
+            across_series=across_series,
+            min_words=min_words,
+        )
         _repr.warn_if_compiling()
         with reader_errors_as_damage(self._snapshot):
-            if at_most is None:
-                return all_passages(self._snapshot, wanted, chosen)
-            return top_passages(self._snapshot, wanted, at_most, chosen)
+            if row_limit is None:
+                return all_passages(self._snapshot, conditions, chosen)
+            return top_passages(self._snapshot, conditions, row_limit, chosen)
 
     def explain(self, name: Name, other: Name | None = None, *, limit: int = 3) -> dict[str, Any]:
-        """Return why two texts or documents were matched, or were not, as ``palimpsest explain``.
+        """Return why two texts or documents match, or do not, like ``palimpsest explain``.
 
         Args:
             name: a document or a text: the left side.
-            other: the right side; without it all that overlaps with the text ``name`` is told.
-            limit: at most so many pairs of texts.
+            other: the right side; without it, everything that overlaps with the text ``name``.
+            limit: at most this many pairs of texts.
 
         Returns:
-            ``left`` and ``right``, what was named; ``thresholds``; ``pairs_found``, and ``pairs``
+            ``left`` and ``right``, the two sides; ``thresholds``; ``pairs_found``, and ``pairs``
             of texts with the buckets they share, their closest windows, their scores and their
-            words, aligned; ``passages`` of two documents, null of anything else.
+            aligned words; ``passages`` of two documents, else None.
 
         Raises:
-            SettingsError: a name is unknown or stands for several, or both stand for the same.
+            SettingsError: a name is unknown or ambiguous, or both name the same.
         """
         from palimpsest.evidence.explain import explain
         from palimpsest.evidence.names import uri_or_id
@@ -421,13 +431,13 @@ class Archive:
             return explain(self._snapshot, *names, _arguments.number("limit", limit) or 0)
 
     def document(self, name: Name) -> dict[str, Any]:
-        """Return a document: its row of ``documents``, and ``uris``, those of all its sources."""
+        """Return a document: its row in ``documents``, and ``uris``, those of all its sources."""
         document_id = self._known_document(name)
         [row] = self._rows("documents", None, document=document_id).to_pylist()
         return {**row, "uris": uris_of(self._snapshot, document_id)}
 
     def paragraph(self, name: str) -> dict[str, Any]:
-        """Return the paragraph that stands for a text: its row of ``paragraphs``."""
+        """Return the paragraph that a text is, or is folded into: its row in ``paragraphs``."""
         paragraph_id = self._paragraph_id(name)
         [row] = self._rows("paragraphs", None, paragraph=paragraph_id).to_pylist()
         return dict(row)
@@ -436,8 +446,8 @@ class Archive:
         """Return the text of a document, rebuilt from the tables: paragraphs and empty lines.
 
         Raises:
-            SettingsError: the name is unknown, or stands for several documents.
-            ContractError: what is rebuilt is not what was read: the archive is damaged.
+            SettingsError: the name is unknown or ambiguous.
+            ContractError: the text differs from the one that was read: the archive is damaged.
         """
         document_id = self._known_document(document)
         with reader_errors_as_damage(self._snapshot):
@@ -446,12 +456,12 @@ class Archive:
     def raw(self, document: Name) -> bytes:
         """Return the raw bytes of a document, read again from its source and checked.
 
-        ``start_byte`` and ``end_byte`` count in them: in a page without HTTP headers, a line of
-        JSON without its end, a member as it is when decompressed.
+        ``start_byte`` and ``end_byte`` are offsets into them: into a page without HTTP headers, a
+        line of JSON without its line end, a decompressed member.
 
         Raises:
-            SettingsError: the name is unknown, or stands for several documents.
-            SourceError: no source has these bytes any more; the detail tells of each.
+            SettingsError: the name is unknown or ambiguous.
+            SourceError: no source has these bytes any more; the detail says why for each.
         """
         from palimpsest.evidence.raw import read_raw
 
@@ -466,13 +476,15 @@ class Archive:
         *,
         tables: Mapping[str, Any] | None = None,
     ) -> pa.Table:
-        """Return what a query gives, in DuckDB, over all tables and views of this version.
+        """Return the result of a DuckDB query over all tables and views of this version.
 
         The views are ``witnesses`` (occurrences with title, date and URI of their documents),
         ``folds`` (each text with its paragraph), ``recurring`` (texts in many documents),
         ``pieces`` (overlaps and equal texts, placed in documents) and ``passages`` (what documents
-        share, text by text). ``"overlaps"`` is written in quotation marks, since it is a word of
-        SQL. Times are in UTC. Each query is carried out by itself: what it makes is gone behind it.
+        share, text by text). Write ``"overlaps"`` in quotation marks, since it is a keyword of SQL.
+        Times are in UTC. Each query has a database of its own: tables that it creates last until it
+        ends. It can read other files, and write them with ``COPY ... TO``; do not let it write into
+        the archive.
 
         Args:
             query: SQL; of several statements the last one gives the result.
@@ -480,7 +492,7 @@ class Archive:
             tables: more tables that the query may name: Arrow tables or data frames.
 
         Raises:
-            SettingsError: it cannot be carried out; what DuckDB says of it is told.
+            SettingsError: the query fails; the message is DuckDB's.
         """
         return run_query(self._snapshot, query, parameters, tables)
 
@@ -489,30 +501,31 @@ class Archive:
 
         Args:
             tables_only: skip the checks that need the raw files.
-            report: called with the name of a step, how many parts of it are done, and of how many.
+            report: called with the name of a step, how many of its parts are done, and their
+                number.
 
         Returns:
-            ``version``; ``failed``, how many things failed; ``checks``, for each its ``name``, how
-            many ``passed``, ``failed`` and were ``not_checked``, and examples of why.
+            ``version``; ``failed``, the number of failures; ``checks``, each with its ``name``, how
+            many items ``passed``, ``failed`` and were ``not_checked``, and examples of why.
         """
         from palimpsest.pipeline.verify import verify
-        from palimpsest.records.progress import by_name
 
         _repr.warn_if_compiling()
-        found = verify(self._place, self._snapshot, tables_only=tables_only, report=by_name(report))
-        return found.to_dict()
+        verification = verify(
+            self._place, self._snapshot, tables_only=tables_only, report=by_name(report)
+        )
+        return verification.to_dict()
 
     def remove(
         self, documents: Name | Iterable[Name], reason: str, *, wait_seconds: float = 3600.0
     ) -> dict[str, Any]:
         """Remove documents from the archive and publish a version without them.
 
-        Every text that only they contain is removed with them; earlier versions still contain them
-        until ``clean`` deletes these. This object goes on showing its version; ``newest`` returns
-        the new one.
+        Every text that only they contain is removed with them. Earlier versions still contain them
+        until ``clean`` deletes these versions. ``newest`` returns the new version.
 
         Args:
-            documents: ids, URIs or paths: one, or several; of a URI, each document found there.
+            documents: one or several ids, URIs or paths; a URI removes each document found there.
             reason: recorded with the removal.
             wait_seconds: how long to wait while a run is writing.
 
@@ -534,7 +547,9 @@ class Archive:
         ).to_dict()
 
     def compact(self, *, wait_seconds: float = 3600.0) -> dict[str, Any]:
-        """Merge the archive's many small files into a few, and publish that; rows stay the same.
+        """Merge the archive's many small files into a few, and publish a version with these.
+
+        The rows stay the same.
 
         Returns:
             ``version``, the new one; ``files_before`` and ``files_after``.
@@ -578,7 +593,7 @@ class Archive:
         return reindex(self.name, wait_seconds)
 
     def digest(self) -> str:
-        """Return the digest of all tables: equal for equal sources, whatever the order of runs."""
+        """Return the digest of all tables; the order of sources and runs makes no difference."""
         from palimpsest.store.digest import digest_archive
 
         with reader_errors_as_damage(self._snapshot):
@@ -586,18 +601,18 @@ class Archive:
 
     def _opened(self, version: int | None) -> Archive:
         opened = Archive(self.name, version)
-        opened._shown = self._shown
+        opened._address = self._address
         return opened
 
     def _rows(
-        self, table: str, columns: Sequence[str] | None, order: str = "", **compared: Any
+        self, table: str, columns: Sequence[str] | None, order: str = "", **conditions: Any
     ) -> pa.Table:
-        """Return rows of a table that meet all conditions for which there is a value."""
-        wanted = _arguments.columns(table, columns)
-        values = {name: value for name, value in compared.items() if value is not None}
+        """Return rows of a table that meet all ``_CONDITIONS`` for which there is a value."""
+        names = _arguments.columns(table, columns)
+        values = {name: value for name, value in conditions.items() if value is not None}
         where = [_CONDITIONS[name] for name in values]
         with reader_errors_as_damage(self._snapshot):
-            return read_rows(self._snapshot, table, wanted, where, values, order)
+            return read_rows(self._snapshot, table, names, where, values, order)
 
     def _document_id(self, name: Name | None) -> str | None:
         return None if name is None else self._known_document(name)

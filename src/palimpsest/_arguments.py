@@ -1,4 +1,4 @@
-"""What a caller gives, checked before anything is read for it."""
+"""Check the arguments of the public API before anything is read."""
 
 from __future__ import annotations
 
@@ -8,37 +8,36 @@ import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, date, datetime, time
 
+from palimpsest._types import Name
 from palimpsest.records.errors import SettingsError
 from palimpsest.records.schemas import TABLES
 
-Name = str | os.PathLike[str]
-
 
 def number(name: str, value: int | None, *, least: int = 0) -> int | None:
-    """Return a whole number, or None if none was given.
+    """Return a whole number, or None.
 
     Raises:
-        SettingsError: it is none, or too small.
+        SettingsError: the value is not a whole number, or too small.
     """
     if value is None:
         return None
     try:
-        found = operator.index(value)
+        index = operator.index(value)
     except TypeError:
-        found = None
-    if found is None or found < least:
+        index = None
+    if index is None or index < least:
         raise SettingsError([f"{name} = {value!r}: expected a whole number, {least} or more"])
-    return found
+    return index
 
 
-def choice(name: str, value: str, known: Collection[str]) -> str:
-    """Return one of the known values.
+def choice(name: str, value: str, choices: Collection[str]) -> str:
+    """Return a value that is one of the choices.
 
     Raises:
         SettingsError: it is none of them.
     """
-    if value not in known:
-        raise SettingsError([f"{name} {value!r}: there is none; expected {', '.join(known)}"])
+    if value not in choices:
+        raise SettingsError([f"{name} {value!r}: unknown; expected {', '.join(choices)}"])
     return value
 
 
@@ -46,29 +45,30 @@ def columns(table: str, names: Sequence[str] | None) -> list[str] | None:
     """Return names of columns of a table, or None for all; a single string is one name.
 
     Raises:
-        SettingsError: one is not of this table, or named twice; each such name is told.
+        SettingsError: names that the table does not have, or that are given twice.
     """
     if names is None:
         return None
-    wanted = [names] if isinstance(names, str) else list(names)
+    names = [names] if isinstance(names, str) else list(names)
     known = TABLES[table].names
     faults = [
-        f"column {one!r}: {table} has none; its columns are {', '.join(known)}"
-        for one in wanted
-        if one not in known
+        f"column {name!r}: unknown; the columns of {table} are {', '.join(known)}"
+        for name in names
+        if name not in known
     ]
-    faults += [f"column {one!r}: named twice" for one in set(wanted) if wanted.count(one) > 1]
-    if faults or not wanted:
-        raise SettingsError(faults or [f"columns: none is named; those of {table}: {known}"])
-    return wanted
+    faults += [f"column {name!r}: named twice" for name in set(names) if names.count(name) > 1]
+    if faults or not names:
+        expected = f"expected some of {', '.join(known)}"
+        raise SettingsError(faults or [f"columns: no column is named; {expected}"])
+    return names
 
 
 def moment(name: str, value: date | str | None) -> datetime | None:
-    """Return a time with its zone, or None if none was given.
+    """Return a time with its time zone, or None.
 
     Args:
-        name: what it is for.
-        value: a date, which is its midnight, a time, or either in ISO 8601; in UTC unless it says.
+        name: of the parameter.
+        value: a date, which means its midnight, a time, or either in ISO 8601; UTC by default.
 
     Raises:
         SettingsError: it is none of these.
@@ -76,19 +76,19 @@ def moment(name: str, value: date | str | None) -> datetime | None:
     if value is None:
         return None
     try:
-        told = datetime.fromisoformat(value) if isinstance(value, str) else value
+        parsed = datetime.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
-        told = None
-    if not isinstance(told, date):
+        parsed = None
+    if not isinstance(parsed, date):
         fault = f"{name} = {value!r}: expected a date or a time, such as '2024-11-12'"
         raise SettingsError([fault])
-    if not isinstance(told, datetime):
-        told = datetime.combine(told, time())
-    return told if told.tzinfo else told.replace(tzinfo=UTC)
+    if not isinstance(parsed, datetime):
+        parsed = datetime.combine(parsed, time())
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def normalised(text: str | None) -> str | None:
-    """Return a text in the form in which texts are kept: letters composed (NFC)."""
+    """Return a text in the form in which archives store texts: composed letters (NFC)."""
     return None if text is None else unicodedata.normalize("NFC", text)
 
 
@@ -96,12 +96,12 @@ def pair(document_id: str | None, other_id: str | None) -> tuple[str | None, str
     """Return the ids of two documents, of one, or of none.
 
     Raises:
-        SettingsError: the second is named alone, or both are the same.
+        SettingsError: only the second is named, or both are the same.
     """
     if other_id is not None and document_id is None:
-        raise SettingsError(["other: expected a document beside it, whose passages it shares"])
+        raise SettingsError(["other: expected with document, whose passages it shares"])
     if other_id is not None and other_id == document_id:
-        fault = f"both sides are the document {document_id}; name two that differ"
+        fault = f"document and other are both {document_id}; expected two that differ"
         raise SettingsError([fault])
     return document_id, other_id
 

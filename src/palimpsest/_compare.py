@@ -1,4 +1,4 @@
-"""Two files compared, without an archive."""
+"""Compare two files, without an archive."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from palimpsest import _repr
+from palimpsest._types import Name
 from palimpsest.records.settings import parse_settings
 
 
 def compare(
-    left: str | os.PathLike[str],
-    right: str | os.PathLike[str],
+    left: Name,
+    right: Name,
     *,
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the passages that two files share, in the order of the left one.
 
     Args:
-        left, right: paths of files that hold one document each.
+        left, right: paths of files that contain one document each.
         settings: those of ``palimpsest compare``, by stage, as in ``{"sensitivity": "reworded"}``
             or ``{"read": {"encoding": "cp1251"}, "align": {"min_score": 6}}``.
 
@@ -31,7 +32,8 @@ def compare(
         ``relation``.
 
     Raises:
-        SettingsError: a file cannot be read or holds several documents; a setting cannot be used.
+        SettingsError: a file cannot be read or contains several documents; a setting cannot be
+            used.
     """
     from palimpsest.evidence.compare import compare_files
 

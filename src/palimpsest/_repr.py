@@ -1,4 +1,4 @@
-"""What shows itself: an archive, on a line or in a notebook, and why a first call takes long."""
+"""How an archive shows itself, on one line or in a notebook, and the warning of a slow call."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ VERSIONS = pa.schema(
         pa.field("path", pa.string()),
     ]
 )
-"""Versions as they are told; each has a path or an address of its own, for any reader."""
+"""Columns of ``Archive.versions``; each version has a path or address of its own."""
 
 _LOG = logging.getLogger("palimpsest")
-_TOLD = ("documents", "paragraphs", "variants", "occurrences", "overlaps", "rejects")
+_COUNTED_TABLES = ("documents", "paragraphs", "variants", "occurrences", "overlaps", "rejects")
 
 
 def as_line(name: str, snapshot: Snapshot) -> str:
-    """Return what opens the archive at this version, and how many rows its tables have."""
-    counts = ", ".join(f"{snapshot.rows(table):,} {table}" for table in _TOLD)
+    """Return code that opens the archive at this version, with counts of rows in a comment."""
+    counts = ", ".join(f"{snapshot.rows(table):,} {table}" for table in _COUNTED_TABLES)
     return f"Archive({name!r}, version={snapshot.manifest.version})  # {counts}"
 
 
 def as_html(name: str, snapshot: Snapshot) -> str:
-    """Return the tables with their rows and columns as HTML, in which no name is markup."""
+    """Return the tables with their rows and columns as HTML; names are escaped."""
     caption = html.escape(f"{name}, version {snapshot.manifest.version}")
     rows = "".join(
         f"<tr><th>{table}</th><td>{snapshot.rows(table):,}</td>"
@@ -51,9 +51,11 @@ def as_html(name: str, snapshot: Snapshot) -> str:
 
 @cache
 def warn_if_compiling() -> None:
-    """Say, once, why the first call on a machine takes longer."""
+    """Warn, once, that the first call on a machine takes longer."""
     from palimpsest.kernels.compiled import are_kernels_cached
 
     if not are_kernels_cached():
-        told = "kernels are compiled at their first use on a machine, which takes about a minute"
-        _LOG.warning("%s; palimpsest compile does it beforehand", told)
+        _LOG.warning(
+            "kernels are compiled at their first use on a machine, which takes about a minute; "
+            "palimpsest compile does it beforehand"
+        )

@@ -1,7 +1,7 @@
-"""Every error that Palimpsest raises on purpose; each is an ``ArchiveError``.
+"""The errors that Palimpsest raises on purpose; each is an ``ArchiveError``.
 
-``SettingsError`` carries all faults of a call in ``faults``; ``SourceError`` a ``reason`` and a
-``detail``. ``TransientError`` may pass by itself: try again later.
+``SettingsError`` has all faults of a call in ``faults``; ``SourceError`` has a ``reason`` and a
+``detail``. After a ``TransientError`` the call may succeed later: try again.
 """
 
 from palimpsest.records.errors import (

@@ -119,8 +119,8 @@ def test_explanations_are_those_of_the_command(archive: Archive, shelf: Path) ->
 @pytest.mark.parametrize(
     ("names", "more", "told"),
     [
-        ((None, "pier"), {}, "other: expected a document beside it"),
-        (("pier", "pier"), {}, "name two that differ"),
+        ((None, "pier"), {}, "other: expected with document"),
+        (("pier", "pier"), {}, "expected two that differ"),
         (("pier",), {"limit": -1}, "limit = -1: expected a whole number"),
     ],
 )

@@ -104,6 +104,12 @@ def test_what_a_query_makes_is_gone_behind_it(archive: Archive) -> None:
         archive.sql("FROM mine")
 
 
+def test_query_can_write_its_result_to_a_file(archive: Archive, tmp_path: Path) -> None:
+    file = tmp_path / "titles.parquet"
+    archive.sql(f"COPY (SELECT title FROM documents) TO '{file}'")
+    assert pl.read_parquet(file).height == archive.rows["documents"]
+
+
 @pytest.mark.parametrize(
     ("query", "more", "told"),
     [

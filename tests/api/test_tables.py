@@ -240,10 +240,10 @@ def test_sources_of_a_document_and_rejects_for_a_reason_are_chosen(examples_arch
         (lambda archive: archive.table("text"), "expected paragraphs, variants, occurrences"),
         (
             lambda archive: archive.paragraphs(columns=["txt", "uris"]),
-            "'uris': paragraphs has none",
+            "'uris': unknown; the columns of paragraphs are",
         ),
         (lambda archive: archive.runs(columns=["seal", "seal"]), "'seal': named twice"),
-        (lambda archive: archive.runs(columns=[]), "none is named"),
+        (lambda archive: archive.runs(columns=[]), "no column is named; expected some of run_id"),
         (lambda archive: archive.rejects(reason="emtpy"), "expected empty, no-text"),
         (lambda archive: archive.overlaps(relation="exact"), "expected near, contained, partial"),
         (lambda archive: archive.documents(since="yesterday"), "expected a date or a time"),

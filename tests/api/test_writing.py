@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import os
+import pickle
+import pydoc
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +57,12 @@ def test_ingest_names_every_wrong_setting(corpus: Path, fresh_archive: Path):
     assert not fresh_archive.exists()
 
 
+def test_ingest_refuses_runners_that_only_flows_have(corpus: Path, fresh_archive: Path):
+    with pytest.raises(SettingsError, match=r"run\.runner = dask: expected threads"):
+        palimpsest.ingest(corpus, fresh_archive, settings={"run": {"runner": "dask"}})
+    assert not fresh_archive.exists()
+
+
 def test_ingest_is_a_function_and_a_package():
     import palimpsest.ingest.batch
 
@@ -61,6 +70,20 @@ def test_ingest_is_a_function_and_a_package():
     assert palimpsest.ingest.batch.__name__ == "palimpsest.ingest.batch"
     assert list(inspect.signature(palimpsest.ingest).parameters)[:2] == ["sources", "archive"]
     assert "Raises:" in str(type(palimpsest.ingest).__call__.__doc__)
+
+
+def test_help_on_ingest_shows_the_function_and_the_package():
+    text = pydoc.render_doc(palimpsest.ingest, renderer=pydoc.plaintext)
+    for expected in ("Ingest articles into an archive", "Raises:", "PACKAGE CONTENTS"):
+        assert expected in text
+
+
+def test_ingest_can_be_pickled_for_another_process():
+    assert pickle.loads(pickle.dumps(palimpsest.ingest)) is palimpsest.ingest
+    assert copy.deepcopy(palimpsest.ingest) is palimpsest.ingest
+    code = f"import pickle; print(pickle.loads({pickle.dumps(palimpsest.ingest)!r}).__call__)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "CallablePackage.__call__" in run.stdout
 
 
 def test_verification_finds_no_fault_and_then_a_damaged_file(corpus: Path, fresh_archive: Path):
