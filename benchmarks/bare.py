@@ -1,4 +1,4 @@
-"""What stages of the main job are held against: bare loops that do the least that they must do."""
+"""Bare loops that do the minimum of work of a stage: floors for the stages of the main job."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PAGE_BYTES = 4 * 2**20
 
 
 def read_files(paths: Sequence[str], sizes: Sequence[int]) -> int:
-    """Open, read and close files; return how many bytes there were."""
+    """Open, read and close files; return the number of bytes."""
     total = 0
     for path, size in zip(paths, sizes, strict=True):
         descriptor = os.open(path, os.O_RDONLY)
@@ -32,7 +32,7 @@ def read_files(paths: Sequence[str], sizes: Sequence[int]) -> int:
 
 
 def compress(pieces: Sequence[bytes]) -> int:
-    """Compress bytes with zstd, level 3, in pages; return how many are left."""
+    """Compress bytes with zstd, level 3, in pages; return the compressed size."""
     codec, left = pa.Codec("zstd", compression_level=3), 0
     for piece in pieces:
         view = memoryview(piece)
@@ -42,7 +42,7 @@ def compress(pieces: Sequence[bytes]) -> int:
 
 
 def write_durably(pieces: Sequence[bytes], folder: Path) -> None:
-    """Write each of some bytes to a file and have it brought to the disk."""
+    """Write each piece to a file of its own and sync it to the disk."""
     folder.mkdir()
     for number, piece in enumerate(pieces):
         with (folder / str(number)).open("xb") as file:
@@ -52,12 +52,12 @@ def write_durably(pieces: Sequence[bytes], folder: Path) -> None:
 
 
 def touch(size: int) -> None:
-    """Write to memory that the process does not have yet."""
+    """Allocate memory and write to it."""
     np.empty(size, dtype=np.uint8).fill(1)
 
 
 def copy(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Go through memory once: read everything, and write it."""
+    """Read and write memory once."""
     return values.copy()
 
 
@@ -72,9 +72,9 @@ def through_table(buffer: Bytes, table: Bytes) -> int:
 
 @kernel
 def sign(shingles: Hashes, a: Hashes, b: Hashes) -> Hashes:
-    """Permute each shingle as often as there are permutations; return the least of each.
+    """Apply every permutation to every shingle; return the minimum for each permutation.
 
-    All shingles are taken as one set: nothing but multiplications, additions and minima is left.
+    All shingles are one set, so only multiplications, additions and minima remain.
     """
     least = np.empty(len(a), dtype=np.uint32)
     for k in range(len(a)):
@@ -90,9 +90,9 @@ def meet(buckets: Buckets, sketches: Buckets, most: int) -> int:
     """Compare the sketches of all windows that share a bucket; return how many pairs share a bit.
 
     Args:
-        buckets: of a band, sorted: the hash above, the number of the window below.
-        sketches: by window.
-        most: so many windows of a bucket are looked at.
+        buckets: sorted entries of one band: hash in the upper half, window number in the lower.
+        sketches: one for each window.
+        most: number of windows of a bucket that are compared at most.
     """
     low, shift, alike, first = np.uint64(0xFFFFFFFF), np.uint64(32), 0, 0
     for end in range(1, len(buckets) + 1):

@@ -23,8 +23,8 @@ from stages import least  # isort: skip
 def compare_with_datasketch(files: Sequence[str], repeats: int) -> list[dict[str, Any]]:
     """Sign the texts of a sample with the project's kernel and with datasketch; return both speeds.
 
-    Both are given the same hashed shingles, seed and number of permutations: those of the settings,
-    and datasketch's own 128.
+    Both get the same hashed shingles, seed and number of permutations: the number in the settings,
+    then datasketch's default of 128.
     """
     texts, words = _texts(files)
     shingles, offsets = shingle(words)

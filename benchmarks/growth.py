@@ -2,9 +2,9 @@
 
     python benchmarks/growth.py FOLDER-OR-TAR [--runs N] [--json]
 
-The corpus is fed in N runs of about as many articles each, in the order of names; then shuffled;
-then at once. Prints the time of each run, the digests (which must agree; exits 1 if not), the size
-of the index beside that of the normalised text, and what adding ten articles takes as a process.
+The corpus is ingested in N runs of about equal size, in the order of names; then shuffled; then at
+once. Prints the time of each run, the digests (which must agree; exits 1 if not), the size
+of the index and of the normalised text, and the time of a process that adds ten articles.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def measure(corpus: Path, scratch: Path, runs: int) -> dict[str, Any]:
 
 
 def _feed(files: list[str], archive: Path, runs: int) -> list[float]:
-    """Feed files in so many runs; return the seconds of each."""
+    """Ingest files in ``runs`` runs; return the seconds of each."""
     seconds = []
     for number in range(runs):
         mine = files[len(files) * number // runs : len(files) * (number + 1) // runs]

@@ -1,11 +1,10 @@
-"""Carry out one main job and print, as JSON, what it and each of its steps took.
+"""Run one main job and print the time of the job and of each step as JSON.
 
     python benchmarks/job.py SOURCES.json ARCHIVE [--workers N] [--batch-bytes N] [--memory SIZE]
 
-``speed.py`` starts it as a process of its own. It is the command ``ingest --no-prefect``, which
-knows nothing of this: once its rooms are imported, the functions that ``pipeline.run`` calls are
-replaced by ones that look at the clock first. A name that is not there any more is passed over, and
-its time is part of the rest.
+``speed.py`` starts it as a process of its own. It runs the command ``ingest --no-prefect``. Once
+the command has imported its rooms, the functions that ``pipeline.run`` calls are replaced by ones
+that are timed. A function that no longer exists is an error, so that no step is missed silently.
 """
 
 from __future__ import annotations
@@ -42,19 +41,20 @@ _STEPS = {
     "pairs_given_up": "pair_bands",
     "load_matched": "fold",
 }
-"""Functions that ``pipeline.run`` calls, and the step that each is counted with."""
+"""Functions that ``pipeline.run`` calls, and the step whose time includes each."""
+_EXECUTORS = ("thread_executor", "fork_executor")
 _MEASURES = ("seconds", "cpu_seconds", "read_mb", "written_mb")
 
 
 class Clock:
-    """Tells the steps of a run apart: each moment is of the innermost step that is open.
+    """Measures the steps of a run: each moment counts for the innermost step that is open.
 
-    CPU time is that of the whole process, threads and forks included, so a step is told right as
-    long as the run carries out one after the other. What other threads call is not told apart.
+    CPU time is that of the whole process, with its threads and forks, so it is right as long as
+    steps run one after another. Calls in other threads are not measured separately.
     """
 
     def __init__(self) -> None:
-        self.taken: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(_MEASURES))
+        self.measured: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(_MEASURES))
         self.mapped: dict[str, dict[str, int]] = defaultdict(dict)
         self._open = [REST]
         self._thread = threading.get_ident()
@@ -62,7 +62,7 @@ class Clock:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Count what is done within as a step."""
+        """Measure the body of a ``with`` statement as a step."""
         if threading.get_ident() != self._thread:
             yield
             return
@@ -75,7 +75,7 @@ class Clock:
             self._open.pop()
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that is counted as a step."""
+        """Return a function whose calls are measured as a step."""
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -84,39 +84,39 @@ class Clock:
 
         return call
 
-    def noting(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that maps a file, and notes that it did."""
+    def recording_maps(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that maps a file, and records its size."""
 
         @functools.wraps(function)
         def call(path: Any, *args: Any, **kwargs: Any) -> Any:
-            if isinstance(path, str | Path):  # else it reads what somebody has opened
+            if isinstance(path, str | Path):  # otherwise it reads an open file
                 self.mapped[self._open[-1]][str(path)] = Path(path).stat().st_size
             return function(path, *args, **kwargs)
 
         return call
 
-    def told(self) -> dict[str, dict[str, float]]:
-        """Return by step what it took; ``mapped_mb`` are the whole of the files that it mapped."""
+    def steps(self) -> dict[str, dict[str, float]]:
+        """Return the measures of each step; ``mapped_mb`` is the total size of mapped files."""
         self._charge()
-        names = [*(name for name in self.taken if name != REST), REST]
+        names = [*(name for name in self.measured if name != REST), REST]
         return {
-            name: dict(zip(_MEASURES, self.taken[name], strict=True))
+            name: dict(zip(_MEASURES, self.measured[name], strict=True))
             | {"mapped_mb": sum(self.mapped[name].values()) / 1e6}
             for name in names
         }
 
     def _charge(self) -> None:
         now = _reading()
-        step = self.taken[self._open[-1]]
+        step = self.measured[self._open[-1]]
         for measure, before in enumerate(self._last):
             step[measure] += now[measure] - before
         self._last = now
 
 
 def _reading() -> list[float]:
-    """Return the time, the CPU time, and the MB that were read and written by calls so far.
+    """Return the time, the CPU time, and the MB read and written by system calls so far.
 
-    What children took is in it once they have been waited for.
+    The shares of child processes are included once they have been waited for.
     """
     moved = {"rchar": 0, "wchar": 0}
     try:
@@ -130,7 +130,11 @@ def _reading() -> list[float]:
 
 
 def watch(clock: Clock) -> None:
-    """Have the clock told of the functions that a run calls and the files that it maps."""
+    """Measure the functions that a run calls and the files that it maps.
+
+    Raises:
+        AttributeError: ``pipeline.run`` has no such function.
+    """
     import numpy as np
     import pyarrow as pa
 
@@ -138,19 +142,18 @@ def watch(clock: Clock) -> None:
     from palimpsest.store.commit import Writer
 
     for name, step in _STEPS.items():
-        if hasattr(run, name):
-            setattr(run, name, clock.timed(step, getattr(run, name)))
+        setattr(run, name, clock.timed(step, getattr(run, name)))
     Writer.commit = clock.timed("commit", Writer.commit)  # type: ignore[method-assign]
-    np.load = clock.noting(np.load)
-    pa.memory_map = clock.noting(pa.memory_map)
+    np.load = clock.recording_maps(np.load)
+    pa.memory_map = clock.recording_maps(pa.memory_map)
     run.run_in_order = _timed_executor(clock, run.run_in_order)
-    for name in ("thread_executor", "fork_executor"):
+    for name in _EXECUTORS:
         make = getattr(executors, name)
         setattr(executors, name, lambda workers, make=make: _timed_executor(clock, make(workers)))
 
 
 def _timed_executor(clock: Clock, executor: Any) -> Any:
-    """Return a ``StepExecutor`` that counts the time of each step."""
+    """Return a ``StepExecutor`` whose steps are measured."""
 
     def run_timed(step: Any, arguments: Sequence[Any], report: Any) -> Any:
         with clock.step(step.name):
@@ -160,9 +163,9 @@ def _timed_executor(clock: Clock, executor: Any) -> Any:
 
 
 def main() -> None:
-    """Carry out the job."""
+    """Run the job."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sources", type=Path, help="JSON list of what is to be read")
+    parser.add_argument("sources", type=Path, help="JSON list of sources")
     parser.add_argument("archive", type=Path)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--batch-bytes", type=int)
@@ -178,14 +181,14 @@ def main() -> None:
 
     def begin() -> None:
         make_ready()
-        clocks.append(Clock())  # what comes before is the start
+        clocks.append(Clock())  # the time before this is the start
         watch(clocks[0])
 
     palimpsest.cli.main.make_ready = begin
     printed = io.StringIO()
     with redirect_stdout(printed):
         palimpsest.cli.main.main.main(command, standalone_mode=False)
-    steps = clocks[0].told()
+    steps = clocks[0].steps()
     peak = memory_of().get("VmHWM", 0.0)
     summary = json.loads(printed.getvalue())
     print(json.dumps({"summary": summary, "steps": steps, "peak_mb": peak}))

@@ -1,12 +1,12 @@
-"""Measure articles of web pages: against gold, by their anchors, and beside trafilatura alone.
+"""Measure articles of web pages: against gold, by anchors, and against trafilatura alone.
 
     python benchmarks/pages.py FOLDER-OR-TAR [--workers N] [--rounds N] [--json]
 
 The corpus has ``html/ID.html.gz``, ``ground-truth.json`` with the article of each page, and
 ``score.py``, which scores a prediction. Pages are ingested and the archive is verified; then their
 reading (files to paragraphs with anchors, languages and digests) and trafilatura alone (files to
-text with metadata, by as many processes) take turns, and the ratio is taken turn by turn. Prints
-the figures; exits 1 if one is below its floor.
+text with metadata, by the same number of processes) take turns, and the ratio is computed for each
+turn. Prints the figures; exits 1 if one is below its floor.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def measure(corpus: Path, scratch: Path, options: argparse.Namespace) -> dict[st
         Extractors(options.workers, 60.0) as extractors,
     ):
         theirs = score(_alone(pages, pool)[1])
-        _read(pages, extractors, options.workers)  # both have seen each page once
+        _read(pages, extractors, options.workers)  # both have read each page once
         seconds = [
             (_read(pages, extractors, options.workers), _alone(pages, pool)[0])
             for _ in range(options.rounds)
@@ -113,7 +113,7 @@ def _scorer(path: Path) -> Any:
 
 
 def _texts(snapshot: Snapshot) -> dict[str, str]:
-    """Return the text of each page by its name, put together from the tables."""
+    """Return the text of each page by name, rebuilt from the tables."""
     found: dict[str, list[str]] = defaultdict(list)
     with connect(snapshot) as connection:
         rows = connection.sql("""
@@ -126,7 +126,7 @@ def _texts(snapshot: Snapshot) -> dict[str, str]:
 
 
 def _read(pages: Path, extractors: Extractors, workers: int) -> float:
-    """Return the seconds that reading takes, in batches and threads as a run does it."""
+    """Return the seconds that reading takes, in batches and threads as in a run."""
     files = discover([str(pages)]).files
     batches = [files[first::_BATCHES] for first in range(_BATCHES)]
     began = time.perf_counter()

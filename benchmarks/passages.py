@@ -4,8 +4,9 @@
 
 The corpus is PAN 2013 text alignment: `train/src`, `train/susp`, `train/pairs.jsonl`,
 `train/gold.jsonl` and `score.py`. All documents are ingested as one archive, which has to find the
-pairs itself; what `palimpsest passages --clear --output` writes of the listed pairs is scored.
-Halves are by the number of the suspicious document: settings were chosen on the even one.
+pairs itself. The passages of the listed pairs that `palimpsest passages --clear --output` writes
+are scored.
+The corpus is split by the number of the suspicious document: settings were chosen on the even half.
 `--check` exits with 1 if a figure is below its floor in `floors.json`.
 
 Measures: Potthast et al., An evaluation framework for plagiarism detection, COLING 2010.
@@ -52,7 +53,9 @@ def main() -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--levels", nargs="+", choices=list(SENSITIVITIES), default=None)
-    parser.add_argument("--check", action="store_true", help="refuse figures below their floors")
+    parser.add_argument(
+        "--check", action="store_true", help="exit with 1 if a figure is below its floor"
+    )
     options = options_of(parser)
     warm_up()
     with tempfile.TemporaryDirectory() as name:
@@ -67,7 +70,7 @@ def main() -> int:
     else:
         print(f"corpus {digest}")
         for level, found in figures.items():
-            print(told(level, found))
+            print(table_of(level, found))
     wrong = below(figures, digest) if options.check else []
     for line in wrong:
         print(line, file=sys.stderr)
@@ -89,7 +92,7 @@ class Corpus:
         self.gold = [self.scorer.ann(one) for one in self.scorer.load(self.train / "gold.jsonl")]
 
     def digest(self) -> str:
-        """Return a digest of all that is read."""
+        """Return a digest of all files of the corpus."""
         whole = hashlib.sha256()
         for path in sorted(self.train.rglob("*.*")):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -124,8 +127,8 @@ class Corpus:
         cases = defaultdict(list, {"all": []})
         detections = defaultdict(list, {"all": []})
         pairs = {pair for pair in self.category if half is None or int(pair[0][-5:]) % 2 == half}
-        for told, kept in ((self.gold, cases), (found, detections)):
-            for one in told:
+        for passages, kept in ((self.gold, cases), (found, detections)):
+            for one in passages:
                 if one[:2] in pairs:
                     kept["all"].append(one)
                     kept[self.category[one[:2]]].append(one)
@@ -139,7 +142,7 @@ class Corpus:
         return result
 
     def anchored(self, snapshot: Snapshot) -> dict[str, float]:
-        """Return the share of gold passages that an overlap of texts lies in, by category."""
+        """Return the share of gold passages that contain an overlap of texts, by category."""
         with connect(snapshot) as connection:
             rows = connection.sql("""
                 SELECT left_document_id, right_document_id, left_start_char, left_end_char,
@@ -202,7 +205,7 @@ def measure(corpus: Corpus, scratch: Path, level: str) -> dict[str, Any]:
     }
 
 
-def told(level: str, found: dict[str, Any]) -> str:
+def table_of(level: str, found: dict[str, Any]) -> str:
     """Return the figures of a level as a table."""
     lines = [f"\n{level}", f"{'':24}plagdet   recall  precis.  granul.  anchored"]
     for part in ("whole", "chosen_on", "held_out"):
@@ -221,10 +224,10 @@ def told(level: str, found: dict[str, Any]) -> str:
 
 
 def below(figures: dict[str, Any], digest: str) -> list[str]:
-    """Return what is below its floor."""
+    """Return a message for each figure that is below its floor."""
     floors = json.loads(FLOORS.read_text(encoding="utf-8"))
     if floors["corpus"] != digest:
-        return [f"corpus {digest}: floors are of {floors['corpus']}; nothing can be told"]
+        return [f"corpus {digest}: the floors are for {floors['corpus']}; they do not apply"]
     wrong = []
     for level, parts in floors["plagdet"].items():
         for name, floor in parts.items():

@@ -1,6 +1,6 @@
-"""Other tools on the same articles: each in a virtual environment of its own, made once.
+"""Other tools on the same articles, each in a virtual environment of its own, created once.
 
-What cannot be had here is told with the reason, and has no figures.
+A tool that cannot be installed is listed with the reason, without figures.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Peer(NamedTuple):
     """Another tool.
 
     Attributes:
-        requirements: what is installed for it; nothing if our own Python has it.
-        does: what it does with the paragraphs, for those who compare.
+        requirements: packages to install for it; empty if our own environment has them.
+        does: what it does with the paragraphs, to compare tools.
     """
 
     name: str
@@ -61,12 +61,12 @@ PEERS = (
 
 
 def run_peers(sample: Path, cache: Path, most_seconds: float) -> list[dict[str, Any]]:
-    """Run each tool on a folder of articles; return what it took, or why it did not run.
+    """Run each tool on a folder of articles; return its measures, or why it did not run.
 
     Args:
         sample: folder of the articles.
         cache: folder of the virtual environments.
-        most_seconds: a tool that takes longer is ended.
+        most_seconds: a tool that takes longer is stopped.
     """
     rows = []
     for peer in PEERS:
@@ -91,7 +91,7 @@ def run_peers(sample: Path, cache: Path, most_seconds: float) -> list[dict[str, 
 
 
 def _installed(peer: Peer, cache: Path) -> tuple[Path, str]:
-    """Return the Python of a tool's environment, made if it is not there, and what went wrong."""
+    """Return the Python of a tool's environment, created if needed, or the error."""
     folder = cache / peer.name.replace(" ", "-")
     python, made_with = folder / "bin" / "python", folder / _MADE_WITH
     wanted = "\n".join(peer.requirements)
@@ -107,9 +107,9 @@ def _installed(peer: Peer, cache: Path) -> tuple[Path, str]:
 
 
 def _passim(cache: Path) -> dict[str, Any]:
-    """Return why passim is not measured: it is on no index, and another package has its name.
+    """Return why passim is not measured: the package of that name is another program.
 
-    The package of that name is looked at, but not installed.
+    That package is inspected, but not installed.
     """
     row = {"peer": "passim", "does": "text reuse in newspapers, on Spark"}
     cache.mkdir(parents=True, exist_ok=True)
@@ -128,6 +128,6 @@ def _passim(cache: Path) -> dict[str, Any]:
 
 
 def _pip(python: Path, arguments: Sequence[str]) -> Ran:
-    """Run pip with the index that is configured."""
+    """Run pip with the configured index."""
     command = [python, "-m", "pip", "--disable-pip-version-check", *arguments]
     return run(command, most_seconds=_INSTALL_SECONDS)

@@ -1,4 +1,4 @@
-"""Run commands as processes of their own, and tell what each took."""
+"""Run commands as processes of their own, and measure their time and memory."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from typing import NamedTuple
 
 _SAMPLED_EVERY = 0.02
 _NOT_DONE = 124
-"""The exit code of a process that was ended because it took too long, as ``timeout`` has it."""
+"""The exit code of a process that was killed after its time limit, as of ``timeout``."""
 
 
 class Ran(NamedTuple):
-    """What a process said and took.
+    """The output and the measures of a process.
 
     Attributes:
-        cpu_seconds: of it and of its children that it waited for.
-        peak_mb: the most resident memory of the process itself (VmHWM), mapped files included.
-        anonymous_mb: the most of what no file backs (RssAnon), by samples: what is in mapped files
-            can be had again, and the system takes it back when somebody needs the room.
-        with_children_mb: the most resident memory of it and of its children together, by samples.
-        others: how many cores others took meanwhile, on average; what was measured beside others
-            that took much is told too slow.
+        cpu_seconds: of the process and of the children that it waited for.
+        peak_mb: peak resident memory of the process itself (VmHWM), with mapped files.
+        anonymous_mb: peak of memory that no file backs (RssAnon), by samples; the system can
+            reclaim mapped files when memory is needed.
+        with_children_mb: peak resident memory of the process and its children, by samples.
+        others: average number of cores that other processes used meanwhile; if it is large, the
+            measured speed is too low.
     """
 
     code: int
@@ -43,7 +43,7 @@ class Ran(NamedTuple):
 
     @property
     def fault(self) -> str:
-        """The last line that it said, for those who want to know why it failed."""
+        """The last line of output, which says why it failed."""
         if self.code == _NOT_DONE:
             return f"not done after {self.seconds:.0f} s"
         lines = [line.strip() for line in (self.errors or self.output).splitlines()]
@@ -55,7 +55,7 @@ def run(
     environment: Mapping[str, str] | None = None,
     most_seconds: float | None = None,
 ) -> Ran:
-    """Run a command; it is ended, with all that it started, once it takes too long."""
+    """Run a command; kill it and all that it started after ``most_seconds``."""
     before, busy_before, started = _own_cpu(), _busy_seconds(), time.perf_counter()
     children_before = _cpu_of(resource.RUSAGE_CHILDREN)
     process = subprocess.Popen(
@@ -86,7 +86,7 @@ def run(
 
 
 def expect(ran: Ran, *codes: int) -> Ran:
-    """Return what ran, if it ended as expected; else tell why and end."""
+    """Return the process if its exit code is expected; otherwise print why and exit."""
     if ran.code not in (codes or (0,)):
         raise SystemExit(f"nothing was measured: {ran.errors or ran.fault}")
     return ran
@@ -102,7 +102,7 @@ def _watch(pid: int, peaks: list[float], done: threading.Event) -> None:
 
 
 def memory_of(pid: int | str = "self") -> dict[str, float]:
-    """Return what a process holds in memory in MB, by the names of the kernel (Linux)."""
+    """Return the memory of a process in MB, by the kernel's names (Linux)."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -132,7 +132,7 @@ def _own_cpu() -> float:
 
 
 def _busy_seconds() -> float:
-    """Return how long all cores together have been busy since the machine started (Linux)."""
+    """Return the seconds that all cores have been busy since the machine started (Linux)."""
     try:
         line = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0]
     except OSError:

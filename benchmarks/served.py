@@ -2,10 +2,10 @@
 
     python benchmarks/served.py ARCHIVE [--each 30] [--seed 1] [--json]
 
-Starts the server as its own process, lets it make its catalogue in a new state folder, and asks for
-pages of documents, pairs and paragraphs that a seed has chosen, in shuffled order, of a server that
-has shown none of them. Prints for each kind of page the median and
-the slowest, in milliseconds, and the most memory that the server took.
+Starts the server as a process of its own, lets it build its catalogue in a new state folder, and
+requests pages of randomly chosen documents, pairs and paragraphs, in shuffled order, each for the
+first time. Prints the median and the slowest of each kind of page, in milliseconds, and the peak
+memory of the server.
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ class Server(NamedTuple):
     seconds: float
 
     def ask(self, path: str) -> tuple[float, bytes]:
-        """Return how many seconds a page takes, and what it says."""
+        """Return the seconds that a page takes, and its content."""
         started = time.perf_counter()
         with urlopen(self.address + path, timeout=120) as answer:
             content = answer.read()
         return time.perf_counter() - started, content
 
-    def told(self, path: str) -> Any:
-        """Return what the JSON twin of a page tells."""
+    def json_of(self, path: str) -> Any:
+        """Return the content of the JSON twin of a page."""
         return json.loads(self.ask(path)[1])
 
     def peak_mb(self) -> float:
-        """Return the most memory that the server has held so far."""
+        """Return the peak memory of the server so far."""
         return memory_of(self.process.pid)["VmHWM"]
 
 
 @contextmanager
 def served(archive: Path, state: Path) -> Iterator[Server]:
-    """Give a server once it shows the archive."""
+    """Yield a server once it shows the archive."""
     started = time.perf_counter()
     command = [str(Path(sys.executable).with_name("palimpsest")), "inspect", str(archive)]
     with subprocess.Popen(
@@ -83,20 +83,20 @@ def served(archive: Path, state: Path) -> Iterator[Server]:
 
 
 def addresses(server: Server, each: int, chance: random.Random) -> dict[str, list[str]]:
-    """Return addresses of each kind of page, of documents and texts that chance picks."""
-    pages = server.told("documents.json")["pages"]
+    """Return addresses of each kind of page, for randomly chosen documents and texts."""
+    pages = server.json_of("documents.json")["pages"]
     documents: list[dict[str, Any]] = []
     for number in chance.sample(range(1, pages + 1), min(pages, each)):
-        rows = server.told(f"documents.json?page={number}")["documents"]
+        rows = server.json_of(f"documents.json?page={number}")["documents"]
         documents.append(chance.choice(rows))
-    documents += server.told("documents.json?order=reuse")["documents"][:5]
+    documents += server.json_of("documents.json?order=reuse")["documents"][:5]
     asked: dict[str, list[str]] = defaultdict(list)
     asked["overview"] = [""] * 5
     asked["rejects"] = ["rejects"] * 5
     for row in documents:
         one = row["document_id"]
-        told = server.told(f"documents/{one}.json")
-        texts = [paragraph["text_id"] for paragraph in told["paragraphs"]]
+        document = server.json_of(f"documents/{one}.json")
+        texts = [paragraph["text_id"] for paragraph in document["paragraphs"]]
         shown = " ".join(piece["text"] for piece in row["snippet"])
         words = re.findall(r"\w{4,}", shown) or ["nothing"]
         asked["documents"].append(
@@ -109,12 +109,12 @@ def addresses(server: Server, each: int, chance: random.Random) -> dict[str, lis
         asked["document, as JSON"].append(f"documents/{one}.json")
         asked["bytes"].append(f"documents/{one}/bytes/{chance.randrange(len(texts))}")
         asked["paragraph"].append(f"paragraphs/{chance.choice(texts)}")
-        if told["partners"]:
-            other = chance.choice(told["partners"])["document_id"]
+        if document["partners"]:
+            other = chance.choice(document["partners"])["document_id"]
             asked["compare"].append(f"compare/{one}/{other}")
             asked["explain"].append(f"explain/documents/{one}/{other}")
-    told = server.told("index.json")
-    for row in [*told["reused"], *told["formulas"]]:
+    overview = server.json_of("index.json")
+    for row in [*overview["reused"], *overview["formulas"]]:
         asked["paragraph, most reused"].append(f"paragraphs/{row['text_id']}")
     return asked
 
@@ -128,7 +128,7 @@ def measure(archive: Path, each: int, seed: int) -> dict[str, Any]:
             making, asked = first.seconds, addresses(first, each, chance)
         order = [(kind, path) for kind, paths in asked.items() for path in paths]
         chance.shuffle(order)
-        with served(archive, state) as server:  # that has seen none of these
+        with served(archive, state) as server:  # that has served none of these
             took = defaultdict(list)
             for kind, path in order:
                 took[kind].append(server.ask(path)[0] * 1000)
@@ -151,12 +151,12 @@ def main() -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("archive", type=Path, help="folder of the archive")
-    parser.add_argument("--each", type=int, default=30, help="how many documents to look at")
+    parser.add_argument("--each", type=int, default=30, help="number of documents")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if not options.archive.exists():
-        print(f"{options.archive}: there is no such archive; make one with: palimpsest ingest")
+        print(f"{options.archive}: no such archive; create one with: palimpsest ingest")
         return 0
     figures = measure(options.archive, options.each, options.seed)
     if options.json:

@@ -1,13 +1,13 @@
-"""Measure speed: the main job step by step, beside bare loops, other tools, and more of the same.
+"""Measure speed: the main job by step, against bare loops and other tools, and as it grows.
 
     python benchmarks/speed.py FOLDER-OR-TAR [--only PART,...] [--json]
 
-Parts: ``steps`` of the main job without Prefect, with 1 and 2 workers; ``prefect``, what Prefect
-adds; ``startup`` of commands; ``floors``, finer stages beside bare loops; ``signatures`` beside
-datasketch's; ``peers``, other tools on the same articles; ``slope``, the same job on 1, 3 and 10
-times as many articles; ``memory``, the same with little of it; ``digest`` of the tables, whatever
-the workers, batches and memory. Kernels are
-compiled first, which is not measured. Exits 1 if digests or signatures differ.
+Parts: ``steps`` of the main job without Prefect, with 1 and 2 workers; ``prefect``, the time that
+Prefect adds; ``startup`` of commands; ``floors``, finer stages against bare loops; ``signatures``
+against datasketch's; ``peers``, other tools on the same articles; ``slope``, the same job on 1, 3
+and 10 times the articles; ``memory``, the same job with memory limits; ``digest`` of the tables,
+with different workers, batches and memory. Kernels are compiled first, which is not measured. Exits
+1 if digests or signatures differ.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _SMALL_BATCH_BYTES = 4 * 2**20
 
 @dataclass
 class Bench:
-    """What the parts share.
+    """State that the parts share.
 
     Attributes:
         files: of the corpus, in the order of their names.
@@ -62,10 +62,10 @@ class Bench:
     _started: int = 0
 
     def whole_job(self, workers: int, batch_bytes: int | None = None) -> dict[str, Any]:
-        """Return the main job on the whole corpus, the best of some rounds; they are done once."""
+        """Return the main job on the whole corpus, the best of several rounds, measured once."""
         key = workers, batch_bytes
         if key not in self.jobs:
-            rounds = 1 if batch_bytes else self.options.rounds  # else only what comes out is asked
+            rounds = 1 if batch_bytes else self.options.rounds  # otherwise only the tables matter
             jobs = [self.job(self.files, workers, batch_bytes) for _ in range(rounds)]
             self.jobs[key] = min(jobs, key=lambda job: job["seconds"])
         return self.jobs[key]
@@ -77,7 +77,7 @@ class Bench:
         batch_bytes: int | None = None,
         memory: str | None = None,
     ) -> dict[str, Any]:
-        """Do a main job as a process of its own, without Prefect; return what it took."""
+        """Run a main job as a process of its own, without Prefect; return its measures."""
         self._started += 1
         archive = self.scratch / f"archive-{self._started}"
         sources = self.scratch / f"sources-{self._started}.json"
@@ -85,13 +85,13 @@ class Bench:
         command = [sys.executable, _HERE / "job.py", sources, archive, "--workers", workers]
         command += ["--batch-bytes", batch_bytes] if batch_bytes else []
         environment = {}
-        if memory:  # as commands that are told --memory do
+        if memory:  # as commands with --memory do
             command += ["--memory", memory]
             environment["ARROW_DEFAULT_MEMORY_POOL"] = "system"
         ran = expect(run(command, environment))
-        told = json.loads(ran.output)
-        summary = told["summary"]
-        megabytes, steps = summary["bytes_read"] / 1e6, told["steps"]
+        report = json.loads(ran.output)
+        summary = report["summary"]
+        megabytes, steps = summary["bytes_read"] / 1e6, report["steps"]
         start = dict.fromkeys(steps["rest"], 0.0)
         start["seconds"] = ran.seconds - summary["seconds"]
         start["cpu_seconds"] = ran.cpu_seconds - sum(one["cpu_seconds"] for one in steps.values())
@@ -104,7 +104,7 @@ class Bench:
             "seconds_of_run": summary["seconds"],
             "cpu_seconds": ran.cpu_seconds,
             "mb_per_second": megabytes / ran.seconds,
-            "peak_mb": max(told["peak_mb"], ran.peak_mb),
+            "peak_mb": max(report["peak_mb"], ran.peak_mb),
             "anonymous_mb": ran.anonymous_mb,
             "with_forks_mb": ran.with_children_mb,
             "others": ran.others,
@@ -117,7 +117,7 @@ class Bench:
         }
 
     def ingest(self, sources: Path, *options: str) -> Ran:
-        """Run ``palimpsest ingest`` into a new archive; return what it took."""
+        """Run ``palimpsest ingest`` into a new archive; return its measures."""
         self._started += 1
         archive = self.scratch / f"archive-{self._started}"
         command = [_PALIMPSEST, "ingest", sources, "--archive", archive, *options]
@@ -132,8 +132,8 @@ def measure_steps(bench: Bench) -> list[dict[str, Any]]:
 
 
 def measure_prefect(bench: Bench) -> dict[str, Any]:
-    """Return the best runs of the job, and of a small one, as commands with and without Prefect."""
-    bench.ingest(_EXAMPLES)  # Prefect makes its database at its first start: not measured
+    """Return the best runs of the job and of a small one, with and without Prefect."""
+    bench.ingest(_EXAMPLES)  # Prefect creates its database on its first start: not measured
     figures = {}
     for name, sources, rounds in (
         ("corpus", bench.corpus, bench.options.rounds),
@@ -173,7 +173,7 @@ def measure_startup(_: Bench) -> dict[str, float]:
 
 
 def measure_floors(bench: Bench) -> dict[str, Any]:
-    """Return finer stages of a sample, what each is away from its floor, and what that is worth.
+    """Return finer stages of a sample, the distance of each from its floor, and its weight.
 
     A stage's share is its time for each MB, by the MB of the corpus, of the CPU time of the main
     job with one worker. Pairs do not grow with the bytes alone: there the step's own CPU time is
@@ -206,7 +206,7 @@ def measure_floors(bench: Bench) -> dict[str, Any]:
 
 
 def measure_signatures(bench: Bench) -> list[dict[str, Any]]:
-    """Return the project's kernel beside datasketch."""
+    """Return the speed of the project's kernel and of datasketch."""
     return compare_with_datasketch(bench.files[: bench.options.sample], 9)
 
 
@@ -243,7 +243,7 @@ def measure_slope(bench: Bench) -> list[dict[str, Any]]:
 
 
 def measure_memory(bench: Bench) -> list[dict[str, Any]]:
-    """Return the main job on a tenth of the articles and on all, by what memory it may hold."""
+    """Return the main job on a tenth of the articles and on all, by memory limit."""
     tenth = bench.files[: max(1, len(bench.files) // 10)]
     rows = []
     for memory in ("512MB", "1GB"):
@@ -285,16 +285,22 @@ def main() -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default=",".join(_PARTS), help="parts to measure, by commas")
-    parser.add_argument("--rounds", type=int, default=2, help="of main jobs; the best one counts")
-    parser.add_argument("--sample", type=int, default=3000, help="articles of finer stages")
-    parser.add_argument("--repeats", type=int, default=5, help="of finer stages")
-    parser.add_argument("--peers-sample", type=int, default=1000, help="articles of other tools")
-    parser.add_argument("--peers-seconds", type=float, default=900, help="the most that one takes")
+    parser.add_argument(
+        "--rounds", type=int, default=2, help="rounds of main jobs; the best one counts"
+    )
+    parser.add_argument(
+        "--sample", type=int, default=3000, help="number of articles for finer stages"
+    )
+    parser.add_argument("--repeats", type=int, default=5, help="repeats of finer stages")
+    parser.add_argument(
+        "--peers-sample", type=int, default=1000, help="number of articles for other tools"
+    )
+    parser.add_argument("--peers-seconds", type=float, default=900, help="time limit of one tool")
     parser.add_argument(
         "--peers-folder",
         type=Path,
         default=Path.home() / ".cache" / "palimpsest-peers",
-        help="where the environments of other tools are kept",
+        help="folder of the environments of other tools",
     )
     options = options_of(parser)
     asked = options.only.split(",")
@@ -324,8 +330,8 @@ def main() -> int:
 def _machine() -> dict[str, Any]:
     """Return what the figures depend on.
 
-    A virtual machine may have to ask for memory first that nobody has used for a while, which can
-    take thirty times as long as to be given again what was free just now.
+    A virtual machine may have to request memory that has not been used for a while, which can take
+    thirty times as long as reusing memory that was freed just now.
     """
     touch = partial(bare.touch, 10**9)
     [first], [again] = least(1, touch), least(3, touch)

@@ -1,4 +1,4 @@
-"""Print what ``speed.py`` has measured as tables."""
+"""Print the figures of ``speed.py`` as tables."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def print_figures(figures: dict[str, Any]) -> None:
-    """Print all parts that have been measured.
+    """Print all measured parts.
 
-    ``others`` is how many cores others took meanwhile, on average.
+    ``others`` is the average number of cores that other processes used meanwhile.
     """
     print("; ".join(f"{name} {value}" for name, value in figures["machine"].items()))
     for part, tell in _PARTS.items():
@@ -18,17 +18,17 @@ def print_figures(figures: dict[str, Any]) -> None:
 
 
 def print_table(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print rows below their names; what is first in a row stands to the left."""
-    told = [[_told(value) for value in row] for row in [names, *rows]]
-    widths = [max(len(row[column]) for row in told) for column in range(len(names))]
+    """Print rows below their names, the first column aligned to the left."""
+    cells_of_rows = [[_shown(value) for value in row] for row in [names, *rows]]
+    widths = [max(len(row[column]) for row in cells_of_rows) for column in range(len(names))]
     print(f"\n{title}")
-    for row in told:
+    for row in cells_of_rows:
         first, *others = zip(row, widths, strict=True)
         cells = [first[0].ljust(first[1]), *(value.rjust(width) for value, width in others)]
         print("  ".join(cells).rstrip())
 
 
-def _told(value: Any) -> str:
+def _shown(value: Any) -> str:
     if value is None:
         return "-"
     if not isinstance(value, float):
@@ -112,7 +112,7 @@ def _tell_floors(figures: dict[str, Any]) -> None:
 
 
 def _tell_signatures(rows: list[dict[str, Any]]) -> None:
-    told = [
+    shown = [
         (
             row["permutations"],
             row["texts"],
@@ -125,7 +125,7 @@ def _tell_signatures(rows: list[dict[str, Any]]) -> None:
         for row in rows
     ]
     names = ("permutations", "texts", "shingles", "MB/s", "datasketch MB/s", "ratio", "equal")
-    print_table("Signatures beside datasketch (affine32)", names, told)
+    print_table("Signatures beside datasketch (affine32)", names, shown)
 
 
 def _tell_peers(figures: dict[str, Any]) -> None:
@@ -175,8 +175,8 @@ def _tell_memory(rows: list[dict[str, Any]]) -> None:
 
 
 def _tell_digest(rows: list[dict[str, Any]]) -> None:
-    told = [(row["digest"], row["workers"], row["batch_bytes"]) for row in rows]
-    print_table("Digest of all tables", ("digest", "workers", "batch bytes"), told)
+    shown = [(row["digest"], row["workers"], row["batch_bytes"]) for row in rows]
+    print_table("Digest of all tables", ("digest", "workers", "batch bytes"), shown)
 
 
 _PARTS: dict[str, Callable[[Any], None]] = {

@@ -1,7 +1,7 @@
-"""Stages of the main job on a sample in memory, one thread, each beside a bare loop (``bare.py``).
+"""Stages of the main job on a sample in memory, one thread, against bare loops (``bare.py``).
 
-The distance of a stage from its floor tells what could be gained at most, and its share of the main
-job's CPU time tells how much that would be worth.
+The distance of a stage from its floor is the most that could be gained; its share of the main job's
+CPU time is what that would be worth.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ from palimpsest.records.settings import RunSettings, Settings
 from palimpsest.store.parquet import write_table
 
 _REPEATED = ("pair_bands", "align_chunk")
-"""Steps that can be carried out again and leave the same behind."""
+"""Steps that can be repeated with the same result."""
 
 
 class Timed(NamedTuple):
-    """A stage with the least seconds that it took, and those of its floor, if there is one.
+    """A stage with its minimum time in seconds, and that of its floor, if it has one.
 
     Attributes:
-        step: the step of a run whose CPU time it is, where that does not grow with the bytes alone.
+        step: the step of a run that it belongs to, if its time does not grow with bytes alone.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Timed(NamedTuple):
 
 
 def least(repeats: int, *functions: Callable[[], Any]) -> list[float]:
-    """Return the least seconds that each function took; they take turns."""
+    """Return the minimum seconds of each function; the functions take turns."""
     seconds = [float("inf")] * len(functions)
     for _ in range(repeats):
         for number, function in enumerate(functions):
@@ -73,7 +73,7 @@ def least(repeats: int, *functions: Callable[[], Any]) -> list[float]:
 
 
 def time_stages(files: Sequence[str], repeats: int) -> tuple[float, list[Timed]]:
-    """Return the megabytes of a sample, and its stages in the order in which they are done."""
+    """Return the megabytes of a sample, and its stages in order."""
     settings = Settings(run=RunSettings(workers=1))
     found = list(discover(files).files)
     megabytes = sum(one.size_bytes for one in found) / 1e6
@@ -85,7 +85,7 @@ def time_stages(files: Sequence[str], repeats: int) -> tuple[float, list[Timed]]
 
 
 def _reading(found: list[FoundFile], settings: Settings, repeats: int) -> tuple[list[Timed], Texts]:
-    """Time what turns files into distinct texts."""
+    """Time the stages from files to distinct texts."""
 
     def read() -> list[Source]:
         folders = Folders(one.path for one in found)
@@ -161,7 +161,7 @@ def _reading(found: list[FoundFile], settings: Settings, repeats: int) -> tuple[
 
 
 def _signing(texts: Texts, settings: Settings, repeats: int) -> list[Timed]:
-    """Time what cuts and signs distinct texts."""
+    """Time the stages that cut and sign distinct texts."""
     starts, ends = texts.offsets[:-1], texts.offsets[1:]
     words = find_words(texts.buffer, starts, ends)
     table = np.arange(256, dtype=np.uint8)
@@ -197,7 +197,7 @@ def _signing(texts: Texts, settings: Settings, repeats: int) -> list[Timed]:
 
 
 def _matching(files: Sequence[str], scratch: Path, settings: Settings, repeats: int) -> list[Timed]:
-    """Time what matches texts and writes them, in a run whose steps are done again and again."""
+    """Time matching and writing, in a run whose steps are repeated."""
     seconds, floors, added = dict.fromkeys(_REPEATED, 0.0), dict[str, float](), {}
 
     def executor(step: RunStep, arguments: Sequence[Any], report: Report) -> list[Any]:
@@ -240,7 +240,7 @@ def _matching(files: Sequence[str], scratch: Path, settings: Settings, repeats: 
 
 
 def _floors_of_matching(folder: Path, settings: Settings, repeats: int) -> dict[str, float]:
-    """Return the least seconds of bare loops over what a run staged; none if it is not there."""
+    """Return the minimum seconds of bare loops over staged data; empty if there is none."""
     try:
         pairs = np.load(folder / "pairs.npy")
         ranked = folder / "texts" / "ranked"
@@ -261,13 +261,13 @@ def _floors_of_matching(folder: Path, settings: Settings, repeats: int) -> dict[
             bare.meet(band, sketches, settings.sign.crowd_texts)
 
     look_up = partial(bare.look_up_words, offsets, hashes, left, right, table)
-    meet()  # so that it is compiled, and the other too
+    meet()  # compiles both kernels
     look_up()
     return dict(zip(_REPEATED, least(repeats, meet, look_up), strict=True))
 
 
 def _writing(added: dict[str, pa.Table], scratch: Path, repeats: int) -> Timed:
-    """Time the writing of tables, beside compressing and writing the same bytes."""
+    """Time the writing of tables, against compressing and writing the same bytes."""
     plain, stored, number = [], [], count()
     for name, rows in added.items():
         path = scratch / "stored" / f"{name}.parquet"
@@ -291,7 +291,7 @@ def _writing(added: dict[str, pa.Table], scratch: Path, repeats: int) -> Timed:
 
 
 def _columns_with_dictionary(path: Path) -> list[str]:
-    """Return the columns of a Parquet file that are held by a dictionary."""
+    """Return the columns of a Parquet file that are dictionary-encoded."""
     metadata = pq.read_metadata(path)
     if not metadata.num_row_groups:
         return []
@@ -308,6 +308,6 @@ def _timed(
     floor_is: str,
     step: str | None = None,
 ) -> Timed:
-    stage()  # so that kernels are loaded, and files are in memory
+    stage()  # loads the kernels, and caches the files
     floor()
     return Timed(name, *least(repeats, stage, floor), floor_is, step)

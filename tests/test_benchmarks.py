@@ -1,6 +1,8 @@
 """Benchmarks measure what they say, and refuse figures below their floors."""
 
+import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,14 +14,40 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-@pytest.fixture(scope="module")
-def passages() -> ModuleType:
+def _benchmark(name: str) -> ModuleType:
     sys.path.insert(0, str(BENCHMARKS))
     try:
-        import passages
+        return importlib.import_module(name)
     finally:
         sys.path.remove(str(BENCHMARKS))
-    return passages
+
+
+@pytest.fixture(scope="module")
+def passages() -> ModuleType:
+    return _benchmark("passages")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in BENCHMARKS.glob("*.py")))
+def test_each_benchmark_can_be_imported(name: str) -> None:
+    assert _benchmark(name).__doc__
+
+
+def test_functions_that_are_timed_by_name_exist() -> None:
+    from palimpsest.pipeline import executors, run
+
+    job = _benchmark("job")
+    assert [name for name in job._STEPS if not callable(getattr(run, name, None))] == []
+    assert [name for name in job._EXECUTORS if not callable(getattr(executors, name, None))] == []
+
+
+def test_each_make_target_runs_a_benchmark_that_explains_itself() -> None:
+    makefile = BENCHMARKS.with_name("Makefile").read_text(encoding="utf-8")
+    scripts = re.findall(r"python (benchmarks/\w+\.py)", makefile)
+    assert len(scripts) >= 6
+    for script in scripts:
+        help_of = [sys.executable, str(BENCHMARKS.parent / script), "--help"]
+        run = subprocess.run(help_of, capture_output=True, text=True, check=False, timeout=120)
+        assert run.returncode == 0, run.stderr
 
 
 def _figures(plagdet: float, share: float) -> dict[str, Any]:
@@ -38,18 +66,18 @@ def test_figures_below_their_floors_are_named(passages: ModuleType) -> None:
     assert false == "reworded none: passages in 50.00% of pairs; at most 1.00%"
 
 
-def test_floors_of_another_corpus_tell_nothing(passages: ModuleType) -> None:
-    [told] = passages.below(_figures(1.0, 0.0), "another")
-    assert "nothing can be told" in told
+def test_floors_apply_to_their_corpus_only(passages: ModuleType) -> None:
+    [message] = passages.below(_figures(1.0, 0.0), "another")
+    assert "they do not apply" in message
 
 
 @pytest.mark.usefixtures("compiled_kernels")
 def test_pages_of_an_archive_are_measured(examples_archive: Path) -> None:
     script = [sys.executable, str(BENCHMARKS / "served.py"), str(examples_archive)]
-    told = subprocess.run(
+    run = subprocess.run(
         [*script, "--each", "3", "--json"], capture_output=True, text=True, check=True, timeout=120
     )
-    figures = json.loads(told.stdout)
+    figures = json.loads(run.stdout)
     assert {"overview", "document", "compare", "explain", "bytes"} <= figures["kinds"].keys()
     for one in figures["kinds"].values():
         assert 0 < one["median_ms"] <= one["most_ms"]
@@ -57,17 +85,17 @@ def test_pages_of_an_archive_are_measured(examples_archive: Path) -> None:
 
 
 @pytest.mark.usefixtures("compiled_kernels")
-def test_speed_is_told_by_step_and_does_not_change_what_comes_out() -> None:
+def test_speed_is_reported_by_step_and_leaves_the_digest_as_it_is() -> None:
     examples = BENCHMARKS.parent / "examples" / "articles"
     script = [sys.executable, str(BENCHMARKS / "speed.py"), str(examples), "--json"]
-    told = subprocess.run(
+    run = subprocess.run(
         [*script, "--only", "steps,signatures,digest", "--rounds", "1"],
         capture_output=True,
         text=True,
         check=True,
         timeout=240,
     )
-    figures = json.loads(told.stdout)
+    figures = json.loads(run.stdout)
     assert [job["workers"] for job in figures["steps"]] == [1, 2]
     for job in figures["steps"]:
         assert {"stage_batch", "gather_texts", "pair_bands", "commit", "rest"} <= job[

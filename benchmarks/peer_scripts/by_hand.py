@@ -1,4 +1,4 @@
-"""Find near-duplicate paragraphs with datasketch alone, as a short script of one's own does it.
+"""Find near-duplicate paragraphs with datasketch alone, as in a short script of one's own.
 
 python by_hand.py FOLDER SCRATCH
 """
@@ -14,7 +14,7 @@ from datasketch import MinHash, MinHashLSH
 
 
 def main(folder: Path) -> None:
-    """Look each paragraph up among those before it."""
+    """Look up each paragraph among the earlier ones."""
     lsh = MinHashLSH(threshold=0.8, num_perm=128)
     paragraphs = repeated = 0
     for path in sorted(one for one in folder.rglob("*") if one.is_file()):

@@ -28,7 +28,7 @@ _TASKS = 2
 
 
 def paragraphs(folder: Path, _: Any, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-    """Give the paragraphs of every so manieth file."""
+    """Yield the paragraphs of every n-th file."""
     files = sorted(one for one in folder.rglob("*") if one.is_file())
     for path in files[rank::world_size]:
         text = path.read_text(encoding="utf-8", errors="replace")

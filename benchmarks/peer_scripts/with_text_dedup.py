@@ -2,7 +2,7 @@
 
 python with_text_dedup.py FOLDER SCRATCH
 
-Its command reads data sets, so the paragraphs are written as one first.
+Its command reads data sets, so the paragraphs are first written as one.
 """
 
 from __future__ import annotations
