@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from palimpsest.inspector.terminal import name_of, printable
+from palimpsest.records.balance import Balance
 
 _ROWS = 10
 _LONGEST_TEXT = 120
@@ -18,7 +19,7 @@ def render_markdown(report: Mapping[str, Any]) -> str:
         f"# {_cell(report['archive'])}, version {report['version']}",
         f"Published {report['published_at'][:19]} UTC by {_cell(report['operation'])}.",
         _totals(report["counts"]),
-        "\n".join(f"- {_balance(balance)}" for balance in report["balances"]),
+        "\n".join(f"- {_balance_line(Balance.from_dict(values))}" for values in report["balances"]),
         "## Last runs",
         _table(
             ["run", "started", "sources found", "new", "rejected", "paragraphs seen", "new texts"],
@@ -70,13 +71,9 @@ def _totals(counts: Mapping[str, int]) -> str:
     )
 
 
-def _balance(balance: Mapping[str, Any]) -> str:
-    """Return an equation and whether it is true."""
-    parts = " + ".join(f"{part['count']:,} {part['name']}" for part in balance["parts"])
-    verdict = "nothing is missing"
-    if balance["missing"]:
-        verdict = f"**does not balance, off by {balance['missing']:,}**"
-    return f"{balance['total']:,} {balance['what']} {balance['verb']} = {parts}: {verdict}"
+def _balance_line(balance: Balance) -> str:
+    """Return an equation, and whether it holds."""
+    return f"{balance.total_text} = {balance.parts_text}: {balance.verdict}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

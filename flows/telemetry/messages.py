@@ -15,6 +15,7 @@ from typing import Any
 from palimpsest.pipeline.steps import counted
 from palimpsest.pipeline.summary import RunSummary
 from palimpsest.records import __version__
+from palimpsest.records.balance import Balance
 
 INSPECTOR_URL = "PALIMPSEST_INSPECTOR_URL"
 """Environment variable: where the inspector shows the archive, as the browser sees it."""
@@ -96,11 +97,11 @@ def summary_markdown(told: ArchiveLabel, summary: RunSummary, runs: Sequence[str
     lines = [
         f"# {_plain(told.name)}: {title}",
         "",
-        _balance("sources", s.sources_found, "found", {
+        _balance_line("sources", s.sources_found, "found", {
             "new": s.sources_new, "known": s.sources_known, "rejected": s.sources_rejected,
         }),
         "",
-        _balance("paragraphs", s.paragraphs_seen, "seen", {
+        _balance_line("paragraphs", s.paragraphs_seen, "seen", {
             "kept": s.paragraphs_kept,
             "folded": s.paragraphs_folded,
             "repeated word for word": s.paragraphs_repeated,
@@ -124,12 +125,10 @@ def summary_markdown(told: ArchiveLabel, summary: RunSummary, runs: Sequence[str
     return "\n".join(lines)
 
 
-def _balance(what: str, total: int, verb: str, parts: Mapping[str, int]) -> str:
-    """Return an equation, and whether it holds."""
-    told = " + ".join(f"{count:,} {name}" for name, count in parts.items())
-    missing = total - sum(parts.values())
-    verdict = "nothing is missing" if not missing else f"**does not balance: {missing:,}**"
-    return f"**{total:,} {what} {verb}** = {told} ({verdict})"
+def _balance_line(what: str, total: int, verb: str, parts: Mapping[str, int]) -> str:
+    """Return an equation as Markdown, and whether it holds."""
+    balance = Balance(what=what, verb=verb, total=total, parts=parts)
+    return f"**{balance.total_text}** = {balance.parts_text} ({balance.verdict})"
 
 
 def result_markdown(flow_name: str, told: ArchiveLabel, rows: Sequence[tuple[str, Any]]) -> str:

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from palimpsest.records.balance import Balance
 from palimpsest.records.settings import RECURRING_DOCUMENTS
 
 if TYPE_CHECKING:
@@ -124,19 +125,10 @@ def _balances(counts: dict[str, int], run_totals: dict[str, int]) -> list[dict[s
     }
     sources = {name: run_totals[name] for name in ("new", "known", "rejected")}
     balances = (
-        ("sources", "found", run_totals["found"], sources),
-        ("paragraphs", "seen", counts["paragraphs_seen"], paragraphs),
+        Balance(what="sources", verb="found", total=run_totals["found"], parts=sources),
+        Balance(what="paragraphs", verb="seen", total=counts["paragraphs_seen"], parts=paragraphs),
     )
-    return [
-        {
-            "what": what,
-            "verb": verb,
-            "total": total,
-            "parts": [{"name": name, "count": count} for name, count in parts.items()],
-            "missing": total - sum(parts.values()),
-        }
-        for what, verb, total, parts in balances
-    ]
+    return [balance.to_dict() for balance in balances]
 
 
 def _rows(cursor: Any) -> list[dict[str, Any]]:

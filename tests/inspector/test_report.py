@@ -95,7 +95,8 @@ def test_counts_are_those_of_the_tables(reported: tuple[Snapshot, Report]) -> No
 
 def test_losses_show_in_the_balance(examples_report: tuple[Snapshot, Report]) -> None:
     _, report = examples_report
-    lacking = [report["balances"][0], report["balances"][1] | {"missing": 3}]
+    sources, paragraphs = report["balances"]
+    lacking = [sources, paragraphs | {"total": paragraphs["total"] + 3, "missing": 3}]
     for shown_as in ("html", "markdown"):
         page = render_report(report | {"balances": lacking}, shown_as)  # type: ignore[arg-type]
         assert page.count("does not balance") == 1
