@@ -226,7 +226,7 @@ def reindex(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str,
     with open_writer(archive, run_id, wait_seconds) as writer:
         base = writer.current_snapshot()
         write_index(archive.index, run_id, base, base.settings())
-        changes = ChangeSet({}, {}, base.manifest.sealed, [run_id], "reindex")
+        changes = ChangeSet(sealed=base.manifest.sealed, segments=[run_id], operation="reindex")
         published = publish(writer, changes)
     texts = published.rows("paragraphs") + published.rows("variants")
     return {"version": published.manifest.version, "texts": texts}

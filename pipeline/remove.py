@@ -118,12 +118,12 @@ def remove(
         added["runs"] = run_row(run_id, settings, started_at)
         added["removals"] = _removals(ids, reason, started_at)
         changes = ChangeSet(
-            with_run_id(added, run_id),
-            folded.withdrawn,
-            sealed,
-            segments,
-            "remove",
-            {"overlaps": staged_overlaps(folder, gained)},
+            added=with_run_id(added, run_id),
+            withdrawn=folded.withdrawn,
+            sealed=sealed,
+            segments=segments,
+            operation="remove",
+            written={"overlaps": staged_overlaps(folder, gained)},
         )
         overlaps = base.rows("overlaps") + sum(gained)
         published = publish(writer, changes)

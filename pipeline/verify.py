@@ -119,11 +119,11 @@ def _check_index(archive: StoredArchive, snapshot: Snapshot, sound: set[str]) ->
     check = Check("index")
     segments = snapshot.manifest.segments
     if archive.snapshot().manifest.version != snapshot.manifest.version:
-        check.leave(len(segments), "the index is that of the current version")
+        check.skip(len(segments), "the index is that of the current version")
         return check
     damaged = sorted({"paragraphs", "variants", "documents"} - sound)
     if damaged:
-        check.leave(len(segments), damage_reason(damaged))
+        check.skip(len(segments), damage_reason(damaged))
         return check
     held: dict[str, list[Bytes]] = {"texts": [], "documents": []}
     for name, folder in zip(segments, archive.segments(segments), strict=True):
@@ -231,7 +231,7 @@ def _runs(values: pa.ChunkedArray) -> dict[str, tuple[int, int]]:
 def _check_lossless(snapshot: Snapshot, kept: _Kept | None, sound: set[str]) -> Check:
     check = Check("lossless")
     if kept is None:
-        check.leave(snapshot.rows("documents"), damage_reason(sorted(_KEPT - sound)))
+        check.skip(snapshot.rows("documents"), damage_reason(sorted(_KEPT - sound)))
         return check
     for document_id, told in kept.documents.items():
         places = kept.places(document_id)
@@ -260,8 +260,8 @@ def _check_raw(
     damaged = sorted((_KEPT | {"sources"}) - sound)
     if tables_only or kept is None or damaged:
         reason = _LEFT_OUT if tables_only else damage_reason(damaged)
-        fixity.leave(snapshot.rows("sources"), reason)
-        spans.leave(snapshot.rows("occurrences"), reason)
+        fixity.skip(snapshot.rows("sources"), reason)
+        spans.skip(snapshot.rows("occurrences"), reason)
         return [fixity, spans]
     rows = snapshot.read("sources", ["uri", "document_id", "run_id"])
     rows = rows.sort_by([("uri", "ascending"), ("run_id", "ascending")])
@@ -282,9 +282,9 @@ def _check_raw(
             if done % _REPORT_EVERY == 0 or done == rows.num_rows:
                 report(READING_RAW_FILES, done, rows.num_rows)
     for document_id in pending:
-        spans.leave(len(kept.places(document_id).ordinals), _NO_RAW)
+        spans.skip(len(kept.places(document_id).ordinals), _NO_RAW)
     told_of = spans.passed + spans.failed + spans.not_checked
-    spans.leave(snapshot.rows("occurrences") - told_of, _NO_DOCUMENT)
+    spans.skip(snapshot.rows("occurrences") - told_of, _NO_DOCUMENT)
     return [fixity, spans]
 
 
@@ -302,7 +302,7 @@ def _check_fixity(
         The SHA-256 of what is there now; None if it is not to be had.
     """
     if fault is not None:
-        check.leave(len(versions), f"the file is not to be had ({fault.reason})")
+        check.skip(len(versions), f"the file is not to be had ({fault.reason})")
         return None
     sha256 = hashlib.sha256(raw).hexdigest()
     told = [kept.documents.get(document_id, {}).get("sha256") for document_id in versions]
@@ -310,9 +310,9 @@ def _check_fixity(
         if document_sha256 == sha256:
             check.passed += 1
         elif document_sha256 is None:
-            check.leave(1, _NO_DOCUMENT)
+            check.skip(1, _NO_DOCUMENT)
         elif sha256 in told[number + 1 :]:
-            check.leave(1, "the file was replaced since, and read again")
+            check.skip(1, "the file was replaced since, and read again")
         else:
             advice = "the raw file has changed: bring it back, or ingest it again as it is now"
             found = f"{len(raw)} bytes with SHA-256 {sha256}"
@@ -386,7 +386,7 @@ def _check_anchors(
     for number, text in enumerate(places.texts):
         start, end = places.spans[number][2:]
         if start == _NO_BYTE:
-            check.leave(1, "it has no anchor in the raw page")
+            check.skip(1, "it has no anchor in the raw page")
             continue
         stretches = places.stretches[number] or [(0, end - start)]
         shown = text.decode() if text is not None else None

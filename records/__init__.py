@@ -1,4 +1,4 @@
-"""The vocabulary of every room: schemas, settings, errors and ids.
+"""The vocabulary that all rooms share: schemas, settings, errors and ids.
 
 This room imports no other room and opens no file.
 """

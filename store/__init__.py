@@ -1,7 +1,7 @@
-"""The archive: plain Parquet behind one path, committed whole or not at all.
+"""The archive: plain Parquet files behind one path, committed atomically.
 
-This room knows tables, files and versions; it does not know how rows come about.
+This room knows tables, files and versions. It does not know how rows are computed.
 """
 
 STAGE_VERSION = 2
-"""Raised whenever the files of an archive could be laid out in another way."""
+"""Version of the layout of an archive's files. Raise it whenever that could change."""

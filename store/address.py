@@ -1,4 +1,4 @@
-"""Where an archive is: in a folder of this machine, or on an object store."""
+"""Open an archive by its path on this machine or its address on an object store."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from palimpsest.store.remote import RemoteArchive
 
 
 def open_archive(address: str | Path) -> StoredArchive:
-    """Return the archive at a path, or at an address ``s3://BUCKET/NAME``; it need not exist.
+    """Return the archive at a path or an address ``s3://BUCKET/NAME``; it need not exist yet.
 
     Raises:
-        SettingsError: it is an address of another kind, or cannot be reached with what is set.
+        SettingsError: the address is of another kind, or the store cannot be reached as configured.
     """
     if isinstance(address, Path) or not _is_address(address):
         return StoredArchive(address)
@@ -22,7 +22,7 @@ def open_archive(address: str | Path) -> StoredArchive:
 
 
 def absolute(address: str) -> str:
-    """Return an archive's path or address so that it is the same from every folder.
+    """Return an archive's path or address independent of the current folder.
 
     Example:
         >>> absolute("s3://news/press")
@@ -33,6 +33,6 @@ def absolute(address: str) -> str:
 
 def _is_address(address: str) -> bool:
     if "://" in address and not address.startswith(SCHEME):
-        told = f"archive {address}: found an address of another kind"
-        raise SettingsError([f"{told}; expected a folder, or s3://BUCKET/NAME"])
+        fault = f"archive {address}: unsupported address; expected a folder or s3://BUCKET/NAME"
+        raise SettingsError([fault])
     return address.startswith(SCHEME)

@@ -1,18 +1,18 @@
-"""An archive on a local file system: where its versions are and which one readers see.
+"""An archive on a local file system: its versions, and which one readers see.
 
 ::
 
-    ARCHIVE                     -> .ARCHIVE.store/versions/00000021    the path people are told
+    ARCHIVE                     -> .ARCHIVE.store/versions/00000021    the public path
     .ARCHIVE.store/
-        lock                    held by whoever is about to publish a version
+        lock                    locked by the writer that is about to publish a version
         versions/00000021/      <table>/*.parquet and manifest.json; never changed once published
-        staging/<run>/          what a run prepares; its own lock says that its run is alive
+        staging/<run>/          staged files of a run; locked for as long as the run is alive
         index/<segment>/        derived from committed files; can be rebuilt at any time
 
-Files that a new version keeps are hard links to those of the one before. The one commit point is
-the swap of the symbolic link: a reader that opens ``ARCHIVE`` sees all tables of a run or none.
-Readers never wait. They hold a shared lock on the manifest of the version that they read, so that
-it is not cleaned away under them.
+Files that a new version has in common with the previous one are hard links. Swapping the symbolic
+link is the only commit point: a reader that opens ``ARCHIVE`` sees all tables of a run or none.
+Readers never wait. They lock the manifest of the version that they read (a shared lock), so that
+cleaning does not remove it meanwhile.
 
 An archive on an object store (``store.remote``) is a ``StoredArchive`` too: it keeps copies in
 folders as above, but overrides which version readers see and how one is published.
@@ -42,22 +42,22 @@ from palimpsest.store.parquet import read_tables
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 TRIES = 100
-"""How often a reader follows versions that change meanwhile."""
+"""Attempts of a reader to open the current version while new ones are being published."""
 LINK = "next"
-"""The new link of the archive, in its home, until it takes the place of the old one."""
+"""Temporary name of the archive's new link, in its home, until it replaces the old one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a version holds.
+    """The contents of a version.
 
     Attributes:
         version: its number, from 1.
         run_id: the run that published it.
-        operation: what that run was: ingest, remove, compact or reindex.
-        published_at: when it was made, in UTC.
-        sealed: settings and stage versions that all rows of the archive were made with.
-        files: for each table, its file names with rows and bytes.
+        operation: the kind of run: ingest, remove, compact or reindex.
+        published_at: the time in UTC.
+        sealed: settings and stage versions that all rows of the archive were computed with.
+        files: for each table, the name, rows and bytes of its files.
         segments: names of the index segments that cover its texts.
     """
 
@@ -71,33 +71,33 @@ class Manifest:
     format: int = FORMAT_VERSION
 
     def to_json(self) -> str:
-        """Return the manifest as it is stored."""
+        """Return the manifest as stored."""
         return json.dumps(asdict(self), indent=1, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Manifest:
-        """Return a manifest as it was stored.
+        """Return a stored manifest.
 
         Raises:
-            ContractError: it cannot be read, or is of another format of Palimpsest.
+            ContractError: it cannot be read, or has another format version.
         """
         try:
-            found = json.loads(text)
-            written_as = int(found["format"])
+            values = json.loads(text)
+            stored_format = int(values["format"])
         except (ValueError, TypeError, LookupError) as error:
-            told = f"{where}: cannot be read: {error!r}; restore it from a backup"
-            raise ContractError(told) from error
-        if written_as != FORMAT_VERSION:
-            is_later = written_as > FORMAT_VERSION
+            fault = f"{where}: cannot be read: {error!r}; restore it from a backup"
+            raise ContractError(fault) from error
+        if stored_format != FORMAT_VERSION:
+            is_later = stored_format > FORMAT_VERSION
             advice = "upgrade palimpsest" if is_later else "ingest the sources into a new archive"
             raise ContractError(
-                f"{where}: format {written_as}; this version reads {FORMAT_VERSION}; {advice}"
+                f"{where}: found format {stored_format}; expected {FORMAT_VERSION}; {advice}"
             )
-        return cls(**found)
+        return cls(**values)
 
 
 class Dropped(NamedTuple):
-    """Numbers of versions that were dropped, and of those that are in use; what that freed."""
+    """Versions that were removed, versions kept because they are in use, and the bytes freed."""
 
     dropped: list[int]
     in_use: list[int]
@@ -105,7 +105,7 @@ class Dropped(NamedTuple):
 
 
 class StoredArchive:
-    """An archive by its path; it need not exist yet. Reading never waits."""
+    """An archive at a path; it need not exist yet. Reading never waits."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
@@ -113,12 +113,12 @@ class StoredArchive:
 
     @property
     def name(self) -> str:
-        """What people call it: its path, or its address."""
+        """The archive's path or address, for messages."""
         return str(self.path)
 
     @property
     def _link_folder(self) -> Path:
-        """What the archive's link leads into, as the link tells it."""
+        """The folder that the archive's link points into, relative to the link."""
         return self.versions.relative_to(self.path.parent)
 
     @property
@@ -128,7 +128,7 @@ class StoredArchive:
 
     @property
     def staging(self) -> Path:
-        """The folder of what runs prepare."""
+        """The folder of staged files."""
         return self.home / "staging"
 
     @property
@@ -137,38 +137,38 @@ class StoredArchive:
         return self.home / "index"
 
     def exists(self) -> bool:
-        """Tell whether a version has been published.
+        """Return whether a version has been published.
 
         Raises:
-            SettingsError: something else stands at the path.
+            SettingsError: the path is something other than an archive.
         """
         if self.path.is_symlink() and self.path.readlink().parent == self._link_folder:
             return self.home.is_dir()
         if os.path.lexists(self.path):
             raise SettingsError(
-                [f"archive {self.name}: found something that is no archive; choose another path"]
+                [f"archive {self.name}: the path exists and is not an archive; choose another path"]
             )
         return False
 
     def require(self) -> StoredArchive:
-        """Return the archive itself if there is one to read.
+        """Return this archive if it exists.
 
         Raises:
-            SettingsError: there is none.
+            SettingsError: it does not exist.
         """
         if not self.exists():
-            made_by = f"palimpsest ingest SOURCE --archive {self.name}"
-            raise SettingsError([f"archive {self.name}: there is none; make it with: {made_by}"])
+            advice = f"ingest sources into it first: palimpsest ingest SOURCE --archive {self.name}"
+            raise SettingsError([f"archive {self.name}: there is none; {advice}"])
         return self
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         """Return the version that readers see now, or an earlier one.
 
-        It stays whole whatever is published later, and is not cleaned away while it is held.
+        Later versions do not change it, and it is not removed for as long as the snapshot exists.
 
         Raises:
-            SettingsError: there is no archive, or no such version.
-            ContractError: it was written by another format of Palimpsest.
+            SettingsError: the archive or version does not exist.
+            ContractError: it has another format version.
         """
         self.require()
         for _ in range(TRIES):
@@ -178,53 +178,53 @@ class StoredArchive:
                 return Snapshot(folder, _read_manifest(folder), read_lock)
         if (folder / MANIFEST).exists():
             raise TransientError(f"archive {self.name}: its versions change too fast; try again")
-        raise ContractError(f"{folder / MANIFEST}: is gone; restore {self.home} from a backup")
+        raise ContractError(f"{folder / MANIFEST}: is missing; restore {self.home} from a backup")
 
     def manifest(self, version: int | None = None) -> Manifest:
-        """Return what the version that readers see now holds, or an earlier one."""
+        """Return the manifest of the version that readers see now, or of an earlier one."""
         return self.snapshot(version).manifest
 
     def published(self) -> list[Manifest]:
-        """Return the manifests of all versions that are still there, the first one first."""
+        """Return the manifests of all versions that still exist, in order."""
         current = int(self.require().path.readlink().name)
         manifests = []
         for number in self.numbers():
-            with suppress(FileNotFoundError):  # cleaned away just now
+            with suppress(FileNotFoundError):  # removed just now
                 if number <= current:
                     manifests.append(_read_manifest(self.versions / f"{number:08d}"))
         return manifests
 
     def numbers(self) -> list[int]:
         """Return the numbers of all folders of versions, ascending."""
-        return sorted(int(one.name) for one in self.versions.iterdir() if one.name.isdigit())
+        return sorted(int(path.name) for path in self.versions.iterdir() if path.name.isdigit())
 
     def address_of(self, version: int) -> str:
-        """Return where a version is told of."""
+        """Return the path or address of a version, for messages."""
         return str(self.versions / f"{version:08d}")
 
     def addresses(self, manifest: Manifest, name: str) -> list[str]:
-        """Return where the files of a table are, for any reader."""
+        """Return the paths or addresses of a table's files, for any reader."""
         folder = self.versions / f"{manifest.version:08d}" / name
         return [str(folder / file["name"]) for file in manifest.files[name]]
 
     def segments(self, names: Sequence[str]) -> list[Path]:
-        """Return the folders of index segments, wherever they may be missing."""
+        """Return the folders of index segments, whether or not they exist."""
         return [self.index / name for name in names]
 
     def expect_writable(self) -> None:
-        """Refuse what no version can be published to, before anything is done for it.
+        """Check that a version could be published, before any work is done for it.
 
         Raises:
-            SettingsError: something else stands at the path.
+            SettingsError: the path is something other than an archive.
         """
         self.exists()
 
     def publish(self, built: Path, manifest: Manifest) -> Snapshot:
-        """Make a version that is whole the one that readers see.
+        """Make a complete version the one that readers see.
 
         Args:
-            built: its folder, among the versions; it gets another name.
-            manifest: what is in it; its number follows that of the version which readers see.
+            built: its folder, among the versions; it is renamed.
+            manifest: of the version, whose number is one more than that which readers see.
         """
         published = self.versions / f"{manifest.version:08d}"
         built.rename(published)
@@ -233,16 +233,16 @@ class StoredArchive:
         return self.snapshot()
 
     def unpublished(self, current: int) -> list[Path]:
-        """Return what stands among the versions and was never published, or is half gone.
+        """Return folders among the versions that were never published or are partly removed.
 
         Args:
             current: the number of the version that readers see, or 0.
         """
         folders = self.versions.iterdir()
-        return [one for one in folders if not one.name.isdigit() or int(one.name) > current]
+        return [path for path in folders if not path.name.isdigit() or int(path.name) > current]
 
     def drop_old(self, keep: int) -> Dropped:
-        """Drop all but the last versions; the archive's lock is held."""
+        """Remove all but the last ``keep`` versions; the caller has the archive's lock."""
         current = self.snapshot().manifest.version
         dropped: list[int] = []
         in_use: list[int] = []
@@ -260,21 +260,26 @@ class StoredArchive:
         return Dropped(dropped, in_use, freed)
 
     def _swap(self, published: Path) -> None:
-        """Lead the archive's path to a version. This is the commit."""
-        link = self.home / LINK  # leads nowhere from here, but will from where it goes
+        """Point the archive's path to a version. This is the commit."""
+        link = self.home / LINK  # dangling here, valid once moved
         link.symlink_to(published.relative_to(self.path.parent), target_is_directory=True)
         link.replace(self.path)
         sync(self.path.parent)
 
     def _folder_of(self, version: int | None) -> Path:
         if version is None:
-            return self.path.resolve()  # if it is gone by now, the link leads elsewhere next time
+            return self.path.resolve()  # if just removed, the link is followed again
         folder = self.versions.resolve() / f"{version:08d}"
-        there = [one.version for one in self.published()]
-        if version not in there:
-            told = f"version {version} is not there; found {', '.join(map(str, there))}"
-            raise SettingsError([f"archive {self.name}: {told}"])
+        existing = [manifest.version for manifest in self.published()]
+        if version not in existing:
+            raise SettingsError([missing_version_fault(self.name, version, existing)])
         return folder
+
+
+def missing_version_fault(name: str, version: int, existing: Sequence[int]) -> str:
+    """Return the fault that an archive does not have a version."""
+    found = ", ".join(map(str, existing))
+    return f"archive {name}: there is no version {version}; found {found}; name one of these"
 
 
 def _read_manifest(folder: Path) -> Manifest:
@@ -282,21 +287,21 @@ def _read_manifest(folder: Path) -> Manifest:
     try:
         text = path.read_text(encoding="utf-8")
     except ValueError as error:
-        told = f"{path}: cannot be read: {error!r}; restore it from a backup"
-        raise ContractError(told) from error
+        fault = f"{path}: cannot be read: {error!r}; restore it from a backup"
+        raise ContractError(fault) from error
     return Manifest.from_json(text, str(path))
 
 
 def drop_folder(folder: Path, move_to: Path) -> int | None:
-    """Remove a version's folder unless it is in use; return the bytes that only it had.
+    """Remove a version's folder unless it is in use; return the bytes freed, or None.
 
     Args:
         folder: of the version.
-        move_to: a name beside it, by which nobody looks for it.
+        move_to: temporary name on the same file system, unknown to readers.
     """
-    with (folder / MANIFEST).open("rb") as held:
+    with (folder / MANIFEST).open("rb") as manifest:
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(manifest, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return None
         freed = sum(
@@ -304,13 +309,13 @@ def drop_folder(folder: Path, move_to: Path) -> int | None:
             for path in folder.rglob("*")
             if path.is_file() and path.stat().st_nlink == 1
         )
-        folder.rename(move_to)  # gone at once, for readers
+        folder.rename(move_to)  # removed at once, for readers
         shutil.rmtree(move_to)
     return freed
 
 
 class ReadLock:
-    """A shared lock on the manifest of a version, for as long as this object lives."""
+    """A shared lock on the manifest of a version, for the lifetime of this object."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path = path
@@ -318,7 +323,7 @@ class ReadLock:
 
     @classmethod
     def of(cls, path: Path) -> ReadLock | None:
-        """Return a hold, or None if the version is being cleaned away."""
+        """Return a lock, or None if the version is being removed."""
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
@@ -328,7 +333,7 @@ class ReadLock:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno == errno.EWOULDBLOCK:
-                return None  # else there are no locks here, and nothing that could be waited for
+                return None  # any other error: a file system without locks
         with suppress(FileNotFoundError):
             if path.stat().st_ino == os.fstat(descriptor).st_ino:
                 return read_lock
@@ -346,21 +351,22 @@ class Snapshot:
     """One published version of an archive.
 
     Attributes:
-        folder: where its tables are.
-        manifest: what it holds.
+        folder: contains a folder for each table.
+        manifest: lists its files.
         hold: keeps it from being cleaned away.
-        bring: called with the name of a table before its files are used; they may be elsewhere.
+        fetch_table: called with the name of a table before its files are used, if they may have
+            to be downloaded.
     """
 
     folder: Path
     manifest: Manifest
     read_lock: Any = field(default=None, repr=False, compare=False)
-    bring: Callable[[str], None] | None = field(default=None, repr=False, compare=False)
+    fetch_table: Callable[[str], None] | None = field(default=None, repr=False, compare=False)
 
     def files(self, name: str) -> list[Path]:
         """Return the files of a table."""
-        if self.bring:
-            self.bring(name)
+        if self.fetch_table:
+            self.fetch_table(name)
         return [self.folder / name / file["name"] for file in self.manifest.files[name]]
 
     def rows(self, name: str) -> int:
@@ -372,7 +378,7 @@ class Snapshot:
         return read_tables(self.files(name), name, columns)
 
     def settings(self) -> Settings:
-        """Return the settings that the archive was made with."""
+        """Return the settings that the rows of the archive were computed with."""
         return parse_settings(self.manifest.sealed["settings"], is_stored=True)
 
     def size_bytes(self) -> int:

@@ -1,7 +1,7 @@
-"""Check what can be checked in the tables of an archive alone: files, keys, references, ids.
+"""Check the tables of an archive without its raw files: files, keys, references, ids.
 
-A check counts what passed, what failed and what could not be checked, and keeps the first failures
-in full. A table with a file that cannot be read is left out; what needs it is not checked.
+A check counts what passed, what failed and what could not be checked, and records the first
+failures in full. A table with an unreadable file is left out; rules that need it are not checked.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from palimpsest.store.archive import Snapshot
 from palimpsest.store.views import connect_tables, find_unreadable
 
 MAX_FAILURES_SHOWN = 10
-"""So many failures of a check are told in full; all are counted."""
+"""Failures of a check that are recorded in full; all are counted."""
 
 FROM_BACKUP = "restore the archive from a copy, or ingest its sources into a new one"
 _BATCH_ROWS = 65_536
@@ -32,7 +32,7 @@ _BATCH_ROWS = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One thing that is not as it must be."""
+    """One violation of a rule."""
 
     what: str
     where: str
@@ -43,12 +43,12 @@ class Failure:
 
 @dataclass(slots=True)
 class Check:
-    """What a check has found so far.
+    """The result of a check so far.
 
     Attributes:
-        name: what is checked.
+        name: of the check.
         passed, failed, not_checked: counts of files, rows or documents.
-        not_checked_because: how many could not be checked, by reason.
+        not_checked_because: counts of those not checked, by reason.
         failures: the first ``MAX_FAILURES_SHOWN``.
     """
 
@@ -60,13 +60,13 @@ class Check:
     failures: list[Failure] = field(default_factory=list)
 
     def fail(self, failure: Failure) -> None:
-        """Count a failure, and keep it if it is among the first."""
+        """Count a failure, and record it if it is among the first."""
         self.failed += 1
         if len(self.failures) < MAX_FAILURES_SHOWN:
             self.failures.append(failure)
 
-    def leave(self, count: int, reason: str) -> None:
-        """Count what cannot be checked."""
+    def skip(self, count: int, reason: str) -> None:
+        """Count items that cannot be checked."""
         if count:
             self.not_checked += count
             self.not_checked_because[reason] = self.not_checked_because.get(reason, 0) + count
@@ -76,21 +76,29 @@ def check_files(snapshot: Snapshot) -> tuple[Check, set[str]]:
     """Check every file against the manifest and the schema, and read it to its end.
 
     Returns:
-        The check, and the tables of which every file can be read and has the schema.
+        The check, and the tables whose files can all be read and have the right schema.
     """
     check = Check("files")
     sound = set(TABLES)
     refusals = find_unreadable(path for name in TABLES for path in snapshot.files(name))
     for name in TABLES:
-        told = {file["name"]: file for file in snapshot.manifest.files[name]}
+        listed = {file["name"]: file for file in snapshot.manifest.files[name]}
         folder = snapshot.folder / name
         present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        for file in sorted(present - told.keys()):
+        for file in sorted(present - listed.keys()):
             advice = "remove it: readers of the folder see its rows"
-            check.fail(Failure(name, str(folder / file), "a file", "none: not in manifest", advice))
-        for file, facts in told.items():
-            failure, is_readable = _look_at(
-                folder / file, TABLES[name], facts, refusals.get(folder / file, "")
+            check.fail(
+                Failure(
+                    what=name,
+                    where=str(folder / file),
+                    found="a file",
+                    expected="none: not in manifest",
+                    next=advice,
+                )
+            )
+        for file, entry in listed.items():
+            failure, is_readable = _check_file(
+                folder / file, TABLES[name], entry, refusals.get(folder / file, "")
             )
             if failure:
                 check.fail(failure)
@@ -101,23 +109,29 @@ def check_files(snapshot: Snapshot) -> tuple[Check, set[str]]:
     return check, sound
 
 
-def _look_at(
-    path: Path, schema: pa.Schema, facts: dict[str, Any], refusal: str
+def _check_file(
+    path: Path, schema: pa.Schema, entry: dict[str, Any], refusal: str
 ) -> tuple[Failure | None, bool]:
-    """Return the worst that is wrong with a file, and whether its rows can be used.
+    """Return the worst fault of a file, if any, and whether its rows can be used.
 
     Args:
         path: the file.
         schema: of its table.
-        facts: what the manifest tells of it.
-        refusal: what DuckDB says of it, which sees damage that pyarrow reads over.
+        entry: its entry in the manifest.
+        refusal: the error of DuckDB, which detects damage that pyarrow overlooks.
 
-    That a column without nulls has none needs no look: Parquet cannot write them there.
+    Nulls in a column that forbids them need no check: Parquet cannot store them.
     """
     name = path.parent.name
 
     def fault(what: str, found: object, expected: object) -> Failure:
-        return Failure(f"{what} of {name}", str(path), str(found), str(expected), FROM_BACKUP)
+        return Failure(
+            what=f"{what} of {name}",
+            where=str(path),
+            found=str(found),
+            expected=str(expected),
+            next=FROM_BACKUP,
+        )
 
     try:
         size = path.stat().st_size
@@ -127,46 +141,46 @@ def _look_at(
     except FileNotFoundError:
         return fault("file", "none", "a Parquet file"), False
     except (OSError, ValueError, pa.ArrowException) as error:
-        told = str(error).partition("\n")[0]
-        return fault("file", told, "a Parquet file that can be read"), False
+        first_line = str(error).partition("\n")[0]
+        return fault("file", first_line, "a Parquet file that can be read"), False
     if refusal:
-        told = refusal.partition("\n")[0]
-        return fault("file", told, "a Parquet file that can be read"), False
+        first_line = refusal.partition("\n")[0]
+        return fault("file", first_line, "a Parquet file that can be read"), False
     if wrong:
         return fault("schema", wrong, "the columns, types and nulls of the table"), False
-    if rows != facts["rows"]:
-        return fault("rows", rows, f"{facts['rows']}, by the manifest"), True
-    if size != facts["bytes"]:
-        return fault("bytes", size, f"{facts['bytes']}, by the manifest"), True
+    if rows != entry["rows"]:
+        return fault("rows", rows, f"{entry['rows']}, by the manifest"), True
+    if size != entry["bytes"]:
+        return fault("bytes", size, f"{entry['bytes']}, by the manifest"), True
     return None, True
 
 
 def _valid_rows(batch: pa.RecordBatch) -> int:
-    """Return the rows of a batch, sure that all its values are what their types say."""
+    """Return the number of rows of a batch, after validating its values against their types."""
     batch.validate(full=True)
     return int(batch.num_rows)
 
 
 def _wrong_columns(found: pa.Schema, expected: pa.Schema) -> str:
-    """Return what differs in names, types and nullability, or nothing."""
+    """Return the differences in names, types and nullability, or an empty string."""
     if found.names != expected.names:
         return f"columns {' '.join(found.names)}"
     pairs = zip(found, expected, strict=True)
     return "; ".join(
-        f"{one.name}: {one.type}{', with nulls' if one.nullable else ', without nulls'}"
-        for one, other in pairs
-        if (one.type, one.nullable) != (other.type, other.nullable)
+        f"{column.name}: {column.type}{', with nulls' if column.nullable else ', without nulls'}"
+        for column, right in pairs
+        if (column.type, column.nullable) != (right.type, right.nullable)
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """Something that holds for every row of a table.
+    """A rule for every row of a table.
 
     Attributes:
-        table: the rows of this table are counted.
-        others: what else is read.
-        faults: a query for what breaks the rule: two columns, where and what was found.
+        table: whose rows are counted.
+        others: further tables that the query reads.
+        faults: a query for violations of the rule: two columns, where and what was found.
     """
 
     what: str
@@ -330,7 +344,10 @@ _CONSERVATION = [
 
 
 def _passage_faults() -> str:
-    """Return the query for overlaps of which a passage is not its span; dangling ones are too."""
+    """Return the query for overlaps with a passage that is not the text of its span.
+
+    They include overlaps of texts that do not exist.
+    """
     wrong = {
         side: f"{side}_start_char < 0 OR {side}_end_char <= {side}_start_char "
         f"OR {side}_passage IS DISTINCT FROM substring("
@@ -357,7 +374,7 @@ _PASSAGES = [
         "overlaps",
         _KEPT,
         _passage_faults(),
-        "what stands in the texts at these characters",
+        "the characters of the texts at these positions",
     )
 ]
 _RULES = {
@@ -373,7 +390,7 @@ def check_rules(snapshot: Snapshot, name: str, sound: set[str]) -> Check:
 
     Args:
         snapshot: the version to check.
-        name: which of them.
+        name: of the check.
         sound: the tables that can be read.
     """
     check = Check(name)
@@ -381,29 +398,37 @@ def check_rules(snapshot: Snapshot, name: str, sound: set[str]) -> Check:
         for rule in _RULES[name]:
             damaged = sorted({rule.table, *rule.others} - sound)
             if damaged:
-                check.leave(snapshot.rows(rule.table), damage_reason(damaged))
+                check.skip(snapshot.rows(rule.table), damage_reason(damaged))
                 continue
             [(rows,)] = connection.execute(f'SELECT count(*) FROM "{rule.table}"').fetchall()
             faults = f"WITH faults(place, found) AS ({rule.faults})"
             counted = f"{faults} SELECT place, found, count(*) OVER () FROM faults"
-            told = connection.execute(
+            rows_shown = connection.execute(
                 f"{counted} ORDER BY ALL LIMIT {MAX_FAILURES_SHOWN}"
             ).fetchall()
-            for place, found, _ in told:
-                check.fail(Failure(rule.what, place, found, rule.expected, FROM_BACKUP))
-            failed = int(told[0][2]) if told else 0
-            check.failed += failed - len(told)
+            for place, found, _ in rows_shown:
+                check.fail(
+                    Failure(
+                        what=rule.what,
+                        where=place,
+                        found=found,
+                        expected=rule.expected,
+                        next=FROM_BACKUP,
+                    )
+                )
+            failed = int(rows_shown[0][2]) if rows_shown else 0
+            check.failed += failed - len(rows_shown)
             check.passed += max(0, rows - failed)
     return check
 
 
 def damage_reason(tables: Iterable[str]) -> str:
-    """Return why something is not checked that needs these tables."""
+    """Return the reason why a rule that needs these tables is not checked."""
     return f"needs {', '.join(tables)}, of which a file is damaged"
 
 
 def check_identity(snapshot: Snapshot, sound: set[str]) -> Check:
-    """Check that each text's id is the digest of the text, and each document's of its SHA-256."""
+    """Check that ids of texts derive from the texts, and those of documents from their SHA-256."""
     check = Check("identity")
     for name, key, column, expected in (
         ("paragraphs", "paragraph_id", "text", "the BLAKE2b-128 of the text"),
@@ -411,7 +436,7 @@ def check_identity(snapshot: Snapshot, sound: set[str]) -> Check:
         ("documents", "document_id", "sha256", "the first 32 letters of sha256"),
     ):
         if name not in sound:
-            check.leave(snapshot.rows(name), damage_reason([name]))
+            check.skip(snapshot.rows(name), damage_reason([name]))
             continue
         for path in snapshot.files(name):
             with pq.ParquetFile(path) as file:
@@ -420,10 +445,16 @@ def check_identity(snapshot: Snapshot, sound: set[str]) -> Check:
                     right = _first_letters(values) if name == "documents" else _text_ids(values)
                     differs = pc.fill_null(pc.not_equal(ids, right), fill_value=True)
                     for row in np.flatnonzero(differs.to_numpy(zero_copy_only=False)):
-                        held, expected_id = ids[int(row)].as_py(), right[int(row)].as_py()
-                        found = f"{held}, but the content gives {expected_id}"
-                        place = f"{path}, {held}"
-                        check.fail(Failure(f"{name}.{key}", place, found, expected, FROM_BACKUP))
+                        found_id, right_id = ids[int(row)].as_py(), right[int(row)].as_py()
+                        check.fail(
+                            Failure(
+                                what=f"{name}.{key}",
+                                where=f"{path}, {found_id}",
+                                found=f"{found_id}, but the content gives {right_id}",
+                                expected=expected,
+                                next=FROM_BACKUP,
+                            )
+                        )
                     check.passed += len(ids) - int(pc.sum(differs, min_count=0).as_py())
     return check
 

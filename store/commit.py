@@ -1,4 +1,4 @@
-"""Publish versions: all tables at one moment, or none."""
+"""Publish versions: all tables at once, or none."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ from palimpsest.store.parquet import read_tables, row_groups, write_table
 from palimpsest.store.row_keys import row_keys
 
 FILE_ROWS = 65_536
-"""The most rows of a file: what is written again when one of them goes. They are one row group."""
+"""Maximum rows of a file, which is rewritten if one of them is removed. They are one row group."""
 _Files = list[dict[str, Any]]
-"""Files of a table as the manifest tells them: name, rows, bytes."""
+"""Files of a table as the manifest lists them: name, rows, bytes."""
 _ALIVE = "alive"
-"""The file in a run's staging folder whose lock its process holds."""
+"""The file in a run's staging folder that its process keeps locked."""
 _DROPPING = "dropping-"
-"""How the name of a staging folder begins that is being removed: it is not whole any more."""
+"""Prefix of staging folders that are being removed, and so are incomplete."""
 _POLL_SECONDS = 0.05
 _OUTRUN_TRIES = 8
-"""How often a run is done that others, who write from other machines, outrun each time."""
-_Given = ParamSpec("_Given")
-_Done = TypeVar("_Done")
+"""Attempts of a run that is outrun each time by writers on other machines."""
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 
-def retry_if_outrun(step: Callable[_Given, _Done]) -> Callable[_Given, _Done]:
-    """Return a step that is done again, on what the others brought, if it came too late to publish.
+def retry_if_outrun(step: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Repeat a step on the newest version if another writer published first.
 
-    Whoever comes too late does so because somebody else has published, so all together go on.
+    A writer is too late only because another one has published, so together they make progress.
     """
 
     @functools.wraps(step)
-    def persistently(*args: _Given.args, **kwargs: _Given.kwargs) -> _Done:
+    def persistently(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
         for _ in range(_OUTRUN_TRIES - 1):
             with suppress(OutrunError):
                 return step(*args, **kwargs)
@@ -59,24 +59,24 @@ def retry_if_outrun(step: Callable[_Given, _Done]) -> Callable[_Given, _Done]:
     return persistently
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeSet:
-    """What a run does to an archive.
+    """The changes that a run makes to an archive.
 
     Attributes:
         added: rows to add, by table.
-        withdrawn: by table, rows of key columns; rows that agree in all of these go, and their
-            files are rewritten.
+        withdrawn: by table, rows of key columns; rows that agree in all of these are removed, and
+            their files are rewritten.
         sealed: settings and stage versions of the archive.
-        segments: names of the index segments of the new version; those of the old if None.
-        operation: what the run is.
-        written: by table, Parquet files with more rows to add, as ``write_rows`` made them; they
+        segments: names of the index segments of the new version; None if they do not change.
+        operation: the kind of run.
+        written: by table, Parquet files with more rows to add, as ``write_rows`` writes them; they
             are linked.
     """
 
-    added: Mapping[str, pa.Table]
-    withdrawn: Mapping[str, pa.Table]
     sealed: dict[str, Any]
+    added: Mapping[str, pa.Table] = field(default_factory=dict)
+    withdrawn: Mapping[str, pa.Table] = field(default_factory=dict)
     segments: Sequence[str] | None = None
     operation: str = "ingest"
     written: Mapping[str, Sequence[Path]] = field(default_factory=dict)
@@ -84,24 +84,24 @@ class ChangeSet:
 
 @contextmanager
 def open_staging(archive: StoredArchive, run_id: str) -> Iterator[Path]:
-    """Give a folder for what a run prepares; it is the run's own until it ends.
+    """Open a staging folder that belongs to one run.
 
-    What dead runs had prepared is in its subfolder ``left``, to be taken up or dropped. The folder
-    is removed when the run ends well; else it is left to the next run, unless the disk is full.
+    Its subfolder ``left`` contains what dead runs staged, to be resumed or dropped. The folder is
+    removed when the run succeeds; otherwise it is left to the next run, unless the disk is full.
     """
     archive.expect_writable()
     folder = archive.staging / run_id
     with _locked(archive.home / "staging.lock"):
-        dead = [one for one in archive.staging.glob("*") if not _is_alive(one)]
+        dead = [path for path in archive.staging.glob("*") if not _is_alive(path)]
         (folder / "left").mkdir(parents=True)
         alive = (folder / _ALIVE).open("a")
         fcntl.flock(alive, fcntl.LOCK_EX)
-        for one in dead:
-            if one.name.startswith(_DROPPING):
+        for path in dead:
+            if path.name.startswith(_DROPPING):
                 with suppress(OSError):
-                    _drop_staged(one)
+                    _drop_staged(path)
             else:
-                one.rename(folder / "left" / one.name)
+                path.rename(folder / "left" / path.name)
     with alive:
         try:
             yield folder
@@ -110,12 +110,12 @@ def open_staging(archive: StoredArchive, run_id: str) -> Iterator[Path]:
                 with suppress(OSError):
                     _drop_staged(folder)
             raise
-        with suppress(OSError):  # the run is done; the next one tries again
+        with suppress(OSError):  # the run has succeeded; the next one tries again
             _drop_staged(folder)
 
 
 def _drop_staged(folder: Path) -> None:
-    """Remove a staging folder; who dies or fails over it leaves nothing that can be taken up."""
+    """Remove a staging folder; a crash midway leaves nothing that could be resumed."""
     if not folder.name.startswith(_DROPPING):
         folder = folder.rename(folder.with_name(_DROPPING + folder.name))
     shutil.rmtree(folder)
@@ -133,27 +133,27 @@ def _is_alive(folder: Path) -> bool:
 
 
 def clear_staging(archive: StoredArchive) -> int:
-    """Remove what dead runs had prepared; return how many there were."""
+    """Remove the staging folders of dead runs; return how many there were."""
     with _locked(archive.home / "staging.lock"):
-        dead = [one for one in archive.staging.glob("*") if not _is_alive(one)]
-        for one in dead:
-            with suppress(FileNotFoundError):  # its run is just removing it
-                _drop_staged(one)
+        dead = [path for path in archive.staging.glob("*") if not _is_alive(path)]
+        for path in dead:
+            with suppress(FileNotFoundError):  # its run is removing it just now
+                _drop_staged(path)
     return len(dead)
 
 
 @contextmanager
-def _locked(path: Path, wait_seconds: float = 60.0, waiting: str = "") -> Iterator[None]:
+def _locked(path: Path, wait_seconds: float = 60.0, fault: str = "") -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + wait_seconds
-    with path.open("a") as lock:  # which leaves its time as it is
+    with path.open("a") as lock:  # append mode keeps the modification time
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError as error:
                 if time.monotonic() >= deadline:
-                    raise TransientError(waiting or f"{path}: still locked") from error
+                    raise TransientError(fault or f"{path}: still locked; try again") from error
             time.sleep(_POLL_SECONDS)
         yield
 
@@ -162,22 +162,22 @@ def _locked(path: Path, wait_seconds: float = 60.0, waiting: str = "") -> Iterat
 def open_writer(
     archive: StoredArchive, run_id: str, wait_seconds: float = 0.0, files_at_once: int | None = None
 ) -> Iterator[Writer]:
-    """Hold the archive's lock and give a writer; unpublished versions of dead runs are cleared.
+    """Lock the archive and open a writer; remove unpublished versions of dead runs.
 
     Args:
-        archive: what is written to.
-        run_id: who writes.
+        archive: the archive to write to.
+        run_id: the run that writes.
         wait_seconds: how long to wait for another writer.
-        files_at_once: how many files are written at a time, each of which is in memory; as many as
-            cores, and several in any case, unless given.
+        files_at_once: number of files written concurrently, each of which is in memory (default:
+            the number of cores, at least 4).
 
     Raises:
         TransientError: another run is still writing.
         SettingsError: no version can be published there.
     """
     archive.expect_writable()
-    told = f"archive {archive.name}: another run is writing to it; try again when it is done"
-    with _locked(archive.home / "lock", wait_seconds, told):
+    fault = f"archive {archive.name}: another run is writing to it; try again when it is done"
+    with _locked(archive.home / "lock", wait_seconds, fault):
         base = archive.snapshot() if archive.exists() else None
         clear_unpublished(archive, base)
         try:
@@ -187,7 +187,7 @@ def open_writer(
 
 
 def clear_unpublished(archive: StoredArchive, base: Snapshot | None) -> None:
-    """Remove versions that were never published, or half cleaned, and segments of no version."""
+    """Remove versions never published or partly removed, and index segments of no version."""
     current = base.manifest.version if base else 0
     segments = set(base.manifest.segments) if base else set()
     archive.versions.mkdir(exist_ok=True)
@@ -201,7 +201,7 @@ def clear_unpublished(archive: StoredArchive, base: Snapshot | None) -> None:
 
 
 class Writer:
-    """Whoever may publish, for as long as it holds the lock.
+    """Publishes versions, for as long as the archive is locked.
 
     Attributes:
         base: the version that readers see, or None before the first.
@@ -219,7 +219,7 @@ class Writer:
         """Return the version that readers see.
 
         Raises:
-            SettingsError: there is none.
+            SettingsError: the archive does not exist.
         """
         return self.base or self.archive.require().snapshot()
 
@@ -256,18 +256,18 @@ class Writer:
         number = base.version + 1 if base else 1
         for name in TABLES:
             (self._folder / name).mkdir(parents=True)
-        with ThreadPoolExecutor(len(TABLES)) as pool:  # compressing one does not wait for another
+        with ThreadPoolExecutor(len(TABLES)) as pool:  # compresses tables concurrently
             files = dict(zip(TABLES, pool.map(build, TABLES), strict=True))
         if segments is None:
             segments = base.segments if base else ()
         manifest = Manifest(
-            number,
-            self.run_id,
-            operation,
-            datetime.now(UTC).isoformat(timespec="microseconds"),
-            sealed,
-            files,
-            list(segments),
+            version=number,
+            run_id=self.run_id,
+            operation=operation,
+            published_at=datetime.now(UTC).isoformat(timespec="microseconds"),
+            sealed=sealed,
+            files=files,
+            segments=list(segments),
         )
         write_durably(self._folder / MANIFEST, manifest.to_json())
         for name in TABLES:
@@ -276,29 +276,29 @@ class Writer:
         return self.archive.publish(self._folder, manifest)
 
     def _build_table(self, name: str, changes: ChangeSet, pool: ThreadPoolExecutor) -> _Files:
-        """Write a table's new rows; link its files, or write them again without rows that go."""
+        """Write a table's new rows; link its files, or rewrite those that contain removed rows."""
         added = conform(changes.added.get(name, TABLES[name].empty_table()), name)
         parts = list(_cut(added))
         written = list(pool.map(lambda part: self._write(name, *part), enumerate(parts)))
         for path in changes.written.get(name, ()):
             written.append(self._take(name, len(written), path))
         old = self._old_files(name)
-        full = [one for one in old if one[1]["rows"]]
+        full = [file for file in old if file[1]["rows"]]
 
-        def carry(number: int, one: tuple[Path, dict[str, Any]]) -> dict[str, Any] | None:
-            return self._carry(name, number, one, changes)
+        def carry(number: int, file: tuple[Path, dict[str, Any]]) -> dict[str, Any] | None:
+            return self._carry(name, number, file, changes)
 
         carried = pool.map(carry, itertools.count(len(written)), full)
         files = [*written, *(file for file in carried if file)]
-        if not files:  # an empty table has one empty file, so that globs match
-            empty = next((one for one in old if not one[1]["rows"]), None)
+        if not files:  # an empty table has an empty file, so that globs match
+            empty = next((file for file in old if not file[1]["rows"]), None)
             files = [self._link(name, *empty) if empty else self._write(name, 0, added)]
         return sorted(files, key=lambda file: str(file["name"]))
 
     def _carry(
         self, name: str, number: int, old: tuple[Path, dict[str, Any]], changes: ChangeSet
     ) -> dict[str, Any] | None:
-        """Bring a file into the new version; return it as it is now, or None if no row is left."""
+        """Carry a file over to the new version; return its entry, or None if no row is left."""
         kept = self._kept_rows(old[0], name, changes)
         if kept is None:
             return self._link(name, *old)
@@ -314,7 +314,7 @@ class Writer:
         return _described(path)
 
     def _take(self, name: str, number: int, written: Path) -> dict[str, Any]:
-        """Bring a file that the run has written already into the new version."""
+        """Link a file that the run has already written into the new version."""
         path = self._new_file(name, number)
         link_file(written, path)
         return _described(path)
@@ -324,26 +324,26 @@ class Writer:
         return self._folder / name / f"{self.run_id}{part}.parquet"
 
     def _old_files(self, name: str) -> list[tuple[Path, dict[str, Any]]]:
-        """Return the files of a table in the version before, with what its manifest tells."""
+        """Return the files of a table in the previous version, with their manifest entries."""
         if self.base is None:
             return []
         return list(zip(self.base.files(name), self.base.manifest.files[name], strict=True))
 
     def _kept_rows(self, path: Path, name: str, changes: ChangeSet) -> pa.Table | None:
-        """Return the rows of a file that stay, or None if all of them do."""
-        gone = changes.withdrawn.get(name)
-        if gone is None or not gone.num_rows:
+        """Return the rows of a file that are not withdrawn, or None if all are kept."""
+        withdrawn = changes.withdrawn.get(name)
+        if withdrawn is None or not withdrawn.num_rows:
             return None
-        held = read_tables([path], name, gone.column_names)
-        goes = pc.is_in(held.column(0), value_set=gone.column(0).combine_chunks())
-        if pc.any(goes, min_count=0).as_py() and len(gone.columns) > 1:
-            goes = pc.is_in(row_keys(held), value_set=row_keys(gone))
-        if not pc.any(goes, min_count=0).as_py():
+        keys = read_tables([path], name, withdrawn.column_names)
+        is_withdrawn = pc.is_in(keys.column(0), value_set=withdrawn.column(0).combine_chunks())
+        if pc.any(is_withdrawn, min_count=0).as_py() and len(withdrawn.columns) > 1:
+            is_withdrawn = pc.is_in(row_keys(keys), value_set=row_keys(withdrawn))
+        if not pc.any(is_withdrawn, min_count=0).as_py():
             return None
-        return read_tables([path], name).filter(pc.invert(goes))
+        return read_tables([path], name).filter(pc.invert(is_withdrawn))
 
     def _compact_table(self, name: str) -> _Files:
-        """Write a table's rows into files of so many rows; a single file stays as it is."""
+        """Write a table's rows into files of ``FILE_ROWS`` rows; a single file is kept."""
         old = self._old_files(name)
         if len(old) == 1:
             return [self._link(name, *old[0])]
@@ -352,39 +352,39 @@ class Writer:
 
 
 def write_rows(table: pa.Table, name: str, folder: Path) -> None:
-    """Write rows to add as files of a new folder, which ``written_files`` tells."""
+    """Write rows to add as files of a new folder; ``written_files`` returns their paths."""
     folder.mkdir(parents=True)
     for number, part in enumerate(_cut(table)):
         write_table(part, name, folder / f"{number:05d}.parquet")
 
 
 def written_files(folder: Path, rows: int) -> list[Path]:
-    """Return the files that so many rows were written to; no listing is asked, which may be old."""
+    """Return the files that ``rows`` rows were written to; a listing of them might be stale."""
     return [folder / f"{number:05d}.parquet" for number in range(-(-rows // FILE_ROWS))]
 
 
 def _cut(table: pa.Table) -> Iterator[pa.Table]:
-    """Return a table in parts of as many rows as a file has at most."""
+    """Return a table in parts of at most ``FILE_ROWS`` rows."""
     for first in range(0, table.num_rows, FILE_ROWS):
         yield table.slice(first, FILE_ROWS)
 
 
 def _in_files(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Return the rows of tables in parts of as many rows as a file has at most."""
-    waiting, rows = [], 0
+    """Return the rows of tables in parts of ``FILE_ROWS`` rows, the last one smaller."""
+    pending, rows = [], 0
     for table in tables:
-        waiting.append(table)
+        pending.append(table)
         rows += table.num_rows
         while rows >= FILE_ROWS:
-            together = pa.concat_tables(waiting)
-            yield together.slice(0, FILE_ROWS)
-            waiting, rows = [together.slice(FILE_ROWS)], rows - FILE_ROWS
+            joined = pa.concat_tables(pending)
+            yield joined.slice(0, FILE_ROWS)
+            pending, rows = [joined.slice(FILE_ROWS)], rows - FILE_ROWS
     if rows:
-        yield pa.concat_tables(waiting)
+        yield pa.concat_tables(pending)
 
 
 def _building(run_id: str) -> str:
-    """Return the name of a version that is not published yet."""
+    """Return the folder name of a version that is not published yet."""
     return f"building-{run_id}"
 
 

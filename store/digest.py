@@ -1,23 +1,23 @@
-"""Digest an archive's rows: the same for the same rows, however they are written down.
+"""Compute the digest of an archive's rows, which does not depend on how they are stored.
 
-The definition rests on nothing but Parquet's values and BLAKE2b (RFC 7693), so that it can be
-computed again with other tools:
+The definition needs only Parquet's values and BLAKE2b (RFC 7693), so that other tools can compute
+it too:
 
-1. A row becomes a record: for each column, in the order of the schema, a byte that is 1 if there is
-   a value and 0 for null, and behind it the value in a fixed width, zero bytes for null.
+1. A row becomes a record: for each column, in the order of the schema, a byte that is 1 for a value
+   and 0 for null, followed by the value in a fixed width, zero bytes for null.
 
    - integers and timestamps (microseconds since 1970): 8 bytes, little-endian two's complement
-   - float32: its 4 bytes, little-endian; -0.0 is told as 0.0, and every NaN as ``0x7fc00000``
+   - float32: its 4 bytes, little-endian; -0.0 becomes 0.0, and every NaN ``0x7fc00000``
    - string: BLAKE2b of its UTF-8, 16 bytes
    - list<int32>: BLAKE2b of its values, 4 bytes each, little-endian, 16 bytes
 
 2. A row's digest is BLAKE2b of its record, 16 bytes. The digests of a table are sorted: rows are a
    multiset, repeats count, and neither their order nor their split into files matters.
-3. A table's digest is BLAKE2b, 32 bytes, of its name and its columns' names, each with a line feed
-   behind, and of the sorted digests.
+3. A table's digest is BLAKE2b, 32 bytes, of its name and its columns' names, each followed by a
+   line feed, and of the sorted digests.
 4. An archive's digest is BLAKE2b, 32 bytes, of a line ``<digest> <table>`` for each table.
 
-What tells when and by which run a row was written is left out: the table ``runs``, every
+Columns that record when and by which run a row was written are left out: the table ``runs``, every
 ``run_id``, and ``removals.removed_at``.
 """
 
@@ -74,7 +74,7 @@ def _digest_table(snapshot: Snapshot, name: str) -> str:
     digests += [_digest_rows(batch, schema) for batch in _batches(snapshot, name, schema)]
     rows = np.sort(sortable(np.concatenate(digests)))
     total = hashlib.blake2b(digest_size=_TOTAL_BYTES)
-    total.update("".join(f"{one}\n" for one in (name, *schema.names)).encode())
+    total.update("".join(f"{line}\n" for line in (name, *schema.names)).encode())
     total.update(rows.tobytes())
     return total.hexdigest()
 
@@ -88,7 +88,7 @@ def _batches(snapshot: Snapshot, name: str, schema: pa.Schema) -> Iterator[pa.Re
         except (OSError, KeyError, pa.ArrowException) as error:
             raise ContractError(
                 f"{path}: cannot be read as a file of {name} ({error}); "
-                "palimpsest verify tells all that is wrong"
+                "verify the archive for a list of all damage (palimpsest verify)"
             ) from error
 
 
@@ -104,7 +104,7 @@ def _digest_rows(batch: pa.RecordBatch, schema: pa.Schema) -> Bytes:
 
 
 def _fixed_width(column: pa.Array, kind: pa.DataType) -> Bytes:
-    """Return values in a fixed width each: uint8, shape (rows, width). Nulls give anything."""
+    """Return values in a fixed width: uint8, shape (rows, width). Rows of nulls are arbitrary."""
     if pa.types.is_string(kind):
         return _digest_each(*bytes_of(column))
     if pa.types.is_list(kind):

@@ -1,4 +1,4 @@
-"""Write files and folders completely or not at all, durably; and find the folder of our state."""
+"""Write files and folders atomically and durably, and find the state folder."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import BinaryIO
 from palimpsest.records.errors import SettingsError
 
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV}
-"""Errors of file systems that have no hard links, or no more of them."""
+"""Errors of file systems without hard links, or with no more of them for a file."""
 _SYNCED_AT_ONCE = 8
-"""Files that a disk is asked to keep at a time: it takes hardly longer than for one."""
+"""Files that are synced concurrently, which takes hardly longer than one."""
 
 
 def state_folder() -> Path:
@@ -30,37 +30,37 @@ def state_folder() -> Path:
 
 
 def expect_ending(path: Path, endings: Sequence[str]) -> str:
-    """Return which of some endings a file's name has, in lower case.
+    """Return which of the endings a file's name has, in lower case.
 
     Raises:
-        SettingsError: it has none of them.
+        SettingsError: the name has none of them.
     """
     for ending in endings:
         if path.name.lower().endswith(ending):
             return ending
-    fault = f"--output {path}: ends in none of {', '.join(endings)}"
+    fault = f"output {path}: ends in none of {', '.join(endings)}"
     raise SettingsError([f"{fault}; the ending chooses the format"])
 
 
 @contextmanager
 def new_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
-    """Give a file to write to; it appears at ``path`` once it is complete.
+    """Open a file for writing that appears at ``path`` once it is complete.
 
-    Until then it has another name in the same folder, and is removed if writing fails.
+    Until then it has a temporary name in the same folder, and it is removed if writing fails.
 
     Args:
         path: of the file.
-        replace: replace a file that exists.
+        replace: whether an existing file may be replaced.
 
     Raises:
-        SettingsError: ``path`` exists and may not be replaced, or nothing can be written there.
+        SettingsError: ``path`` exists and may not be replaced, or cannot be written.
     """
     _refuse_existing(path, "file", replace=replace)
     beside = _beside(path)
     try:
         file = beside.open("xb")
     except OSError as error:
-        raise SettingsError([f"--output {path}: {error.strerror}; name another file"]) from error
+        raise SettingsError([f"output {path}: {error.strerror}; name another file"]) from error
     try:
         with file:
             yield file
@@ -78,26 +78,26 @@ def new_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Give a folder to be filled that stands at a path once it is whole, and was not there before.
+    """Create a folder that appears at ``path`` once it is complete.
 
-    Until then it is beside it, under another name, and is removed if filling it fails.
+    Until then it has a temporary name beside ``path``, and it is removed if filling it fails.
 
     Raises:
-        SettingsError: something is there already, or nothing can be written there.
+        SettingsError: ``path`` exists, or cannot be written.
     """
     _refuse_existing(path, "folder")
     beside = _beside(path)
     try:
         beside.mkdir()
     except OSError as error:
-        raise SettingsError([f"--output {path}: {error.strerror}; name another folder"]) from error
+        raise SettingsError([f"output {path}: {error.strerror}; name another folder"]) from error
     try:
         yield beside
         with ThreadPoolExecutor(_SYNCED_AT_ONCE) as pool:
             for _ in pool.map(sync, _all_in(beside)):
                 pass
         _refuse_existing(path, "folder")
-        beside.rename(path)  # fails if a folder with something in it has come meanwhile
+        beside.rename(path)  # fails if a non-empty folder has been created meanwhile
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
@@ -105,7 +105,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def _all_in(folder: Path) -> Iterator[Path]:
-    """Give a folder and all that is in it."""
+    """Iterate over a folder and everything in it."""
     for inside, _, names in os.walk(folder):
         yield from (Path(inside, name) for name in (*names, "."))
 
@@ -118,14 +118,14 @@ def _beside(path: Path) -> Path:
 def _refuse_existing(path: Path, kind: str, *, replace: bool = False) -> None:
     if not path.name or path.is_dir() or (os.path.lexists(path) and not replace):
         can_replace = kind == "file" and path.name and not path.is_dir()
-        advice = ", or replace it with --force" if can_replace else ""
-        raise SettingsError([f"--output {path}: is there already; name a new {kind}{advice}"])
+        advice = ", or allow it to be replaced (--force)" if can_replace else ""
+        raise SettingsError([f"output {path}: already exists; name a new {kind}{advice}"])
 
 
 def _show_file(beside: Path, path: Path) -> None:
-    """Let a file stand at a path, if nothing does."""
+    """Give a complete file its final name, unless that exists."""
     try:
-        os.link(beside, path)  # unlike a rename, never in the place of what has come meanwhile
+        os.link(beside, path)  # unlike a rename, never replaces a file created meanwhile
     except FileExistsError:
         _refuse_existing(path, "file")
         raise
@@ -138,7 +138,7 @@ def _show_file(beside: Path, path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Make sure that a file, or the names in a folder, are on the disk."""
+    """Flush a file, or the entries of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -147,7 +147,7 @@ def sync(path: Path) -> None:
 
 
 def write_durably(path: Path, text: str) -> None:
-    """Write a new file and make sure that it is on the disk."""
+    """Write a new file and flush it to the disk."""
     with path.open("x", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -155,7 +155,7 @@ def write_durably(path: Path, text: str) -> None:
 
 
 def link_file(source: Path, target: Path) -> None:
-    """Link a file, or copy it where the file system has no hard links."""
+    """Hard-link a file, or copy it if the file system has no hard links."""
     try:
         os.link(source, target)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""How a process keeps to little memory: what is freed goes back to the system at once."""
+"""Reduce the memory of a process: return freed memory to the system at once."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any
 import pyarrow as pa
 
 _MMAP_THRESHOLD = -3
-"""The parameter of ``mallopt`` (3) for sizes that are mapped by themselves, M_MMAP_THRESHOLD."""
+"""M_MMAP_THRESHOLD of ``mallopt`` (3): the size from which allocations get their own mapping."""
 _MAPPED_BYTES = 2**20
 _ARENA_MAX = -8
-"""Its parameter for how many places are allocated from, M_ARENA_MAX; else one for each thread."""
+"""M_ARENA_MAX of ``mallopt`` (3): the maximum number of arenas; by default one for each thread."""
 _ARENAS = 2
 _FLUSHED = ("allocator_flush_threshold", "allocator_bulk_deallocation_flush_threshold")
-"""Settings of DuckDB: above which sizes it gives back what it has freed."""
+"""Settings of DuckDB: sizes above which it returns freed memory."""
 _FOR_DUCKDB: dict[str, str] = {}
 
 
 def reduce_memory_use() -> None:
-    """Have large arrays mapped by themselves, for the rest of this process.
+    """Give large arrays a memory mapping of their own, for the rest of this process.
 
-    Arrow's own pool keeps most of what it has freed, and is chosen as Arrow is imported: commands
-    that are told ``--memory`` set ``ARROW_DEFAULT_MEMORY_POOL=system`` before, and whoever starts a
-    worker for runs that hold little should, too.
+    Arrow's own pool keeps most of the memory that it has freed, and is chosen when Arrow is
+    imported: commands with ``--memory`` set ``ARROW_DEFAULT_MEMORY_POOL=system`` before that, and
+    workers for runs with a memory limit should be started with it, too.
 
-    glibc raises the size above which it does so with each array that is freed, up to 32 MiB; arrays
-    of that size then leave holes which nobody else can use, in each of many arenas.
+    glibc raises the size from which arrays get a mapping with each array that is freed, up to
+    32 MiB; smaller arrays then leave holes that cannot be reused, in each of many arenas.
     """
     _FOR_DUCKDB.update(dict.fromkeys(_FLUSHED, "1MB"))
     pa.set_memory_pool(pa.system_memory_pool())
@@ -39,12 +39,12 @@ def reduce_memory_use() -> None:
 
 
 def duckdb_memory_options() -> dict[str, str]:
-    """Return how DuckDB is to be opened so that it holds as little."""
+    """Return settings for DuckDB to keep little memory, if ``reduce_memory_use`` was called."""
     return dict(_FOR_DUCKDB)
 
 
 def release_freed_memory() -> None:
-    """Give back what has been freed and is held for later."""
+    """Return freed memory to the system that Arrow and glibc keep for later."""
     pa.default_memory_pool().release_unused()
     library = _glibc()
     if library is not None:
@@ -53,7 +53,7 @@ def release_freed_memory() -> None:
 
 @cache
 def _glibc() -> Any:
-    """Return the C library if it is glibc, which alone has these functions, else None."""
+    """Return the C library if it is glibc, the only one with these functions, else None."""
     if sys.platform != "linux":
         return None
     library = ctypes.CDLL(None)

@@ -1,7 +1,7 @@
-"""Objects under one address of a store that speaks S3: list, read, write, and write only if new.
+"""Objects under one address of an S3-compatible store: list, read, write, and write if absent.
 
-Credentials, endpoint, region, retries and timeouts are those of the AWS tools: environment
-variables and configuration files. What passes by itself is tried again by the client, and is a
+Credentials, endpoint, region, retries and timeouts are configured as for the AWS tools, with
+environment variables and configuration files. The client retries temporary errors, which are a
 ``TransientError`` after that.
 """
 
@@ -24,16 +24,16 @@ from palimpsest.records.errors import ContractError, SettingsError, TransientErr
 
 SCHEME = "s3://"
 STREAMS = 16
-"""How many objects are on their way at once."""
+"""Number of concurrent transfers."""
 _PART_BYTES = 64 * 2**20
-"""Larger files travel in parts."""
+"""Larger files are transferred in parts."""
 _CONFLICT_TRIES = 6
-_PASSING = {"SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "OperationAborted"}
-_GONE = {"404", "NoSuchKey", "NotFound"}
+_TEMPORARY = {"SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "OperationAborted"}
+_MISSING = {"404", "NoSuchKey", "NotFound"}
 
 
 class Listed(NamedTuple):
-    """An object as its store lists it: its key behind the address, size, and age in seconds."""
+    """An object in a listing: its key relative to the address, its size and its age in seconds."""
 
     key: str
     size: int
@@ -41,17 +41,17 @@ class Listed(NamedTuple):
 
 
 class Objects:
-    """The objects whose keys begin with a prefix. Every method may be called from many threads.
+    """The objects whose keys begin with a prefix. All methods are thread-safe.
 
     Each method raises ``TransientError`` if the store does not answer, and ``SettingsError`` if it
-    refuses.
+    refuses the request.
     """
 
     def __init__(self, address: str) -> None:
-        """Take an address, ``s3://BUCKET/PREFIX``; nothing is asked of the store yet.
+        """Take an address, ``s3://BUCKET/PREFIX``, without a request to the store.
 
         Raises:
-            SettingsError: it is no such address.
+            SettingsError: the address is invalid.
         """
         bucket, _, prefix = address.removeprefix(SCHEME).partition("/")
         prefix = prefix.strip("/")
@@ -65,49 +65,49 @@ class Objects:
 
     @property
     def endpoint(self) -> str:
-        """The address of the store itself."""
+        """The URL of the store itself."""
         return str(self._client.meta.endpoint_url)
 
     def list(self, under: str, after: str = "") -> Iterator[Listed]:
-        """Return what there is, by key.
+        """Iterate over objects in the order of their keys.
 
         Args:
-            under: how the keys begin.
-            after: only keys that sort behind it.
+            under: prefix of the keys.
+            after: only keys that sort after it.
         """
-        told = {"Bucket": self._bucket, "Prefix": self._prefix + under}
+        query = {"Bucket": self._bucket, "Prefix": self._prefix + under}
         if after:
-            told["StartAfter"] = self._prefix + after
+            query["StartAfter"] = self._prefix + after
         while True:
-            with self._asking(under):
-                answer = self._client.list_objects_v2(**told)
-            now = _told_time(answer)
-            for one in answer.get("Contents", []):
-                age = (now - one["LastModified"]).total_seconds()
-                yield Listed(one["Key"].removeprefix(self._prefix), one["Size"], age)
+            with self._converting_errors(under):
+                answer = self._client.list_objects_v2(**query)
+            now = _server_time(answer)
+            for item in answer.get("Contents", []):
+                age = (now - item["LastModified"]).total_seconds()
+                yield Listed(item["Key"].removeprefix(self._prefix), item["Size"], age)
             if not answer.get("IsTruncated"):
                 return
-            told["ContinuationToken"] = answer["NextContinuationToken"]
+            query["ContinuationToken"] = answer["NextContinuationToken"]
 
     def read(self, key: str) -> bytes | None:
-        """Return a small object, or None if there is none."""
+        """Return the content of a small object, or None if it does not exist."""
         try:
-            with self._asking(key):
-                found = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
-                content: bytes = found["Body"].read()
+            with self._converting_errors(key):
+                answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
+                content: bytes = answer["Body"].read()
                 return content
         except FileNotFoundError:
             return None
 
     def fetch(self, key: str, path: Path, size: int) -> None:
-        """Bring an object into a new file, and make sure that it is on the disk.
+        """Download an object to a new file and flush it to the disk.
 
         Raises:
-            FileNotFoundError: there is no such object.
+            FileNotFoundError: the object does not exist.
             ContractError: it has another size.
         """
         with path.open("xb") as file:
-            with self._asking(key):
+            with self._converting_errors(key):
                 self._client.download_fileobj(
                     self._bucket, self._prefix + key, file, Config=self._parts()
                 )
@@ -120,37 +120,36 @@ class Objects:
             )
 
     def store(self, path: Path, key: str) -> None:
-        """Write a file as an object."""
-        with path.open("rb") as file, self._asking(key):
+        """Upload a file as an object."""
+        with path.open("rb") as file, self._converting_errors(key):
             self._client.upload_fileobj(
                 file, self._bucket, self._prefix + key, Config=self._parts()
             )
 
     def write(self, key: str, content: bytes) -> None:
-        """Write a small object, in the place of another if there is one."""
-        with self._asking(key):
+        """Write a small object, replacing any that exists."""
+        with self._converting_errors(key):
             self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=content)
 
     def write_new(self, key: str, content: bytes) -> bool:
-        """Write a small object if there is none; tell whether it was written.
+        """Write a small object unless it exists; return whether it was written.
 
-        An answer that was lost on its way makes the client ask again, and the second answer is then
-        that there is one already: whoever needs to know looks what it is.
+        If an answer is lost, the client repeats the request, and the second answer is then that the
+        object exists already: callers that must know compare its content.
         """
         for attempt in range(_CONFLICT_TRIES):
-            with self._asking(key):
+            with self._converting_errors(key):
                 code = self._write_new(key, content)
             if code != "ConditionalRequestConflict":
                 return not code
             time.sleep(random.uniform(0.05, 0.2) * 2**attempt)  # noqa: S311
-        told = f"{self.address}/{key}: others write to it at once; try again"
-        raise TransientError(told)
+        raise TransientError(f"{self.address}/{key}: others are writing to it; try again")
 
     def drop(self, keys: Iterable[str]) -> None:
-        """Remove objects; those that are not there are no matter."""
+        """Remove objects, ignoring those that do not exist."""
 
         def drop_one(key: str) -> None:
-            with self._asking(key):
+            with self._converting_errors(key):
                 self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
 
         with ThreadPoolExecutor(STREAMS) as pool:
@@ -158,7 +157,7 @@ class Objects:
                 pass
 
     def _write_new(self, key: str, content: bytes) -> str:
-        """Write an object if there is none; return an empty string, or why it was not written."""
+        """Write an object unless it exists; return an empty string, or why it was not written."""
         from botocore.exceptions import ClientError
 
         try:
@@ -176,7 +175,7 @@ class Objects:
     def _client(self) -> Any:
         with self._lock:
             if self._connected is None:
-                with self._asking(""):
+                with self._converting_errors(""):
                     self._connected = _connect()
             return self._connected
 
@@ -186,15 +185,15 @@ class Objects:
         return TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES)
 
     @contextmanager
-    def _asking(self, key: str) -> Iterator[None]:
-        """Turn what the client raises into our errors.
+    def _converting_errors(self, key: str) -> Iterator[None]:
+        """Convert errors of the client into those of ``records.errors``.
 
         Raises:
-            FileNotFoundError: there is no such object.
+            FileNotFoundError: the object does not exist.
         """
         exceptions, retries_exceeded = _exceptions()
         where = f"{self.address}/{key}".rstrip("/")
-        passing = (
+        temporary = (
             exceptions.HTTPClientError,
             exceptions.ConnectionError,
             exceptions.IncompleteReadError,
@@ -206,19 +205,21 @@ class Objects:
         except exceptions.ClientError as error:
             code = str(error.response["Error"].get("Code"))
             status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-            if code in _GONE:
+            if code in _MISSING:
                 raise FileNotFoundError(where) from error
-            if code in _PASSING or status >= 500:
+            if code in _TEMPORARY or status >= 500:
                 raise TransientError(f"{where}: {error}; try again") from error
-            advice = "see AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE and what they allow"
+            advice = (
+                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE and their permissions"
+            )
             if code == "NoSuchBucket":
-                advice = f"make the bucket {self._bucket}, or name another"
+                advice = f"create the bucket {self._bucket}, or name another"
             raise SettingsError([f"archive {where}: {error}; {advice}"]) from error
-        except passing as error:
-            told = f"{where}: the store does not answer: {error}; try again when it does"
-            raise TransientError(told) from error
+        except temporary as error:
+            fault = f"{where}: the store does not answer: {error}; try again when it does"
+            raise TransientError(fault) from error
         except (exceptions.BotoCoreError, ValueError) as error:
-            advice = "see AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY"
+            advice = "check AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY"
             raise SettingsError([f"archive {where}: {error}; {advice}"]) from error
 
 
@@ -226,26 +227,26 @@ def _exceptions() -> tuple[Any, Any]:
     """Return the client's exceptions.
 
     Raises:
-        SettingsError: it is not installed.
+        SettingsError: the client is not installed.
     """
     try:
         from botocore import exceptions
         from s3transfer.exceptions import RetriesExceededError
     except ImportError as error:
-        told = "archive s3://...: boto3 is not installed; pip install 'palimpsest-archive[s3]'"
-        raise SettingsError([told]) from error
+        fault = "archive s3://...: boto3 is not installed; pip install 'palimpsest-archive[s3]'"
+        raise SettingsError([fault]) from error
     return exceptions, RetriesExceededError
 
 
 def _connect() -> Any:
-    """Return a client; its settings are the usual ones of AWS."""
+    """Return a client, configured as usual for AWS."""
     import boto3.session
     import botocore.session
     from botocore.config import Config
 
     session = botocore.session.Session()
     session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
-    region = os.environ.get("AWS_REGION")  # which boto3 leaves to other tools
+    region = os.environ.get("AWS_REGION")  # boto3 ignores it
     return boto3.session.Session(botocore_session=session, region_name=region).client(
         "s3", config=Config(max_pool_connections=2 * STREAMS)
     )
@@ -253,13 +254,13 @@ def _connect() -> Any:
 
 @functools.cache
 def _loader(path: str | None) -> Any:
-    """Return what knows the calls of S3; to read that takes longer than all else of a client."""
+    """Return the loader of the S3 model; reading it takes longer than the rest of a client."""
     from botocore.loaders import create_loader
 
     return create_loader(path)
 
 
-def _told_time(answer: dict[str, Any]) -> datetime:
-    """Return the store's own time, since only its clock tells how old its objects are."""
-    told = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
-    return parsedate_to_datetime(told) if told else datetime.now(UTC)
+def _server_time(answer: dict[str, Any]) -> datetime:
+    """Return the store's own time, from which alone the age of its objects follows."""
+    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    return parsedate_to_datetime(date) if date else datetime.now(UTC)

@@ -1,7 +1,7 @@
-"""Ask an archive for some rows, or by a query of somebody's own, and get an Arrow table.
+"""Select rows of an archive, or run a SQL query, and return an Arrow table.
 
-Conditions are given to DuckDB, which reads of a file what they leave: of a table of a million rows
-those of one document, without the text of all others.
+DuckDB evaluates conditions while it reads, so that it reads, of a table of a million rows, those of
+one document without the text of all others.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ def read_rows(
     parameters: Mapping[str, Any] | None = None,
     order: str = "",
 ) -> pa.Table:
-    """Return rows of a table that meet all conditions, with the schema of the table.
+    """Return the rows of a table that meet all conditions, with the schema of the table.
 
     Args:
-        snapshot: the version to look at.
+        snapshot: the version to read.
         name: of the table.
-        columns: those that are wanted, all unless given.
+        columns: the columns to return (default: all).
         where: conditions in SQL; without any, rows are in the order of the files.
         parameters: values for each ``$name`` in the conditions.
-        order: columns in SQL, by which rows are ordered.
+        order: columns to sort by, in SQL.
     """
     if not where:
         return snapshot.read(name, columns)
     schema = TABLES[name]
-    wanted = pa.schema([schema.field(column) for column in columns or schema.names])
-    listed = ", ".join(f'"{column}"' for column in wanted.names)
+    selected = pa.schema([schema.field(column) for column in columns or schema.names])
+    listed = ", ".join(f'"{column}"' for column in selected.names)
     query = f'SELECT {listed} FROM "{name}" WHERE {" AND ".join(where)}'
     query += f" ORDER BY {order}" if order else ""
     with connect_tables(snapshot, [name]) as connection:
-        return connection.sql(query, params=dict(parameters or {})).to_arrow_table().cast(wanted)
+        return connection.sql(query, params=dict(parameters or {})).to_arrow_table().cast(selected)
 
 
 def run_query(
@@ -55,41 +55,43 @@ def run_query(
     parameters: Sequence[Any] | Mapping[str, Any] | None = None,
     tables: Mapping[str, Any] | None = None,
 ) -> pa.Table:
-    """Return what a query gives, by the tables and views of a version.
+    """Return the result of a query over the tables and views of a version.
 
-    Times are in UTC. Sums of whole numbers, which DuckDB gives in 128 bits, are int64 if they fit.
+    Times are in UTC. Sums of integers, which DuckDB computes in 128 bits, are int64 if they fit.
 
     Args:
-        snapshot: the version to look at.
-        query: SQL; of several statements the last one gives the result.
+        snapshot: the version to read.
+        query: SQL; the last of several statements returns the result.
         parameters: values for each ``?`` in it, or by name for each ``$name``.
-        tables: more that it may name: Arrow tables, or data frames of pandas or Polars.
+        tables: more tables for the query: Arrow tables, or data frames of pandas or Polars.
 
     Raises:
-        SettingsError: it cannot be carried out; what DuckDB says of it is told.
-        ContractError: a file that it takes cannot be opened.
+        SettingsError: it cannot be executed; the message includes that of DuckDB.
+        ContractError: a file that it needs cannot be opened.
     """
     import duckdb
 
     taken = sorted({*(tables or ())} & {*TABLES, *VIEWS})
     if taken:
-        faults = [f"table {name!r}: the archive has one; name yours otherwise" for name in taken]
+        faults = [f"table {name!r}: the archive has one; use another name" for name in taken]
         raise SettingsError(faults)
     with reader_errors_as_damage(snapshot):
         connected = connect(snapshot, query)
     with connected as connection:
         try:
-            connection.execute("SET python_enable_replacements = false")  # no variable of ours
+            connection.execute(
+                "SET python_enable_replacements = false"
+            )  # not variables of this function
             for name, table in (tables or {}).items():
                 connection.register(name, table)
-            found = connection.sql(query, params=parameters)
-            told = None if found is None else _in_64_bits(found.to_arrow_table())
+            relation = connection.sql(query, params=parameters)
+            result = None if relation is None else _in_64_bits(relation.to_arrow_table())
         except duckdb.Error as error:
             known = f"tables: {', '.join(TABLES)}; views: {', '.join(VIEWS)}"
             raise SettingsError([f"query: {error}\n{known}"]) from error
-    if told is None:
-        raise SettingsError(["query: found no statement; expected one, as in FROM documents"])
-    return told
+    if result is None:
+        raise SettingsError(["query: found no statement; expected one, such as FROM documents"])
+    return result
 
 
 def _in_64_bits(table: pa.Table) -> pa.Table:
@@ -103,7 +105,7 @@ def _in_64_bits(table: pa.Table) -> pa.Table:
 
 @contextmanager
 def reader_errors_as_damage(snapshot: Snapshot) -> Iterator[None]:
-    """Raise what readers say of files that are lost or damaged as what it is.
+    """Raise errors of reading missing or damaged files as damage of the archive.
 
     Raises:
         ContractError: a file of the version cannot be read.
@@ -113,5 +115,5 @@ def reader_errors_as_damage(snapshot: Snapshot) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException, duckdb.Error) as error:
-        advice = "palimpsest verify tells all that is wrong; restore it from a backup"
+        advice = "verify the archive for a list of all damage, and restore it from a backup"
         raise ContractError(f"{snapshot.folder}: cannot be read: {error}; {advice}") from error

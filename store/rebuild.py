@@ -19,10 +19,10 @@ _PLACES = """
 
 
 def find_document(snapshot: Snapshot, document: str) -> str:
-    """Return the id of the one document that a name stands for; see ``find_documents``.
+    """Return the id of the document that a name refers to; see ``find_documents``.
 
     Raises:
-        SettingsError: the name is unknown, or stands for several documents.
+        SettingsError: the name is unknown, or refers to several documents.
     """
     found = find_documents(snapshot, [document])
     if len(found) > 1:
@@ -35,27 +35,27 @@ def rebuild_document(snapshot: Snapshot, document: str) -> str:
 
     Args:
         snapshot: the version to read.
-        document: its id, the first 8 letters of it or more, or the URI of one of its sources.
+        document: its id, at least the first 8 letters of it, or the URI of one of its sources.
 
     Raises:
-        SettingsError: the name is unknown, or stands for several documents.
-        ContractError: what is rebuilt is not what was read: the archive is damaged.
+        SettingsError: the name is unknown, or refers to several documents.
+        ContractError: the rebuilt text differs from the text that was read: the archive is damaged.
     """
     document_id = find_document(snapshot, document)
     with connect(snapshot, _DOCUMENT + _PLACES) as connection:
-        told = connection.execute(_DOCUMENT, [document_id]).fetchall()
+        rows = connection.execute(_DOCUMENT, [document_id]).fetchall()
         places = connection.execute(_PLACES, [document_id]).fetchall()
-    advice = "the archive is damaged; palimpsest verify tells all that is wrong"
-    if len(told) != 1:
-        raise ContractError(f"document {document_id}: {len(told)} rows; expected one; {advice}")
+    advice = "the archive is damaged; verify it for a list of all damage (palimpsest verify)"
+    if len(rows) != 1:
+        raise ContractError(f"document {document_id}: {len(rows)} rows; expected one; {advice}")
     lost = [f"{ordinal} ({text_id})" for ordinal, text_id, text in places if text is None]
     if lost:
         raise ContractError(f"document {document_id}: no text for {', '.join(lost)}; {advice}")
     text = PARAGRAPH_SEPARATOR.join(text for _, _, text in places)
-    found, expected = hashlib.sha256(text.encode()).hexdigest(), told[0][0]
+    found, expected = hashlib.sha256(text.encode()).hexdigest(), rows[0][0]
     if found != expected:
         raise ContractError(
-            f"document {document_id}: rebuilt from {len(places)} texts, of {told[0][1]} "
+            f"document {document_id}: rebuilt from {len(places)} texts, of {rows[0][1]} "
             f"paragraphs, its SHA-256 is {found}; expected {expected}; {advice}"
         )
     return text

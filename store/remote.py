@@ -3,18 +3,18 @@
 ::
 
     s3://BUCKET/NAME/
-        archive.json                      written once: the store is asked whether it keeps it
+        archive.json                      written once, to check that the store refuses overwrites
         versions/00000042/manifest.json   a version; empty once the version has been dropped
         tables/<table>/<file>.parquet     written once, under a name that is never used again
         index/<segment>/<file>            the same
 
-A version is published when its manifest is written, on the condition that there is none of its
-number; all that it names is there by then. Who comes second has nothing published, and does its
-work again on what the first has brought. The manifest of a version that is dropped stays, without
-content, so that a writer who was away for long cannot publish under its number.
+A version is published by writing its manifest, on the condition that none of its number exists;
+all files that it names have been uploaded by then. A writer that comes second has published nothing
+and repeats its work on the version of the first. The manifest of a dropped version is kept, without
+content, so that a writer that was suspended for long cannot publish under its number.
 
-What is used is kept in a folder of this machine. It is a copy: all of it can be removed while
-nothing runs, and what it has that the store has not is never read.
+Files that are used are cached in a folder of this machine. All of it can be removed while nothing
+runs, and files that the store does not have are never read from it.
 """
 
 from __future__ import annotations
@@ -50,18 +50,19 @@ from palimpsest.store.archive import (
     Snapshot,
     StoredArchive,
     drop_folder,
+    missing_version_fault,
 )
 from palimpsest.store.files import link_file, state_folder, sync, write_durably
 from palimpsest.store.objects import STREAMS, Listed, Objects
 
 GRACE_SECONDS = 86_400.0
-"""Objects that no version names are kept for so long: somebody may be about to publish them."""
+"""How long objects that no version names are kept: a writer may be about to publish them."""
 _MARK = "archive.json"
 _MARKED = json.dumps({"what": "an archive of palimpsest", "layout": 1}).encode()
 
 
 class RemoteArchive(StoredArchive):
-    """An archive by its address; it need not exist yet."""
+    """An archive at an address; it need not exist yet."""
 
     def __init__(self, address: str) -> None:
         self._objects = Objects(address)
@@ -77,48 +78,48 @@ class RemoteArchive(StoredArchive):
 
     @property
     def name(self) -> str:
-        """Its address."""
+        """The archive's address."""
         return self._objects.address
 
     def exists(self) -> bool:
-        """Tell whether a version has been published."""
+        """Return whether a version has been published."""
         return self._newest() is not None
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         """Return the version that is the newest now, or an earlier one.
 
-        Files are brought here when they are used.
+        Its files are downloaded when they are used.
 
         Raises:
-            SettingsError: there is no archive, or no such version.
-            ContractError: it was written by another format of Palimpsest.
+            SettingsError: the archive or version does not exist.
+            ContractError: it has another format version.
         """
         for _ in range(TRIES):
-            manifest, text = self._told(version)
+            manifest, text = self._read_manifest(version)
             folder = self._folder(manifest.version)
             if not _is_of(folder, text):
                 self._make(folder, manifest, text)
-            found = self._held(folder, manifest)
-            if found:
-                return found
+            snapshot = self._local_snapshot(folder, manifest)
+            if snapshot:
+                return snapshot
         raise TransientError(f"archive {self.name}: its versions change too fast; try again")
 
     def manifest(self, version: int | None = None) -> Manifest:
-        """Return what the newest version holds, or an earlier one; no file of it is brought."""
-        return self._told(version)[0]
+        """Return the manifest of the newest version, or of an earlier one, without its tables."""
+        return self._read_manifest(version)[0]
 
     def published(self) -> list[Manifest]:
-        """Return the manifests of all versions that are still there, the first one first."""
+        """Return the manifests of all versions that still exist, in order."""
         numbers = self.numbers()
         self.require()
         with ThreadPoolExecutor(STREAMS) as pool:
             texts = list(pool.map(self._objects.read, map(_manifest_key, numbers)))
-        told = zip(numbers, texts, strict=True)
-        return [self._parsed(number, text) for number, text in told if text]
+        stored = zip(numbers, texts, strict=True)
+        return [self._parsed(number, text) for number, text in stored if text]
 
     def numbers(self) -> list[int]:
-        """Return the numbers of all versions that are still there, ascending."""
-        return [number for number, one in self._listed() if one.size]
+        """Return the numbers of all versions that still exist, ascending."""
+        return [number for number, listed in self._listed() if listed.size]
 
     def address_of(self, version: int) -> str:
         """Return the address of a version's manifest."""
@@ -129,106 +130,112 @@ class RemoteArchive(StoredArchive):
         return [f"{self.name}/{_file_key(name, file['name'])}" for file in manifest.files[name]]
 
     def segments(self, names: Sequence[str]) -> list[Path]:
-        """Return the folders of index segments, after bringing those that are not here."""
+        """Return the folders of index segments, after downloading those that are missing here."""
         folders = super().segments(names)
         for folder in folders:
             if not folder.is_dir():
-                self._bring_segment(folder)
+                self._fetch_segment(folder)
         return folders
 
-    def bring(self, manifest: Manifest, name: str) -> None:
-        """Bring the files of a table that are not here.
+    def fetch_table(self, manifest: Manifest, name: str) -> None:
+        """Download the files of a table that are missing here.
 
         Raises:
             OutrunError: the version has been dropped meanwhile.
-            ContractError: a file is lost, or not what the manifest tells.
+            ContractError: a file is lost, or not as in the manifest.
         """
         folder = self._folder(manifest.version) / name
         files = manifest.files[name]
         missing = [file for file in files if _size(folder / file["name"]) != file["bytes"]]
         if not missing:
             return
-        with self._fetching() as room, ThreadPoolExecutor(STREAMS) as pool:
-            fetch = partial(self._bring_file, manifest.version, room, folder)
+        with self._download_folder() as room, ThreadPoolExecutor(STREAMS) as pool:
+            fetch = partial(self._fetch_file, manifest.version, room, folder)
             for _ in pool.map(fetch, missing):
                 pass
             sync(folder)
 
     def expect_writable(self) -> None:
-        """Refuse a store on which two writers could publish the same version.
+        """Check that the store does not let two writers publish the same version.
 
         Raises:
-            SettingsError: it does not keep what is there when it is asked to.
+            SettingsError: it overwrites an object although it is asked not to.
         """
         if self._is_writable:
             return
         if self._objects.write_new(_MARK, _MARKED) and self._objects.write_new(_MARK, _MARKED):
-            told = "ignores 'If-None-Match: *', by which only one of two writers publishes"
+            fault = "ignores 'If-None-Match: *', which lets only one of two writers publish"
             raise SettingsError(
-                [f"archive {self.name}: {self._objects.endpoint} {told}; use another store"]
+                [f"archive {self.name}: {self._objects.endpoint} {fault}; use another store"]
             )
         self._is_writable = True
 
     def publish(self, built: Path, manifest: Manifest) -> Snapshot:
-        """Upload what is new in a version, and write its manifest if there is none of its number.
+        """Upload the new files of a version, and write its manifest unless its number is taken.
 
         Raises:
-            OutrunError: another machine has published that version; nothing of this is left.
-            UnsureError: whether it has been published is not known.
+            OutrunError: another machine has published that version; nothing of this one is left.
+            UnsureError: it is not known whether the version has been published.
         """
         text = (built / MANIFEST).read_bytes()
         started = time.time()
-        sent = self._new_files(built, manifest)
+        uploads = self._new_files(built, manifest)
         with ThreadPoolExecutor(STREAMS) as pool:
-            for _ in pool.map(lambda key: self._objects.store(sent[key], key), sent):
+            for _ in pool.map(lambda key: self._objects.store(uploads[key], key), uploads):
                 pass
-        if time.time() - started > GRACE_SECONDS / 2:  # the machine was asleep, perhaps
+        if time.time() - started > GRACE_SECONDS / 2:  # the machine was suspended, perhaps
             raise TransientError(f"archive {self.name}: the upload took too long; run it again")
         if not self._write_manifest(manifest.version, text):
             with suppress(TransientError):
-                self._objects.drop(sent)
+                self._objects.drop(uploads)
             raise OutrunError(
                 f"archive {self.name}: another machine has published version {manifest.version} "
                 "meanwhile; nothing is lost, run it again"
             )
         folder = self._folder(manifest.version)
         if not _is_of(folder, text):
-            with suppress(OSError):  # a reader has just made it
+            with suppress(OSError):  # a reader has just created it
                 built.rename(folder)
             self._tidy(folder)
-        return self._held(folder, manifest) or self.snapshot(manifest.version)
+        return self._local_snapshot(folder, manifest) or self.snapshot(manifest.version)
 
     def unpublished(self, current: int) -> list[Path]:  # noqa: ARG002
-        """Return what stands among the versions and is no copy of a published one."""
-        return [one for one in self.versions.iterdir() if not one.name.isdigit()]
+        """Return folders among the versions that are not copies of published ones."""
+        return [path for path in self.versions.iterdir() if not path.name.isdigit()]
 
     def drop_old(self, keep: int) -> Dropped:
-        """Drop all but the last versions, and objects that belong to no version.
+        """Remove all but the last ``keep`` versions, and objects that belong to no version.
 
-        What only dropped versions name goes at once; what no version ever named, when it is a day
-        old, since another machine may be about to publish it.
+        Objects that only removed versions name are removed at once; those that no version ever
+        named once they are a day old, since another machine may be about to publish them.
         """
-        there = self.published()
-        kept, old = there[-keep:], there[:-keep]
-        needed = {key for one in kept for key in _keys(one)}
+        published = self.published()
+        kept, old = published[-keep:], published[:-keep]
+        needed = {key for manifest in kept for key in _keys(manifest)}
         needed_segments = set(kept[-1].segments)
-        given_up = {key for one in old for key in _keys(one)}
-        given_up_segments = {name for one in there for name in one.segments} - needed_segments
-        for one in old:  # first, so that nobody looks for what goes
-            self._objects.write(_manifest_key(one.version), b"")
-        gone = []
+        unneeded = {key for manifest in old for key in _keys(manifest)}
+        unneeded_segments = {
+            name for manifest in published for name in manifest.segments
+        } - needed_segments
+        for manifest in old:  # first, so that no reader looks for objects about to be removed
+            self._objects.write(_manifest_key(manifest.version), b"")
+        removed = []
         for found in [*self._objects.list("tables/"), *self._objects.list("index/")]:
             segment = found.key.split("/")[1] if found.key.startswith("index/") else None
             if found.key in needed or segment in needed_segments:
                 continue
-            is_given_up = found.key in given_up or segment in given_up_segments
-            if is_given_up or found.age_seconds >= GRACE_SECONDS:
-                gone.append(found)
-        self._objects.drop(one.key for one in gone)
-        return Dropped([one.version for one in old], [], sum(one.size for one in gone))
+            is_unneeded = found.key in unneeded or segment in unneeded_segments
+            if is_unneeded or found.age_seconds >= GRACE_SECONDS:
+                removed.append(found)
+        self._objects.drop(found.key for found in removed)
+        return Dropped(
+            dropped=[manifest.version for manifest in old],
+            in_use=[],
+            bytes_freed=sum(found.size for found in removed),
+        )
 
-    def _told(self, version: int | None) -> tuple[Manifest, bytes]:
-        """Return the manifest of the newest version, or of an earlier one, and as it is stored."""
+    def _read_manifest(self, version: int | None) -> tuple[Manifest, bytes]:
+        """Return the manifest of the newest version, or of an earlier one, parsed and as stored."""
         for _ in range(TRIES):
             number = self._newest() if version is None else version
             if number is None:
@@ -238,9 +245,8 @@ class RemoteArchive(StoredArchive):
                 return self._parsed(number, text), text
             if version is not None:
                 self.require()
-                found = ", ".join(map(str, self.numbers()))
-                told = f"version {version} is not there; found {found}"
-                raise SettingsError([f"archive {self.name}: {told}"])
+                fault = missing_version_fault(self.name, version, self.numbers())
+                raise SettingsError([fault])
         self.require()
         raise TransientError(f"archive {self.name}: its versions change too fast; try again")
 
@@ -248,36 +254,36 @@ class RemoteArchive(StoredArchive):
         return Manifest.from_json(text.decode("utf-8", "replace"), self.address_of(number))
 
     def _newest(self) -> int | None:
-        """Return the number of the newest version; all are listed only if none is known here."""
+        """Return the number of the newest version; list all only if none is known here."""
         known = max(super().numbers(), default=0) if self.versions.is_dir() else 0
         found = list(self._listed(f"versions/{known:08d}")) if known else []
-        if not found or found[0][0] != known:  # another archive has been made at this address
+        if not found or found[0][0] != known:  # another archive has been created at this address
             found = list(self._listed())
-        return max((number for number, one in found if one.size), default=None)
+        return max((number for number, listed in found if listed.size), default=None)
 
     def _listed(self, after: str = "") -> Iterator[tuple[int, Listed]]:
-        """Return the manifests of versions, by number; those of dropped ones are empty."""
-        for one in self._objects.list("versions/", after):
-            number = one.key.split("/")[1]
-            if one.key.endswith(f"/{MANIFEST}") and number.isdigit():
-                yield int(number), one
+        """Iterate over the manifests of versions by number; those of dropped ones are empty."""
+        for listed in self._objects.list("versions/", after):
+            number = listed.key.split("/")[1]
+            if listed.key.endswith(f"/{MANIFEST}") and number.isdigit():
+                yield int(number), listed
 
     def _folder(self, version: int) -> Path:
         return self.versions / f"{version:08d}"
 
-    def _held(self, folder: Path, manifest: Manifest) -> Snapshot | None:
-        """Return a version that is here, or None if it is being dropped."""
+    def _local_snapshot(self, folder: Path, manifest: Manifest) -> Snapshot | None:
+        """Return a version whose folder is here, or None if it is being removed."""
         read_lock = ReadLock.of(folder / MANIFEST)
         return (
-            Snapshot(folder, manifest, read_lock, partial(self.bring, manifest))
+            Snapshot(folder, manifest, read_lock, partial(self.fetch_table, manifest))
             if read_lock
             else None
         )
 
     def _make(self, folder: Path, manifest: Manifest, text: bytes) -> None:
-        """Make the folder of a version, with those of its files that other versions have here."""
+        """Create the folder of a version, with those of its files that other versions have here."""
         self.versions.mkdir(parents=True, exist_ok=True)
-        with self._fetching() as room:
+        with self._download_folder() as room:
             made = room / "made"
             for name in TABLES:
                 (made / name).mkdir(parents=True)
@@ -285,24 +291,24 @@ class RemoteArchive(StoredArchive):
                     self._copy_file(Path(name, file["name"]), file["bytes"], made)
                 sync(made / name)
             write_durably(made / MANIFEST, text.decode())
-            with suppress(FileNotFoundError):  # of another archive that was at this address
+            with suppress(FileNotFoundError):  # of another archive, previously at this address
                 folder.rename(room / "other")
-            with suppress(OSError):  # somebody else has just made it
+            with suppress(OSError):  # another process has just created it
                 made.rename(folder)
             sync(self.versions)
         self._tidy(folder)
 
     def _copy_file(self, file: Path, size: int, made: Path) -> None:
-        """Link a file from the copy of another version, if there is one that has it."""
+        """Link a file from the copy of another version that has it, if any."""
         for other in self.versions.iterdir():
             if _size(other / file) == size:
-                with suppress(FileNotFoundError):  # it is just going
+                with suppress(FileNotFoundError):  # it is being removed
                     link_file(other / file, made / file)
                     return
 
     @contextmanager
-    def _fetching(self) -> Iterator[Path]:
-        """Give a folder for what is on its way, which is removed behind it."""
+    def _download_folder(self) -> Iterator[Path]:
+        """Open a folder for downloads, which is removed afterwards."""
         room = self.home / "fetching" / secrets.token_hex(8)
         self.home.mkdir(parents=True, exist_ok=True)
         with (self.home / "fetch.lock").open("a") as lock:
@@ -314,7 +320,7 @@ class RemoteArchive(StoredArchive):
                 shutil.rmtree(room, ignore_errors=True)
 
     def _tidy(self, newest: Path) -> None:
-        """Remove copies of older versions that nobody uses, unless somebody fetches just now."""
+        """Remove unused copies of older versions, unless a download is in progress."""
         with (self.home / "fetch.lock").open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -327,7 +333,7 @@ class RemoteArchive(StoredArchive):
                 if folder.name.isdigit() and folder.name < newest.name:
                     drop_folder(folder, trash / folder.name)
 
-    def _bring_file(self, version: int, room: Path, folder: Path, file: dict[str, Any]) -> None:
+    def _fetch_file(self, version: int, room: Path, folder: Path, file: dict[str, Any]) -> None:
         name = str(file["name"])
         fetched = room / f"{folder.name}-{name}"
         key = _file_key(folder.name, name)
@@ -338,22 +344,22 @@ class RemoteArchive(StoredArchive):
         fetched.replace(folder / name)
 
     def _lost(self, version: int, key: str) -> Exception:
-        """Return what to say of an object that is not there."""
+        """Return the error for a missing object."""
         if self._objects.read(_manifest_key(version)):
-            told = f"is gone, and version {version} names it; restore it from a backup"
-            return ContractError(f"{self.name}/{key}: {told}")
-        told = f"version {version} has been dropped while it was read; run it again"
-        return OutrunError(f"archive {self.name}: {told}")
+            fault = f"is missing, and version {version} names it; restore it from a backup"
+            return ContractError(f"{self.name}/{key}: {fault}")
+        fault = f"version {version} has been dropped while it was read; run it again"
+        return OutrunError(f"archive {self.name}: {fault}")
 
-    def _bring_segment(self, folder: Path) -> None:
-        """Bring an index segment; what is not there is found out by whoever opens it."""
-        with self._fetching() as room:
+    def _fetch_segment(self, folder: Path) -> None:
+        """Download an index segment; the caller that opens it finds out if files are missing."""
+        with self._download_folder() as room:
             segment = room / folder.name
             segment.mkdir()
             listed = list(self._objects.list(f"index/{folder.name}/"))
 
-            def fetch(one: Listed) -> None:
-                self._objects.fetch(one.key, segment / one.key.rpartition("/")[2], one.size)
+            def fetch(file: Listed) -> None:
+                self._objects.fetch(file.key, segment / file.key.rpartition("/")[2], file.size)
 
             with suppress(FileNotFoundError), ThreadPoolExecutor(STREAMS) as pool:
                 for _ in pool.map(fetch, listed):
@@ -361,11 +367,11 @@ class RemoteArchive(StoredArchive):
             sync(segment)
             self.index.mkdir(exist_ok=True)
             if listed:
-                with suppress(OSError):  # somebody else has just brought it
+                with suppress(OSError):  # another process has just downloaded it
                     segment.rename(folder)
 
     def _new_files(self, built: Path, manifest: Manifest) -> dict[str, Path]:
-        """Return by key the files of a version that the one before it has not."""
+        """Return the files of a version that the previous one does not have, by key."""
         before = self._folder(manifest.version - 1) / MANIFEST
         known: set[str] = set()
         segments: set[str] = set()
@@ -385,7 +391,7 @@ class RemoteArchive(StoredArchive):
         return files
 
     def _write_manifest(self, version: int, text: bytes) -> bool:
-        """Write the manifest of a version if there is none; tell whether there is this one now."""
+        """Write the manifest of a version unless it exists; return whether it is stored now."""
         key = _manifest_key(version)
         try:
             return self._objects.write_new(key, text) or self._objects.read(key) == text
@@ -394,13 +400,13 @@ class RemoteArchive(StoredArchive):
                 if self._objects.read(key) == text:
                     return True
             raise UnsureError(
-                f"archive {self.name}: whether version {version} has been published is not known, "
-                f"since no answer came ({error}); run it again, which is right in both cases"
+                f"archive {self.name}: it is not known whether version {version} was published, "
+                f"since the store did not answer ({error}); run it again, which is safe either way"
             ) from error
 
 
 def _copies() -> Path:
-    """Return the folder of what is kept here of archives that are elsewhere."""
+    """Return the folder of local copies of archives on object stores."""
     named = os.environ.get("PALIMPSEST_CACHE")
     return Path(named) if named else state_folder() / "archives"
 
@@ -428,7 +434,7 @@ def _size(path: Path) -> int | None:
 
 
 def _is_of(folder: Path, text: bytes) -> bool:
-    """Tell whether a folder is that of a version with this manifest."""
+    """Return whether a folder is that of a version with this manifest."""
     try:
         return (folder / MANIFEST).read_bytes() == text
     except OSError:

@@ -1,4 +1,4 @@
-"""Rows as strings, to compare and look them up by the values of several columns."""
+"""Rows as strings, to compare rows and look them up by several columns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NULL = "\x00"
 def row_keys(rows: pa.Table) -> pa.Array:
     """Return a string for each row, equal for rows whose values are equal.
 
-    Moments are compared, not how they are written: the time zone of a column makes no difference.
+    Times are equal if they are the same moment, whatever the time zone of their column.
     Null equals null, and no string.
 
     Example:

@@ -1,4 +1,4 @@
-"""The versions of an archive: what each one held, and dropping the old ones."""
+"""List the versions of an archive, and remove old ones."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from palimpsest.store.commit import clear_staging, clear_unpublished, open_write
 
 
 def list_versions(archive: StoredArchive) -> list[dict[str, Any]]:
-    """Return what is told of each version that is still there, the first one first.
+    """Return a description of each version that still exists, in order.
 
     Returns:
-        version, published_at, operation, run_id, path, rows of documents and paragraphs, files, and
-        bytes of all its files, of which most are shared with the version before.
+        For each: version, published_at, operation, run_id, path, rows of documents and paragraphs,
+        number of files, and bytes of all files, most of which it shares with the version before.
     """
-    return [_told(archive, manifest) for manifest in archive.published()]
+    return [_describe(archive, manifest) for manifest in archive.published()]
 
 
-def _told(archive: StoredArchive, manifest: Manifest) -> dict[str, Any]:
+def _describe(archive: StoredArchive, manifest: Manifest) -> dict[str, Any]:
     files = manifest.files
     return {
         "version": manifest.version,
@@ -36,17 +36,17 @@ def _told(archive: StoredArchive, manifest: Manifest) -> dict[str, Any]:
 
 
 def clean(archive: StoredArchive, keep: int = 1, wait_seconds: float = 3600.0) -> dict[str, Any]:
-    """Drop old versions, and what runs that ended too early have left.
+    """Remove old versions, and files left behind by runs that failed.
 
-    A version that somebody holds a snapshot of stays, and is dropped another time.
+    A version in use is kept; a later call removes it.
 
     Args:
-        archive: must be there.
-        keep: how many of the last versions stay, the current one among them.
+        archive: must exist.
+        keep: how many of the last versions are kept, including the current one.
         wait_seconds: how long to wait while a run is writing.
 
     Returns:
-        ``dropped`` and ``in_use``, numbers of versions; ``left_by_runs``; ``bytes_freed``.
+        ``dropped`` and ``in_use``, numbers of versions; ``left_by_runs``, a count; ``bytes_freed``.
 
     Raises:
         TransientError: a run has been writing to the archive for too long.
@@ -54,5 +54,5 @@ def clean(archive: StoredArchive, keep: int = 1, wait_seconds: float = 3600.0) -
     archive.require()
     with open_writer(archive, f"clean-{os.getpid()}", wait_seconds) as writer:
         clear_unpublished(archive, writer.current_snapshot())
-        done = archive.drop_old(keep)
-    return done._asdict() | {"left_by_runs": clear_staging(archive)}
+        result = archive.drop_old(keep)
+    return result._asdict() | {"left_by_runs": clear_staging(archive)}

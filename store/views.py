@@ -1,11 +1,11 @@
 """Query an archive with DuckDB: every table as a view, and the views that join them.
 
 - ``witnesses``: each occurrence with its document's title, date and first URI.
-- ``folds``: each text with the paragraph that stands for it.
-- ``recurring``: texts that stand, or share a passage with texts, in many documents.
-- ``pieces``: overlaps and identical texts, placed in each pair of documents.
-- ``passages``: what two documents share, text by text, in characters of each, neighbours merged;
-  ``evidence.passages`` aligns the documents themselves.
+- ``folds``: each text with the paragraph that represents it.
+- ``recurring``: texts that occur, or share a passage with texts that occur, in many documents.
+- ``pieces``: overlaps and identical texts, located in each pair of documents.
+- ``passages``: passages that two documents share, text by text, in characters of each, with
+  neighbours merged; ``evidence.passages`` aligns the documents themselves.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     Connection: TypeAlias = duckdb.DuckDBPyConnection
 
 MEMORY_LIMIT = "1GiB"
-"""What a bounded connection may hold."""
+"""Memory limit of a bounded connection."""
 _BOUNDED_THREADS = 4
-"""Each takes its part of what a bounded connection may hold."""
+"""Threads of a bounded connection, each of which needs a part of its memory."""
 
 _WITNESSES = """
     SELECT o.*, d.title, d.published_at, s.uri
@@ -46,7 +46,7 @@ _FOLDS = """
     UNION ALL SELECT text_id, paragraph_id, text, words FROM variants
 """
 
-# Where position p of a normalised text stands in its document; see ``occurrences`` in the schemas.
+# Position in its document of position p of a normalised text; see ``occurrences`` in the schemas.
 _IN_DOCUMENT = """
     CREATE MACRO in_document(p, start_char, shift_at, shift_by) AS start_char + p
         + coalesce(shift_by[len(list_filter(shift_at, lambda x: x <= p))], 0)
@@ -158,13 +158,13 @@ GROUP BY left_document_id, right_document_id, passage
 
 
 def recurring_query(least: int = RECURRING_DOCUMENTS, among: str = "folds") -> str:
-    """Return a query for texts that recur: ``text_id`` and ``documents``.
+    """Return a query for recurring texts: ``text_id`` and ``documents``.
 
-    A text recurs if it stands, or shares a passage with texts that stand, in many documents.
+    A text recurs if it occurs, or shares a passage with texts that occur, in many documents.
 
     Args:
-        least: in so many documents.
-        among: a relation with ``text_id`` and ``paragraph_id``: only these texts are looked at.
+        least: minimum number of these documents.
+        among: a relation with ``text_id`` and ``paragraph_id``, to which texts are restricted.
     """
     return _RECURRING.format(least=int(least), among=among)
 
@@ -176,51 +176,51 @@ VIEWS = {
     "pieces": _PIECES.format(least=MIN_EXACT_WORDS),
     "passages": _PASSAGES.format(merge_gap=MERGE_GAP_CHARS),
 }
-"""The views by name, each behind those that it is made of."""
+"""The views by name, each after those that it is built from."""
 
 
 def connect(snapshot: Snapshot, query: str | None = None) -> Connection:
     """Return a DuckDB connection in memory, with a view for each table and each view above.
 
     Args:
-        snapshot: the version to look at.
-        query: what will be asked: tables that no word of it leads to are left out, and their files
-            not touched. All are there without it, and for a query that names none.
+        snapshot: the version to read.
+        query: the query to be run: tables that none of its words refer to are left out, and their
+            files not touched. By default, and for a query that names none, there are all.
     """
-    wanted = _named_in(query) if query else set()
-    wanted = wanted or {*TABLES, *VIEWS}
-    connection = connect_tables(snapshot, [name for name in TABLES if name in wanted])
+    names = _named_in(query) if query else set()
+    names = names or {*TABLES, *VIEWS}
+    connection = connect_tables(snapshot, [name for name in TABLES if name in names])
     connection.execute(_IN_DOCUMENT)
-    for name, made_of in VIEWS.items():
-        if name in wanted:
-            connection.execute(f"CREATE VIEW {name} AS {made_of}")
+    for name, definition in VIEWS.items():
+        if name in names:
+            connection.execute(f"CREATE VIEW {name} AS {definition}")
     return connection
 
 
 @contextmanager
 def connect_bounded(snapshot: Snapshot, beside: Path) -> Iterator[Connection]:
-    """Give a connection as ``connect`` does, for queries that go through a whole archive in order.
+    """Open a connection as ``connect`` does, for queries that sort a whole archive.
 
     It uses at most ``MEMORY_LIMIT`` of memory; larger sorts spill to a temporary folder, which is
     removed when the connection is closed.
 
     Args:
         snapshot: the version to read.
-        beside: where that folder is made.
+        beside: folder in which that one is created.
     """
     with (
         tempfile.TemporaryDirectory(prefix=".palimpsest-", dir=beside) as spill,
         connect(snapshot) as connection,
     ):
-        told = spill.replace("'", "''")
-        connection.execute(f"SET temp_directory = '{told}'")
+        quoted = spill.replace("'", "''")
+        connection.execute(f"SET temp_directory = '{quoted}'")
         connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
         connection.execute(f"SET threads = {min(os.cpu_count() or 1, _BOUNDED_THREADS)}")
         yield connection
 
 
 def _named_in(query: str) -> set[str]:
-    """Return the tables and views that words of a query may name, and what those are made of."""
+    """Return the tables and views that a query may name, and those that they are built from."""
     words = _words_of(query)
     for name in reversed(VIEWS):
         if name in words:
@@ -233,12 +233,12 @@ def _words_of(query: str) -> set[str]:
 
 
 def connect_tables(snapshot: Snapshot, names: Iterable[str]) -> Connection:
-    """Return a DuckDB connection in memory, with a view for each of these tables and no other.
+    """Return a DuckDB connection in memory, with a view for each of these tables only.
 
-    Its time zone is UTC, whatever that of the machine: times are cut into days and written in UTC,
-    and columns of times have the type that the tables have.
+    Its time zone is UTC, whatever that of the machine: times are truncated to days and written in
+    UTC, and columns of times have the same type as in the tables.
     """
-    import duckdb  # takes a tenth of a second, which commands without a query need not wait for
+    import duckdb  # takes a tenth of a second, which commands without a query do not need
 
     options = {"autoinstall_known_extensions": "false", "TimeZone": "UTC"}
     connection = duckdb.connect(config={**options, **duckdb_memory_options()})
@@ -249,7 +249,7 @@ def connect_tables(snapshot: Snapshot, names: Iterable[str]) -> Connection:
 
 
 def find_unreadable(paths: Iterable[Path]) -> dict[Path, str]:
-    """Return the Parquet files that DuckDB cannot read to their ends, and what it says of each."""
+    """Return the Parquet files that DuckDB cannot read to their end, with its error for each."""
     import duckdb
 
     faults = {}

@@ -59,9 +59,9 @@ def test_importing_loads_neither_the_compiler_nor_duckdb() -> None:
 @pytest.mark.parametrize(
     ("address", "version", "told"),
     [
-        ("nowhere", None, "make it with: palimpsest ingest SOURCE --archive"),
+        ("nowhere", None, "ingest sources into it first: palimpsest ingest SOURCE --archive"),
         ("https://nowhere/press", None, "expected a folder, or s3://BUCKET/NAME"),
-        (None, 3, "version 3 is not there; found 1, 2"),
+        (None, 3, "there is no version 3; found 1, 2"),
         (None, 0, "version = 0: expected a whole number, 1 or more"),
         (None, "2", "version = '2': expected a whole number, 1 or more"),
     ],
@@ -119,7 +119,7 @@ def test_an_archive_stays_at_its_version_until_a_newer_one_is_asked_for(tmp_path
     assert (held.newest().version, held.newest().rows["documents"]) == (3, 6)
     assert (held.at(1).version, held.at(1).rows["documents"]) == (1, 3)
     assert Archive(press, 1).documents().equals(held.at(1).documents())
-    with pytest.raises(SettingsError, match="version 9 is not there; found 1, 2, 3"):
+    with pytest.raises(SettingsError, match="there is no version 9; found 1, 2, 3"):
         held.at(9)
 
 

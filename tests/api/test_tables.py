@@ -267,7 +267,7 @@ def test_a_beginning_that_several_texts_have_is_refused(archive: Archive, tmp_pa
     first, second = plain(press, "paragraphs")[:2]
     alike = first["paragraph_id"][:8] + second["paragraph_id"][8:]
     rewrite(press, "paragraphs", put("paragraph_id", alike, 1))
-    with pytest.raises(SettingsError, match=f"stands for 2 texts.*{alike}"):
+    with pytest.raises(SettingsError, match=f"refers to 2 texts.*{alike}"):
         Archive(press).paragraph(alike[:8])
     assert Archive(press).paragraph(alike)["paragraph_id"] == alike
 

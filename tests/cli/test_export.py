@@ -64,7 +64,7 @@ def test_what_is_written_is_told_and_never_written_over(
     assert list(tmp_path.iterdir()) == [path]
     again = run(archive, form, path)
     assert again.exit_code == 2
-    assert f"--output {path}: is there already; name a new" in again.stderr
+    assert f"output {path}: already exists; name a new" in again.stderr
     assert list(tmp_path.iterdir()) == [path]
     assert listing(archive) == before
 

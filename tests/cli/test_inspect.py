@@ -107,13 +107,13 @@ def test_page_is_opened_in_the_browser(press: Path, state: Path, tmp_path: Path)
 def test_missing_archive_is_refused_with_advice(tmp_path: Path) -> None:
     result = run("inspect", tmp_path / "none", "--port", 0)
     assert result.exit_code == 2
-    assert "there is none; make it with: palimpsest ingest" in result.stderr
+    assert "there is none; ingest sources into it first: palimpsest ingest" in result.stderr
 
 
 def test_version_that_is_not_there_is_refused(press: Path) -> None:
     result = run("inspect", press, "--port", 0, "--version", 7)
     assert result.exit_code == 2
-    assert "version 7 is not there; found 1" in result.stderr
+    assert "there is no version 7; found 1" in result.stderr
 
 
 def test_folder_that_is_no_archive_is_refused(tmp_path: Path) -> None:

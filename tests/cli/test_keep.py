@@ -223,7 +223,10 @@ def test_unknown_version_exits_with_2_and_names_those_there_are(
     more = [corpus / "a.txt"] if command == "rebuild" else []
     for option in ((), ("--json",)):
         said = refused(command, archive, *more, "--version", 7, *option)
-        assert said == f"error: archive {archive}: version 7 is not there; found 1, 2\n"
+        assert (
+            said
+            == f"error: archive {archive}: there is no version 7; found 1, 2; name one of these\n"
+        )
     assert "--version" in refused(command, archive, *more, "--version", "last")
 
 

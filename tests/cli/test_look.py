@@ -110,7 +110,7 @@ def test_rebuild_writes_a_new_file_and_no_other(
     target.write_bytes(b"mine")
     again = run(*arguments)
     assert again.exit_code == 2
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
     assert target.read_bytes() == b"mine"
     nowhere = run(*arguments[:-1], tmp_path / "none" / "text")
     assert nowhere.exit_code == 2

@@ -74,7 +74,7 @@ def test_all_passages_are_written_to_a_file(archive: Path, tmp_path: Path) -> No
     )
     again = run("passages", archive, "--output", path)
     assert again.exit_code == 2
-    assert "is there already; name a new file" in again.stderr
+    assert "already exists; name a new file" in again.stderr
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def test_what_is_there_is_not_overwritten(
     arguments = [examples_archive] if command == "report" else [examples / LEFT, examples / RIGHT]
     result = run(command, *arguments, "--output", mine)
     assert result.exit_code == 2
-    assert f"--output {mine}: is there already" in result.stderr
+    assert f"output {mine}: already exists" in result.stderr
     assert mine.read_text() == "mine"
     assert run(command, *arguments, "--output", mine, "--force").exit_code == 0
     assert parsed(mine.read_text(encoding="utf-8")).xpath("//title")

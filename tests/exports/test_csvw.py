@@ -129,6 +129,6 @@ def test_passages_can_be_filtered_or_left_out(hostile: Path, tmp_path: Path) -> 
 
 def test_folder_that_is_there_is_not_touched(hostile: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    with pytest.raises(SettingsError, match="is there already; name a new folder"):
+    with pytest.raises(SettingsError, match="already exists; name a new folder"):
         write_csv(snapshot_of(hostile), tmp_path / "mine", None)
     assert [path.name for path in tmp_path.rglob("*")] == ["mine"]

@@ -143,7 +143,7 @@ def test_document_that_was_taken_down_does_not_come_back_under_any_name(
     }
     with open_writer(StoredArchive(fresh_archive), "r0") as writer:
         rows = pa.Table.from_pylist([removal], schema=REMOVALS)
-        writer.commit(ChangeSet({"removals": rows}, {}, writer.base.manifest.sealed))
+        writer.commit(ChangeSet(added={"removals": rows}, sealed=writer.base.manifest.sealed))
     summary = ingest([*files, copy], fresh_archive)
     assert _counts(summary) == (len(files) + 1, len(files) - 2, 1, 2)
     assert summary.rejects_by_reason == {"removed": 2}

@@ -44,7 +44,7 @@ def publish(
 ) -> Snapshot:
     """Commit a version; ``withdrawn`` holds keys of the rows that go."""
     with open_writer(archive, run_id) as writer:
-        return writer.commit(ChangeSet(added, withdrawn or {}, SEALED))
+        return writer.commit(ChangeSet(added=added, withdrawn=withdrawn or {}, sealed=SEALED))
 
 
 def sorted_rows(table: pa.Table) -> list[str]:

@@ -54,7 +54,7 @@ def test_earlier_version_is_read_as_of_then(grown: StoredArchive, version: int) 
 def test_unknown_version_is_told_with_those_that_there_are(
     grown: StoredArchive, version: int
 ) -> None:
-    with pytest.raises(SettingsError, match=rf"version {version} is not there; found 1, 2, 3"):
+    with pytest.raises(SettingsError, match=rf"there is no version {version}; found 1, 2, 3"):
         grown.snapshot(version)
 
 
@@ -70,7 +70,7 @@ def test_published_versions_are_told_first_one_first(grown: StoredArchive) -> No
 def test_version_that_is_cleaned_away_is_not_told(grown: StoredArchive) -> None:
     (grown.versions / "00000002" / MANIFEST).unlink()
     assert [one.version for one in grown.published()] == [1, 3]
-    with pytest.raises(SettingsError, match="version 2 is not there; found 1, 3"):
+    with pytest.raises(SettingsError, match="there is no version 2; found 1, 3"):
         grown.snapshot(2)
 
 

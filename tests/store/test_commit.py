@@ -143,7 +143,7 @@ def test_second_writer_is_told_to_try_again(archive: StoredArchive) -> None:
     with open_writer(archive, "r1") as writer:
         with pytest.raises(TransientError, match="another run"), open_writer(archive, "r2"):
             pass
-        writer.commit(ChangeSet({"sources": make_rows("sources", 0, 1)}, {}, SEALED))
+        writer.commit(ChangeSet(added={"sources": make_rows("sources", 0, 1)}, sealed=SEALED))
     assert archive.snapshot().rows("sources") == 1
     with open_writer(archive, "r2") as writer:
         assert writer.base is not None
@@ -159,7 +159,7 @@ def test_second_writer_waits_and_begins_from_what_the_first_has_published(
         waits.set()
         with open_writer(archive, "r3", wait_seconds=60) as writer:
             seen.append(writer.base.manifest)
-            seen.append(writer.commit(ChangeSet({}, {}, SEALED)).manifest)
+            seen.append(writer.commit(ChangeSet(sealed=SEALED)).manifest)
 
     thread = threading.Thread(target=second)
     with open_writer(archive, "r2") as writer:
@@ -167,7 +167,7 @@ def test_second_writer_waits_and_begins_from_what_the_first_has_published(
         assert waits.wait(60)
         time.sleep(0.2)
         assert seen == []
-        writer.commit(ChangeSet({"sources": make_rows("sources", 0, 1)}, {}, SEALED))
+        writer.commit(ChangeSet(added={"sources": make_rows("sources", 0, 1)}, sealed=SEALED))
     thread.join(60)
     assert [(one.version, one.run_id) for one in seen] == [(2, "r2"), (3, "r3")]
     assert archive.snapshot().rows("sources") == 1
@@ -206,16 +206,16 @@ def test_leftovers_of_killed_writers_are_cleared(archive: StoredArchive) -> None
 def test_segments_of_the_version_are_kept(archive: StoredArchive) -> None:
     with open_writer(archive, "r1") as writer:
         (archive.index / "r1").mkdir()
-        writer.commit(ChangeSet({}, {}, SEALED, ["r1"]))
+        writer.commit(ChangeSet(sealed=SEALED, segments=["r1"]))
     with open_writer(archive, "r2") as writer:
         assert [path.name for path in archive.index.iterdir()] == ["r1"]
-        assert writer.commit(ChangeSet({}, {}, SEALED)).manifest.segments == ["r1"]
+        assert writer.commit(ChangeSet(sealed=SEALED)).manifest.segments == ["r1"]
 
 
 def test_manifest_tells_what_published_it_and_when(archive: StoredArchive) -> None:
     before = datetime.now(UTC)
     with open_writer(archive, "r1") as writer:
-        told = writer.commit(ChangeSet({}, {}, SEALED, operation="remove")).manifest
+        told = writer.commit(ChangeSet(sealed=SEALED, operation="remove")).manifest
     assert (told.run_id, told.operation, told.sealed) == ("r1", "remove", SEALED)
     assert before <= datetime.fromisoformat(told.published_at) <= datetime.now(UTC)
     assert archive.snapshot().manifest == told

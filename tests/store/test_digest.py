@@ -34,7 +34,17 @@ def snapshot_of(folder: Path, name: str, *parts: pa.Table) -> Snapshot:
     for number, part in enumerate(parts):
         write_table(part, name, folder / name / f"{number}.parquet")
         files[name].append({"name": f"{number}.parquet", "rows": part.num_rows, "bytes": 0})
-    return Snapshot(folder, Manifest(1, "r1", "ingest", "2024-01-01T00:00:00+00:00", {}, files))
+    return Snapshot(
+        folder,
+        Manifest(
+            version=1,
+            run_id="r1",
+            operation="ingest",
+            published_at="2024-01-01T00:00:00+00:00",
+            sealed={},
+            files=files,
+        ),
+    )
 
 
 def digest_of(folder: Path, name: str, *parts: pa.Table) -> str:

@@ -79,7 +79,7 @@ def test_what_is_there_stays(fill: Any, make: Any, is_late: bool, tmp_path: Path
     path = tmp_path / "told"
     if not is_late:
         make(path)
-    with pytest.raises(SettingsError, match="is there already; name a new"):
+    with pytest.raises(SettingsError, match="already exists; name a new"):
         fill(path, lambda: make(path) if is_late else pytest.fail("it was asked to work"))
     assert list(tmp_path.iterdir()) == [path]
     assert path.is_symlink() or path.is_dir() or path.read_bytes() == b"theirs"
@@ -120,6 +120,6 @@ def test_file_system_without_hard_links_will_do(
     monkeypatch.setattr(os, "link", refuse)
     fill_file(tmp_path / "told", lambda: None)
     assert (tmp_path / "told").read_bytes() == b"mine"
-    with pytest.raises(SettingsError, match="is there already"):
+    with pytest.raises(SettingsError, match="already exists"):
         fill_file(tmp_path / "other", lambda: make_file(tmp_path / "other"))
     assert (tmp_path / "other").read_bytes() == b"theirs"

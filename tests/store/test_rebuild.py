@@ -86,7 +86,7 @@ def test_uri_of_two_documents_gives_both_the_earlier_first(replaced: tuple[Path,
     ids = [row["document_id"] for row in rows]
     assert len(set(ids)) == 2
     assert find_documents(snapshot, [uri]) == ids
-    with pytest.raises(SettingsError, match="stands for 2 documents") as told:
+    with pytest.raises(SettingsError, match="refers to 2 documents") as told:
         rebuild_document(snapshot, uri)
     assert all(one in str(told.value) for one in ids)
     for seed, one in enumerate(ids, start=1):
