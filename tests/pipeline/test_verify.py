@@ -329,7 +329,7 @@ def test_file_that_cannot_be_used_fails_and_the_rest_is_still_checked(
 
 
 def test_lost_row_that_the_manifest_still_tells_fails(damaged: Path) -> None:
-    rewrite(damaged, "rejects", lose(), is_told=False)
+    rewrite(damaged, "rejects", lose(), is_listed=False)
     checks = verified(damaged, "--tables-only", code=1)
     [failure] = checks["files"]["failures"]
     assert failure["found"] == "0"

@@ -21,7 +21,7 @@ def test_every_error_is_an_archive_error_and_none_is_another(error):
     assert not issubclass(ArchiveError, (ValueError, OSError))
 
 
-def test_errors_carry_fields_and_say_them():
+def test_errors_have_fields_and_show_them():
     source = SourceError("binary", "too many controls")
     assert (source.reason, source.detail) == ("binary", "too many controls")
     assert str(source) == "binary: too many controls"

@@ -34,21 +34,21 @@ def _table(name: str, *, nulls: bool = False) -> pa.Table:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_rows_that_fit_get_exactly_the_schema(name):
+def test_rows_that_fit_get_exactly_the_schema_of_their_table(name):
     shaped = conform(_table(name), name)
     assert shaped.schema.equals(TABLES[name], check_metadata=True)
     assert shaped.to_pylist() == [_row(name)] * 2
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_columns_are_put_in_order_and_others_left_out(name):
+def test_columns_are_ordered_and_unknown_ones_left_out(name):
     table = _table(name)
     turned = table.select(table.column_names[::-1]).append_column("more", pa.array([1, 2]))
     assert conform(turned, name) == conform(table, name)
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_nulls_survive_parquet_where_they_may_stand(name):
+def test_nulls_survive_parquet_in_nullable_columns(name):
     shaped = conform(_table(name, nulls=True), name)
     file = io.BytesIO()
     pq.write_table(shaped, file)
@@ -67,7 +67,7 @@ def test_nulls_survive_parquet_where_they_may_stand(name):
         if not field.nullable
     ],
 )
-def test_a_null_where_none_may_stand_breaks_the_contract(name, column):
+def test_null_in_a_required_column_violates_the_contract(name, column):
     rows = [_row(name), {**_row(name), column: None}]
     free = pa.schema([pa.field(field.name, field.type) for field in TABLES[name]])
     with pytest.raises(ContractError, match=column):
@@ -75,7 +75,7 @@ def test_a_null_where_none_may_stand_breaks_the_contract(name, column):
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_missing_column_breaks_the_contract(name):
+def test_missing_column_violates_the_contract(name):
     for column in TABLES[name].names:
         with pytest.raises(ContractError, match=f"{name}.{column}: missing"):
             conform(_table(name).drop_columns([column]), name)
@@ -100,12 +100,12 @@ def _with(name: str, column: str, values: pa.Array) -> pa.Table:
         ("sources", "uri", pa.array([[1], [2]])),
     ],
 )
-def test_a_column_of_another_type_breaks_the_contract(name, column, values):
+def test_column_of_another_type_violates_the_contract(name, column, values):
     with pytest.raises(ContractError, match=f"{name}.{column}: .*expected"):
         conform(_with(name, column, values), name)
 
 
-def test_large_strings_are_taken_as_strings():
+def test_large_strings_are_accepted_as_strings():
     large = pa.array(["a", "b"], pa.large_string())
     assert conform(_with("sources", "uri", large), "sources")["uri"].to_pylist() == ["a", "b"]
 
@@ -119,7 +119,7 @@ def test_only_types_that_every_reader_knows_are_used():
     assert {field.type for schema in TABLES.values() for field in schema} <= set(_PLAIN)
 
 
-def test_every_column_says_what_it_holds():
+def test_every_column_has_a_description():
     for name, schema in TABLES.items():
         for field in schema:
             assert field.metadata[b"description"], f"{name}.{field.name}"

@@ -1,4 +1,4 @@
-"""Sensitivity is one named setting; what is given besides goes before it."""
+"""Sensitivity is one named setting, which single settings override."""
 
 import pytest
 
@@ -33,29 +33,29 @@ def test_levels_differ_in_what_decides_the_rows() -> None:
     assert len({parse_settings({"sensitivity": one}).decisive() for one in SENSITIVITIES}) == 3
 
 
-def test_single_settings_go_before_the_level() -> None:
+def test_single_settings_override_the_level() -> None:
     settings = parse_settings({"sensitivity": "reworded", "sign": {"bands": 32}})
     assert (settings.sign.bands, settings.sign.rows) == (32, 2)
     whole = SignSettings(bands=7)
     assert Settings(sensitivity="reworded", sign=whole).sign == whole
 
 
-def test_level_survives_being_written_down() -> None:
+def test_level_survives_json() -> None:
     settings = parse_settings({"sensitivity": "reworded", "sign": {"seed": 5}})
     assert Settings.model_validate_json(settings.model_dump_json()) == settings
 
 
-def test_how_one_looks_decides_nothing_that_is_stored() -> None:
+def test_settings_of_passages_do_not_affect_the_archive() -> None:
     looking = parse_settings({"passages": {"clear_score": 99}})
     assert looking.decisive() == Settings().decisive()
 
 
-def test_command_line_offers_the_levels_that_there_are() -> None:
+def test_command_line_offers_all_levels() -> None:
     for name in ("ingest", "compare"):
         [option] = [one for one in main.commands[name].params if one.name == "sensitivity"]
         assert list(option.type.choices) == list(SENSITIVITIES)  # type: ignore[attr-defined]
 
 
-def test_unknown_level_is_refused_with_those_that_there_are() -> None:
+def test_unknown_level_is_refused_with_the_known_ones() -> None:
     with pytest.raises(SettingsError, match=r"sensitivity.*verbatim.*edited.*reworded"):
         parse_settings({"sensitivity": "exact"})

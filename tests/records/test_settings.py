@@ -22,7 +22,7 @@ def _faults(values: dict[str, dict[str, object]]) -> tuple[str, ...]:
     return caught.value.faults
 
 
-def test_nothing_given_means_the_defaults():
+def test_defaults_apply_if_nothing_is_set():
     assert parse_settings({}) == Settings()
 
 
@@ -31,7 +31,7 @@ def test_values_reach_their_stage():
     assert (settings.sign.bands, settings.sign.rows, settings.run.workers) == (8, 3, 3)
 
 
-def test_too_many_bands_are_told_with_what_to_do_next():
+def test_too_many_bands_are_refused_with_advice():
     assert _faults({"sign": {"bands": 16, "rows": 9}}) == (
         (
             "sign: bands x rows = 16 x 9 = 144 exceeds permutations = 57; "
@@ -44,7 +44,7 @@ def test_bands_and_rows_may_use_all_permutations():
     assert parse_settings({"sign": {"bands": 32, "rows": 4, "permutations": 128}})
 
 
-def test_windows_are_made_of_whole_strides():
+def test_windows_consist_of_whole_strides():
     (fault,) = _faults({"sign": {"window_words": 20, "stride_words": 7, "rows": 9}})
     assert fault == (
         "sign: bands x rows = 19 x 9 = 171 exceeds permutations = 57; "
@@ -61,7 +61,7 @@ def test_crowd_has_no_more_heads_than_texts():
     )
 
 
-def test_all_faults_are_told_at_once_each_with_its_place_and_value():
+def test_all_faults_are_reported_at_once_with_place_and_value():
     faults = _faults(
         {
             "read": {"encoding": "klingon", "max_paragraph_chars": 199},
@@ -90,7 +90,7 @@ def test_all_faults_are_told_at_once_each_with_its_place_and_value():
     )
 
 
-def test_unknown_setting_is_answered_with_names_like_it_first():
+def test_unknown_setting_is_answered_with_similar_names_first():
     (fault,) = _faults({"passages": {"clear": 1}})
     assert fault.startswith(
         "passages.clear = 1: unknown setting of passages; "
@@ -110,7 +110,7 @@ def test_unknown_setting_is_answered_with_names_like_it_first():
         ("read", "text_fields", 7, "names, separated by commas"),
     ],
 )
-def test_bad_value_is_answered_with_what_is_expected(stage, name, value, expected):
+def test_invalid_value_is_answered_with_the_expected_values(stage, name, value, expected):
     (fault,) = _faults({stage: {name: value}})
     assert fault == f"{stage}.{name} = {value!r}: expected {expected}"
 
@@ -123,7 +123,7 @@ def test_unknown_rule_for_series_is_refused_except_in_stored_settings():
 
 
 @pytest.mark.parametrize("sensitivity", SENSITIVITIES)
-def test_every_setting_is_listed_with_what_it_takes_and_means(sensitivity):
+def test_every_setting_is_listed_with_expected_values_and_meaning(sensitivity):
     listed = list_settings(sensitivity)
     settings = parse_settings({"sensitivity": sensitivity}).model_dump(mode="json")
     names = ["sensitivity"]
@@ -140,7 +140,7 @@ def test_every_setting_is_listed_with_what_it_takes_and_means(sensitivity):
     assert not fixed & {"read.series", "passages.clear_score", "run.workers"}
 
 
-def test_the_message_holds_one_fault_a_line():
+def test_message_has_one_line_for_each_fault():
     with pytest.raises(SettingsError) as caught:
         parse_settings({"run": {"workers": 0, "batch_bytes": 0}})
     assert str(caught.value) == "\n".join(caught.value.faults)
@@ -148,7 +148,7 @@ def test_the_message_holds_one_fault_a_line():
 
 
 @pytest.mark.parametrize("encoding", ["hex", "base64", "rot13", "zlib", "idna", "unicode_escape"])
-def test_what_encodes_no_text_is_refused(encoding):
+def test_encoding_of_something_other_than_text_is_refused(encoding):
     (fault,) = _faults({"read": {"encoding": encoding}})
     assert fault == (
         f"read.encoding = {encoding!r}: encoding {encoding!r} is not a text encoding; "
@@ -156,12 +156,12 @@ def test_what_encodes_no_text_is_refused(encoding):
     )
 
 
-def test_an_encoding_goes_by_one_name():
+def test_names_of_the_same_encoding_are_normalised():
     names = {ReadSettings(encoding=name).encoding for name in ("latin1", "ISO-8859-1", "L1")}
     assert names == {"iso8859-1"}
 
 
-def test_settings_do_not_change_once_made():
+def test_settings_are_immutable():
     with pytest.raises(ValidationError, match="frozen"):
         Settings().sign.bands = 3
 
@@ -198,13 +198,13 @@ def _another(model: BaseModel, name: str) -> object:
         for name in type(getattr(Settings(), stage)).model_fields
     ],
 )
-def test_each_decisive_setting_changes_the_seal(stage, name):
+def test_each_decisive_setting_changes_the_fingerprint(stage, name):
     changed = parse_settings({stage: {name: _another(getattr(Settings(), stage), name)}})
     assert changed.decisive() != Settings().decisive()
     assert changed.seal({"ingest": 1}) != Settings().seal({"ingest": 1})
 
 
-def test_settings_of_the_run_change_neither_digest_nor_seal():
+def test_settings_of_the_run_change_neither_digest_nor_fingerprint():
     assert set(RunSettings.model_fields) == {
         "workers",
         "memory",
@@ -231,20 +231,20 @@ def test_settings_of_the_run_change_neither_digest_nor_seal():
     assert changed.seal({"ingest": 1}) == Settings().seal({"ingest": 1})
 
 
-def test_the_version_of_any_stage_changes_the_seal_and_their_order_does_not():
+def test_version_of_any_stage_changes_the_fingerprint_and_their_order_does_not():
     seal = Settings().seal({"ingest": 1, "dedup": 1})
     assert Settings().seal({"dedup": 1, "ingest": 1}) == seal
     assert Settings().seal({"ingest": 2, "dedup": 1}) != seal
     assert Settings().seal({"ingest": 1, "dedup": 1, "store": 1}) != seal
 
 
-def test_every_setting_says_what_it_is():
+def test_every_setting_has_a_description():
     for stage in ("read", "sign", "align"):
         for name, field in type(getattr(Settings(), stage)).model_fields.items():
             assert field.description, f"{stage}.{name}"
 
 
-def test_memory_tells_how_much_is_brought_at_a_time_unless_that_is_given():
+def test_memory_limit_determines_batches_and_portions_unless_they_are_set():
     little, more = (RunSettings(memory=size) for size in ("512MB", "1GB"))
     assert little.memory == 512 * 10**6
     assert 0 < little.batch_bytes < little.portion_bytes < more.portion_bytes
@@ -253,7 +253,7 @@ def test_memory_tells_how_much_is_brought_at_a_time_unless_that_is_given():
     assert (given.portion_bytes, given.batch_bytes) == (10**6, more.batch_bytes)
 
 
-@pytest.mark.parametrize("told", ["100MB", "much", -5])
-def test_memory_that_is_too_little_or_no_size_is_refused(told):
+@pytest.mark.parametrize("memory", ["100MB", "much", -5])
+def test_too_little_memory_and_invalid_sizes_are_refused(memory):
     with pytest.raises(SettingsError, match=r"run\.memory"):
-        parse_settings({"run": {"memory": told}})
+        parse_settings({"run": {"memory": memory}})

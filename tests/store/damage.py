@@ -1,4 +1,4 @@
-"""Copies of archives, and rows in them changed behind the archive's back."""
+"""Copies of archives, and changes to their rows that bypass the archive."""
 
 import json
 import shutil
@@ -25,15 +25,15 @@ def copy_archive(archive: Path, target: Path) -> Path:
     return copied.path
 
 
-def rewrite(archive: Path, name: str, change: Change, *, is_told: bool = True) -> Path:
-    """Write a table anew with its rows changed; the manifest tells the new file if ``is_told``."""
+def rewrite(archive: Path, name: str, change: Change, *, is_listed: bool = True) -> Path:
+    """Rewrite a table with changed rows; the manifest lists the new file if ``is_listed``."""
     snapshot = StoredArchive(archive).snapshot()
     rows = change(snapshot.read(name))
     first, *others = snapshot.files(name)
     for path in (first, *others):
         path.unlink()
     write_table(rows.cast(TABLES[name]), name, first)
-    if is_told:
+    if is_listed:
         manifest = json.loads((snapshot.folder / MANIFEST).read_text(encoding="utf-8"))
         facts = {"name": first.name, "rows": rows.num_rows, "bytes": first.stat().st_size}
         manifest["files"][name] = [facts]
@@ -42,7 +42,7 @@ def rewrite(archive: Path, name: str, change: Change, *, is_told: bool = True) -
 
 
 def put(column: str, value: Any, row: int = 0) -> Change:
-    """Return the change of one value; a function gets the old value."""
+    """Return the change of one value; a function is called with the old value."""
 
     def change(table: pa.Table) -> pa.Table:
         values = table.column(column).to_pylist()
@@ -55,12 +55,12 @@ def put(column: str, value: Any, row: int = 0) -> Change:
 
 
 def double(row: int = 0) -> Change:
-    """Return the change that a row stands there twice."""
+    """Return the change that repeats a row."""
     return lambda table: pa.concat_tables([table, table.slice(row, 1)])
 
 
 def lose(row: int = 0) -> Change:
-    """Return the change that a row is gone."""
+    """Return the change that removes a row."""
     return lambda table: table.filter(
         pa.array([at != row % len(table) for at in range(len(table))])
     )

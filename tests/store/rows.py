@@ -1,4 +1,4 @@
-"""Rows for any table, made up from its schema."""
+"""Rows for any table, generated from its schema."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ SEALED = {"settings": {"sign": {"bands": 32}}, "stages": {"store": 1}}
 
 
 def make_row(name: str, number: int, **given: Any) -> dict[str, Any]:
-    """Return a row in which every value tells its number; every other optional value is null."""
+    """Return a row whose values contain its number; every second optional value is null."""
     row: dict[str, Any] = {}
     for field in TABLES[name]:
         if field.nullable and number % 2 and not pa.types.is_list(field.type):
@@ -31,7 +31,7 @@ def make_row(name: str, number: int, **given: Any) -> dict[str, Any]:
 
 
 def make_rows(name: str, first: int, last: int, **given: Any) -> pa.Table:
-    """Return rows with the numbers from ``first`` up to, without, ``last``."""
+    """Return rows with the numbers from ``first`` up to ``last``, exclusive."""
     rows = [make_row(name, number, **given) for number in range(first, last)]
     return pa.Table.from_pylist(rows, schema=TABLES[name])
 
@@ -42,13 +42,13 @@ def publish(
     added: dict[str, pa.Table],
     withdrawn: dict[str, pa.Table] | None = None,
 ) -> Snapshot:
-    """Commit a version; ``withdrawn`` holds keys of the rows that go."""
+    """Commit a version; ``withdrawn`` contains the keys of rows to remove."""
     with open_writer(archive, run_id) as writer:
         return writer.commit(ChangeSet(added=added, withdrawn=withdrawn or {}, sealed=SEALED))
 
 
 def sorted_rows(table: pa.Table) -> list[str]:
-    """Return rows in an order of their own, to be compared."""
+    """Return rows sorted by their values, for comparison."""
     return sorted(repr(row) for row in table.to_pylist())
 
 
@@ -58,7 +58,7 @@ def all_rows(snapshot: Snapshot) -> dict[str, list[str]]:
 
 
 def view_passages(snapshot: Snapshot) -> pa.Table:
-    """Return the rows of the view, with the first URI of both documents."""
+    """Return the rows of the view ``passages``, with the first URI of both documents."""
     uris = "(SELECT document_id, min(uri) AS uri FROM sources GROUP BY 1)"
     with connect(snapshot) as connection:
         return connection.sql(f"""

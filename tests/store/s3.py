@@ -1,4 +1,4 @@
-"""An S3 server on this machine: moto, one request at a time, with faults where they are wanted.
+"""An S3 server on this machine: moto, one request at a time, with faults on request.
 
 ``python -m tests.store.s3`` serves until its input ends, and prints the address first.
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 Fault = Callable[[dict[str, Any]], str | None]
-"""Takes a request as WSGI tells it, which it may change. Returns None to let it be answered, or
-"refuse" to answer 503 without doing it, or "lose" to do it and answer 503."""
+"""Called with the WSGI environment of a request, which it may change. Returns None to let it be
+answered, "refuse" to answer 503 without executing it, or "lose" to execute it and answer 503."""
 
 
 class Server:
@@ -46,19 +46,19 @@ class Server:
         self._thread.start()
 
     def stop(self) -> None:
-        """Answer no more."""
+        """Stop answering."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
     def _answer(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
-        # Moto looks whether an object is there and writes it in two steps; real stores in one.
+        # Moto checks whether an object exists and writes it in two steps; real stores in one.
         with self._lock:
             self.requests.append((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
             what = self.fault(environ)
             if what != "refuse":
                 answered: list[Any] = []
-                body = list(self._app(environ, lambda *told: answered.append(told)))
+                body = list(self._app(environ, lambda *response: answered.append(response)))
         if what is None:
             start(*answered[0][:2])
             return body
@@ -67,7 +67,7 @@ class Server:
 
 
 def environment(url: str) -> dict[str, str]:
-    """Return the usual variables by which a client finds a server and nothing else."""
+    """Return only the usual environment variables with which a client finds a server."""
     return {
         "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": "reader",
@@ -80,7 +80,7 @@ def environment(url: str) -> dict[str, str]:
 
 
 def client() -> Any:
-    """Return a plain client, which knows nothing of us."""
+    """Return a plain client, independent of Palimpsest."""
     return _client_of(os.environ["AWS_ENDPOINT_URL"])
 
 
@@ -92,7 +92,7 @@ def _client_of(_: str) -> Any:
 
 
 def keys(address: str) -> dict[str, int]:
-    """Return what is under an address: the keys behind it with their sizes."""
+    """Return the objects under an address: their keys relative to it, with their sizes."""
     bucket, _, prefix = address.removeprefix("s3://").partition("/")
     pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
     return {
@@ -104,7 +104,7 @@ def keys(address: str) -> dict[str, int]:
 
 @contextmanager
 def on_another_machine(folder: Path) -> Iterator[None]:
-    """Keep copies in a folder of their own, as another machine does."""
+    """Use another folder for local copies, as another machine does."""
     before = os.environ.get("PALIMPSEST_CACHE")
     os.environ["PALIMPSEST_CACHE"] = str(folder)
     try:
@@ -117,7 +117,7 @@ def on_another_machine(folder: Path) -> Iterator[None]:
 
 
 def main() -> None:
-    """Serve until nobody holds the other end of the input."""
+    """Serve until the other end of standard input is closed."""
     server = Server()
     print(server.url, flush=True)
     sys.stdin.read()

@@ -1,4 +1,4 @@
-"""Versions of an archive: as of then, held while they are read, told in a list."""
+"""Versions of an archive: read as published, locked while they are read, and listed."""
 
 import fcntl
 import pickle
@@ -15,7 +15,7 @@ from tests.store.rows import all_rows, make_rows, publish
 
 @pytest.fixture
 def grown(tmp_path: Path) -> StoredArchive:
-    """An archive of three versions, with a source more in each."""
+    """An archive of three versions, each with one more source."""
     archive = StoredArchive(tmp_path / "press")
     for number in range(3):
         publish(archive, f"r{number}", {"sources": make_rows("sources", number, number + 1)})
@@ -24,7 +24,7 @@ def grown(tmp_path: Path) -> StoredArchive:
 
 @contextmanager
 def _cleaned(snapshot_folder: Path) -> Iterator[bool]:
-    """Lock a version as whoever cleans it away does; tell whether nobody held it."""
+    """Lock a version as cleaning does; return whether no reader had locked it."""
     with (snapshot_folder / MANIFEST).open() as manifest:
         try:
             fcntl.flock(manifest, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -40,7 +40,7 @@ def _is_free(folder: Path) -> bool:
 
 
 @pytest.mark.parametrize("version", [1, 2, 3])
-def test_earlier_version_is_read_as_of_then(grown: StoredArchive, version: int) -> None:
+def test_earlier_version_is_read_as_published(grown: StoredArchive, version: int) -> None:
     snapshot = grown.snapshot(version)
     assert snapshot.manifest.version == version
     assert snapshot.manifest.run_id == f"r{version - 1}"
@@ -51,30 +51,30 @@ def test_earlier_version_is_read_as_of_then(grown: StoredArchive, version: int) 
 
 
 @pytest.mark.parametrize("version", [0, 4, -1])
-def test_unknown_version_is_told_with_those_that_there_are(
+def test_unknown_version_is_reported_with_the_existing_ones(
     grown: StoredArchive, version: int
 ) -> None:
     with pytest.raises(SettingsError, match=rf"there is no version {version}; found 1, 2, 3"):
         grown.snapshot(version)
 
 
-def test_published_versions_are_told_first_one_first(grown: StoredArchive) -> None:
+def test_published_versions_are_listed_in_order(grown: StoredArchive) -> None:
     (grown.versions / "00000004").mkdir()  # never published
     (grown.versions / "building-r9").mkdir()
-    told = grown.published()
-    assert [(one.version, one.run_id) for one in told] == [(1, "r0"), (2, "r1"), (3, "r2")]
-    assert [one.published_at for one in told] == sorted(one.published_at for one in told)
-    assert told[-1] == grown.snapshot().manifest
+    manifests = grown.published()
+    assert [(one.version, one.run_id) for one in manifests] == [(1, "r0"), (2, "r1"), (3, "r2")]
+    assert [one.published_at for one in manifests] == sorted(one.published_at for one in manifests)
+    assert manifests[-1] == grown.snapshot().manifest
 
 
-def test_version_that_is_cleaned_away_is_not_told(grown: StoredArchive) -> None:
+def test_removed_version_is_not_listed(grown: StoredArchive) -> None:
     (grown.versions / "00000002" / MANIFEST).unlink()
     assert [one.version for one in grown.published()] == [1, 3]
     with pytest.raises(SettingsError, match="there is no version 2; found 1, 3"):
         grown.snapshot(2)
 
 
-def test_version_is_held_until_the_last_who_reads_it_is_done(grown: StoredArchive) -> None:
+def test_version_is_locked_until_its_last_reader_is_done(grown: StoredArchive) -> None:
     first, again = grown.snapshot(1), grown.snapshot(1)
     folder = first.folder
     assert not _is_free(folder)
@@ -85,7 +85,7 @@ def test_version_is_held_until_the_last_who_reads_it_is_done(grown: StoredArchiv
     assert _is_free(folder)
 
 
-def test_version_that_is_being_cleaned_away_is_not_given(grown: StoredArchive) -> None:
+def test_version_being_removed_is_not_opened(grown: StoredArchive) -> None:
     with _cleaned(grown.versions / "00000001") as is_free:
         assert is_free
         with pytest.raises(TransientError, match="try again"):
@@ -93,7 +93,7 @@ def test_version_that_is_being_cleaned_away_is_not_given(grown: StoredArchive) -
         assert grown.snapshot().manifest.version == 3
 
 
-def test_snapshot_survives_pickling_and_holds_its_version(grown: StoredArchive) -> None:
+def test_snapshot_survives_pickling_and_locks_its_version(grown: StoredArchive) -> None:
     snapshot = grown.snapshot(2)
     rows = all_rows(snapshot)
     copy: Snapshot = pickle.loads(pickle.dumps(snapshot))

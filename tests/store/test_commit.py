@@ -29,7 +29,9 @@ def _files(folder: Path) -> dict[str, int]:
     return {str(p.relative_to(folder)): p.stat().st_ino for p in folder.rglob("*") if p.is_file()}
 
 
-def test_reader_of_first_version_still_reads_it_after_the_second(archive: StoredArchive) -> None:
+def test_reader_of_the_first_version_still_reads_it_after_the_second(
+    archive: StoredArchive,
+) -> None:
     first = publish(archive, "r1", {"sources": make_rows("sources", 0, 4)})
     before = all_rows(first)
     withdrawn = {"sources": pa.table({"uri": ["uri-000002"]})}
@@ -60,7 +62,7 @@ def test_empty_table_has_exactly_one_empty_file(archive: StoredArchive) -> None:
             assert pq.read_metadata(file).num_rows == 0
 
 
-def test_empty_file_goes_when_rows_come(archive: StoredArchive) -> None:
+def test_empty_file_is_removed_when_rows_are_added(archive: StoredArchive) -> None:
     publish(archive, "r1", {})
     snapshot = publish(archive, "r2", {name: make_rows(name, 0, 2) for name in TABLES})
     for name in TABLES:
@@ -68,11 +70,13 @@ def test_empty_file_goes_when_rows_come(archive: StoredArchive) -> None:
         assert snapshot.rows(name) == 2
 
 
-def test_table_whose_last_rows_go_has_one_empty_file_again(archive: StoredArchive) -> None:
+def test_table_has_an_empty_file_again_after_its_last_rows_are_removed(
+    archive: StoredArchive,
+) -> None:
     publish(archive, "r1", {"sources": make_rows("sources", 0, 1)})
     publish(archive, "r2", {"sources": make_rows("sources", 1, 2)})
-    gone = {"sources": pa.table({"uri": ["uri-000000", "uri-000001"]})}
-    snapshot = publish(archive, "r3", {}, gone)
+    withdrawn = {"sources": pa.table({"uri": ["uri-000000", "uri-000001"]})}
+    snapshot = publish(archive, "r3", {}, withdrawn)
     assert [path.name for path in snapshot.files("sources")] == ["r3.parquet"]
     assert snapshot.read("sources").num_rows == 0
 
@@ -82,8 +86,8 @@ def test_only_files_with_withdrawn_keys_are_rewritten(archive: StoredArchive) ->
         first = 3 * number
         base = publish(archive, run, {"sources": make_rows("sources", first, first + 3)})
     before = _files(base.folder)
-    gone = {"sources": pa.table({"uri": ["uri-000004", "uri-999999"]})}
-    after = publish(archive, "r4", {}, gone)
+    withdrawn = {"sources": pa.table({"uri": ["uri-000004", "uri-999999"]})}
+    after = publish(archive, "r4", {}, withdrawn)
     names = [path.name for path in after.files("sources")]
     assert names == ["r1.parquet", "r3.parquet", "r4-0001.parquet"]
     now = _files(after.folder)
@@ -92,12 +96,12 @@ def test_only_files_with_withdrawn_keys_are_rewritten(archive: StoredArchive) ->
     assert pq.read_table(after.folder / "sources" / "r4-0001.parquet").num_rows == 2
 
 
-def test_manifest_tells_rows_and_bytes_of_each_file(archive: StoredArchive) -> None:
+def test_manifest_lists_rows_and_bytes_of_each_file(archive: StoredArchive) -> None:
     snapshot = publish(archive, "r1", {name: make_rows(name, 0, 5) for name in TABLES})
     for name in TABLES:
-        for told, path in zip(snapshot.manifest.files[name], snapshot.files(name), strict=True):
-            assert told["bytes"] == path.stat().st_size
-            assert told["rows"] == pq.read_metadata(path).num_rows
+        for entry, path in zip(snapshot.manifest.files[name], snapshot.files(name), strict=True):
+            assert entry["bytes"] == path.stat().st_size
+            assert entry["rows"] == pq.read_metadata(path).num_rows
     assert snapshot.size_bytes() == sum(
         path.stat().st_size for name in TABLES for path in snapshot.files(name)
     )
@@ -112,7 +116,7 @@ def test_manifest_tells_rows_and_bytes_of_each_file(archive: StoredArchive) -> N
     ],
     ids=["missing column", "null where none may be", "other type"],
 )
-def test_rows_that_break_the_schema_publish_nothing(
+def test_rows_that_violate_the_schema_are_not_published(
     archive: StoredArchive, broken: pa.Table
 ) -> None:
     base = publish(archive, "r1", {"sources": make_rows("sources", 0, 2)})
@@ -139,7 +143,7 @@ def test_first_commit_that_fails_leaves_no_archive(archive: StoredArchive) -> No
     assert not os.path.lexists(archive.path)
 
 
-def test_second_writer_is_told_to_try_again(archive: StoredArchive) -> None:
+def test_second_writer_gets_a_transient_error(archive: StoredArchive) -> None:
     with open_writer(archive, "r1") as writer:
         with pytest.raises(TransientError, match="another run"), open_writer(archive, "r2"):
             pass
@@ -149,7 +153,7 @@ def test_second_writer_is_told_to_try_again(archive: StoredArchive) -> None:
         assert writer.base is not None
 
 
-def test_second_writer_waits_and_begins_from_what_the_first_has_published(
+def test_second_writer_waits_and_starts_from_the_version_of_the_first(
     archive: StoredArchive,
 ) -> None:
     publish(archive, "r1", {})
@@ -173,7 +177,7 @@ def test_second_writer_waits_and_begins_from_what_the_first_has_published(
     assert archive.snapshot().rows("sources") == 1
 
 
-def test_writer_gives_up_when_it_has_waited_long_enough(archive: StoredArchive) -> None:
+def test_writer_gives_up_after_its_waiting_time(archive: StoredArchive) -> None:
     with open_writer(archive, "r1"):
         started = time.monotonic()
         with pytest.raises(TransientError, match="another run"), open_writer(archive, "r2", 0.3):
@@ -187,7 +191,7 @@ def test_reading_needs_no_lock(archive: StoredArchive) -> None:
         assert archive.snapshot().read("sources").num_rows == 3
 
 
-def test_leftovers_of_killed_writers_are_cleared(archive: StoredArchive) -> None:
+def test_leftovers_of_killed_writers_are_removed(archive: StoredArchive) -> None:
     publish(archive, "r1", {})
     for left in (
         archive.versions / "building-r0" / "sources",
@@ -212,24 +216,24 @@ def test_segments_of_the_version_are_kept(archive: StoredArchive) -> None:
         assert writer.commit(ChangeSet(sealed=SEALED)).manifest.segments == ["r1"]
 
 
-def test_manifest_tells_what_published_it_and_when(archive: StoredArchive) -> None:
+def test_manifest_records_operation_and_time(archive: StoredArchive) -> None:
     before = datetime.now(UTC)
     with open_writer(archive, "r1") as writer:
-        told = writer.commit(ChangeSet(sealed=SEALED, operation="remove")).manifest
-    assert (told.run_id, told.operation, told.sealed) == ("r1", "remove", SEALED)
-    assert before <= datetime.fromisoformat(told.published_at) <= datetime.now(UTC)
-    assert archive.snapshot().manifest == told
+        manifest = writer.commit(ChangeSet(sealed=SEALED, operation="remove")).manifest
+    assert (manifest.run_id, manifest.operation, manifest.sealed) == ("r1", "remove", SEALED)
+    assert before <= datetime.fromisoformat(manifest.published_at) <= datetime.now(UTC)
+    assert archive.snapshot().manifest == manifest
 
 
-def test_rows_that_agree_in_all_key_columns_go_and_no_others(archive: StoredArchive) -> None:
+def test_only_rows_that_agree_in_all_key_columns_are_removed(archive: StoredArchive) -> None:
     rows = [
         make_row("overlaps", 2 * n, left_text_id=left, right_text_id=right)
         for n, (left, right) in enumerate(["ab", "ac", "bc", "ab", "cb"])
     ]
     table = pa.Table.from_pylist(rows, schema=TABLES["overlaps"])
     publish(archive, "r1", {"overlaps": table})
-    gone = pa.table({"left_text_id": ["a", "c"], "right_text_id": ["b", "c"]})
-    kept = publish(archive, "r2", {}, {"overlaps": gone}).read("overlaps")
+    withdrawn = pa.table({"left_text_id": ["a", "c"], "right_text_id": ["b", "c"]})
+    kept = publish(archive, "r2", {}, {"overlaps": withdrawn}).read("overlaps")
     pairs = zip(kept["left_text_id"].to_pylist(), kept["right_text_id"].to_pylist(), strict=True)
     assert sorted(pairs) == [("a", "c"), ("b", "c"), ("c", "b")]
 
@@ -247,9 +251,9 @@ def test_compaction_keeps_all_rows_in_few_full_files(
     assert all_rows(compacted) == before
     assert all_rows(base) == before
     assert [file["rows"] for file in compacted.manifest.files["sources"]] == [16, 16, 7]
-    told = compacted.manifest
-    assert (told.version, told.operation, told.segments) == (14, "compact", ["merged"])
-    assert told.sealed == SEALED
+    manifest = compacted.manifest
+    assert (manifest.version, manifest.operation, manifest.segments) == (14, "compact", ["merged"])
+    assert manifest.sealed == SEALED
 
 
 def test_compaction_links_a_table_of_one_file(archive: StoredArchive) -> None:
@@ -264,7 +268,7 @@ def test_compaction_links_a_table_of_one_file(archive: StoredArchive) -> None:
     }
 
 
-def test_nothing_is_compacted_before_there_is_a_version(archive: StoredArchive) -> None:
+def test_archive_without_a_version_cannot_be_compacted(archive: StoredArchive) -> None:
     with open_writer(archive, "c") as writer, pytest.raises(SettingsError, match="there is none"):
         writer.compact([])
 
@@ -281,7 +285,7 @@ with open_staging(StoredArchive(sys.argv[1]), "held") as folder:
 """
 
 
-def test_folder_of_a_living_process_is_left_alone_until_it_dies(
+def test_staging_folder_of_a_living_process_is_left_alone_until_it_dies(
     archive: StoredArchive, root: Path
 ) -> None:
     command = [sys.executable, "-c", _HOLDER, str(archive.path)]
@@ -301,13 +305,13 @@ def test_folder_of_a_living_process_is_left_alone_until_it_dies(
     assert list(archive.staging.iterdir()) == []
 
 
-def test_folder_of_a_run_is_gone_when_it_ends_well(archive: StoredArchive) -> None:
+def test_staging_folder_is_removed_when_a_run_succeeds(archive: StoredArchive) -> None:
     with open_staging(archive, "r1") as folder:
         assert folder.is_dir()
     assert list(archive.staging.iterdir()) == []
 
 
-def test_what_a_failed_run_had_prepared_is_left_to_the_next(archive: StoredArchive) -> None:
+def test_staged_files_of_a_failed_run_are_left_to_the_next(archive: StoredArchive) -> None:
     for number in (1, 2):
         with pytest.raises(ZeroDivisionError), open_staging(archive, f"r{number}") as folder:  # noqa: PT012
             (folder / f"batch-{number}").write_text("read")
@@ -320,14 +324,16 @@ def test_what_a_failed_run_had_prepared_is_left_to_the_next(archive: StoredArchi
 @pytest.mark.parametrize(
     ("code", "left"), [(errno.ENOSPC, []), (errno.EDQUOT, []), (errno.EIO, ["r1"])]
 )
-def test_full_disk_is_not_kept_full(archive: StoredArchive, code: int, left: list[str]) -> None:
+def test_staged_files_are_removed_when_the_disk_is_full(
+    archive: StoredArchive, code: int, left: list[str]
+) -> None:
     with pytest.raises(OSError), open_staging(archive, "r1") as folder:  # noqa: PT012
         (folder / "batch").write_text("read")
         raise OSError(code, "told by the disk")
     assert [path.name for path in archive.staging.iterdir()] == left
 
 
-def test_staging_of_dead_runs_is_cleared_on_demand(archive: StoredArchive) -> None:
+def test_staging_folders_of_dead_runs_are_removed_on_request(archive: StoredArchive) -> None:
     (archive.staging / "r0" / "batch-00000").mkdir(parents=True)
     with open_staging(archive, "r1"):
         (archive.staging / "later").mkdir()
@@ -336,7 +342,7 @@ def test_staging_of_dead_runs_is_cleared_on_demand(archive: StoredArchive) -> No
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link to a folder"])
-def test_path_of_something_else_is_refused_and_left_alone(
+def test_path_that_is_not_an_archive_is_refused_and_left_alone(
     archive: StoredArchive, kind: str
 ) -> None:
     elsewhere = archive.path.parent / "elsewhere"
@@ -356,12 +362,12 @@ def test_path_of_something_else_is_refused_and_left_alone(
     assert sorted(p.name for p in archive.path.parent.rglob("*")) == before
 
 
-def test_missing_archive_names_the_command_that_makes_one(archive: StoredArchive) -> None:
+def test_missing_archive_names_the_command_that_creates_one(archive: StoredArchive) -> None:
     with pytest.raises(SettingsError, match="palimpsest ingest SOURCE --archive"):
         archive.snapshot()
 
 
-def test_archive_of_another_format_is_refused_with_what_to_do(archive: StoredArchive) -> None:
+def test_archive_of_another_format_is_refused_with_advice(archive: StoredArchive) -> None:
     snapshot = publish(archive, "r1", {})
     manifest = snapshot.folder / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"format": 2', '"format": 99'))

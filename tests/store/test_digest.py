@@ -1,4 +1,4 @@
-"""Digests of tables: the same for the same rows, another for any other."""
+"""Digests of tables: equal for the same rows, different for any others."""
 
 import hashlib
 import struct
@@ -29,7 +29,7 @@ COLUMNS = [
 
 
 def snapshot_of(folder: Path, name: str, *parts: pa.Table) -> Snapshot:
-    """Return a version with one table, of a file for each part."""
+    """Return a version with one table, with a file for each part."""
     files: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
     for number, part in enumerate(parts):
         write_table(part, name, folder / name / f"{number}.parquet")
@@ -52,7 +52,7 @@ def digest_of(folder: Path, name: str, *parts: pa.Table) -> str:
 
 
 def rows_of(name: str) -> pa.Table:
-    """Return rows in which every list has values, and every optional value is there or null."""
+    """Return rows in which every list has values, and optional values exist or are null in turn."""
     given = [
         {field.name: [number, -number] for field in TABLES[name] if pa.types.is_list(field.type)}
         for number in range(4)
@@ -62,7 +62,7 @@ def rows_of(name: str) -> pa.Table:
 
 
 def _as_defined(name: str, rows: list[dict[str, Any]]) -> str:
-    """Return the digest row by row with nothing but hashlib and struct."""
+    """Return the digest computed row by row, with hashlib and struct only."""
     fields = [field for field in TABLES[name] if field.name not in RUN_COLUMNS]
     digests = sorted(
         _short(b"".join(_value(row[field.name], field.type) for field in fields)) for row in rows
@@ -81,26 +81,28 @@ def _value(value: Any, kind: pa.DataType) -> bytes:
     if value is None:
         return bytes(1 + width)
     if kind == pa.string():
-        told = _short(value.encode())
+        encoded = _short(value.encode())
     elif pa.types.is_list(kind):
-        told = _short(struct.pack(f"<{len(value)}i", *value))
+        encoded = _short(struct.pack(f"<{len(value)}i", *value))
     elif kind == pa.float32():
-        told = struct.pack("<f", value)
+        encoded = struct.pack("<f", value)
     elif pa.types.is_timestamp(kind):
         since = value - datetime(1970, 1, 1, tzinfo=UTC)
-        told = struct.pack("<q", (since.days * 86_400 + since.seconds) * 10**6 + since.microseconds)
+        encoded = struct.pack(
+            "<q", (since.days * 86_400 + since.seconds) * 10**6 + since.microseconds
+        )
     else:
-        told = struct.pack("<q", value)
-    return b"\1" + told
+        encoded = struct.pack("<q", value)
+    return b"\1" + encoded
 
 
 @pytest.mark.parametrize("name", DIGESTED)
-def test_digest_is_what_its_definition_says(tmp_path: Path, name: str) -> None:
+def test_digest_follows_its_definition(tmp_path: Path, name: str) -> None:
     rows = rows_of(name)
     assert digest_of(tmp_path, name, rows) == _as_defined(name, rows.to_pylist())
 
 
-def test_digest_of_the_examples_is_what_its_definition_says(examples_archive: Path) -> None:
+def test_digest_of_the_examples_follows_its_definition(examples_archive: Path) -> None:
     snapshot = StoredArchive(examples_archive).snapshot()
     found = digest_tables(snapshot)
     assert list(found) == [name for name in TABLES if name != "runs"]
@@ -110,7 +112,7 @@ def test_digest_of_the_examples_is_what_its_definition_says(examples_archive: Pa
 
 
 @pytest.mark.parametrize("name", DIGESTED)
-def test_order_split_and_run_make_no_difference(tmp_path: Path, name: str) -> None:
+def test_digest_ignores_order_files_and_run(tmp_path: Path, name: str) -> None:
     rows = rows_of(name)
     expected = digest_of(tmp_path / "one", name, rows)
     permuted = rows.take([2, 0, 3, 1])
@@ -122,7 +124,7 @@ def test_order_split_and_run_make_no_difference(tmp_path: Path, name: str) -> No
         assert digest_of(tmp_path / column, name, put(column, value)(rows)) == expected
 
 
-def test_how_parquet_is_written_makes_no_difference(tmp_path: Path) -> None:
+def test_digest_ignores_how_parquet_is_written(tmp_path: Path) -> None:
     rows = rows_of("overlaps")
     expected = digest_of(tmp_path / "one", "overlaps", rows)
     snapshot = snapshot_of(tmp_path / "two", "overlaps", rows)
@@ -132,7 +134,7 @@ def test_how_parquet_is_written_makes_no_difference(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "column"), COLUMNS, ids=".".join)
-def test_any_other_value_gives_another_digest(tmp_path: Path, name: str, column: str) -> None:
+def test_digest_changes_with_any_value(tmp_path: Path, name: str, column: str) -> None:
     rows = rows_of(name)
     expected = digest_of(tmp_path / "as-it-was", name, rows)
     field = TABLES[name].field(column)
@@ -155,7 +157,7 @@ def test_any_other_value_gives_another_digest(tmp_path: Path, name: str, column:
     assert len(set(found)) == len(others)
 
 
-def test_null_is_neither_zero_nor_an_empty_text(tmp_path: Path) -> None:
+def test_null_differs_from_zero_and_from_an_empty_text(tmp_path: Path) -> None:
     rows = make_rows("paragraphs", 0, 1)
     for column, nothing in (("start_byte", 0), ("title", "")):
         digests = {
@@ -165,7 +167,7 @@ def test_null_is_neither_zero_nor_an_empty_text(tmp_path: Path) -> None:
         assert len(digests) == 2
 
 
-def test_both_zeros_are_the_same_number(tmp_path: Path) -> None:
+def test_positive_and_negative_zero_have_the_same_digest(tmp_path: Path) -> None:
     rows = make_rows("variants", 0, 1)
     digests = {
         digest_of(tmp_path / repr(value), "variants", put("resemblance", value)(rows))
@@ -175,7 +177,7 @@ def test_both_zeros_are_the_same_number(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", DIGESTED)
-def test_repeats_count(tmp_path: Path, name: str) -> None:
+def test_repeated_rows_change_the_digest(tmp_path: Path, name: str) -> None:
     rows = rows_of(name)
     repeated = [pa.concat_tables([rows] + [rows.slice(0, 1)] * times) for times in range(3)]
     digests = {
@@ -184,12 +186,12 @@ def test_repeats_count(tmp_path: Path, name: str) -> None:
     assert len(digests) == 3
 
 
-def test_same_rows_in_another_table_give_another_digest(tmp_path: Path) -> None:
+def test_same_rows_in_another_table_have_another_digest(tmp_path: Path) -> None:
     found = digest_tables(snapshot_of(tmp_path, "rejects"))
     assert len(set(found.values())) == len(found)
 
 
-def test_digest_of_the_archive_follows_those_of_its_tables(tmp_path: Path) -> None:
+def test_digest_of_the_archive_depends_on_those_of_its_tables(tmp_path: Path) -> None:
     rows = make_rows("rejects", 0, 2)
     digests = {
         digest_archive(snapshot_of(tmp_path / str(number), "rejects", rows.slice(0, number)))
@@ -198,7 +200,7 @@ def test_digest_of_the_archive_follows_those_of_its_tables(tmp_path: Path) -> No
     assert len(digests) == 3
 
 
-def test_torn_file_is_told_by_its_path(tmp_path: Path, examples_archive: Path) -> None:
+def test_torn_file_is_reported_by_its_path(tmp_path: Path, examples_archive: Path) -> None:
     snapshot = StoredArchive(copy_archive(examples_archive, tmp_path / "press")).snapshot()
     [path] = snapshot.files("overlaps")
     path.write_bytes(path.read_bytes()[:-20])

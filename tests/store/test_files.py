@@ -1,4 +1,4 @@
-"""What is written for people: whole, or not at all, and never in the place of something else."""
+"""Output files and folders are complete or absent, and never overwrite anything by accident."""
 
 import errno
 import os
@@ -11,8 +11,8 @@ from palimpsest.records.errors import SettingsError
 from palimpsest.store.files import new_file, new_folder
 
 
-def test_file_appears_when_it_is_whole(tmp_path: Path) -> None:
-    path = tmp_path / "told.txt"
+def test_file_appears_once_complete(tmp_path: Path) -> None:
+    path = tmp_path / "report.txt"
     with new_file(path) as file:
         file.write(b"half")
         file.flush()
@@ -24,8 +24,8 @@ def test_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     assert path.stat().st_mode == plain.stat().st_mode
 
 
-def test_folder_appears_when_it_is_whole(tmp_path: Path) -> None:
-    path = tmp_path / "told"
+def test_folder_appears_once_complete(tmp_path: Path) -> None:
+    path = tmp_path / "report"
     with new_folder(path) as folder:
         (folder / "inner").mkdir()
         (folder / "inner" / "a").write_bytes(b"a")
@@ -51,12 +51,12 @@ def fill_folder(path: Path, then: Any) -> None:
 
 @pytest.mark.parametrize("fill", [fill_file, fill_folder])
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_nothing_is_left_of_what_fails(fill: Any, error: Any, tmp_path: Path) -> None:
+def test_nothing_is_left_if_writing_fails(fill: Any, error: Any, tmp_path: Path) -> None:
     def fail() -> None:
         raise error
 
     with pytest.raises(error):
-        fill(tmp_path / "told", fail)
+        fill(tmp_path / "report", fail)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -75,8 +75,10 @@ def make_dangling_link(path: Path) -> None:
 @pytest.mark.parametrize("fill", [fill_file, fill_folder])
 @pytest.mark.parametrize("make", [make_file, make_folder, make_dangling_link])
 @pytest.mark.parametrize("is_late", [False, True])
-def test_what_is_there_stays(fill: Any, make: Any, is_late: bool, tmp_path: Path) -> None:
-    path = tmp_path / "told"
+def test_existing_files_and_folders_are_kept(
+    fill: Any, make: Any, is_late: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "report"
     if not is_late:
         make(path)
     with pytest.raises(SettingsError, match="already exists; name a new"):
@@ -86,7 +88,7 @@ def test_what_is_there_stays(fill: Any, make: Any, is_late: bool, tmp_path: Path
     assert not path.is_dir() or list(path.iterdir()) == []
 
 
-def test_file_is_replaced_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_file_is_replaced_on_request(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     make_file(path)
     with new_file(path, replace=True) as file:
@@ -106,20 +108,20 @@ def test_folder_is_never_replaced_by_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fill", [fill_file, fill_folder])
-def test_folder_that_is_not_there_is_told(fill: Any, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="none/told: No such file or directory"):
-        fill(tmp_path / "none" / "told", lambda: None)
+def test_missing_parent_folder_is_reported(fill: Any, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="none/report: No such file or directory"):
+        fill(tmp_path / "none" / "report", lambda: None)
 
 
-def test_file_system_without_hard_links_will_do(
+def test_file_system_without_hard_links_is_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
-    fill_file(tmp_path / "told", lambda: None)
-    assert (tmp_path / "told").read_bytes() == b"mine"
+    fill_file(tmp_path / "report", lambda: None)
+    assert (tmp_path / "report").read_bytes() == b"mine"
     with pytest.raises(SettingsError, match="already exists"):
         fill_file(tmp_path / "other", lambda: make_file(tmp_path / "other"))
     assert (tmp_path / "other").read_bytes() == b"theirs"

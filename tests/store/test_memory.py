@@ -1,4 +1,4 @@
-"""What is freed goes back to the system, and a run that holds little brings the same."""
+"""Freed memory is returned to the system, and a run with a memory limit has the same result."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ def _anonymous_bytes() -> int:
     return int(line.split()[1]) * 1024
 
 
-def _held_after(holds_little: bool) -> int:
-    """Return what a process holds more once it has freed arrays between which others stay."""
+def _memory_after(holds_little: bool) -> int:
+    """Return the growth of a process after it has freed every second of many arrays."""
     if holds_little:
         reduce_memory_use()
     np.ones(2**22)  # raises glibc's threshold, unless that is fixed
@@ -25,17 +25,17 @@ def _held_after(holds_little: bool) -> int:
     del arrays[1::2]
     if holds_little:
         release_freed_memory()
-    held = _anonymous_bytes() - before
+    growth = _anonymous_bytes() - before
     assert len(arrays) == 100
-    return held
+    return growth
 
 
-def test_arrays_that_are_freed_go_back_to_the_system() -> None:
+def test_freed_arrays_are_returned_to_the_system() -> None:
     with SPAWN.Pool(1) as pool:
-        assert pool.apply(_held_after, (True,)) < 20 * 2**20
+        assert pool.apply(_memory_after, (True,)) < 20 * 2**20
 
 
-def test_arrow_goes_on_with_what_it_has_when_little_is_to_be_held() -> None:
+def test_arrow_uses_the_system_pool_after_memory_use_is_reduced() -> None:
     with SPAWN.Pool(1) as pool:
         assert pool.apply(_arrow_before_and_after)
 

@@ -1,4 +1,4 @@
-"""Any Parquet reader gets exactly the committed rows from a plain glob, and the told schema."""
+"""Any Parquet reader gets exactly the committed rows and the documented schema from a glob."""
 
 import glob
 from pathlib import Path
@@ -18,11 +18,11 @@ from tests.store.rows import make_rows, publish, sorted_rows
 
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An archive in which rows were added to some tables, and withdrawn from some."""
+    """An archive with rows added to some tables, and removed from some."""
     archive = StoredArchive(tmp_path_factory.mktemp("grown") / "press")
     publish(archive, "r1", {name: make_rows(name, 0, 6) for name in list(TABLES)[:5]})
-    gone = {"paragraphs": pa.table({"paragraph_id": ["paragraph_id-000003"]})}
-    publish(archive, "r2", {name: make_rows(name, 6, 9) for name in list(TABLES)[:6]}, gone)
+    withdrawn = {"paragraphs": pa.table({"paragraph_id": ["paragraph_id-000003"]})}
+    publish(archive, "r2", {name: make_rows(name, 6, 9) for name in list(TABLES)[:6]}, withdrawn)
     return archive.path
 
 
@@ -51,7 +51,7 @@ def _by_pandas(pattern: str) -> pa.Table:
 
 @pytest.mark.parametrize("read", [_by_pyarrow, _by_duckdb, _by_polars, _by_pandas])
 @pytest.mark.parametrize("name", TABLES)
-def test_glob_gives_exactly_the_committed_rows(archive: Path, name: str, read: object) -> None:
+def test_glob_reads_exactly_the_committed_rows(archive: Path, name: str, read: object) -> None:
     expected = StoredArchive(archive).snapshot().read(name)
     table = read(f"{archive}/{name}/*.parquet")  # type: ignore[operator]
     assert table.column_names == TABLES[name].names
@@ -74,12 +74,14 @@ def test_schema_on_disk_is_the_schema_of_the_records(archive: Path, name: str) -
         for field in TABLES[name]:
             found = stored.field(field.name)
             assert (found.type, found.nullable) == (field.type, field.nullable)
-            told = {k: v for k, v in found.metadata.items() if not k.startswith(b"PARQUET:")}
-            assert told == field.metadata
-            assert told[b"description"]
+            column_metadata = {
+                k: v for k, v in found.metadata.items() if not k.startswith(b"PARQUET:")
+            }
+            assert column_metadata == field.metadata
+            assert column_metadata[b"description"]
 
 
-def test_no_file_stands_in_an_archive_that_no_manifest_names(archive: Path) -> None:
+def test_every_file_of_an_archive_is_in_a_manifest(archive: Path) -> None:
     snapshot = StoredArchive(archive).snapshot()
     named = {path for name in TABLES for path in snapshot.files(name)}
     found = {path for path in snapshot.folder.rglob("*") if path.is_file()}

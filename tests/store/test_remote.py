@@ -1,4 +1,4 @@
-"""An archive on an object store, against an S3 server: what is published, by whom, and what is kept here."""
+"""An archive on an object store, with an S3 server: publishing, competing writers, local copies."""
 
 import json
 import os
@@ -39,12 +39,12 @@ KEY = "document_id-000000"
 
 
 def add(archive: StoredArchive, run_id: str, number: int) -> Snapshot:
-    """Publish a version with a row more in each table."""
+    """Publish a version with one more row in each table."""
     return publish(archive, run_id, {name: make_rows(name, number, number + 1) for name in TABLES})
 
 
 def with_segment(archive: StoredArchive, run_id: str) -> Snapshot:
-    """Publish a version with an index segment, which is what runs say it is."""
+    """Publish a version with an index segment of arbitrary content."""
     with open_writer(archive, run_id) as writer:
         (archive.index / run_id).mkdir()
         (archive.index / run_id / "texts.npy").write_bytes(run_id.encode())
@@ -61,7 +61,7 @@ def named(archive: StoredArchive) -> set[str]:
 
 
 def copied(archive: StoredArchive) -> set[str]:
-    """Return the files of tables that are kept here."""
+    """Return the files of tables that are cached here."""
     return {str(one.relative_to(archive.versions)) for one in archive.versions.rglob("*.parquet")}
 
 
@@ -72,11 +72,11 @@ def on(environ: dict[str, Any], method: str, ending: str) -> bool:
 def test_rows_are_those_of_an_archive_in_a_folder(
     s3_archive: str, fresh_archive: Path, tmp_path: Path
 ) -> None:
-    gone = {"documents": pa.table({"document_id": [KEY]})}
+    withdrawn = {"documents": pa.table({"document_id": [KEY]})}
     snapshots = []
     for archive in (StoredArchive(fresh_archive), open_archive(s3_archive)):
         publish(archive, "r1", {name: make_rows(name, 0, 3) for name in TABLES})
-        publish(archive, "r2", {name: make_rows(name, 3, 5) for name in TABLES}, gone)
+        publish(archive, "r2", {name: make_rows(name, 3, 5) for name in TABLES}, withdrawn)
         snapshots.append(archive.snapshot())
     with on_another_machine(tmp_path / "elsewhere"):
         snapshots.append(open_archive(s3_archive).snapshot())
@@ -85,7 +85,7 @@ def test_rows_are_those_of_an_archive_in_a_folder(
     assert KEY not in snapshots[2].read("documents").column("document_id").to_pylist()
 
 
-def test_manifest_tells_a_plain_reader_the_files(s3_archive: str, tmp_path: Path) -> None:
+def test_plain_reader_finds_the_files_in_the_manifest(s3_archive: str, tmp_path: Path) -> None:
     add(open_archive(s3_archive), "r1", 0)
     add(open_archive(s3_archive), "r2", 1)
     bucket, _, prefix = s3_archive.removeprefix("s3://").partition("/")
@@ -96,8 +96,10 @@ def test_manifest_tells_a_plain_reader_the_files(s3_archive: str, tmp_path: Path
     manifest = json.load(plain.get_object(Bucket=bucket, Key=f"{prefix}/{newest}")["Body"])
     archive = open_archive(s3_archive)
     for name in TABLES:
-        told = [f"{s3_archive}/tables/{name}/{file['name']}" for file in manifest["files"][name]]
-        assert archive.addresses(archive.manifest(), name) == told
+        expected = [
+            f"{s3_archive}/tables/{name}/{file['name']}" for file in manifest["files"][name]
+        ]
+        assert archive.addresses(archive.manifest(), name) == expected
         rows = 0
         for file in manifest["files"][name]:
             key = f"tables/{name}/{file['name']}"
@@ -108,7 +110,7 @@ def test_manifest_tells_a_plain_reader_the_files(s3_archive: str, tmp_path: Path
     assert set(there) == named(archive)
 
 
-def test_only_what_is_new_is_uploaded(s3_archive: str, s3: Any) -> None:
+def test_only_new_files_are_uploaded(s3_archive: str, s3: Any) -> None:
     archive = open_archive(s3_archive)
     add(archive, "r1", 0)
     with_segment(archive, "r2")
@@ -137,9 +139,7 @@ def test_second_of_two_writers_publishes_nothing(s3_archive: str, tmp_path: Path
     assert set(before) < set(keys(s3_archive))
 
 
-def test_work_that_came_too_late_is_done_again_on_what_there_is(
-    s3_archive: str, tmp_path: Path
-) -> None:
+def test_outrun_step_is_repeated_on_the_newest_version(s3_archive: str, tmp_path: Path) -> None:
     bases = []
 
     @retry_if_outrun
@@ -156,7 +156,7 @@ def test_work_that_came_too_late_is_done_again_on_what_there_is(
     assert open_archive(s3_archive).snapshot().rows("documents") == 2
 
 
-def test_writer_who_was_away_while_versions_were_dropped_publishes_nothing(
+def test_writer_suspended_while_versions_were_dropped_publishes_nothing(
     s3_archive: str, tmp_path: Path
 ) -> None:
     add(open_archive(s3_archive), "r1", 0)
@@ -190,28 +190,28 @@ def test_manifest_whose_answer_is_lost_is_published(s3_archive: str, s3: Any) ->
 
 
 @pytest.mark.parametrize("what", ["lose", "refuse"])
-def test_store_that_goes_away_at_the_commit_leaves_it_unsure(
+def test_commit_is_unsure_if_the_store_stops_answering(
     s3_archive: str, s3: Any, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     add(open_archive(s3_archive), "r1", 0)
-    gone = []
+    attempts = []
 
     def fault(environ: dict[str, Any]) -> str | None:
         if on(environ, "PUT", "/versions/00000002/manifest.json"):
-            gone.append(True)
+            attempts.append(True)
             return what
-        return "refuse" if gone else None
+        return "refuse" if attempts else None
 
     s3.fault = fault
-    with pytest.raises(UnsureError, match="version 2 has been published is not known"):
+    with pytest.raises(UnsureError, match="not known whether version 2 was published"):
         add(open_archive(s3_archive), "r2", 1)
     s3.fault = lambda _: None
-    told = [one.run_id for one in open_archive(s3_archive).published()]
-    assert told == (["r1", "r2"] if what == "lose" else ["r1"])
-    assert open_archive(s3_archive).snapshot().rows("documents") == len(told)
+    run_ids = [one.run_id for one in open_archive(s3_archive).published()]
+    assert run_ids == (["r1", "r2"] if what == "lose" else ["r1"])
+    assert open_archive(s3_archive).snapshot().rows("documents") == len(run_ids)
     add(open_archive(s3_archive), "r3", 2)
-    assert open_archive(s3_archive).snapshot().rows("documents") == len(told) + 1
+    assert open_archive(s3_archive).snapshot().rows("documents") == len(run_ids) + 1
 
 
 def test_upload_that_fails_publishes_nothing(
@@ -226,7 +226,7 @@ def test_upload_that_fails_publishes_nothing(
     assert all_rows(open_archive(s3_archive).snapshot()) == before
 
 
-def test_store_that_ignores_the_condition_is_refused(s3_archive: str, s3: Any) -> None:
+def test_store_that_ignores_conditional_writes_is_refused(s3_archive: str, s3: Any) -> None:
     s3.fault = lambda environ: environ.pop("HTTP_IF_NONE_MATCH", None) and None
     for _ in range(2):
         with pytest.raises(SettingsError, match="ignores 'If-None-Match"):
@@ -234,7 +234,7 @@ def test_store_that_ignores_the_condition_is_refused(s3_archive: str, s3: Any) -
     assert set(keys(s3_archive)) == {"archive.json"}
 
 
-def test_reading_brings_the_files_of_that_table_only(s3_archive: str, tmp_path: Path) -> None:
+def test_reading_a_table_downloads_only_its_files(s3_archive: str, tmp_path: Path) -> None:
     add(open_archive(s3_archive), "r1", 0)
     with on_another_machine(tmp_path / "elsewhere"):
         archive = open_archive(s3_archive)
@@ -245,9 +245,7 @@ def test_reading_brings_the_files_of_that_table_only(s3_archive: str, tmp_path: 
         assert copied(archive) == {"00000001/documents/r1.parquet"}
 
 
-def test_version_that_follows_brings_only_what_is_new(
-    s3_archive: str, s3: Any, tmp_path: Path
-) -> None:
+def test_next_version_downloads_only_new_files(s3_archive: str, s3: Any, tmp_path: Path) -> None:
     add(open_archive(s3_archive), "r1", 0)
     with on_another_machine(tmp_path / "elsewhere"):
         all_rows(open_archive(s3_archive).snapshot())
@@ -260,23 +258,26 @@ def test_version_that_follows_brings_only_what_is_new(
     assert all(path.endswith("/r2.parquet") for path in fetched)
 
 
-def test_copies_of_older_versions_go_unless_somebody_reads_them(s3_archive: str) -> None:
+def test_copies_of_older_versions_are_removed_unless_in_use(s3_archive: str) -> None:
     archive = open_archive(s3_archive)
-    held = add(archive, "r1", 0)
+    snapshot = add(archive, "r1", 0)
     add(archive, "r2", 1)
     assert sorted(one.name for one in archive.versions.iterdir()) == ["00000001", "00000002"]
-    assert held.rows("documents") == len(held.read("documents")) == 1
-    del held
+    assert snapshot.rows("documents") == len(snapshot.read("documents")) == 1
+    del snapshot
     add(archive, "r3", 2)
     there = sorted(one.name for one in archive.versions.iterdir())
-    assert there == ["00000002", "00000003"]  # the base is held until the next is published
+    assert there == [
+        "00000002",
+        "00000003",
+    ]  # the base is locked until the next version is published
     assert not list((archive.home / "fetching").iterdir())
     earlier = archive.snapshot(1)
     assert len(earlier.read("documents")) == 1
 
 
 @pytest.mark.parametrize("harm", ["truncated", "half-fetched", "ahead"])
-def test_copies_that_were_harmed_are_brought_again(s3_archive: str, harm: str) -> None:
+def test_damaged_copies_are_downloaded_again(s3_archive: str, harm: str) -> None:
     archive = open_archive(s3_archive)
     before = all_rows(with_segment(archive, "r0") and add(archive, "r1", 0))
     file = archive.versions / "00000002" / "documents" / "r1.parquet"
@@ -315,7 +316,7 @@ def test_another_archive_at_the_same_address_is_not_mixed_with_the_old(s3_archiv
     assert snapshot.read("documents").column("document_id").to_pylist() == ["document_id-000007"]
 
 
-def test_segments_are_brought_when_they_are_used(s3_archive: str, tmp_path: Path) -> None:
+def test_segments_are_downloaded_when_used(s3_archive: str, tmp_path: Path) -> None:
     with_segment(open_archive(s3_archive), "r1")
     assert "index/r1/texts.npy" in keys(s3_archive)
     with on_another_machine(tmp_path / "elsewhere"):
@@ -326,15 +327,15 @@ def test_segments_are_brought_when_they_are_used(s3_archive: str, tmp_path: Path
         assert (folder / "texts.npy").read_bytes() == b"r1"
 
 
-def test_cleaning_leaves_what_versions_need_and_what_somebody_may_be_uploading(
+def test_cleaning_keeps_needed_objects_and_possible_uploads(
     s3_archive: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = open_archive(s3_archive)
     add(archive, "r1", 0)
     with_segment(archive, "r2")
     with_segment(archive, "r3")
-    gone = {"documents": pa.table({"document_id": [KEY]})}
-    publish(archive, "r4", {}, gone)
+    withdrawn = {"documents": pa.table({"document_id": [KEY]})}
+    publish(archive, "r4", {}, withdrawn)
     bucket, _, prefix = s3_archive.removeprefix("s3://").partition("/")
     stray = {"tables/documents/dead.parquet", "index/dead/texts.npy"}
     for key in stray:
@@ -356,9 +357,7 @@ def test_cleaning_leaves_what_versions_need_and_what_somebody_may_be_uploading(
     assert len(archive.snapshot().read("runs")) == 1
 
 
-def test_reader_of_a_version_that_is_dropped_meanwhile_is_told(
-    s3_archive: str, tmp_path: Path
-) -> None:
+def test_reading_a_version_dropped_meanwhile_is_an_error(s3_archive: str, tmp_path: Path) -> None:
     archive = open_archive(s3_archive)
     publish(archive, "r1", {name: make_rows(name, 0, 2) for name in TABLES})
     with on_another_machine(tmp_path / "elsewhere"):
@@ -369,7 +368,7 @@ def test_reader_of_a_version_that_is_dropped_meanwhile_is_told(
         late.read("documents")
 
 
-def test_object_that_is_lost_is_told_and_never_passed_over(s3_archive: str, tmp_path: Path) -> None:
+def test_missing_object_is_an_error_and_never_skipped(s3_archive: str, tmp_path: Path) -> None:
     add(open_archive(s3_archive), "r1", 0)
     assert set(read_plainly(s3_archive)[1].values()) == {1}
     bucket, _, prefix = s3_archive.removeprefix("s3://").partition("/")
@@ -381,7 +380,7 @@ def test_object_that_is_lost_is_told_and_never_passed_over(s3_archive: str, tmp_
         client().delete_object(Bucket=bucket, Key=key)
         with pytest.raises(ContractError, match="is missing, and version 1 names it"):
             open_archive(s3_archive).snapshot().read("documents")
-    with pytest.raises(TornError, match=r"r1\.parquet"):  # as the campaign of kills sees it
+    with pytest.raises(TornError, match=r"r1\.parquet"):  # as tests.sweep.remote reports it
         read_plainly(s3_archive)
 
 
@@ -396,7 +395,7 @@ def test_archive_and_version_pass_between_workers(s3_archive: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    ("address", "message"),
     [
         ("s3://", "expected s3://BUCKET/NAME"),
         ("s3://bucket", "expected s3://BUCKET/NAME"),
@@ -405,12 +404,12 @@ def test_archive_and_version_pass_between_workers(s3_archive: str, tmp_path: Pat
         ("gs://bucket/press", "unsupported address"),
     ],
 )
-def test_address_that_leads_nowhere_is_refused(address: str, told: str) -> None:
-    with pytest.raises(SettingsError, match=told):
+def test_invalid_address_is_refused(address: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         open_archive(address)
 
 
-def test_addresses_stay_and_paths_become_absolute() -> None:
+def test_paths_become_absolute_and_addresses_do_not_change() -> None:
     assert absolute("s3://shelves/press") == "s3://shelves/press"
     assert absolute("press") == str(Path("press").absolute())
     assert isinstance(open_archive(Path("press")), StoredArchive)
@@ -437,7 +436,7 @@ def _no_client(patched: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.parametrize(
-    ("harm", "told"),
+    ("harm", "message"),
     [
         (_no_bucket, "create the bucket no-such-bucket"),
         (_no_credentials, "AWS_ACCESS_KEY_ID"),
@@ -446,23 +445,23 @@ def _no_client(patched: pytest.MonkeyPatch) -> str:
     ],
 )
 @pytest.mark.usefixtures("s3")
-def test_what_must_be_set_is_told(
-    monkeypatch: pytest.MonkeyPatch, harm: Callable[[pytest.MonkeyPatch], str], told: str
+def test_missing_configuration_is_named(
+    monkeypatch: pytest.MonkeyPatch, harm: Callable[[pytest.MonkeyPatch], str], message: str
 ) -> None:
     address = harm(monkeypatch)
-    with pytest.raises(SettingsError, match=told):
+    with pytest.raises(SettingsError, match=message):
         open_archive(address).exists()
 
 
 @pytest.mark.usefixtures("s3")
-def test_store_that_is_gone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_that_does_not_answer_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(TransientError, match="does not answer"):
         open_archive("s3://shelves/press").exists()
 
 
-def test_store_that_fails_once_is_asked_again(s3_archive: str, s3: Any) -> None:
+def test_request_that_fails_once_is_repeated(s3_archive: str, s3: Any) -> None:
     refused: list[str] = []
 
     def fault(environ: dict[str, Any]) -> str | None:
@@ -477,7 +476,7 @@ def test_store_that_fails_once_is_asked_again(s3_archive: str, s3: Any) -> None:
     assert len(refused) == 3
 
 
-def test_python_in_the_document_reads_what_the_manifest_names(
+def test_python_in_the_docs_reads_the_files_of_the_manifest(
     s3_archive: str, fresh_archive: Path, tmp_path: Path, root: Path
 ) -> None:
     text = (root / "docs" / "OBJECT_STORES.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Versions are listed and read as they were; cleaning drops the old ones and nothing else."""
+"""Versions are listed and read as published; cleaning removes only old ones."""
 
 from pathlib import Path
 
@@ -12,19 +12,19 @@ from palimpsest.store.versions import clean, list_versions
 from tests.store.rows import all_rows, make_rows, publish
 
 Grown = tuple[StoredArchive, list[dict[str, list[str]]]]
-"""An archive, and the rows that each of its versions has."""
+"""An archive, and the rows of each of its versions."""
 
 
 def make_archive(path: Path, versions: int = 4) -> Grown:
-    """Return an archive, and the rows that each of its versions has."""
+    """Return an archive, and the rows of each of its versions."""
     archive, rows = StoredArchive(path), []
     for number in range(versions):
         first = 10 * number
-        gone = (
+        withdrawn = (
             {"documents": pa.table({"document_id": ["document_id-000000"]})} if number == 2 else {}
         )
         added = {name: make_rows(name, first, first + 4 + number) for name in TABLES}
-        rows.append(all_rows(publish(archive, f"r{number}", added, gone)))
+        rows.append(all_rows(publish(archive, f"r{number}", added, withdrawn)))
     return archive, rows
 
 
@@ -34,7 +34,7 @@ def grown(fresh_archive: Path) -> Grown:
 
 
 def bytes_on_disk(archive: StoredArchive) -> int:
-    """Return the bytes of all files under an archive, each once however often it is linked."""
+    """Return the bytes of all files of an archive, counting hard links once."""
     found = {
         path.stat().st_ino: path.stat().st_size
         for path in archive.home.rglob("*")
@@ -47,35 +47,35 @@ def rows_of(archive: StoredArchive, version: int) -> dict[str, list[str]]:
     return all_rows(archive.snapshot(version))
 
 
-def test_versions_are_listed_the_first_one_first(
+def test_versions_are_listed_in_order(
     grown: Grown,
 ) -> None:
     archive, rows = grown
-    told = list_versions(archive)
-    assert [one["version"] for one in told] == [1, 2, 3, 4]
-    assert [one["run_id"] for one in told] == ["r0", "r1", "r2", "r3"]
-    assert {one["operation"] for one in told} == {"ingest"}
-    for one, held in zip(told, rows, strict=True):
+    listed = list_versions(archive)
+    assert [one["version"] for one in listed] == [1, 2, 3, 4]
+    assert [one["run_id"] for one in listed] == ["r0", "r1", "r2", "r3"]
+    assert {one["operation"] for one in listed} == {"ingest"}
+    for one, tables in zip(listed, rows, strict=True):
         snapshot = archive.snapshot(one["version"])
-        assert one["documents"] == len(held["documents"])
-        assert one["paragraphs"] == len(held["paragraphs"])
+        assert one["documents"] == len(tables["documents"])
+        assert one["paragraphs"] == len(tables["paragraphs"])
         assert one["files"] == sum(len(snapshot.files(name)) for name in TABLES)
         assert one["bytes"] == snapshot.size_bytes()
         assert Path(one["path"]) == snapshot.folder
-    assert [one["published_at"] for one in told] == sorted(one["published_at"] for one in told)
+    assert [one["published_at"] for one in listed] == sorted(one["published_at"] for one in listed)
 
 
-def test_each_version_is_read_as_it_was(
+def test_each_version_is_read_as_published(
     grown: Grown,
 ) -> None:
     archive, rows = grown
-    for number, held in enumerate(rows, start=1):
-        assert rows_of(archive, number) == held
+    for number, tables in enumerate(rows, start=1):
+        assert rows_of(archive, number) == tables
     assert all_rows(archive.snapshot()) == rows[-1]
 
 
 @pytest.mark.parametrize("version", [0, 5, -1, 10**12])
-def test_unknown_version_is_refused_naming_those_that_there_are(grown: Grown, version: int) -> None:
+def test_unknown_version_is_refused_with_the_existing_ones(grown: Grown, version: int) -> None:
     with pytest.raises(SettingsError, match="found 1, 2, 3, 4"):
         grown[0].snapshot(version)
 
@@ -96,7 +96,7 @@ def test_cleaning_keeps_the_last_versions(grown: Grown, keep: int, left: list[in
         assert rows_of(archive, number) == rows[number - 1]
 
 
-def test_bytes_freed_are_those_of_rows_that_went(fresh_archive: Path) -> None:
+def test_bytes_freed_are_those_of_removed_rows(fresh_archive: Path) -> None:
     archive = StoredArchive(fresh_archive)
     publish(archive, "r1", {"sources": make_rows("sources", 0, 2000)})
     [old] = archive.snapshot().files("sources")
@@ -108,23 +108,23 @@ def test_bytes_freed_are_those_of_rows_that_went(fresh_archive: Path) -> None:
     assert not old.exists()
 
 
-def test_version_that_is_read_is_spared_until_it_is_not(
+def test_version_in_use_is_kept_until_it_is_released(
     grown: Grown,
 ) -> None:
     archive, rows = grown
-    held: Snapshot | None = archive.snapshot(2)
+    snapshot: Snapshot | None = archive.snapshot(2)
     done = clean(archive)
     assert (done["dropped"], done["in_use"]) == ([1, 3], [2])
-    assert held is not None
-    assert all_rows(held) == rows[1]
+    assert snapshot is not None
+    assert all_rows(snapshot) == rows[1]
     assert [one["version"] for one in list_versions(archive)] == [2, 4]
-    held = None
+    snapshot = None
     done = clean(archive)
     assert (done["dropped"], done["in_use"]) == ([2], [])
     assert done["bytes_freed"] > 0
 
 
-def test_numbers_are_not_given_again_after_cleaning(
+def test_version_numbers_are_not_reused_after_cleaning(
     grown: Grown,
 ) -> None:
     archive, _ = grown
@@ -134,7 +134,7 @@ def test_numbers_are_not_given_again_after_cleaning(
     assert [one["version"] for one in list_versions(archive)] == [4, 5]
 
 
-def test_what_dead_runs_left_is_removed(
+def test_leftovers_of_dead_runs_are_removed(
     grown: Grown,
 ) -> None:
     archive, rows = grown
@@ -155,7 +155,7 @@ def test_what_dead_runs_left_is_removed(
     assert all_rows(archive.snapshot()) == rows[-1]
 
 
-def test_archive_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+def test_cleaning_does_not_create_a_missing_archive(tmp_path: Path) -> None:
     for command in (clean, list_versions):
         with pytest.raises(SettingsError):
             command(StoredArchive(tmp_path / "press"))

@@ -1,4 +1,4 @@
-"""The views over handmade tables: direction, merging, what is left out."""
+"""The views over handmade tables: direction, merging, omissions."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ _EARLY, _LATE = datetime(1999, 5, 1, tzinfo=UTC), datetime(2001, 5, 1, tzinfo=UT
 
 
 class _Shelf:
-    """Tables that are written down row by row."""
+    """Tables that are written row by row."""
 
     def __init__(self, path: Path) -> None:
         self._archive = StoredArchive(path)
@@ -75,7 +75,7 @@ def shelf(tmp_path: Path) -> _Shelf:
     ],
 )
 @pytest.mark.parametrize("kind", ["exact", "near"])
-def test_left_is_the_earlier_then_the_dated_then_the_first_uri(
+def test_left_side_is_the_earlier_then_the_dated_then_the_first_uri(
     shelf: _Shelf, date_of_a: datetime | None, date_of_b: datetime | None, left: str, kind: str
 ) -> None:
     # the ids sort the other way round than the URIs, so that they cannot decide
@@ -135,7 +135,7 @@ def test_paragraphs_in_another_order_are_not_merged(shelf: _Shelf) -> None:
 
 
 @pytest.mark.parametrize(
-    ("relations", "told"),
+    ("relations", "expected"),
     [
         (("exact", "near"), "near"),
         (("exact", "contained"), "contained"),
@@ -143,7 +143,7 @@ def test_paragraphs_in_another_order_are_not_merged(shelf: _Shelf) -> None:
     ],
 )
 def test_merged_passage_has_the_weakest_relation(
-    shelf: _Shelf, relations: tuple[str, str], told: str
+    shelf: _Shelf, relations: tuple[str, str], expected: str
 ) -> None:
     shelf.document("a", _EARLY)
     shelf.document("b", _LATE)
@@ -155,14 +155,14 @@ def test_merged_passage_has_the_weakest_relation(
         if relation != "exact":
             shelf.overlap(f"t{number}", other, 0, 100, relation=relation)
     [row] = view_passages(shelf.publish()).to_pylist()
-    assert row["relation"] == told
+    assert row["relation"] == expected
     both = [(20, 20) if relation == "exact" else (8, 14) for relation in relations]
     matched, union = (sum(column) for column in zip(*both, strict=True))
     assert row["matched_words"] == matched
     assert row["resemblance"] == pytest.approx(matched / union)
 
 
-def test_identical_short_texts_are_no_passage(shelf: _Shelf) -> None:
+def test_identical_short_texts_are_not_a_passage(shelf: _Shelf) -> None:
     for one in "ab":
         shelf.document(one, _EARLY)
         shelf.place(one, "short", 0)
@@ -173,7 +173,7 @@ def test_identical_short_texts_are_no_passage(shelf: _Shelf) -> None:
     assert row["left_passage"] == "words of long"
 
 
-def test_repeats_inside_one_document_are_no_passage(shelf: _Shelf) -> None:
+def test_repeats_inside_one_document_are_not_a_passage(shelf: _Shelf) -> None:
     shelf.document("a", _EARLY)
     shelf.place("a", "t", 0)
     shelf.place("a", "t", 500)
@@ -183,7 +183,7 @@ def test_repeats_inside_one_document_are_no_passage(shelf: _Shelf) -> None:
     assert view_passages(shelf.publish()).num_rows == 0
 
 
-def test_texts_in_many_documents_recur_and_so_do_those_alike(shelf: _Shelf) -> None:
+def test_texts_in_many_documents_recur_and_so_do_similar_ones(shelf: _Shelf) -> None:
     for number in range(RECURRING_DOCUMENTS):
         shelf.document(f"d{number}", _EARLY)
         shelf.place(f"d{number}", "often" if number else "alike", 0)
@@ -231,7 +231,7 @@ def test_position_is_shifted_into_the_document(
         (None, {*TABLES, *VIEWS}),
     ],
 )
-def test_only_what_a_query_leads_to_is_connected(
+def test_only_tables_that_a_query_names_are_connected(
     examples_archive: Path, query: str | None, there: set[str]
 ) -> None:
     with connect(StoredArchive(examples_archive).snapshot(), query) as connection:
@@ -240,7 +240,7 @@ def test_only_what_a_query_leads_to_is_connected(
             connection.sql(query).fetchall()
 
 
-def test_tables_can_be_queried_although_the_file_of_another_is_gone(
+def test_tables_can_be_queried_although_a_file_of_another_is_missing(
     examples_archive: Path, tmp_path: Path
 ) -> None:
     snapshot = StoredArchive(copy_archive(examples_archive, tmp_path / "press")).snapshot()

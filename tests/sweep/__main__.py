@@ -44,8 +44,8 @@ def main() -> int:
             every = operation.short_every if given.short else given.every
             steps = every, given.faults_every, given.again_every
             tally = sweep(ground, folder / "corpus", kinds, *steps)
-            for told in tally.wrong:
-                print(f"wrong: {told}")
+            for fault in tally.wrong:
+                print(f"wrong: {fault}")
             wrong += len(tally.wrong)
             print(
                 f"{operation.name}: points: {tally.points}, stopped: {tally.attempts}, "

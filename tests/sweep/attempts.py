@@ -1,4 +1,4 @@
-"""Carry an operation out in processes that are stopped, and check what they leave."""
+"""Run an operation in processes that are stopped, and check what they leave behind."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ from tests.sweep.calls import KILLED, Watch
 from tests.sweep.operations import Operation
 
 SECONDS = 120
-"""After which a process is taken to hang."""
+"""Time after which a process is considered to hang."""
 FAILED = 3
 _JOBS = 2
 Rows = dict[str, list[str]] | None
@@ -54,11 +54,11 @@ class Tally:
 
 
 class TornError(AssertionError):
-    """The archive is not what it was before nor what it should be after."""
+    """The archive is neither as before the operation nor as after it."""
 
 
 def forked(work: Callable[[], Any]) -> int:
-    """Return how a process of its own ended: 0, FAILED after an error that people are told of."""
+    """Return the exit code of a forked process: 0, or FAILED after an error that is reported."""
     sys.stdout.flush()
     child = os.fork()
     if child:
@@ -75,7 +75,7 @@ def _work_and_exit(work: Callable[[], Any]) -> None:
         code = 0
     except (OSError, ArchiveError):
         code = FAILED
-    except BaseException:  # the parent has to hear of it, whatever it is
+    except BaseException:  # the parent must learn of any error
         traceback.print_exc(file=sys.stdout)
         sys.stdout.flush()
     finally:
@@ -83,7 +83,7 @@ def _work_and_exit(work: Callable[[], Any]) -> None:
 
 
 def seen(archive: Path) -> Rows:
-    """Return what readers see, but for times, or None before the first version."""
+    """Return what readers see, except times, or None before the first version."""
     if not StoredArchive(archive).exists():
         return None
     rows = contents(archive)
@@ -93,29 +93,29 @@ def seen(archive: Path) -> Rows:
 
 
 def prepared(operation: Operation, folder: Path, corpus: Path) -> Ground:
-    """Return an operation with its archive made, after carrying it out undisturbed.
+    """Return an operation with its archive, after running it undisturbed.
 
-    Called where what it does cannot be stopped; its processes tell of themselves in files.
+    The forked processes report their results in files.
     """
     before, after = folder / "before" / "press", folder / "after" / "press"
     before.parent.mkdir(parents=True)
-    told = folder / "points.txt"
+    count_file = folder / "points.txt"
 
     def undisturbed() -> None:
         watch = Watch(after.parent)
         operation.run(corpus, after)
-        told.write_text(str(watch.count))
+        count_file.write_text(str(watch.count))
 
     if forked(lambda: operation.prepare(corpus, before)):
         raise AssertionError(f"{operation.name}: its archive could not be made")
     shutil.copytree(before.parent, after.parent, symlinks=True)
     if forked(undisturbed):
         raise AssertionError(f"{operation.name}: fails undisturbed")
-    return Ground(operation, folder, seen(before), seen(after), int(told.read_text()))
+    return Ground(operation, folder, seen(before), seen(after), int(count_file.read_text()))
 
 
 def attempt(ground: Ground, corpus: Path, kind: str, point: int, *, again: bool) -> None:
-    """Stop the operation at a call and check what it leaves; perhaps run it again.
+    """Stop the operation at a call and check what it leaves behind; perhaps run it again.
 
     Raises:
         TornError: something is not as it should be.
@@ -156,7 +156,7 @@ def _run_again(ground: Ground, corpus: Path, archive: Path, found: Rows) -> None
     if isinstance(result, RunSummary):
         expected = 0 if is_done else staged
         if result.batches_taken_up != expected:
-            raise TornError(f"{expected} batches staged, {result.batches_taken_up} taken up")
+            raise TornError(f"{expected} batches staged, {result.batches_taken_up} resumed")
     if seen(archive) != ground.after:
         raise TornError("run again, it is not as after")
     clean(place)
@@ -172,7 +172,7 @@ def _assert_sound(place: StoredArchive) -> None:
 
 
 def _left(place: StoredArchive) -> Iterator[str]:
-    """Return what no manifest names."""
+    """Return files and folders that no manifest names."""
     manifest = place.snapshot().manifest
     expected = {f"versions/{manifest.version:08d}/{MANIFEST}"}
     for name in TABLES:
@@ -201,7 +201,7 @@ def sweep(
     faults_every: int,
     again_every: int,
 ) -> Tally:
-    """Stop an operation at every so-many-th call, in some processes at once.
+    """Stop an operation at every n-th call, in several processes at once.
 
     Args:
         ground: the operation.
@@ -242,6 +242,6 @@ def sweep(
 
 def _reap(running: dict[int, str], tally: Tally) -> None:
     child, status = os.wait()
-    told = running.pop(child)
+    fault = running.pop(child)
     if status:
-        tally.wrong.append(told)
+        tally.wrong.append(fault)

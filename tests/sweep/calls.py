@@ -14,22 +14,22 @@ import pyarrow as pa
 KILLED = 77
 """The exit code of a process that was killed at its call."""
 KINDS = ("kill", "ENOSPC", "EROFS", "EACCES")
-"""What happens at a call: the process dies, or the call is refused for this reason."""
+"""Effect on a call: the process dies, or the call is refused with this error."""
 _TARGETS = {
     "open": 0, "os.mkdir": 0, "os.rmdir": 0, "os.remove": 0, "os.truncate": 0,
     "os.rename": 1, "os.link": 1, "os.symlink": 1,
 }  # fmt: skip
-"""By event, which of its arguments is the path that comes or goes."""
+"""By event, the index of the argument that is the path created or removed."""
 _FOLDERS = {"os.mkdir": 2, "os.rmdir": 1, "os.remove": 1, "os.rename": 3, "os.link": 3,
             "os.symlink": 2}  # fmt: skip
-"""By event, which of its arguments is the descriptor that the path is told from, or -1."""
+"""By event, the index of the argument that is the folder descriptor of a relative path."""
 _TAKING = {"open", "os.mkdir", "os.link", "os.symlink", "os.fsync"}
-"""What needs room on the disk."""
+"""Events that need space on the disk."""
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 class Watch:
-    """Counts the calls of this process that change what is in a folder, and stops it at one.
+    """Counts the calls of this process that change a folder, and stops it at one of them.
 
     A full disk goes on refusing what takes room, and a disk that became read-only all changes; a
     call that is denied is denied once. The calls of threads come in any order, so that a number
@@ -40,14 +40,14 @@ class Watch:
     """
 
     def __init__(self, folder: Path, kind: str = "kill", fatal: int = -1) -> None:
-        """Start; nothing ends it but the end of the process."""
+        """Start watching, until the process ends."""
         self.count = 0
         self._folder = str(folder.resolve())
         self._kind = kind
         self._fatal = fatal
         self._lock = threading.Lock()
         self._wrap(os, "fsync", lambda *_: "os.fsync")
-        self._wrap(pa, "OSFile", self._opened)  # opens files without telling Python
+        self._wrap(pa, "OSFile", self._opened)  # opens files without an audit event
         sys.addaudithook(self._hear)
 
     def _wrap(self, module: Any, name: str, event_of: Callable[..., str | None]) -> None:
@@ -80,9 +80,9 @@ class Watch:
         if isinstance(path, int):
             return os.readlink(f"/proc/self/fd/{path}")
         path = os.fsdecode(path)
-        told_from = args[_FOLDERS[event]] if event in _FOLDERS else -1
-        if told_from >= 0 and not os.path.isabs(path):
-            path = os.path.join(os.readlink(f"/proc/self/fd/{told_from}"), path)
+        descriptor = args[_FOLDERS[event]] if event in _FOLDERS else -1
+        if descriptor >= 0 and not os.path.isabs(path):
+            path = os.path.join(os.readlink(f"/proc/self/fd/{descriptor}"), path)
         return os.path.abspath(path)
 
     def _meet(self, event: str) -> None:

@@ -1,4 +1,4 @@
-"""What is swept: operations on a small archive that take every path through the writing of it."""
+"""Operations to sweep, which together take every path through writing a small archive."""
 
 import os
 from collections.abc import Callable
@@ -22,7 +22,7 @@ BATCH_BYTES = 1600
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation that is swept.
+    """An operation to sweep.
 
     Attributes:
         name: as people call it.
@@ -48,7 +48,7 @@ def settings() -> Settings:
 
 
 def write_corpus(folder: Path) -> None:
-    """Write three parts: the archive's, what a dead run had staged, and what else comes."""
+    """Write three parts: those of the archive, of a dead run that staged them, and new ones."""
     crowd = make_words(3, 40)
 
     def of_crowd(number: int) -> str:
@@ -75,7 +75,7 @@ def write_corpus(folder: Path) -> None:
 
 
 def warm_up_all(corpus: Path, archive: Path) -> None:
-    """Carry an ingest out where all kernels are met, so that no process loads them by itself."""
+    """Run an ingest that needs all kernels, so that no forked process has to load them."""
     _archive(corpus, archive)
     _ingest_all(corpus, archive)
 
@@ -85,19 +85,19 @@ def _no_archive(corpus: Path, archive: Path) -> None:
 
 
 def _archive(corpus: Path, archive: Path) -> None:
-    """Make an archive of several versions, of as many index segments as are not merged yet."""
+    """Create an archive of several versions, with as many index segments as are not merged yet."""
     for names in (["b.txt", "empty.txt"], ["c.txt"], ["d.txt", "e.txt"]):
         ingest([corpus / "old" / name for name in names], archive, settings())
 
 
 def _archive_with_remains(corpus: Path, archive: Path) -> None:
-    """Make an archive that a run which died has staged a batch for."""
+    """Create an archive for which a dead run has staged a batch."""
     _archive(corpus, archive)
     _die_after_staging(corpus / "staged", archive)
 
 
 def _archive_with_litter(corpus: Path, archive: Path) -> None:
-    """Make an archive with all that runs which died can leave."""
+    """Create an archive with everything that dead runs can leave behind."""
     _archive_with_remains(corpus, archive)
     place = StoredArchive(archive)
     for folder in (place.versions / "building-dead", place.versions / "00000099"):

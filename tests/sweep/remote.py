@@ -1,8 +1,8 @@
 """Kill -9 at commits on an object store: ``python -m tests.sweep.remote [--kills N]``.
 
-An ingest is killed before or after one of the requests of its commit, at so many of them spread
-evenly, or at a moment of its own. After each, a reader who knows nothing of us takes the newest
-manifest: every file that it names must be there, with as many rows as it tells, all of them either
+An ingest is killed before or after one of the requests of its commit, at points spread
+evenly, or at a random moment. After each, a reader independent of Palimpsest takes the newest
+manifest: every file that it names must exist, with the rows that it lists, all of them either
 as before or as after. The same ingest, on the same machine or on another, must then complete it,
 and cleaning must leave nothing that no version names.
 """
@@ -36,13 +36,13 @@ BUCKET = "shelves"
 _KINDS = ("before", "after")
 
 
-def watch_requests(fatal: int, kind: str, told: Path | None = None) -> None:
+def watch_requests(fatal: int, kind: str, counts_file: Path | None = None) -> None:
     """Count the requests of commits, and end this process at one of them.
 
     Args:
         fatal: at which; -1 for none.
         kind: before it is sent, or after it was answered.
-        told: file that gets the number of requests once the commit is done, and its seconds.
+        counts_file: file that gets the number of requests once the commit is done, and its seconds.
     """
     import threading
 
@@ -68,8 +68,8 @@ def watch_requests(fatal: int, kind: str, told: Path | None = None) -> None:
         if fatal < 0 and kind == "moment":  # within the commit, wherever it is by then
             threading.Timer(float(os.environ["KILL_AFTER"]), os.kill, (os.getpid(), 9)).start()
         done = publish(*arguments)
-        if told:
-            told.write_text(json.dumps([count[0], time.monotonic() - started]))
+        if counts_file:
+            counts_file.write_text(json.dumps([count[0], time.monotonic() - started]))
         return done
 
     URLLib3Session.send = counted
@@ -77,38 +77,38 @@ def watch_requests(fatal: int, kind: str, told: Path | None = None) -> None:
 
 
 def read_plainly(address: str) -> tuple[int, dict[str, int]]:
-    """Return the newest version and the rows of its tables, with nothing but S3 and Parquet.
+    """Return the newest version and the rows of its tables, using only S3 and Parquet.
 
     Raises:
-        TornError: a file that its manifest names is not there, or not as told.
+        TornError: a file that its manifest names is missing, or different.
     """
     bucket, _, prefix = address.removeprefix("s3://").partition("/")
     there = keys(address)
-    told = [key for key, size in there.items() if key.startswith("versions/") and size]
+    manifests = [key for key, size in there.items() if key.startswith("versions/") and size]
     plain = client()
 
     def content(key: str) -> bytes:
         return bytes(plain.get_object(Bucket=bucket, Key=f"{prefix}/{key}")["Body"].read())
 
-    manifest = json.loads(content(max(told)))
+    manifest = json.loads(content(max(manifests)))
     rows: dict[str, int] = {}
     for name, files in manifest["files"].items():
         for file in files:
             key = f"tables/{name}/{file['name']}"
             if there.get(key) != file["bytes"]:
-                raise TornError(f"{key}: {there.get(key)} bytes; told {file['bytes']}")
+                raise TornError(f"{key}: {there.get(key)} bytes; expected {file['bytes']}")
             found = pq.read_metadata(io.BytesIO(content(key))).num_rows
             if found != file["rows"]:
-                raise TornError(f"{key}: {found} rows; told {file['rows']}")
+                raise TornError(f"{key}: {found} rows; expected {file['rows']}")
             rows[name] = rows.get(name, 0) + found
     for segment in manifest["segments"]:
         if not any(key.startswith(f"index/{segment}/") for key in there):
-            raise TornError(f"segment {segment} is gone")
+            raise TornError(f"segment {segment} is missing")
     return manifest["version"], rows
 
 
 class Campaign:
-    """An archive to be added to, on a server of its own, and what it must look like then."""
+    """An archive on a server of its own, and its expected state after an ingest."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -121,18 +121,18 @@ class Campaign:
             self._forked(lambda: ingest(self.first, self._address("base")))
             self.before = self._seen("base")
             self._copy("base", "whole")
-            told = folder / "told.json"
+            counts_file = folder / "counts.json"
 
             def undisturbed() -> None:
-                watch_requests(-1, "none", told)
+                watch_requests(-1, "none", counts_file)
                 ingest(self.corpus, self._address("whole"))
 
             self._forked(undisturbed)
             self.after = self._seen("whole")
-        self.requests, self.seconds = json.loads(told.read_text())
+        self.requests, self.seconds = json.loads(counts_file.read_text())
 
     def attempt(self, number: int, point: int, kind: str) -> str:
-        """Kill an ingest, look, run it again; return what readers saw between, before or after.
+        """Kill an ingest, check, and repeat it; return what readers saw meanwhile: before or after.
 
         Raises:
             TornError: something is not as it should be.
@@ -179,11 +179,13 @@ class Campaign:
 
     def _seen(self, name: str) -> tuple[Any, ...]:
         """Return the digest and the counts of rows that readers see, and the version."""
-        told = self.folder / "seen.txt"
+        seen_file = self.folder / "seen.txt"
         address = self._address(name)
         with on_another_machine(Path(tempfile.mkdtemp(dir=self.folder))):
-            self._forked(lambda: told.write_text(digest_archive(open_archive(address).snapshot())))
-        return told.read_text(), *read_plainly(address)
+            self._forked(
+                lambda: seen_file.write_text(digest_archive(open_archive(address).snapshot()))
+            )
+        return seen_file.read_text(), *read_plainly(address)
 
     def _forked(self, work: Any) -> None:
         code = forked(work)
@@ -201,7 +203,7 @@ class Campaign:
 
 
 def main() -> int:
-    """Print a line for what was found; return 1 if anything was wrong."""
+    """Print a line with the result; return 1 if anything was wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.sweep.remote", description=__doc__)
     parser.add_argument("--kills", type=int, default=30, help="how often to kill")
     given = parser.parse_args()

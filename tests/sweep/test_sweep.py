@@ -1,4 +1,4 @@
-"""Whatever call a process dies at, or is refused, readers see a whole archive; a short form."""
+"""At whatever call a process dies or is refused, readers see a sound archive (short form)."""
 
 import re
 import subprocess
@@ -40,15 +40,15 @@ def short(root: Path) -> subprocess.CompletedProcess[str]:
 
 @needs_servers
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
-def test_operation_stopped_at_any_call_leaves_a_whole_archive(
+def test_operation_stopped_at_any_call_leaves_a_sound_archive(
     operation: Operation, short: subprocess.CompletedProcess[str]
 ) -> None:
-    told = re.search(
+    totals = re.search(
         rf"^{operation.name}: points: (\d+), .*torn: (\d+)", short.stdout, re.MULTILINE
     )
-    assert told, short.stdout + short.stderr
-    assert int(told[1]) >= operation.least_points
-    assert int(told[2]) == 0, short.stdout
+    assert totals, short.stdout + short.stderr
+    assert int(totals[1]) >= operation.least_points
+    assert int(totals[2]) == 0, short.stdout
     assert short.returncode == 0, short.stdout
 
 
