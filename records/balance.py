@@ -49,4 +49,8 @@ class Balance(NamedTuple):
     @property
     def verdict(self) -> str:
         """Whether the equation holds, as Markdown."""
-        return f"**does not balance: {self.missing:,}**" if self.missing else "nothing is missing"
+        return (
+            f"**does not balance, off by {self.missing:,}**"
+            if self.missing
+            else "nothing is missing"
+        )

@@ -357,7 +357,7 @@ def test_keys_are_what_prefect_takes(archive: str, begins: str) -> None:
 def test_what_does_not_balance_is_said_to_do_so() -> None:
     summary = RunSummary("r", "/srv/press", 1, 5, 2, 1, 1, paragraphs_seen=3, paragraphs_kept=3)
     markdown = summary_markdown(ArchiveLabel.of("/srv/press"), summary, ["r"])
-    assert "2 new + 1 known + 1 rejected (**does not balance: 1**)" in markdown
+    assert "2 new + 1 known + 1 rejected (**does not balance, off by 1**)" in markdown
     assert "3 kept + 0 folded + 0 repeated word for word (nothing is missing)" in markdown
     assert one_line(summary).startswith("version 1 by run r: 5 sources found, 2 new, 1 rejected")
 

@@ -16,7 +16,7 @@ def test_balance_is_written_as_an_equation() -> None:
 
 def test_missing_items_are_counted() -> None:
     balance = _SOURCES._replace(total=1203)
-    assert (balance.missing, balance.verdict) == (3, "**does not balance: 3**")
+    assert (balance.missing, balance.verdict) == (3, "**does not balance, off by 3**")
 
 
 def test_balance_survives_json() -> None:
