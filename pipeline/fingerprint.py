@@ -60,7 +60,7 @@ def check_fingerprint(settings: Settings, base: Snapshot | None) -> dict[str, An
 
 def fingerprint_digest(settings: Settings) -> str:
     """Return the digest of the decisive settings and the stage versions, in hex."""
-    return settings.seal(STAGE_VERSIONS)
+    return settings.fingerprint(STAGE_VERSIONS)
 
 
 def _implied_by_level(*settings: Mapping[str, Any]) -> set[str]:

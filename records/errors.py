@@ -15,6 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+VERIFY_ADVICE = "verify the archive for a list of all damage (palimpsest verify)"
+"""What to do next about a damaged archive."""
+
 
 class ArchiveError(Exception):
     """Base class of all errors that Palimpsest raises deliberately."""

@@ -418,7 +418,7 @@ class Settings(_Stage):
         values = self.model_dump(mode="json", include={"sensitivity", "read", "sign", "align"})
         return json.dumps(values, sort_keys=True)
 
-    def seal(self, stage_versions: Mapping[str, int]) -> str:
+    def fingerprint(self, stage_versions: Mapping[str, int]) -> str:
         """Return a fingerprint of the decisive settings and each stage's version, in hex."""
         parts = json.dumps([self.decisive(), dict(stage_versions)], sort_keys=True)
         return hashlib.sha256(parts.encode()).hexdigest()

@@ -36,7 +36,7 @@ from palimpsest.kernels.arrays import Bytes, Positions
 from palimpsest.kernels.columns import bytes_of
 from palimpsest.kernels.digest import digest_spans
 from palimpsest.kernels.sorting import sortable
-from palimpsest.records.errors import ContractError
+from palimpsest.records.errors import VERIFY_ADVICE, ContractError
 from palimpsest.records.ids import DIGEST_BYTES
 from palimpsest.records.schemas import TABLES
 from palimpsest.store.archive import Snapshot
@@ -87,8 +87,7 @@ def _batches(snapshot: Snapshot, name: str, schema: pa.Schema) -> Iterator[pa.Re
                     yield batch.select(schema.names).cast(schema)
         except (OSError, KeyError, pa.ArrowException) as error:
             raise ContractError(
-                f"{path}: cannot be read as a file of {name} ({error}); "
-                "verify the archive for a list of all damage (palimpsest verify)"
+                f"{path}: cannot be read as a file of {name} ({error}); {VERIFY_ADVICE}"
             ) from error
 
 

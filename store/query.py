@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from palimpsest.records.errors import ContractError, SettingsError
+from palimpsest.records.errors import VERIFY_ADVICE, ContractError, SettingsError
 from palimpsest.records.schemas import TABLES
 from palimpsest.store.archive import Snapshot
 from palimpsest.store.views import VIEWS, connect, connect_tables
@@ -115,5 +115,5 @@ def reader_errors_as_damage(snapshot: Snapshot) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException, duckdb.Error) as error:
-        advice = "verify the archive for a list of all damage, and restore it from a backup"
+        advice = f"{VERIFY_ADVICE}; restore it from a backup"
         raise ContractError(f"{snapshot.folder}: cannot be read: {error}; {advice}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from palimpsest.records.errors import ContractError, SettingsError
+from palimpsest.records.errors import VERIFY_ADVICE, ContractError, SettingsError
 from palimpsest.records.schemas import PARAGRAPH_SEPARATOR
 from palimpsest.store.archive import Snapshot
 from palimpsest.store.find import ambiguous_name_fault, find_documents
@@ -45,7 +45,7 @@ def rebuild_document(snapshot: Snapshot, document: str) -> str:
     with connect(snapshot, _DOCUMENT + _PLACES) as connection:
         rows = connection.execute(_DOCUMENT, [document_id]).fetchall()
         places = connection.execute(_PLACES, [document_id]).fetchall()
-    advice = "the archive is damaged; verify it for a list of all damage (palimpsest verify)"
+    advice = f"the archive is damaged; {VERIFY_ADVICE}"
     if len(rows) != 1:
         raise ContractError(f"document {document_id}: {len(rows)} rows; expected one; {advice}")
     lost = [f"{ordinal} ({text_id})" for ordinal, text_id, text in places if text is None]

@@ -352,7 +352,7 @@ def test_run_row_tells_counts_and_settings(tmp_path: Path, fresh_archive: Path) 
     [row] = StoredArchive(fresh_archive).snapshot().read("runs").to_pylist()
     assert json.loads(row["settings"])["align"]["min_score"] == 5.0
     assert row["settings"] == settings.decisive()
-    assert row["seal"] == settings.seal(STAGE_VERSIONS)
+    assert row["seal"] == settings.fingerprint(STAGE_VERSIONS)
     expected = {
         "run_id": summary.run_id, "flow_run_id": None, "sources_found": 3, "sources_new": 2,
         "sources_known": 0, "sources_rejected": 1, "documents_new": 2, "paragraphs_seen": 2,

@@ -201,7 +201,7 @@ def _another(model: BaseModel, name: str) -> object:
 def test_each_decisive_setting_changes_the_fingerprint(stage, name):
     changed = parse_settings({stage: {name: _another(getattr(Settings(), stage), name)}})
     assert changed.decisive() != Settings().decisive()
-    assert changed.seal({"ingest": 1}) != Settings().seal({"ingest": 1})
+    assert changed.fingerprint({"ingest": 1}) != Settings().seal({"ingest": 1})
 
 
 def test_settings_of_the_run_change_neither_digest_nor_fingerprint():
@@ -228,14 +228,14 @@ def test_settings_of_the_run_change_neither_digest_nor_fingerprint():
         }
     )
     assert changed.decisive() == Settings().decisive()
-    assert changed.seal({"ingest": 1}) == Settings().seal({"ingest": 1})
+    assert changed.fingerprint({"ingest": 1}) == Settings().fingerprint({"ingest": 1})
 
 
 def test_version_of_any_stage_changes_the_fingerprint_and_their_order_does_not():
-    seal = Settings().seal({"ingest": 1, "dedup": 1})
-    assert Settings().seal({"dedup": 1, "ingest": 1}) == seal
-    assert Settings().seal({"ingest": 2, "dedup": 1}) != seal
-    assert Settings().seal({"ingest": 1, "dedup": 1, "store": 1}) != seal
+    fingerprint = Settings().fingerprint({"ingest": 1, "dedup": 1})
+    assert Settings().fingerprint({"dedup": 1, "ingest": 1}) == fingerprint
+    assert Settings().fingerprint({"ingest": 2, "dedup": 1}) != fingerprint
+    assert Settings().fingerprint({"ingest": 1, "dedup": 1, "store": 1}) != fingerprint
 
 
 def test_every_setting_has_a_description():
