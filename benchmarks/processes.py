@@ -94,10 +94,10 @@ def expect(ran: Ran, *codes: int) -> Ran:
 
 def _watch(pid: int, peaks: list[float], done: threading.Event) -> None:
     while not done.wait(_SAMPLED_EVERY):
-        held = memory_of(pid)
-        peaks[0] = max(peaks[0], held.get("VmHWM", 0.0))
-        peaks[1] = max(peaks[1], held.get("RssAnon", 0.0))
-        together = [held, *map(memory_of, _children(pid))]
+        memory_mb = memory_of(pid)
+        peaks[0] = max(peaks[0], memory_mb.get("VmHWM", 0.0))
+        peaks[1] = max(peaks[1], memory_mb.get("RssAnon", 0.0))
+        together = [memory_mb, *map(memory_of, _children(pid))]
         peaks[2] = max(peaks[2], sum(one.get("VmRSS", 0.0) for one in together))
 
 

@@ -12,9 +12,9 @@ def print_figures(figures: dict[str, Any]) -> None:
     ``others`` is the average number of cores that other processes used meanwhile.
     """
     print("; ".join(f"{name} {value}" for name, value in figures["machine"].items()))
-    for part, tell in _PARTS.items():
+    for part, print_part in _PARTS.items():
         if part in figures:
-            tell(figures[part])
+            print_part(figures[part])
 
 
 def print_table(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -38,8 +38,8 @@ def _shown(value: Any) -> str:
     return f"{value:,.0f}"
 
 
-def _tell_steps(jobs: list[dict[str, Any]]) -> None:
-    _tell_jobs("Main job, without Prefect, as a process", jobs)
+def _print_steps(jobs: list[dict[str, Any]]) -> None:
+    _print_jobs("Main job, without Prefect, as a process", jobs)
     for job in jobs:
         rows = [
             (
@@ -57,7 +57,7 @@ def _tell_steps(jobs: list[dict[str, Any]]) -> None:
         print_table(f"Steps with {job['workers']} worker(s)", names, rows)
 
 
-def _tell_jobs(title: str, jobs: list[dict[str, Any]], *more: str) -> None:
+def _print_jobs(title: str, jobs: list[dict[str, Any]], *more: str) -> None:
     columns = {
         "workers": "workers",
         "articles": "articles",
@@ -78,7 +78,7 @@ def _tell_jobs(title: str, jobs: list[dict[str, Any]], *more: str) -> None:
     print_table(title, list(columns), [[job[name] for name in columns.values()] for job in jobs])
 
 
-def _tell_prefect(figures: dict[str, Any]) -> None:
+def _print_prefect(figures: dict[str, Any]) -> None:
     rows = []
     for name, kinds in figures.items():
         for kind, one in kinds.items():
@@ -89,11 +89,11 @@ def _tell_prefect(figures: dict[str, Any]) -> None:
     print_table("With and without Prefect", names, rows)
 
 
-def _tell_startup(figures: dict[str, float]) -> None:
+def _print_startup(figures: dict[str, float]) -> None:
     print_table("Start-up, median of five", ("command", "wall s"), list(figures.items()))
 
 
-def _tell_floors(figures: dict[str, Any]) -> None:
+def _print_floors(figures: dict[str, Any]) -> None:
     rows = [
         (
             row["stage"],
@@ -111,7 +111,7 @@ def _tell_floors(figures: dict[str, Any]) -> None:
     print_table(title, names, rows)
 
 
-def _tell_signatures(rows: list[dict[str, Any]]) -> None:
+def _print_signatures(rows: list[dict[str, Any]]) -> None:
     shown = [
         (
             row["permutations"],
@@ -128,8 +128,8 @@ def _tell_signatures(rows: list[dict[str, Any]]) -> None:
     print_table("Signatures beside datasketch (affine32)", names, shown)
 
 
-def _tell_peers(figures: dict[str, Any]) -> None:
-    _tell_jobs(
+def _print_peers(figures: dict[str, Any]) -> None:
+    _print_jobs(
         "The main job on the articles of other tools, and on all",
         [
             figures["ours_same"],
@@ -166,27 +166,27 @@ def _tell_peers(figures: dict[str, Any]) -> None:
         print(f"{row['peer']}: {row.get('reason', row['does'])}")
 
 
-def _tell_slope(jobs: list[dict[str, Any]]) -> None:
-    _tell_jobs("Slope", jobs, "ratio", "ratio_of_run")
+def _print_slope(jobs: list[dict[str, Any]]) -> None:
+    _print_jobs("Slope", jobs, "ratio", "ratio_of_run")
 
 
-def _tell_memory(rows: list[dict[str, Any]]) -> None:
-    _tell_jobs("With little memory", rows, "memory", "portions")
+def _print_memory(rows: list[dict[str, Any]]) -> None:
+    _print_jobs("With little memory", rows, "memory", "portions")
 
 
-def _tell_digest(rows: list[dict[str, Any]]) -> None:
+def _print_digest(rows: list[dict[str, Any]]) -> None:
     shown = [(row["digest"], row["workers"], row["batch_bytes"]) for row in rows]
     print_table("Digest of all tables", ("digest", "workers", "batch bytes"), shown)
 
 
 _PARTS: dict[str, Callable[[Any], None]] = {
-    "steps": _tell_steps,
-    "prefect": _tell_prefect,
-    "startup": _tell_startup,
-    "floors": _tell_floors,
-    "signatures": _tell_signatures,
-    "peers": _tell_peers,
-    "slope": _tell_slope,
-    "memory": _tell_memory,
-    "digest": _tell_digest,
+    "steps": _print_steps,
+    "prefect": _print_prefect,
+    "startup": _print_startup,
+    "floors": _print_floors,
+    "signatures": _print_signatures,
+    "peers": _print_peers,
+    "slope": _print_slope,
+    "memory": _print_memory,
+    "digest": _print_digest,
 }
