@@ -34,24 +34,24 @@ from palimpsest.records.schemas import TABLES, schema_without
 from palimpsest.records.settings import ReadSettings
 
 PART_BYTES = 32 * 2**20
-"""A batch that turns out to hold more than this, because of containers, comes in parts."""
+"""A batch whose documents have more bytes than this, as containers may, is read in parts."""
 _MAX_TITLE_CHARS = 200
 _STEP = 64
 _TITLE_MARKS = "#-=* \t"
 _NO_VALUES: tuple[tuple[Any, ...], ...] = ((),) * len(FACT_NAMES)
 
 
-class Placed(NamedTuple):
-    """A source that holds a document, with what is known of it there."""
+class _SourceDocument(NamedTuple):
+    """A source and the document in it, with the facts known from this source."""
 
     source: Source
     sha256: str
     facts: DocumentFacts
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What came out of a batch of files, or of a part of it.
+    """The rows of a batch of files, or of a part of it.
 
     Attributes:
         sources, rejects, containers: tables of the schemas of that name, without ``run_id``.
@@ -60,9 +60,9 @@ class Batch:
         occurrences: table of the schema ``occurrences``, in the order of documents and paragraphs.
         digests: uint8, shape (paragraphs, 16): the digest of each paragraph's text.
         texts: the paragraphs' normalised texts.
-        read: the documents as they were read, in the order of the table.
-        found: sources that were found in the files, readable or not.
-        bytes_read: bytes of all documents that were read, repeats included.
+        read: the documents, in the order of the table.
+        found: number of sources in the files, readable or not.
+        bytes_read: bytes of all documents read, repeated ones included.
     """
 
     sources: pa.Table
@@ -79,18 +79,18 @@ class Batch:
 
 @dataclass(slots=True)
 class _Part:
-    """What has been found for a part of a batch."""
+    """The sources of a part of a batch."""
 
     sources: list[Source] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     walked: list[Walked] = field(default_factory=list)
-    held_bytes: int = 0
+    raw_bytes: int = 0
 
 
 def read_batch(
     files: Sequence[FoundFile], settings: ReadSettings, extractors: Extractors | None = None
 ) -> Batch:
-    """Read a batch of files. What cannot be read becomes a reject, and the next is read."""
+    """Read a batch of files; an unreadable one becomes a reject, and does not stop the rest."""
     [batch] = read_parts(files, settings, extractors, sys.maxsize)
     return batch
 
@@ -101,13 +101,13 @@ def read_parts(
     extractors: Extractors | None = None,
     part_bytes: int = PART_BYTES,
 ) -> Iterator[Batch]:
-    """Read a batch of files, part by part; there is at least one.
+    """Yield a batch of files in parts, at least one.
 
     Args:
         files: to read.
         settings: how to read them.
-        extractors: who extracts pages; one process for this call unless given.
-        part_bytes: a part ends once its documents hold so many bytes.
+        extractors: the processes that extract pages; by default one, for this call only.
+        part_bytes: a part ends once its documents have this many bytes.
     """
     if extractors is None:
         with Extractors(1, settings.page_seconds) as alone:
@@ -116,15 +116,15 @@ def read_parts(
     part, counted, read_any = _Part(), Counter[str](), False
     folders = Folders(found.path for found in files)
     for found in files:
-        for one in walk_file(found, settings, folders):
-            if isinstance(one, Source):
-                part.sources.append(one)
-                part.held_bytes += len(one.member.raw)
-            elif isinstance(one, Refused):
-                part.refused.append(one)
+        for item in walk_file(found, settings, folders):
+            if isinstance(item, Source):
+                part.sources.append(item)
+                part.raw_bytes += len(item.member.raw)
+            elif isinstance(item, Refused):
+                part.refused.append(item)
             else:
-                part.walked.append(one)
-            if part.held_bytes >= part_bytes:
+                part.walked.append(item)
+            if part.raw_bytes >= part_bytes:
                 yield _read_part(part, counted, settings, extractors)
                 part, read_any = _Part(), True
     if part.sources or part.refused or part.walked or not read_any:
@@ -151,17 +151,19 @@ def reject_table(rejects: Sequence[tuple[str, int | None, int | None, str, str]]
 def _read_part(
     part: _Part, counted: Counter[str], settings: ReadSettings, extractors: Extractors
 ) -> Batch:
-    """Read what was found; ``counted`` goes on counting what is in each container."""
+    """Read the sources of a part, and add those in containers to ``counted``."""
     hashes = [hashlib.sha256(source.member.raw).hexdigest() for source in part.sources]
-    asked = {
+    members = {
         sha256: (sha256, source.member, source.name)
         for source, sha256 in zip(part.sources, hashes, strict=True)
     }
-    told = read_documents(list(asked.values()), settings, extractors)
+    results = read_documents(list(members.values()), settings, extractors)
     faults = {
-        sha256: one for sha256, one in zip(asked, told, strict=True) if isinstance(one, SourceError)
+        sha256: result
+        for sha256, result in zip(members, results, strict=True)
+        if isinstance(result, SourceError)
     }
-    laid = _lay_out([one for one in told if isinstance(one, Document)], settings, faults)
+    laid = _lay_out([one for one in results if isinstance(one, Document)], settings, faults)
     facts = {
         document.sha256: _facts_with_title(document, laid.texts, first, count)
         for document, first, count in zip(
@@ -173,22 +175,25 @@ def _read_part(
         if sha256 in faults:
             refused.append(_refused(source, faults[sha256]))
         else:
-            placed.append(Placed(source, sha256, facts_of(source, facts[sha256], settings)))
+            placed.append(
+                _SourceDocument(source, sha256, facts_of(source, facts[sha256], settings))
+            )
     counted.update(f"{one.uri.partition('#')[0]} rejects" for one in refused if one.kind)
     in_containers = [one.source.uri for one in placed if one.source.kind]
     counted.update(f"{uri.partition('#')[0]} sources" for uri in in_containers)
     digests = digest_spans(laid.texts.buffer, laid.texts.starts, laid.texts.ends)
+    rejects = [(f.uri, f.size_bytes, f.modified_ns, f.reason, f.detail) for f in refused]
     return Batch(
-        _source_table(placed),
-        reject_table([(f.uri, f.size_bytes, f.modified_ns, f.reason, f.detail) for f in refused]),
-        _container_table(part.walked, counted),
-        _document_table(laid, placed),
-        _occurrence_table(laid, digests),
-        digests,
-        laid.texts,
-        laid.documents,
-        len(part.sources) + len(part.refused),
-        sum(len(source.member.raw) for source in part.sources),
+        sources=_source_table(placed),
+        rejects=reject_table(rejects),
+        containers=_container_table(part.walked, counted),
+        documents=_document_table(laid, placed),
+        occurrences=_occurrence_table(laid, digests),
+        digests=digests,
+        texts=laid.texts,
+        read=laid.documents,
+        found=len(part.sources) + len(part.refused),
+        bytes_read=sum(len(source.member.raw) for source in part.sources),
     )
 
 
@@ -209,14 +214,14 @@ class _Laid:
     """Documents laid out in paragraphs.
 
     Attributes:
-        documents: those that are kept.
+        documents: those with paragraphs whose spans are exact.
         counts: int64, shape (documents,), paragraphs of each.
         characters: int64, shape (documents,), of each text.
         texts: normalised, of all paragraphs in order.
         start_char, end_char: int64, shape (paragraphs,), in the text of the document.
         start_byte, end_byte: int64, shape (paragraphs,), in the raw bytes; ``NOWHERE`` for a
             paragraph without an anchor.
-        stretches: by paragraph that is made of several, where these begin and end, in bytes.
+        fragments: for paragraphs with several, where these begin and end, in bytes.
     """
 
     documents: list[Document]
@@ -227,7 +232,7 @@ class _Laid:
     end_char: Positions
     start_byte: Positions
     end_byte: Positions
-    stretches: dict[int, tuple[Positions, Positions]]
+    fragments: dict[int, tuple[Positions, Positions]]
 
     @property
     def firsts(self) -> Positions:
@@ -239,7 +244,7 @@ class _Laid:
 def _lay_out(
     documents: list[Document], settings: ReadSettings, faults: dict[str, SourceError]
 ) -> _Laid:
-    """Lay documents out; add to ``faults`` those that cannot be kept, and go on without them."""
+    """Lay documents out without those that have to be rejected, which are added to ``faults``."""
     tables = character_tables()
     sizes = [len(document.text) for document in documents]
     offsets = np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
@@ -250,19 +255,19 @@ def _lay_out(
     bounds[0::2], bounds[1::2] = starts, ends
     bound_offsets = 2 * np.concatenate(([0], np.cumsum(counts)))
     chars, characters = _count_chars(buffer, offsets, bounds, bound_offsets)
-    added = [document.way_back.offset for document in documents]
+    added = [document.offset_map.offset for document in documents]
     shift = np.array([one or 0 for one in added], dtype=np.int64) - offsets[:-1]
     raw = bounds + np.repeat(shift, 2 * counts)
-    stretches: dict[int, tuple[Positions, Positions]] = {}
+    fragments: dict[int, tuple[Positions, Positions]] = {}
     for number, document in enumerate(documents):
         if added[number] is None:
             mine = slice(bound_offsets[number], bound_offsets[number + 1])
-            places = document.way_back.places(bounds[mine] - offsets[number], chars[mine])
+            places = document.offset_map.places(bounds[mine] - offsets[number], chars[mine])
             raw[mine][0::2], raw[mine][1::2] = places.starts, places.ends
             first = int(bound_offsets[number]) // 2
-            stretches |= {first + place: held for place, held in places.stretches.items()}
+            fragments |= {first + place: spans for place, spans in places.fragments.items()}
     split = (chars[0::2], chars[1::2], raw[0::2], raw[1::2])
-    laid = _Laid(documents, counts, characters, texts, *split, stretches)
+    laid = _Laid(documents, counts, characters, texts, *split, fragments)
     found = _find_faults(laid)
     if not found:
         return laid
@@ -274,7 +279,7 @@ def _lay_out(
 def _count_chars(
     buffer: Bytes, offsets: Positions, bounds: Positions, bound_offsets: Positions
 ) -> tuple[Positions, Positions]:
-    """Return ascending byte positions as characters of their document, and its length in these."""
+    """Convert ascending byte positions to characters; also return each document's length."""
     chars = np.empty(len(bounds), dtype=np.int64)
     lengths = np.empty(len(offsets) - 1, dtype=np.int64)
     for document in range(len(offsets) - 1):
@@ -289,7 +294,7 @@ def _count_chars(
 
 @inlined
 def _characters_in(text: Bytes) -> int:
-    """Return how many characters begin in UTF-8, counted in single bytes as far as these go."""
+    """Return the number of characters in UTF-8; sums are kept in bytes, to be vectorised."""
     continued, at = 0, 0
     while at + _STEP <= len(text):
         step = text[at : at + _STEP]
@@ -304,26 +309,26 @@ def _characters_in(text: Bytes) -> int:
 
 
 def _find_faults(laid: _Laid) -> dict[str, SourceError]:
-    """Return the documents without a paragraph, and those whose spans do not give their texts."""
+    """Return errors for documents without paragraphs or with spans that do not give their text."""
     faults = {}
     paragraphs = zip(laid.documents, laid.firsts.tolist(), laid.counts.tolist(), strict=True)
     for document, first, count in paragraphs:
         if count == 0:
-            detail = f"{document.raw_bytes} bytes, but nothing visible in them"
+            detail = f"{document.raw_bytes} bytes without a visible character; expected text"
             faults[document.sha256] = SourceError("no-text", detail)
-        elif document.to_prove is not None and not all(
+        elif document.raw_to_check is not None and not all(
             _is_reproduced(document, laid, first + k) for k in range(count)
         ):
             detail = (
-                f"a span of {document.encoding} does not decode by itself; "
-                "turn the file into UTF-8 first"
+                f"a paragraph cut out of {document.encoding} does not decode to the same text; "
+                "convert the file to UTF-8 and ingest it again"
             )
             faults[document.sha256] = SourceError("spans-not-exact", detail)
     return faults
 
 
 def _is_reproduced(document: Document, laid: _Laid, paragraph: int) -> bool:
-    raw = document.to_prove or b""
+    raw = document.raw_to_check or b""
     cut = raw[laid.start_byte[paragraph] : laid.end_byte[paragraph]]
     start, end = laid.texts.starts[paragraph], laid.texts.ends[paragraph]
     try:
@@ -336,14 +341,14 @@ def _is_reproduced(document: Document, laid: _Laid, paragraph: int) -> bool:
 def _facts_with_title(
     document: Document, texts: NormalisedTexts, first: int, count: int
 ) -> DocumentFacts:
-    """Return what a document tells of itself, with a title from its text if it names none."""
+    """Return the facts of a document, with a title from its text if it has none."""
     if document.facts.title is not None or document.media_type != PLAIN:
         return document.facts
     return document.facts._replace(title=_title(texts, first, count))
 
 
 def _title(texts: NormalisedTexts, first: int, count: int) -> str | None:
-    """Return the first paragraph as title, if it is a short line with others behind it."""
+    """Return the first paragraph as the title, if it is a short line with others after it."""
     start, end = texts.starts[first], texts.ends[first]
     if count < 2 or end - start > 4 * _MAX_TITLE_CHARS:
         return None
@@ -352,7 +357,7 @@ def _title(texts: NormalisedTexts, first: int, count: int) -> str | None:
     return None if not line or is_sentence or len(line) > _MAX_TITLE_CHARS else line
 
 
-def _source_table(placed: Sequence[Placed]) -> pa.Table:
+def _source_table(placed: Sequence[_SourceDocument]) -> pa.Table:
     sources = [one.source for one in placed]
     columns = {
         "uri": strings(one.uri for one in sources),
@@ -367,7 +372,7 @@ def _source_table(placed: Sequence[Placed]) -> pa.Table:
 
 
 def _fact_columns(facts: Sequence[DocumentFacts]) -> dict[str, pa.Array]:
-    """Return the columns of the facts that documents and their sources have."""
+    """Return the columns of facts in ``documents`` and ``sources``."""
     columns = zip(*facts, strict=True) if facts else _NO_VALUES
     return {
         fact.name: times(values) if fact.is_time else strings(values)
@@ -387,7 +392,7 @@ def _container_table(walked: Sequence[Walked], counted: Counter[str]) -> pa.Tabl
     return table_of(columns, schema_without("containers", "run_id"))
 
 
-def _document_table(laid: _Laid, placed: Sequence[Placed]) -> pa.Table:
+def _document_table(laid: _Laid, placed: Sequence[_SourceDocument]) -> pa.Table:
     documents, texts = laid.documents, laid.texts
     whole = memoryview(texts.buffer.data)
     firsts = laid.firsts
@@ -425,7 +430,7 @@ def _occurrence_table(laid: _Laid, digests: Bytes) -> pa.Table:
     owner = np.repeat(np.arange(len(documents)), laid.counts)
     shift_offsets = texts.shift_offsets.astype(np.int32)
     is_nowhere = laid.start_byte == NOWHERE
-    stretch_start, stretch_end = _stretches(laid)
+    stretch_start, stretch_end = _fragment_columns(laid)
     columns = {
         "document_id": hex_strings(np.frombuffer(ids, np.uint8).reshape(-1, DIGEST_BYTES)[owner]),
         "ordinal": numbers((np.arange(len(owner)) - laid.firsts[owner]).astype(np.int32)),
@@ -442,13 +447,13 @@ def _occurrence_table(laid: _Laid, digests: Bytes) -> pa.Table:
     return table_of(columns, TABLES["occurrences"])
 
 
-def _stretches(laid: _Laid) -> tuple[pa.Array, pa.Array]:
-    """Return the stretches of each paragraph, from its first byte on, as two columns of lists."""
+def _fragment_columns(laid: _Laid) -> tuple[pa.Array, pa.Array]:
+    """Return ``stretch_start`` and ``stretch_end``, counted from the paragraph's first byte."""
     counts = np.zeros(len(laid.start_byte), dtype=np.int32)
     values: tuple[list[Positions], list[Positions]] = ([], [])
-    for number, stretches in laid.stretches.items():
-        counts[number] = len(stretches[0])
-        for column, bounds in zip(values, stretches, strict=True):
+    for number, fragments in laid.fragments.items():
+        counts[number] = len(fragments[0])
+        for column, bounds in zip(values, fragments, strict=True):
             column.append(bounds - laid.start_byte[number])
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
     begins, ends = (

@@ -1,7 +1,7 @@
-"""Raw bytes become a document: one text, facts, and the way back from characters to bytes.
+"""Read raw bytes as a document: its text, its facts, and the offset map from text to bytes.
 
-There are three ways to read: plain text, a JSON line, and a page. A text's characters stand in one
-piece of the raw bytes, but those of a page in as many stretches as markup parts them into.
+There are three kinds: plain text, a JSON line, and a page. A paragraph of a page may consist of
+several fragments of the raw bytes, with markup between them; other paragraphs are one span.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ from palimpsest.records.document_facts import DocumentFacts
 from palimpsest.records.errors import SourceError
 from palimpsest.records.settings import ReadSettings
 
-Stretches = list[tuple[Positions, Positions]]
-
 PLAIN, JSON, PAGE = "text/plain", "application/json", "text/html"
 _PAGE_TYPES = (PAGE, "application/xhtml+xml")
 _PAGE_NAMES = (".html", ".htm", ".xhtml", ".shtml")
@@ -39,28 +37,28 @@ _HEADER_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where paragraphs stand in the raw bytes of their document.
+    """Where paragraphs are in the raw bytes of their document.
 
     Attributes:
         starts, ends: int64, in bytes; ``NOWHERE`` for a paragraph without an anchor.
-        stretches: by paragraph that is made of several, where these begin and end, in bytes.
+        fragments: for paragraphs with several, where these begin and end, in bytes.
     """
 
     starts: Positions
     ends: Positions
-    stretches: dict[int, tuple[Positions, Positions]]
+    fragments: dict[int, tuple[Positions, Positions]]
 
 
 class OffsetMap(Protocol):
-    """Leads from a document's text to its raw bytes."""
+    """Maps positions in a document's text to its raw bytes."""
 
     @property
     def offset(self) -> int | None:
-        """What to add to a place in bytes of the text, where that is all; None where it is not."""
+        """The constant to add to positions in bytes of the text; None if it is not constant."""
         ...
 
     def places(self, utf8: Positions, chars: Positions) -> Places:
-        """Return where paragraphs stand.
+        """Return where paragraphs are in the raw bytes.
 
         Args:
             utf8: int64, shape (2 x paragraphs,), start and end of each in bytes of the text.
@@ -74,9 +72,9 @@ class Document(NamedTuple):
 
     Attributes:
         text: in UTF-8.
-        facts: what it tells of itself; ``language`` may be told or not.
-        way_back: from the text to the raw bytes.
-        to_prove: the raw bytes, where spans are not exact by construction and have to be tried.
+        facts: those in the document itself; ``language`` may still be None.
+        raw_to_check: the raw bytes if spans are not exact by construction, so that each has to be
+            checked; else None.
     """
 
     sha256: str
@@ -87,17 +85,17 @@ class Document(NamedTuple):
     decode_errors: int
     text: bytes
     facts: DocumentFacts
-    way_back: OffsetMap
-    to_prove: bytes | None
+    offset_map: OffsetMap
+    raw_to_check: bytes | None
 
     @property
     def extractor(self) -> str:
-        """What turned the bytes into text."""
+        """Name of the program that extracted the text."""
         return _EXTRACTORS[self.media_type]
 
     @property
     def extractor_version(self) -> str:
-        """Its version."""
+        """Version of that program."""
         return _installed(self.extractor) if self.media_type == PAGE else __version__
 
 
@@ -106,7 +104,7 @@ def _installed(package: str) -> str:
     return version(package)
 
 
-class _PlainWay(NamedTuple):
+class _PlainOffsets(NamedTuple):
     decoded: Decoded
 
     @property
@@ -119,7 +117,7 @@ class _PlainWay(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _JsonWay:
+class _JsonOffsets:
     line: JsonLine
     offset = None
 
@@ -129,7 +127,7 @@ class _JsonWay:
 
 
 @dataclass(frozen=True, slots=True)
-class _PageWay:
+class _PageOffsets:
     page: Page
     offset = None
 
@@ -138,17 +136,17 @@ class _PageWay:
         starts, ends = chars[0::2], chars[1::2]
         lost = np.concatenate(([0], np.cumsum(page.raw_start == NOWHERE)))
         is_lost = lost[ends] > lost[starts]
-        # A stretch begins at each visible character that markup parts from the one before it.
+        # A fragment begins at each visible character with markup before it.
         parted = np.flatnonzero(~page.is_joined & (page.raw_start >= 0))
         visible = np.flatnonzero(page.raw_start >= 0)
         if not len(visible):
             return Places(np.full(len(starts), NOWHERE), np.full(len(starts), NOWHERE), {})
         firsts, lasts = np.searchsorted(visible, starts), np.searchsorted(visible, ends) - 1
-        is_lost |= lasts < firsts  # nothing of it is visible
+        is_lost |= lasts < firsts  # nothing in it is visible
         raw_starts, raw_ends = np.full((2, len(starts)), NOWHERE, np.int64)
         raw_starts[~is_lost] = page.raw_start[visible[firsts[~is_lost]]]
         raw_ends[~is_lost] = page.raw_end[visible[lasts[~is_lost]]]
-        stretches: dict[int, tuple[Positions, Positions]] = {}
+        fragments: dict[int, tuple[Positions, Positions]] = {}
         firsts = np.searchsorted(parted, visible[np.where(is_lost, 0, firsts)], side="right")
         lasts = np.searchsorted(parted, ends, side="left")
         for number in np.flatnonzero((lasts > firsts) & ~is_lost).tolist():
@@ -156,19 +154,19 @@ class _PageWay:
             before = visible[np.searchsorted(visible, inner) - 1]
             begins = np.append(raw_starts[number], page.raw_start[inner])
             ends_ = np.append(page.raw_end[before], raw_ends[number])
-            if (begins[1:] < ends_[:-1]).any():  # the extractor moved pieces of it about
+            if (begins[1:] < ends_[:-1]).any():  # the extractor reordered parts of it
                 raw_starts[number] = raw_ends[number] = NOWHERE
             else:
-                stretches[number] = begins, ends_
-        return Places(raw_starts, raw_ends, stretches)
+                fragments[number] = begins, ends_
+        return Places(raw_starts, raw_ends, fragments)
 
 
 def media_type_of(member: Member, name: str) -> str:
-    """Return how a member is to be read.
+    """Return the media type by which a member is read.
 
     Args:
-        member: with what its file says of it.
-        name: of the file, or of the member of it.
+        member: with what its container declares.
+        name: of the file, or of the member.
     """
     if member.media_type == JSON:
         return JSON
@@ -180,12 +178,12 @@ def media_type_of(member: Member, name: str) -> str:
 def read_documents(
     members: Sequence[tuple[str, Member, str]], settings: ReadSettings, extractors: Extractors
 ) -> list[Document | SourceError]:
-    """Read members in their order, pages all at once.
+    """Read members in their order, all pages at once.
 
     Args:
-        members: the SHA-256 of its bytes, the member, the name that it has.
+        members: the SHA-256 of each one's bytes, the member, its name.
         settings: how to read.
-        extractors: who extracts pages.
+        extractors: the processes that extract pages.
     """
     kinds = [media_type_of(member, name) for _, member, name in members]
     pages = [
@@ -201,18 +199,19 @@ def read_documents(
     return _with_languages(read)
 
 
-def _with_languages(read: list[Document | SourceError]) -> list[Document | SourceError]:
-    """Return documents with the language of their text; what a page says of it is often wrong."""
-    asked = [
-        (number, one)
-        for number, one in enumerate(read)
-        if isinstance(one, Document) and one.facts.language is None
+def _with_languages(documents: list[Document | SourceError]) -> list[Document | SourceError]:
+    """Add the detected language; the one that a page declares is often wrong, and never read."""
+    undetermined = [
+        (number, document)
+        for number, document in enumerate(documents)
+        if isinstance(document, Document) and document.facts.language is None
     ]
-    samples = [one.text[:SAMPLE_BYTES] for _, one in asked]
-    for (number, one), language in zip(asked, languages_of(samples), strict=True):
+    samples = [document.text[:SAMPLE_BYTES] for _, document in undetermined]
+    for (number, document), language in zip(undetermined, languages_of(samples), strict=True):
         if language is not None:
-            read[number] = one._replace(facts=one.facts._replace(language=language))
-    return read
+            facts = document.facts._replace(language=language)
+            documents[number] = document._replace(facts=facts)
+    return documents
 
 
 def _read(
@@ -236,21 +235,21 @@ def _read(
     except SourceError as error:
         return error
     return Document(
-        sha256,
-        len(raw),
-        PLAIN,
-        decoded.encoding,
-        decoded.encoding_from,
-        decoded.errors,
-        decoded.utf8,
-        header_facts(decoded.utf8[:_HEADER_BYTES].decode("utf-8", "ignore")),
-        _PlainWay(decoded),
-        None if decoded.is_proved else raw,
+        sha256=sha256,
+        raw_bytes=len(raw),
+        media_type=PLAIN,
+        encoding=decoded.encoding,
+        encoding_from=decoded.encoding_from,
+        decode_errors=decoded.errors,
+        text=decoded.utf8,
+        facts=header_facts(decoded.utf8[:_HEADER_BYTES].decode("utf-8", "ignore")),
+        offset_map=_PlainOffsets(decoded),
+        raw_to_check=None if decoded.is_exact else raw,
     )
 
 
 def _decode_plain(raw: bytes, encoding: str | None, charset: str | None) -> Decoded:
-    """Decode as is demanded, or as the carrier says if that fits, or as what it seems to be."""
+    """Decode with the setting, else the declared charset if it fits, else by detection."""
     if encoding is None and charset is not None:
         return decode_label(raw, charset, "http") or decode(raw)
     return decode(raw, encoding)
@@ -259,16 +258,16 @@ def _decode_plain(raw: bytes, encoding: str | None, charset: str | None) -> Deco
 def _json_document(sha256: str, raw: bytes, settings: ReadSettings) -> Document:
     line = read_line(raw, settings.text_fields)
     return Document(
-        sha256,
-        len(raw),
-        JSON,
-        "utf-8",
-        "utf-8",
-        0,
-        line.text.encode(),
-        json_facts(line.fields, settings.metadata_fields),
-        _JsonWay(line),
-        None,
+        sha256=sha256,
+        raw_bytes=len(raw),
+        media_type=JSON,
+        encoding="utf-8",
+        encoding_from="utf-8",
+        decode_errors=0,
+        text=line.text.encode(),
+        facts=json_facts(line.fields, settings.metadata_fields),
+        offset_map=_JsonOffsets(line),
+        raw_to_check=None,
     )
 
 
@@ -281,14 +280,14 @@ def _page_document(sha256: str, raw_bytes: int, page: Page) -> Document:
         published_from="metadata" if page.published_at else "none",
     )
     return Document(
-        sha256,
-        raw_bytes,
-        PAGE,
-        page.encoding,
-        page.encoding_from,
-        page.decode_errors,
-        page.text.encode(),
-        facts,
-        _PageWay(page),
-        None,
+        sha256=sha256,
+        raw_bytes=raw_bytes,
+        media_type=PAGE,
+        encoding=page.encoding,
+        encoding_from=page.encoding_from,
+        decode_errors=page.decode_errors,
+        text=page.text.encode(),
+        facts=facts,
+        offset_map=_PageOffsets(page),
+        raw_to_check=None,
     )

@@ -1,4 +1,4 @@
-"""One line of JSON: its fields, its text, and the way from the text back to the line's bytes."""
+"""Read a line of JSON: its fields, its text, and the offset map from text to bytes."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class JsonLine:
     Attributes:
         fields: all but the text, by name.
         text: the value of the text field; half a surrogate pair becomes U+FFFD.
-        to_bytes: takes positions in characters of ``text``, ascending; returns where in the line's
-            bytes they stand.
+        to_bytes: takes ascending positions in characters of ``text``; returns those in bytes of
+            the line.
     """
 
     fields: dict[str, Any]
@@ -41,30 +41,30 @@ def read_line(raw: bytes, text_fields: Sequence[str]) -> JsonLine:
 
     Args:
         raw: in UTF-8.
-        text_fields: where the text is: the first of these that the line has, and as a string.
+        text_fields: names of the text field; the first one with a string counts.
 
     Raises:
-        SourceError: it is no JSON object, or has no text.
+        SourceError: it is not a JSON object, or has no text.
     """
     try:
         line = raw.decode("utf-8")
         fields, spans = _object(line)
     except UnicodeDecodeError as error:
-        detail = f"byte {error.start} is not UTF-8, which JSON has to be"
+        detail = f"byte {error.start} is not UTF-8; expected JSON in UTF-8"
         raise SourceError("not-json", detail) from error
     except (ValueError, IndexError, RecursionError) as error:
-        raise SourceError("not-json", f"expected an object of JSON: {error}") from error
+        raise SourceError("not-json", f"expected a JSON object: {error}") from error
     for name in text_fields:
         if name in spans:
             start, end = spans[name]
             written = line[start:end]
             before = len(line[:start].encode())
             others = {key: value for key, value in fields.items() if key != name}
-            return JsonLine(others, unescape_text(written), _way_back(written, before))
+            return JsonLine(others, unescape_text(written), _offset_map(written, before))
     raise SourceError(
         "no-text-field",
         f"found the fields {', '.join(sorted(fields)[:20]) or 'none'}; expected a text in one of "
-        f"text_fields = {', '.join(text_fields)}",
+        f"text_fields = {', '.join(text_fields)}; name yours with --set read.text_fields=FIELD",
     )
 
 
@@ -78,7 +78,7 @@ def unescape(raw_span: bytes) -> str:
 
 
 def unescape_text(written: str) -> str:
-    """Return what stands between the quotes of a string, read as JSON."""
+    """Return the value of a JSON string, given without its quotes."""
     return _PAIR.sub(_character, written)
 
 
@@ -88,10 +88,10 @@ def _character(found: re.Match[str]) -> str:
 
 
 def _object(line: str) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
-    """Return the fields of an object, and where between their quotes those that are texts stand."""
+    """Return the fields of an object, and the spans of those that are strings, without quotes."""
     at = _skip(line, 0)
     if line[at : at + 1] != "{":
-        raise ValueError(f"found {line[at : at + 20]!r} at its beginning")
+        raise ValueError(f"found {line[at : at + 20]!r} at the beginning")
     fields: dict[str, Any] = {}
     spans: dict[str, tuple[int, int]] = {}
     at = _skip(line, at + 1)
@@ -112,7 +112,7 @@ def _object(line: str) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
             spans[name] = (start, at - 1)
         at = _skip(line, at)
     if line[_skip(line, at + 1) :]:
-        raise ValueError(f"found {line[at + 1 : at + 21]!r} behind it")
+        raise ValueError(f"found {line[at + 1 : at + 21]!r} after the object")
     return fields, spans
 
 
@@ -128,8 +128,8 @@ def _past(line: str, at: int, expected: str) -> int:
     return at + 1
 
 
-def _way_back(written: str, before: int) -> Callable[[Positions], Positions]:
-    """Return the way from characters of a text to bytes, by how it is written."""
+def _offset_map(written: str, before: int) -> Callable[[Positions], Positions]:
+    """Return the map from characters of a text to bytes of the line, from its escaped form."""
 
     def to_bytes(chars: Positions) -> Positions:
         points = np.frombuffer(written.encode("utf-32-le"), np.uint32)
@@ -139,7 +139,7 @@ def _way_back(written: str, before: int) -> Callable[[Positions], Positions]:
             is_first[found.start() + 1 : found.end()] = False
         bounds = np.concatenate(([0], np.cumsum(sizes)))
         starts = np.append(np.flatnonzero(is_first), len(points))
-        found_at: Positions = bounds[starts[chars]] + before
-        return found_at
+        positions: Positions = bounds[starts[chars]] + before
+        return positions
 
     return to_bytes

@@ -1,8 +1,8 @@
-"""Files that hold several documents: ZIP, tar, WARC, JSON Lines, compressed or not, nested or not.
+"""Files with several documents: ZIP, tar, WARC, JSON Lines, compressed or not, nested or not.
 
-A room of its own for each format; this one tells them apart and leads from one into the next. What
-a member is called in the tables is decided here: ``member=NAME`` in ZIP and tar, ``offset=BYTES``
-in WARC and JSON Lines, nested ones joined by ``&``.
+Each format has a module; this one detects them and follows nesting. Members are named in tables by
+``member=NAME`` in ZIP and tar and by ``offset=BYTES`` in WARC and JSON Lines, nested ones joined by
+``&``.
 """
 
 from __future__ import annotations
@@ -30,52 +30,52 @@ _HEAD_BYTES = 64 * 1024
 
 
 def is_packed(head: bytes, name: str) -> bool:
-    """Tell whether a file is more than the bytes of one document: compressed, or a container.
+    """Return whether a file is compressed or a container, not the bytes of one document.
 
     Args:
-        head: its first bytes, some kilobytes of them.
+        head: its first kilobytes.
         name: of the file.
     """
     return compression_of(head) is not None or _format_of(head, name) is not None
 
 
 def walk(file: BinaryIO, name: str, limits: Limits) -> Iterator[Member | RefusedMember]:
-    """Give what is in a file, one after the other; a compressed document is its only member.
+    """Yield the members of a file; a document, compressed or not, is its only member.
 
     Args:
         file: at its beginning, and seekable.
         name: of the file.
-        limits: what is refused.
+        limits: above which members are refused.
 
     Raises:
-        SourceError: the file cannot be read, or not to its end; what was given before holds.
+        SourceError: the file is unreadable, perhaps after some members, which are valid.
     """
-    for members, one in enumerate(_walk(file, name, limits, 0)):
-        if members == limits.max_members:
+    for count, member in enumerate(_walk(file, name, limits, 0)):
+        if count == limits.max_members:
             raise SourceError(
                 "too-many-members",
-                f"more than {limits.max_members} members; unpack it, and ingest it by parts",
+                f"more than {limits.max_members} members; unpack it, and ingest it in parts",
             )
-        yield one
+        yield member
 
 
 def read_member(file: BinaryIO, name: str, inside: str, limits: Limits) -> Member:
     """Return one member.
 
     Raises:
-        SourceError: it is not there, or cannot be read.
+        SourceError: it does not exist, or is unreadable.
     """
     if inside.startswith("member=") and zip_file.is_zip(_head(file), name):
         outer, _, inner = inside.partition("&")
         found = zip_file.read(file, outer, limits)
         if isinstance(found, Member) and not inner and not is_packed(found.raw, _name_in(outer)):
             return found
-    for one in walk(file, name, limits):
-        if one.inside == inside:
-            if isinstance(one, RefusedMember):
-                raise SourceError(one.reason, one.detail)
-            return one
-    raise SourceError("vanished", f"nothing at {inside} any more")
+    for member in walk(file, name, limits):
+        if member.inside == inside:
+            if isinstance(member, RefusedMember):
+                raise SourceError(member.reason, member.detail)
+            return member
+    raise SourceError("vanished", f"the file has no member {inside} any more")
 
 
 def _walk(
@@ -97,48 +97,49 @@ def _walk(
 def _walk_inside(
     file: BinaryIO, name: str, limits: Limits, depth: int
 ) -> Iterator[Member | RefusedMember]:
-    """Give what is in a file that is not compressed any more."""
+    """Yield the members of a decompressed file."""
     buffered = io.BufferedReader(file, _HEAD_BYTES) if isinstance(file, io.RawIOBase) else file
     head = buffered.peek(_HEAD_BYTES) if isinstance(buffered, io.BufferedReader) else _head(file)
-    found = _format_of(head, name)
-    if found is None:
+    walk_format = _format_of(head, name)
+    if walk_format is None:
         raw = buffered.read(limits.max_document_bytes + 1)
         yield _sized(Member("", raw), limits)
         return
-    for one in found(buffered, name, limits):
-        yield from _opened(one, limits, depth)
+    for member in walk_format(buffered, name, limits):
+        yield from _unpacked(member, limits, depth)
 
 
-def _opened(
-    one: Member | RefusedMember, limits: Limits, depth: int
+def _unpacked(
+    member: Member | RefusedMember, limits: Limits, depth: int
 ) -> Iterator[Member | RefusedMember]:
-    """Give a member, or what is in it if it is packed itself."""
-    name = _name_in(one.inside)
+    """Yield a member, or its own members if it is packed itself."""
+    name = _name_in(member.inside)
     if (
-        isinstance(one, RefusedMember)
-        or not one.inside.startswith("member=")
-        or not is_packed(one.raw[:_HEAD_BYTES], name)
+        isinstance(member, RefusedMember)
+        or not member.inside.startswith("member=")
+        or not is_packed(member.raw[:_HEAD_BYTES], name)
     ):
-        yield one
+        yield member
         return
+    size = len(member.raw)
     if depth + 1 >= limits.max_nesting:
         detail = f"packed more than {limits.max_nesting} times; unpack it first"
-        yield RefusedMember(one.inside, len(one.raw), "nested-too-deep", detail)
+        yield RefusedMember(member.inside, size, "nested-too-deep", detail)
         return
     try:
-        for inner in _walk(io.BytesIO(one.raw), name, limits, depth + 1):
-            inside = f"{one.inside}&{inner.inside}" if inner.inside else one.inside
+        for inner in _walk(io.BytesIO(member.raw), name, limits, depth + 1):
+            inside = f"{member.inside}&{inner.inside}" if inner.inside else member.inside
             if isinstance(inner, Member) and inner.modified_ns is None:
-                inner = inner._replace(modified_ns=one.modified_ns)
+                inner = inner._replace(modified_ns=member.modified_ns)
             yield inner._replace(inside=inside)
     except SourceError as error:
-        yield RefusedMember(one.inside, len(one.raw), error.reason, error.detail)
+        yield RefusedMember(member.inside, size, error.reason, error.detail)
 
 
 def _format_of(head: bytes, name: str) -> Walk | None:
-    for is_it, walk_it in _FORMATS:
-        if is_it(head, name):
-            return walk_it
+    for is_format, walk_format in _FORMATS:
+        if is_format(head, name):
+            return walk_format
     return None
 
 
@@ -151,7 +152,7 @@ def _head(file: BinaryIO) -> bytes:
 def _sized(member: Member, limits: Limits) -> Member | RefusedMember:
     if len(member.raw) <= limits.max_document_bytes:
         return member
-    return RefusedMember(member.inside, None, "too-large", limits.told)
+    return RefusedMember(member.inside, None, "too-large", limits.size_detail)
 
 
 def _name_in(inside: str) -> str:

@@ -1,4 +1,4 @@
-"""Compressed files, read as the stream that is in them, never further than their limits allow."""
+"""Decompress files as streams, within the limits."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FAULTS = (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, gzip.BadGz
 
 
 def compression_of(head: bytes) -> str | None:
-    """Return how a file that begins so is compressed; None if it is not."""
+    """Return the compression of a file by its first bytes; None if it is not compressed."""
     if not head.startswith(_MAGICS):
         return None
     if head.startswith(b"BZh") and head[3:4].isdigit() and head[4:10] in _BZIP2_BLOCKS:
@@ -40,7 +40,7 @@ def compression_of(head: bytes) -> str | None:
 
 
 def without_suffix(name: str) -> str:
-    """Return a file's name without that of its compression.
+    """Return a file's name without the suffix of its compression.
 
     Example:
         >>> without_suffix("a.html.GZ"), without_suffix("a.tgz")
@@ -51,24 +51,24 @@ def without_suffix(name: str) -> str:
         return name[:-4] + ".tar"
     if not lowered.endswith(_SUFFIXES):
         return name
-    suffix = next(one for one in _SUFFIXES if lowered.endswith(one))
+    suffix = next(ending for ending in _SUFFIXES if lowered.endswith(ending))
     return name[: len(name) - len(suffix)]
 
 
 @contextmanager
 def decompressed(file: BinaryIO, compression: str, limits: Limits) -> Iterator[BinaryIO]:
-    """Open what is compressed; reading raises ``SourceError`` where it is damaged or a bomb."""
+    """Open a compressed file; reading raises ``SourceError`` if it is damaged or a bomb."""
     opened = _Stream(_READERS[compression](file), file, compression, limits)
     with io.BufferedReader(opened, _CHUNK_BYTES) as buffered:
         yield buffered
 
 
 class _Stream(io.RawIOBase):
-    """A decompressed stream that tells of damage and stops at a bomb."""
+    """A decompressed stream that reports damage and stops at a bomb."""
 
     def __init__(self, inner: Any, file: BinaryIO, compression: str, limits: Limits) -> None:
         self._inner, self._file, self._compression = inner, file, compression
-        self._limits, self._given = limits, 0
+        self._limits, self._returned_bytes = limits, 0
 
     def readable(self) -> bool:
         return True
@@ -80,22 +80,22 @@ class _Stream(io.RawIOBase):
         except _FAULTS as error:
             raise SourceError(
                 "damaged",
-                f"{self._compression} ends after {self._given} bytes of what is in it: {error}; "
-                "fetch the file again",
+                f"{self._compression} ends after {self._returned_bytes} decompressed bytes: "
+                f"{error}; fetch the file again",
             ) from error
-        self._given += len(piece)
-        if self._limits.is_bomb(self._file.tell(), self._given):
+        self._returned_bytes += len(piece)
+        if self._limits.is_bomb(self._file.tell(), self._returned_bytes):
             raise SourceError(
                 "bomb",
-                f"{self._file.tell()} bytes give more than {self._given}; expected at most "
-                f"{self._limits.max_ratio} times as many",
+                f"{self._file.tell()} bytes decompress to more than {self._returned_bytes}; "
+                f"expected at most {self._limits.max_ratio} times as many",
             )
         view[: len(piece)] = piece
         return len(piece)
 
 
 class _Blocks:
-    """What a decompressor of the standard library gives, stream after stream."""
+    """Streams of a decompressor of the standard library, one after the other."""
 
     def __init__(self, file: BinaryIO, new: Callable[[], Any], magic: bytes) -> None:
         self._file, self._new, self._magic = file, new, magic
@@ -115,7 +115,7 @@ class _Blocks:
                 if not rest:
                     return b""
                 if not rest.startswith(self._magic):
-                    raise EOFError("something else stands behind it")
+                    raise EOFError("other data follows it")
                 self._inner, self._left = self._new(), rest
             if self._inner.needs_input and not self._left:
                 self._left = self._file.read(_CHUNK_BYTES)

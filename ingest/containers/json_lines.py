@@ -1,4 +1,4 @@
-"""JSON Lines: a document a line."""
+"""JSON Lines: one document per line."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _MARK = b"\xef\xbb\xbf"
 
 
 def is_json_lines(head: bytes, name: str) -> bool:  # noqa: ARG001
-    """Tell whether a file is JSON Lines, by its name: a text may well begin with a brace."""
+    """Return whether a file is JSON Lines, by its name, since texts may begin with a brace."""
     return name.lower().endswith(_SUFFIXES)
 
 
 def walk(file: BinaryIO, name: str, limits: Limits) -> Iterator[Member | RefusedMember]:  # noqa: ARG001
-    """Give the lines that are not blank, by where they begin."""
+    """Yield the lines that are not blank, by their offset."""
     offset = 0
     while line := file.readline(limits.max_document_bytes + 2):
         start, length = offset, len(line)
@@ -26,7 +26,7 @@ def walk(file: BinaryIO, name: str, limits: Limits) -> Iterator[Member | Refused
             length += len(line)
         offset += length
         if length > limits.max_document_bytes + 2:
-            detail = f"{length} bytes; {limits.told}"
+            detail = f"{length} bytes; {limits.size_detail}"
             yield RefusedMember(f"offset={start}", length, "too-large", detail)
             continue
         if start == 0 and line.startswith(_MARK):

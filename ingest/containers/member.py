@@ -1,4 +1,4 @@
-"""What containers are made of."""
+"""Members of containers, and the limits for reading them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ class Member(NamedTuple):
     """A document in a file.
 
     Attributes:
-        inside: where in the file it is: a fragment without ``#``; empty if it is the file.
+        inside: its place in the file, as a URI fragment without ``#``; empty for the file itself.
         raw: its bytes, decompressed.
-        media_type: what its carrier says it is, without parameters.
-        charset: what its carrier says it is encoded in.
-        modified_ns: when it was modified, in nanoseconds since 1970, if its carrier says.
-        captured_at: when it was taken from the web, in UTC.
-        target_uri: from where.
+        media_type, charset: as declared by the container, without parameters.
+        modified_ns: modification time in nanoseconds since 1970, if the container has it.
+        captured_at: when it was captured from the web, in UTC.
+        target_uri: the address that it was captured from.
     """
 
     inside: str
@@ -31,7 +30,7 @@ class Member(NamedTuple):
 
 
 class RefusedMember(NamedTuple):
-    """What is in a file and cannot be read, with the reason (``REJECT_REASONS``)."""
+    """A member that is rejected, with the reason (``REJECT_REASONS``)."""
 
     inside: str
     size_bytes: int | None
@@ -41,13 +40,13 @@ class RefusedMember(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What bounds the reading of a container.
+    """Limits for reading a container.
 
     Attributes:
         max_document_bytes: of a member.
         max_members: of a file.
-        max_ratio: of decompressed bytes to compressed ones, once there are ``bomb_bytes`` of them.
-        max_nesting: how many containers may stand in each other.
+        max_ratio: of decompressed to compressed bytes; applies above ``bomb_bytes``.
+        max_nesting: depth of containers within containers.
     """
 
     max_document_bytes: int
@@ -57,20 +56,20 @@ class Limits:
     max_nesting: int = 4
 
     @property
-    def told(self) -> str:
-        """What to say of a document that is too large."""
+    def size_detail(self) -> str:
+        """The limit that a document exceeds that is too large, as a detail of its reject."""
         return f"expected at most max_document_bytes = {self.max_document_bytes}"
 
     def is_bomb(self, compressed: int, decompressed: int) -> bool:
-        """Tell whether so many bytes out of so few are no compressed text."""
+        """Return whether the expansion ratio is implausible for text."""
         return decompressed > max(self.bomb_bytes, self.max_ratio * max(compressed, 1))
 
 
 def quoted(name: bytes) -> str:
-    """Return a name as it may stand in a fragment."""
+    """Return a name, quoted for a URI fragment."""
     return quote_from_bytes(name, safe="/:@!$'()*+,;~-._")
 
 
 def unquoted(name: str) -> bytes:
-    """Return the name that was quoted."""
+    """Return the name of a quoted one."""
     return unquote_to_bytes(name)

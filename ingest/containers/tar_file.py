@@ -1,4 +1,4 @@
-"""tar archives, read in one pass; nothing of them is ever written to disk."""
+"""tar archives, read in one pass and never written to disk."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _AT, _MAGIC = 257, b"ustar"
 
 
 def is_tar(head: bytes, name: str) -> bool:
-    """Tell whether a tar archive begins so; very old ones have no mark, but a name."""
+    """Return whether a file is a tar archive, by its mark or, for very old ones, its name."""
     return head[_AT : _AT + 5] == _MAGIC or (name.lower().endswith(".tar") and len(head) >= 512)
 
 
 def walk(file: BinaryIO, name: str, limits: Limits) -> Iterator[Member | RefusedMember]:  # noqa: ARG001
-    """Give the members in their order.
+    """Yield the members in their order.
 
     Raises:
-        SourceError: it is cut off or damaged; what was given before holds.
+        SourceError: it is cut off or damaged; members before that are valid.
     """
     seen: Counter[str] = Counter()
-    given = 0
+    members = 0
     try:
         with tarfile.open(fileobj=file, mode="r|", errors="surrogateescape") as archive:
             for info in archive:
@@ -37,11 +37,11 @@ def walk(file: BinaryIO, name: str, limits: Limits) -> Iterator[Member | Refused
                 seen[inside] += 1
                 inside += f"&copy={seen[inside]}" if seen[inside] > 1 else ""
                 yield _read(archive, inside, info, limits)
-                given += 1
-                archive.members = []  # type: ignore[attr-defined]  # it would keep all of them
+                members += 1
+                archive.members = []  # type: ignore[attr-defined]  # else it keeps all of them
     except (tarfile.TarError, EOFError, ValueError, OverflowError, OSError) as error:
         raise SourceError(
-            "damaged", f"after {given} members: {type(error).__name__}: {error}; fetch it again"
+            "damaged", f"after {members} members: {type(error).__name__}: {error}; fetch it again"
         ) from error
 
 
@@ -51,10 +51,14 @@ def _read(
     if (trick := path_trick(info.name)) is not None:
         return RefusedMember(inside, info.size, "unsafe-name", trick)
     if not info.isfile():
-        kind = "a link, which is not followed" if info.islnk() or info.issym() else "no file"
-        return RefusedMember(inside, None, "not-a-file", f"the member is {kind}")
+        kind = (
+            "a link, which is not followed" if info.islnk() or info.issym() else "a device or pipe"
+        )
+        return RefusedMember(inside, None, "not-a-file", f"the member is {kind}; expected a file")
     if info.size > limits.max_document_bytes:
-        return RefusedMember(inside, info.size, "too-large", f"{info.size} bytes; {limits.told}")
+        return RefusedMember(
+            inside, info.size, "too-large", f"{info.size} bytes; {limits.size_detail}"
+        )
     opened = archive.extractfile(info)
     raw = b"" if opened is None else opened.read()
     if len(raw) != info.size:

@@ -1,7 +1,7 @@
 """Web archives (WARC, ISO 28500), record by record.
 
-warcio reads the records; where each begins and ends is found here, so that a damaged one costs only
-itself, and what a record claims to be long is never trusted further than the limits.
+warcio parses the records. Their bounds are found here, so that damage affects one record only, and
+a declared length is not trusted beyond the limits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, NamedTuple
 from palimpsest.ingest.containers.member import Limits, Member, RefusedMember
 from palimpsest.records.errors import SourceError
 
-logging.getLogger("warcio").setLevel(logging.ERROR)  # what it mends, it tells of line by line
+logging.getLogger("warcio").setLevel(logging.ERROR)  # it warns of each line that it repairs
 
 _MAGIC = b"WARC/"
 _NEXT_RECORD = b"\nWARC/1."
@@ -35,15 +35,15 @@ _LENGTH = re.compile(rb"^content-length:[ \t]*(\d{1,15})[ \t]*\r?$", re.IGNORECA
 _CHUNK_BYTES = 64 * 1024
 _CHUNK_HEAD = re.compile(rb"[0-9a-fA-F]+[ \t]*(;[^\r\n]*)?\r\n")
 _KEPT_BYTES = 256 * 2**20
-"""How much of what responses held is kept for revisits that come later."""
+"""Limit of the compressed payloads that are kept for later revisits."""
 _FAULTS = (ValueError, IndexError, EOFError, AttributeError, TypeError)
 _TEXTS = ("text/html", "application/xhtml+xml", "text/plain")
 _READ = ("response", "resource", "conversion", "revisit")
-"""Records that hold, or point to, what was published; requests, metadata and the like do not."""
+"""Records with, or pointing to, published content; requests, metadata and others are not."""
 
 
 class _Record(NamedTuple):
-    """Where a record begins, and its bytes, or what is wrong with it."""
+    """Where a record begins, with its bytes, or reason and detail of its rejection."""
 
     offset: int
     raw: bytes
@@ -51,14 +51,14 @@ class _Record(NamedTuple):
 
 
 def is_warc(head: bytes, name: str) -> bool:  # noqa: ARG001
-    """Tell whether a web archive begins so."""
+    """Return whether a file is a web archive, by its first bytes."""
     return head.startswith(_MAGIC)
 
 
 def is_compressed_by_record(file: BinaryIO, limits: Limits) -> bool:
     """Return whether a gzip file is a web archive whose records are compressed separately.
 
-    That is so if its first gzip member contains its first record and nothing behind it.
+    They are if the first gzip member contains just the first record.
     """
     packed = _Window(file)
     head, size, end, length = b"", 0, -1, 0
@@ -90,9 +90,9 @@ def walk_compressed_records(file: BinaryIO, limits: Limits) -> Iterator[Member |
 
 
 class _Window:
-    """The part of a file that is being looked at; its end moves when more bytes are needed.
+    """A moving part of a file, which is extended when more bytes are needed.
 
-    Reads may return fewer bytes than were asked for: only an empty one is the end of the file.
+    Reads may return fewer bytes than requested: only an empty one is the end of the file.
 
     Attributes:
         data: the bytes from ``offset`` on that have been read.
@@ -101,7 +101,7 @@ class _Window:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self.data = bytearray()  # which drops bytes from its front without copying the others
+        self.data = bytearray()  # drops bytes at its front without copying
         self.offset = 0
 
     def read_more(self) -> bool:
@@ -111,7 +111,7 @@ class _Window:
         return bool(more)
 
     def fill(self, size: int) -> bool:
-        """Extend the window to ``size`` bytes; return whether the file has as many."""
+        """Extend the window to ``size`` bytes; return whether the file has that many."""
         while len(self.data) < size:
             if not self.read_more():
                 return False
@@ -135,7 +135,7 @@ class _Window:
         return taken
 
     def skip(self, characters: bytes) -> bool:
-        """Move to the first byte that is none of ``characters``; return whether there is one."""
+        """Move to the first byte not among ``characters``; return whether there is one."""
         while self.fill(1):
             others = len(self.data.lstrip(characters))
             self.drop(len(self.data) - others)
@@ -173,7 +173,7 @@ def _records(file: BinaryIO, limits: Limits) -> Iterator[_Record]:
     """Cut a stream into records; after damage, continue where the next record begins."""
     window = _Window(file)
     while window.skip(b"\r\n"):
-        # What separates records is skipped first: the end of a header looks just like it.
+        # Separators are skipped first, since the end of a header looks like one.
         while _HEAD_END not in window.data and len(window.data) < _HEADER_BYTES:
             if not window.read_more():
                 break
@@ -181,17 +181,19 @@ def _records(file: BinaryIO, limits: Limits) -> Iterator[_Record]:
         end, length = _head_of(window.data)
         if end < 0:
             _skip_to_record(window)
-            detail = f"no record begins here; {window.offset - offset} bytes are left out"
+            detail = (
+                f"no record begins here; skipped {window.offset - offset} bytes to the next one"
+            )
             yield _Record(offset, b"", ("damaged", detail))
         elif length > limits.max_document_bytes + _HEADER_BYTES:
-            detail = f"{length} bytes; {limits.told}"
+            detail = f"{length} bytes; {limits.size_detail}"
             yield _Record(offset, bytes(window.data[:end]), ("too-large", detail))
             window.drop(end + length)
         elif window.fill(end + length):
             yield _Record(offset, window.take(end + length))
         else:
-            detail = f"the record claims {length} bytes and has {len(window.data) - end}"
-            fault = ("damaged", f"{detail}; fetch it again")
+            detail = f"the record declares {length} bytes but has {len(window.data) - end}"
+            fault = ("damaged", f"{detail}; fetch the file again")
             yield _Record(offset, bytes(window.data[:end]), fault)
             _skip_to_record(window)  # its length may be wrong, and other records follow
 
@@ -217,7 +219,7 @@ def _compressed_records(file: BinaryIO, limits: Limits) -> Iterator[_Record]:
         if first is not None:
             yield first._replace(offset=start)
         if next(records, None) is not None:
-            detail = "more than one record in a gzip member; every other member has one"
+            detail = "more than one record in a gzip member; expected one"
             yield _Record(start + 1, b"", ("damaged", detail))
 
 
@@ -225,7 +227,7 @@ def _read_member(packed: _Window, limits: Limits) -> tuple[bytes, tuple[str, str
     """Decompress one gzip member.
 
     Returns:
-        its bytes, cut off where it is too large for a record; and what is wrong with it.
+        its bytes, cut off at the limit, and reason and detail of its rejection.
     """
     start, size, pieces = packed.offset, 0, []
     bound = limits.max_document_bytes + 2 * _HEADER_BYTES
@@ -236,7 +238,10 @@ def _read_member(packed: _Window, limits: Limits) -> tuple[bytes, tuple[str, str
             if size <= bound:
                 pieces.append(piece)
             elif limits.is_bomb(packed.offset - start, size):
-                fault = ("bomb", f"{packed.offset - start} bytes give more than {size}")
+                fault = (
+                    "bomb",
+                    f"{packed.offset - start} bytes decompress to more than {size}; expected text",
+                )
                 break
     except (zlib.error, EOFError) as error:
         fault = ("damaged", f"gzip: {error}; fetch the file again")
@@ -244,10 +249,10 @@ def _read_member(packed: _Window, limits: Limits) -> tuple[bytes, tuple[str, str
 
 
 def _decompressed_member(packed: _Window) -> Iterator[bytes]:
-    """Yield the contents of the gzip member at which a window begins, and move behind it.
+    """Yield the contents of the gzip member at which a window begins, and move past it.
 
     Raises:
-        zlib.error: it is damaged, or no gzip begins here.
+        zlib.error: it is damaged, or not gzip.
         EOFError: the file ends too early.
     """
     inner = zlib.decompressobj(31)
@@ -262,7 +267,7 @@ def _decompressed_member(packed: _Window) -> Iterator[bytes]:
 
 
 def _skip_to_member(packed: _Window, start: int) -> None:
-    """Move to the next gzip member behind ``start`` that contains a record."""
+    """Move to the next gzip member after ``start`` that contains a record."""
     packed.seek(start + 1)
     while packed.skip_to(_GZIP):
         packed.fill(_GUESS_BYTES)
@@ -276,7 +281,7 @@ def _skip_to_member(packed: _Window, start: int) -> None:
 
 
 def _documents(records: Iterator[_Record], limits: Limits) -> Iterator[Member | RefusedMember]:
-    """Give the documents that records hold; a revisit is the document of the record it repeats."""
+    """Yield the documents of records; a revisit has the document of the record it repeats."""
     known: dict[str, tuple[bytes, str | None, str | None]] = {}
     kept_bytes = 0
     for record in records:
@@ -299,7 +304,7 @@ def _documents(records: Iterator[_Record], limits: Limits) -> Iterator[Member | 
 
 
 def _is_of_interest(head: bytes) -> bool:
-    """Tell whether a record that cannot be read may have held a document."""
+    """Return whether an unreadable record may have contained a document."""
     kind = re.search(rb"^warc-type:[ \t]*(\w+)", head, re.IGNORECASE | re.MULTILINE)
     return kind is None or kind[1].decode("ascii").lower() in _READ
 
@@ -307,7 +312,7 @@ def _is_of_interest(head: bytes) -> bool:
 def _document(
     raw: bytes, inside: str, known: dict[str, tuple[bytes, str | None, str | None]], limits: Limits
 ) -> tuple[Member | None, str | None]:
-    """Return the document of a record, None if it holds none, and its payload's digest."""
+    """Return the document of a record, or None, and its payload's digest."""
     record = _parse(raw)
     kind = record.rec_type
     if kind not in _READ:
@@ -317,13 +322,13 @@ def _document(
     digest = headers.get_header("WARC-Payload-Digest")
     body = record.raw_stream.read()
     http = record.http_headers
-    told = http.get_header("Content-Type") if http else headers.get_header("Content-Type")
-    media_type, charset = _content_type(told)
+    declared = (http or headers).get_header("Content-Type")
+    media_type, charset = _content_type(declared)
     if kind == "revisit":
         if digest is None or digest not in known:
             raise SourceError(
                 "revisit-unresolved",
-                "it repeats a record that does not stand before it in this file: "
+                "it repeats a record that is not before it in this file: "
                 f"{headers.get_header('WARC-Refers-To-Target-URI') or digest or 'unnamed'}",
             )
         packed, media_type, charset = known[digest]
@@ -343,13 +348,13 @@ def _document(
 
 
 def _parse(raw: bytes) -> Any:
-    from warcio.archiveiterator import ArchiveIterator  # takes long, and few sources need it
+    from warcio.archiveiterator import ArchiveIterator  # slow to import, and rarely needed
     from warcio.exceptions import ArchiveLoadFailed
 
     try:
         return next(ArchiveIterator(io.BytesIO(raw + b"\r\n\r\n")))
     except StopIteration:
-        raise SourceError("damaged", "no record could be read here") from None
+        raise SourceError("damaged", "no readable record begins here") from None
     except (ArchiveLoadFailed, *_FAULTS) as error:
         raise SourceError("damaged", f"{type(error).__name__}: {error}"[:300]) from error
 
@@ -357,7 +362,7 @@ def _parse(raw: bytes) -> Any:
 def _expect_article(kind: str, http: Any, media_type: str | None) -> None:
     if kind == "response":
         if http is None:
-            raise SourceError("not-an-article", "it is not of the web (no HTTP); expected a page")
+            raise SourceError("not-an-article", "found no HTTP response; expected a page")
         status = http.get_statuscode()
         if status != "200":
             raise SourceError("not-an-article", f"HTTP status {status[:20]}; expected 200")
@@ -368,27 +373,28 @@ def _expect_article(kind: str, http: Any, media_type: str | None) -> None:
 
 
 def _payload(body: bytes, http: Any, digest: str | None, limits: Limits) -> bytes:
-    """Return what a record holds, freed of how it travelled.
+    """Return the payload of a record, without its transfer and content encodings.
 
-    Digests are of the body as it travelled (ISO 28500, 5.9), but some writers take them of the one
-    that is put together from chunks.
+    Digests are of the body as transferred (ISO 28500, 5.9), but some writers compute them after
+    joining its chunks.
     """
     whole = body
     if http is not None and "chunked" in (http.get_header("Transfer-Encoding") or "").lower():
         whole = _from_chunks(body)
     if digest is not None and not any(_has_digest(one, digest) for one in {body, whole}):
         raise SourceError(
-            "digest-mismatch", f"its bytes do not have the digest {digest[:100]}; fetch it again"
+            "digest-mismatch",
+            f"its bytes do not have the digest {digest[:100]}; fetch the file again",
         )
     encoding = (http.get_header("Content-Encoding") or "").lower().strip() if http else ""
     payload = _decoded(whole, encoding, limits)
     if len(payload) > limits.max_document_bytes:
-        raise SourceError("too-large", limits.told)
+        raise SourceError("too-large", limits.size_detail)
     return payload
 
 
 def _from_chunks(body: bytes) -> bytes:
-    """Return what was sent in chunks; as it is if it was put together before it was archived."""
+    """Join the chunks of a body; return it unchanged if it was archived in one piece."""
     if not _CHUNK_HEAD.match(body):
         return body
     from warcio.bufferedreaders import ChunkedDataReader
@@ -409,7 +415,8 @@ def _decoded(body: bytes, encoding: str, limits: Limits) -> bytes:
     windows = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}.get(encoding)
     if windows is None:
         raise SourceError(
-            "unsupported-format", f"it travelled as {encoding[:40]}, which is not read"
+            "unsupported-format",
+            f"found the content encoding {encoding[:40]}; expected gzip, deflate or none",
         )
     fault: Exception | None = None
     for bits in windows:
@@ -420,18 +427,18 @@ def _decoded(body: bytes, encoding: str, limits: Limits) -> bytes:
             fault = error
             continue
         if limits.is_bomb(len(body), len(found)):
-            raise SourceError("bomb", f"{len(body)} bytes give more than {len(found)}")
+            raise SourceError("bomb", f"{len(body)} bytes decompress to more than {len(found)}")
         if not inner.eof and len(found) <= limits.max_document_bytes:
-            raise SourceError("damaged", f"its {encoding} ends too early; fetch it again")
+            raise SourceError("damaged", f"its {encoding} data is cut off; fetch the file again")
         return found
     if encoding != "deflate" and not body.startswith(_GZIP[:2]):
-        return body  # it was unpacked before it was archived
-    raise SourceError("damaged", f"{encoding}: {fault}")
+        return body  # it was decompressed before it was archived
+    raise SourceError("damaged", f"{encoding}: {fault}; fetch the file again")
 
 
-def _has_digest(body: bytes, told: str) -> bool:
-    """Tell whether bytes have a digest; one that is not known cannot be wrong."""
-    name, _, value = told.partition(":")
+def _has_digest(body: bytes, expected: str) -> bool:
+    """Return whether bytes have a digest; true for unknown algorithms."""
+    name, _, value = expected.partition(":")
     name = name.strip().lower().replace("-", "")
     if name not in ("sha1", "sha256", "sha512", "md5"):
         return True
@@ -443,30 +450,30 @@ def _has_digest(body: bytes, told: str) -> bool:
     )
 
 
-def _content_type(told: str | None) -> tuple[str | None, str | None]:
-    if not told:
+def _content_type(header: str | None) -> tuple[str | None, str | None]:
+    if not header:
         return None, None
     message = Message()
-    message["content-type"] = _clean(told) or "text/plain"
+    message["content-type"] = _clean(header) or "text/plain"
     charset = message.get_param("charset")
-    is_named = "/" in told
+    is_named = "/" in header
     return (
         message.get_content_type() if is_named else None,
         charset.strip("\"' ")[:40] or None if isinstance(charset, str) else None,
     )
 
 
-def _moment(told: str | None) -> datetime | None:
+def _moment(header: str | None) -> datetime | None:
     try:
-        moment = datetime.fromisoformat((told or "").strip())
+        moment = datetime.fromisoformat((header or "").strip())
     except ValueError:
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
-def _clean(told: str | None) -> str | None:
-    """Return a header's value as it may stand in a table."""
-    if told is None:
+def _clean(header: str | None) -> str | None:
+    """Return a header's value as it can be stored in a table."""
+    if header is None:
         return None
-    line = "".join(char for char in told.strip().strip("<>") if char.isprintable())
+    line = "".join(char for char in header.strip().strip("<>") if char.isprintable())
     return line.encode("utf-8", "replace").decode()[:4000] or None

@@ -1,1 +1,1 @@
-"""Find sources: files, folders, patterns and addresses, and open what they name."""
+"""Find and open sources: files, folders, patterns and URLs."""

@@ -1,4 +1,4 @@
-"""Find sources: files, folders and globs become a sorted list, a reject for what is no file."""
+"""Find sources: expand files, folders and patterns to a sorted list of files and rejects."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from palimpsest.ingest.metadata.facts import sidecars_among
 from palimpsest.records.errors import SettingsError, SourceError
 
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9_.~/:@!$&'()*+,;=-]*")
-"""A path that is as it is quoted."""
+"""A path that needs no quoting."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_TIME, _LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999
-"""Of the years 1 to 9999, in microseconds since 1970."""
-_AS_IT_IS = ("http://", "https://")
+"""Years 1 to 9999, in microseconds since 1970."""
+_WEB = ("http://", "https://")
 
 
 @dataclass(slots=True)
 class Discovery:
-    """All that was found under the arguments of one run, each path once, in the order of paths."""
+    """The files and rejects under the arguments of a run, each path once, sorted by path."""
 
     files: list[FoundFile] = field(default_factory=list)
     rejects: list[FoundReject] = field(default_factory=list)
 
 
 def uri_of(path: str) -> str:
-    """Return a ``file:`` URI (RFC 8089) for an absolute path, whatever bytes its name holds.
+    """Return a ``file:`` URI (RFC 8089) for an absolute path, whatever bytes its name has.
 
-    What has a scheme already keeps it; an address of the web stays as it is.
+    A URL keeps its scheme; one of the web is unchanged.
 
     Example:
         >>> uri_of("/archive/a b.txt")
@@ -45,7 +45,7 @@ def uri_of(path: str) -> str:
     """
     if _PLAIN_PATH.fullmatch(path):
         return "file://" + path
-    if path.startswith(_AS_IT_IS):
+    if path.startswith(_WEB):
         return path
     scheme, separator, rest = path.partition("://")
     if not separator or path.startswith("/"):
@@ -54,21 +54,21 @@ def uri_of(path: str) -> str:
 
 
 def path_of(uri: str) -> str:
-    """Return the path or URL that ``uri_of`` was given.
+    """Return the path or URL of a URI: the inverse of ``uri_of``.
 
     Raises:
-        SourceError: no file can have this name.
+        SourceError: no file can have such a name.
 
     Example:
         >>> path_of("file:///archive/a%20b.txt")
         '/archive/a b.txt'
     """
-    if uri.startswith(_AS_IT_IS):
+    if uri.startswith(_WEB):
         return uri
     scheme, _, rest = uri.partition("://")
     path = os.fsdecode(unquote_to_bytes(rest))
     if "\0" in path:
-        raise SourceError("not-a-file", "no path holds a zero byte")
+        raise SourceError("not-a-file", "found a zero byte in the path; no file name contains one")
     return path if scheme == "file" else f"{scheme}://{path}"
 
 
@@ -76,7 +76,7 @@ def status_of(path: str) -> FoundFile:
     """Return a file as it is now.
 
     Raises:
-        SourceError: it is not there, or not to be looked at.
+        SourceError: it does not exist, or is inaccessible.
     """
     try:
         status = os.stat(path)
@@ -86,46 +86,44 @@ def status_of(path: str) -> FoundFile:
 
 
 def timestamp_of(modified_ns: int) -> datetime:
-    """Return nanoseconds since 1970 as a time in UTC, cut to microseconds; the range clips it."""
+    """Return a time in UTC, in whole microseconds and clipped to the years 1 to 9999."""
     return _EPOCH + timedelta(microseconds=microseconds_of(modified_ns))
 
 
 def microseconds_of(modified_ns: int) -> int:
-    """Return nanoseconds since 1970 in microseconds, within what a time can be."""
+    """Return nanoseconds since 1970 in microseconds, clipped to the years 1 to 9999."""
     return min(max(modified_ns // 1000, _FIRST_TIME), _LAST_TIME)
 
 
 def discover(arguments: Sequence[str]) -> Discovery:
     """Find every file under files, folders, patterns and URLs.
 
-    Folders are walked through symbolic links; a link into a folder that contains it is a reject.
-    A file that tells of the file beside it is no source (``facts.sidecars_among``).
+    Symbolic links to folders are followed; a link into a folder that contains it is a reject.
+    Sidecars are not sources (``facts.sidecars_among``).
 
     Raises:
-        SettingsError: an argument names nothing; every such argument is told at once.
+        SettingsError: arguments that match nothing; lists all of them.
     """
     roots = expand_sources(arguments)
     found: dict[str, FoundFile | FoundReject] = {}
     for root in roots:
         entries = find_remote(root) if is_url(root) else _walk(os.path.abspath(root), ())
         found |= {entry.path: entry for entry in entries}
-    order = None if all(map(str.isascii, found)) else os.fsencode  # the same, and sooner
+    order = None if all(map(str.isascii, found)) else os.fsencode  # the same order, but faster
     ordered = [found[path] for path in sorted(found, key=order)]
     files = [entry for entry in ordered if isinstance(entry, FoundFile)]
-    beside = sidecars_among([entry.path for entry in files])
+    sidecars = sidecars_among([entry.path for entry in files])
     return Discovery(
-        [entry for entry in files if entry.path not in beside],
+        [entry for entry in files if entry.path not in sidecars],
         [entry for entry in ordered if isinstance(entry, FoundReject)],
     )
 
 
 def expand_sources(arguments: Sequence[str]) -> list[str]:
-    """Return the paths that arguments name, patterns expanded; none of them is opened.
-
-    URLs stay as they are.
+    """Return the paths that arguments name, with patterns expanded and URLs unchanged.
 
     Raises:
-        SettingsError: an argument names nothing; every such argument is told at once.
+        SettingsError: arguments that match nothing; lists all of them.
     """
     matched = {argument: _expand(argument) for argument in arguments}
     faults = [
@@ -142,7 +140,7 @@ def expand_sources(arguments: Sequence[str]) -> list[str]:
 
 
 def absolute_source(argument: str) -> str:
-    """Return a path or pattern as an absolute one; URLs stay as they are."""
+    """Return an absolute path or pattern; URLs are unchanged."""
     return argument if is_url(argument) else os.path.join(os.getcwd(), argument)
 
 
@@ -155,7 +153,7 @@ def _expand(argument: str) -> list[str]:
 
 
 def _walk(path: str, above: tuple[tuple[int, int], ...]) -> Iterator[FoundFile | FoundReject]:
-    """Yield what is at ``path``; ``above`` holds device and inode of the folders that led there."""
+    """Yield the files under ``path``; ``above``: device and inode of the folders above it."""
     pending = [(path, above)]
     while pending:
         path, above = pending.pop()
@@ -165,8 +163,8 @@ def _walk(path: str, above: tuple[tuple[int, int], ...]) -> Iterator[FoundFile |
                 yield FoundFile(path, status.st_size, status.st_mtime_ns)
                 continue
             if not stat.S_ISDIR(status.st_mode):
-                kind = "a pipe, socket or device"
-                yield FoundReject(path, "not-a-file", f"found {kind}; expected a file or folder")
+                detail = "found a pipe, socket or device; expected a file or folder"
+                yield FoundReject(path, "not-a-file", detail)
                 continue
             identity = (status.st_dev, status.st_ino)
             if identity in above:
@@ -175,9 +173,9 @@ def _walk(path: str, above: tuple[tuple[int, int], ...]) -> Iterator[FoundFile |
                 continue
             with os.scandir(path) as entries:
                 for entry in entries:
-                    held = _file_at(entry)
-                    if held is not None:
-                        yield held
+                    file = _file_at(entry)
+                    if file is not None:
+                        yield file
                     else:
                         pending.append((entry.path, (*above, identity)))
         except OSError as error:
@@ -185,7 +183,7 @@ def _walk(path: str, above: tuple[tuple[int, int], ...]) -> Iterator[FoundFile |
 
 
 def _file_at(entry: os.DirEntry[str]) -> FoundFile | None:
-    """Return the file that an entry of a folder is; None if it has to be looked at more closely."""
+    """Return a folder's entry if it is a regular file; None for anything else."""
     try:
         if not entry.is_file(follow_symlinks=False):
             return None
@@ -196,14 +194,14 @@ def _file_at(entry: os.DirEntry[str]) -> FoundFile | None:
 
 
 def reject_of(path: str, error: OSError) -> tuple[str, str]:
-    """Return the reject reason and detail for what the operating system said about ``path``."""
+    """Return the reject reason and detail for an error of the operating system."""
     said = error.strerror or str(error)
     if isinstance(error, FileNotFoundError):
         if os.path.islink(path):
-            return "broken-link", f"the link leads to {os.readlink(path)!r}, which does not exist"
-        return "vanished", "it was there when sources were listed and is not any more"
+            return "broken-link", f"the link points to {os.readlink(path)!r}, which does not exist"
+        return "vanished", "it existed when sources were listed, but not when it was read"
     if isinstance(error, PermissionError):
-        return "no-permission", f"{said}; give the user who runs this the right to read it"
+        return "no-permission", f"{said}; give the user of this process permission to read it"
     if said == os.strerror(40):  # ELOOP: a link that leads to itself
         return "link-loop", f"{said}; it is not followed"
     return "unreadable", said

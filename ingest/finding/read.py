@@ -1,4 +1,4 @@
-"""Read a source whole, sure that it did not change meanwhile."""
+"""Read a source whole, making sure that it does not change meanwhile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read_source(found: FoundFile, max_bytes: int) -> tuple[bytes, FoundFile]:
     """Return the raw bytes of a source, and the source as it was when they were read.
 
     Raises:
-        SourceError: gone, not readable, too large, or changed while it was read, twice.
+        SourceError: missing, unreadable, too large, or changed while it was read, twice.
     """
     for _ in range(_ATTEMPTS):
         try:
@@ -32,16 +32,16 @@ def read_source(found: FoundFile, max_bytes: int) -> tuple[bytes, FoundFile]:
     raise SourceError(
         "changed",
         f"read {len(raw)} bytes while its size went from {before.st_size} to {after.st_size}; "
-        "ingest it again when it is no longer written to",
+        "ingest it again once nothing writes to it",
     )
 
 
 @contextmanager
 def open_source(found: FoundFile) -> Iterator[tuple[BinaryIO, FoundFile]]:
-    """Open a source that is too large to be held; it must not change while it is open.
+    """Open a source that is too large for memory; it must not change while it is open.
 
     Raises:
-        SourceError: gone, not readable, or changed meanwhile, which shows at the end.
+        SourceError: missing, unreadable, or changed meanwhile, which is noticed at the end.
     """
     descriptor = _open(found.path)
     try:
@@ -53,7 +53,7 @@ def open_source(found: FoundFile) -> Iterator[tuple[BinaryIO, FoundFile]]:
             raise SourceError(
                 "changed",
                 f"its size went from {before.st_size} to {after.st_size} while it was read; "
-                "ingest it again when it is no longer written to",
+                "ingest it again once nothing writes to it",
             )
     finally:
         os.close(descriptor)
@@ -66,7 +66,10 @@ def _open(path: str) -> int:
 def _regular(descriptor: int) -> os.stat_result:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        raise SourceError("not-a-file", "it was a file when sources were listed; now it is not")
+        raise SourceError(
+            "not-a-file",
+            "it was a file when sources were listed, and is not any more; expected a file",
+        )
     return status
 
 

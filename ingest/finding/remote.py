@@ -1,4 +1,4 @@
-"""Sources on a network: what fsspec opens, such as ``https://`` and ``s3://``."""
+"""Sources on a network, opened by fsspec, such as ``https://`` and ``s3://``."""
 
 from __future__ import annotations
 
@@ -13,61 +13,61 @@ from typing import Any, BinaryIO, TypeVar, cast
 from palimpsest.ingest.finding.found import FoundFile, FoundReject
 from palimpsest.records.errors import SettingsError, SourceError
 
-_HELD_BYTES = 32 * 2**20
+_MAX_MEMORY_BYTES = 32 * 2**20
 _CHUNK_BYTES = 2**20
 _PAUSES = (1.0, 3.0, 9.0)
-"""Seconds before asking again; what a network does may pass."""
+"""Seconds before each retry of a request."""
 _WEB = ("http", "https")
 _pause = time.sleep
 Answer = TypeVar("Answer")
 
 
 def is_url(argument: str) -> bool:
-    """Tell whether an argument is an address and no path."""
+    """Return whether an argument is a URL, not a path."""
     scheme, separator, _ = argument.partition("://")
     return bool(separator) and scheme.isalnum() and len(scheme) > 1 and scheme != "file"
 
 
 def find_remote(url: str) -> Iterator[FoundFile | FoundReject]:
-    """Give what is at an address: the object, those under a folder, or those a pattern matches.
+    """Yield the objects at a URL: itself, those in a folder, or those that match a pattern.
 
     Raises:
-        SettingsError: what opens such addresses is not installed, or nobody knows the scheme.
+        SettingsError: the scheme is unknown, or the package for it is not installed.
     """
     scheme = url.partition("://")[0]
     files = _files_of(url)
     try:
         if scheme in _WEB:
-            found = {url: _asked(lambda: files.info(url))}
+            found = {url: _with_retries(lambda: files.info(url))}
         elif any(mark in url for mark in "*?["):
-            found = _asked(lambda: files.glob(url, detail=True))
+            found = _with_retries(lambda: files.glob(url, detail=True))
         else:
-            _asked(lambda: files.info(url))  # looking for more passes over what cannot be reached
-            found = _asked(lambda: files.find(url, detail=True))
+            _with_retries(lambda: files.info(url))  # find() ignores unreachable objects
+            found = _with_retries(lambda: files.find(url, detail=True))
     except SourceError as error:
         yield FoundReject(url, error.reason, error.detail)
         return
     if not found:
-        yield FoundReject(url, "vanished", "nothing is there")
-    for name, told in found.items():
+        yield FoundReject(url, "vanished", "found no object at this address; expected at least one")
+    for name, info in found.items():
         path = url if scheme in _WEB else f"{scheme}://{name.partition('://')[2] or name}"
-        yield FoundFile(path, int(told.get("size") or 0), _modified_ns(told))
+        yield FoundFile(path, int(info.get("size") or 0), _modified_ns(info))
 
 
 @contextmanager
 def open_remote(url: str) -> Iterator[BinaryIO]:
-    """Open a copy of what is at an address, in memory if it is small; it can be sought in.
+    """Open a seekable copy of a remote object, in memory if it is small.
 
     Raises:
-        SourceError: it is not there, may not be read, or cannot be reached after several attempts.
+        SourceError: it does not exist, may not be read, or is unreachable after several attempts.
     """
     files = _files_of(url)
 
     def fetch() -> SpooledTemporaryFile[bytes]:
-        copy: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(_HELD_BYTES)
+        copy: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(_MAX_MEMORY_BYTES)
         try:
-            with files.open(url, "rb") as far:
-                while piece := far.read(_CHUNK_BYTES):
+            with files.open(url, "rb") as remote:
+                while piece := remote.read(_CHUNK_BYTES):
                     copy.write(piece)
         except BaseException:
             copy.close()
@@ -75,12 +75,12 @@ def open_remote(url: str) -> Iterator[BinaryIO]:
         copy.seek(0)
         return copy
 
-    with _asked(fetch) as copy:
+    with _with_retries(fetch) as copy:
         yield cast(BinaryIO, copy)
 
 
 def _files_of(url: str) -> Any:
-    """Return the file system of an address."""
+    """Return the file system of a URL."""
     scheme = url.partition("://")[0]
     try:
         import fsspec
@@ -93,27 +93,27 @@ def _files_of(url: str) -> Any:
         return fsspec.filesystem(scheme)
     except (ImportError, ValueError) as error:
         fault = (
-            f"source {url!r}: addresses with {scheme}:// cannot be opened ({error}); install "
-            "what opens them: pip install 'palimpsest-archive[remote]'"
+            f"source {url!r}: {scheme}:// cannot be opened ({error}); install the packages for "
+            "it: pip install 'palimpsest-archive[remote]'"
         )
         raise SettingsError([fault]) from error
 
 
 def _s3_endpoint() -> str | None:
-    """Return the address of the object store that the usual variables name; None for Amazon's."""
+    """Return the endpoint that the AWS variables name; None for Amazon's own."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
 
 
-def _asked(ask: Callable[[], Answer]) -> Answer:
-    """Return an answer from the network; what may pass is asked again after a while."""
+def _with_retries(request: Callable[[], Answer]) -> Answer:
+    """Return the answer to a request, which is retried after transient errors."""
     for pause in (*_PAUSES, None):
         try:
-            return ask()
+            return request()
         except Exception as error:  # each file system has errors of its own
-            # What could not be asked for, fsspec calls missing, with the cause behind it.
+            # fsspec reports a failed request as a missing file, caused by the real error.
             cause = error.__cause__ if isinstance(error, FileNotFoundError) else None
             fault = _fault(cause or error)
-            if pause is None or fault.reason != "unreachable" or not _may_pass(cause or error):
+            if pause is None or fault.reason != "unreachable" or not _is_transient(cause or error):
                 raise fault from error
             _pause(pause)
     raise AssertionError("unreachable code")
@@ -123,23 +123,23 @@ def _fault(error: BaseException) -> SourceError:
     status = getattr(error, "status", None)
     said = f"{type(error).__name__}: {error}"[:300]
     if isinstance(error, FileNotFoundError) or status in (404, 410):
-        return SourceError("vanished", f"nothing is there: {said}")
+        return SourceError("vanished", f"no object at this address: {said}")
     if isinstance(error, PermissionError) or status in (401, 403, 451):
         return SourceError("no-permission", said)
-    return SourceError("unreachable", f"{said}; it is tried again in each run")
+    return SourceError("unreachable", f"{said}; check the network, the next run tries again")
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     status = getattr(error, "status", None)
     if isinstance(status, int):
         return status == 429 or status >= 500
     return isinstance(error, OSError) or "timeout" in type(error).__name__.lower()
 
 
-def _modified_ns(told: Any) -> int:
-    """Return when an object was modified, in nanoseconds; 0 where nobody says."""
+def _modified_ns(info: Any) -> int:
+    """Return when an object was modified, in nanoseconds since 1970; 0 if unknown."""
     found = next(
-        (told[name] for name in ("mtime", "LastModified", "last_modified") if told.get(name)), 0
+        (info[name] for name in ("mtime", "LastModified", "last_modified") if info.get(name)), 0
     )
     if isinstance(found, datetime):
         return int(found.timestamp() * 1_000_000) * 1000

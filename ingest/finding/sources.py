@@ -230,7 +230,7 @@ def _source_or_refusal(
 
 
 def _sidecar(found: FoundFile, settings: ReadSettings, folders: Folders | None) -> DocumentFacts:
-    if is_url(found.path) or (folders is not None and not folders.may_tell(found.path)):
+    if is_url(found.path) or (folders is not None and not folders.may_have_sidecar(found.path)):
         return NO_FACTS
     return sidecar_facts(found.path, settings.metadata_fields)
 

@@ -1,4 +1,4 @@
-"""Dates as sources write them; what could mean two days means none."""
+"""Parse dates as sources write them; an ambiguous one is no date."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _ZONES = {
     "mst": -420, "mdt": -360, "pst": -480, "pdt": -420, "akst": -540, "akdt": -480, "hst": -600,
     "jst": 540, "kst": 540, "hkt": 480, "sgt": 480, "aest": 600, "aedt": 660,
 }  # fmt: skip
-"""Minutes east of Greenwich. Of letters that mean two zones, those that mail and news use (RFC
-5322, 4.3: EST, CST, MST and PST are North American); BST is British."""
+"""Minutes east of Greenwich. Ambiguous abbreviations have the meaning that mail and news give them
+(RFC 5322, 4.3: EST, CST, MST and PST are North American); BST is British."""
 _MONTH = r"(?P<month>[a-z]{3,9})\.?"
 _CLOCK = (
     r"(?:,?\s+(?:at\s+)?(?P<hour>\d{1,2})[:.](?P<minute>\d\d)(?::(?P<second>\d\d))?"
@@ -48,14 +48,14 @@ _MAX_CHARS = 60
 
 
 def parse_date(text: str, *, in_any_language: bool = True) -> datetime | None:
-    """Return the moment that a text names and nothing else, in UTC; None if it does not.
+    """Return the moment if a text is just a date, in UTC; else None.
 
     Args:
         text: a date, with or without a time and a zone.
-        in_any_language: whether months may have names that are not English, which takes long.
+        in_any_language: whether to accept months in languages other than English, which is slow.
 
-    A day without a time is its midnight; a time without a zone is taken as UTC. Day and month in
-    figures count where their order is sure: ``2006-10-21``, ``2006/10/21``, ``21.10.2006``.
+    A day without a time is its midnight; a time without a zone is in UTC. Numeric dates count if
+    their order is unambiguous: ``2006-10-21``, ``2006/10/21``, ``21.10.2006``.
 
     Example:
         >>> parse_date("Sat Oct 21, 2006 8:11pm EDT")
@@ -69,7 +69,7 @@ def parse_date(text: str, *, in_any_language: bool = True) -> datetime | None:
 
 
 def has_digit(text: str) -> bool:
-    """Tell whether there is a digit in a text, of any script, superscripts included."""
+    """Return whether a text contains a digit of any script, superscripts included."""
     if text.isascii():
         return _DIGIT.search(text) is not None
     return any(map(str.isdigit, text))
@@ -90,7 +90,7 @@ def _parse(text: str, in_any_language: bool) -> datetime | None:
 
 
 def of_epoch(seconds: float) -> datetime | None:
-    """Return the moment so many seconds (or, if that is too many, milliseconds) after 1970."""
+    """Return the moment at a number of seconds, or if too large, milliseconds, after 1970."""
     if abs(seconds) >= 1e11:
         seconds /= 1000
     try:
@@ -101,7 +101,7 @@ def of_epoch(seconds: float) -> datetime | None:
 
 
 def _of_figures(text: str) -> datetime | None:
-    if _STAMP.fullmatch(text):  # as web archives write
+    if _STAMP.fullmatch(text):  # as in web archives
         return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
     if not _ISO.fullmatch(text):
         return None
@@ -153,7 +153,7 @@ def _zone(name: str) -> timezone | None:
 
 
 def _of_mail(text: str) -> datetime | None:
-    """Read a date as mail has it (RFC 5322)."""
+    """Parse a date as in mail (RFC 5322)."""
     if "," not in text[:10] and text.count(":") < 1:
         return None
     return _in_utc(parsedate_to_datetime(text))
@@ -164,15 +164,15 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 def _in_other_languages(text: str) -> datetime | None:
-    """Read a date whose month is a word of another language; day, month and year must be there."""
+    """Parse a date with a month in another language; day, month and year are required."""
     words = _LETTERS.findall(text)
     if not words or not re.search(r"(?<!\d)\d{4}(?!\d)", text) or len(text) > 40:
         return None
     import dateparser
 
-    told = {"STRICT_PARSING": True, "REQUIRE_PARTS": ["day", "month", "year"]}
+    options = {"STRICT_PARSING": True, "REQUIRE_PARTS": ["day", "month", "year"]}
     try:
-        found = dateparser.parse(text, settings=told)
-    except Exception:  # it raises what its many parsers raise
+        found = dateparser.parse(text, settings=options)
+    except Exception:  # its many parsers raise all sorts
         return None
     return None if found is None else _in_utc(found)

@@ -1,7 +1,7 @@
-"""What sources tell of themselves beside their text: titles, authors, sites, dates, languages.
+"""Read the facts of sources: titles, authors, sites, dates, languages.
 
-It stands in the fields of a JSON line, in the lines above an article, in a file beside it, or in
-its path; pages are read by ``ingest.pages.extract_worker``.
+They are in the fields of a JSON line, in the lines above an article, in a sidecar, or in the path.
+Those of pages are read by ``ingest.pages.extract_worker``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from palimpsest.ingest.metadata.dates import has_digit, of_epoch, parse_date
 from palimpsest.records.document_facts import DOCUMENT_FACTS, NO_FACTS, DocumentFacts
 from palimpsest.records.errors import SourceError
 
+_TIMES = {fact.name for fact in DOCUMENT_FACTS if fact.is_time}
 _USUAL = {fact.name: fact.field_names for fact in DOCUMENT_FACTS}
 _HEADER_NAMES = {name: fact for fact, names in _USUAL.items() for name in names} | {"by": "author"}
 _HEADER_LINES = 12
@@ -31,18 +32,18 @@ _MAX_CHARS = 1000
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_].*)?")
 _SIDECARS = (".meta.json", ".json", ".metadata.json")
 _MAX_SIDECAR_BYTES = 2**20
-_NAMES_A_FILE = 16
-"""So many names are listed in the time that it takes to ask for the sidecars of one file."""
+_NAMES_PER_FILE = 16
+"""Names that can be listed in the time that checking one file for sidecars takes."""
 
 
 def header_facts(text: str) -> DocumentFacts:
-    """Return what the lines above an article tell: a date, who wrote it, and what they name.
+    """Return the facts in the lines above an article.
 
-    A line counts if it is a date and nothing else, ``By`` and a name, or a usual name, a colon and
-    a value; marks such as ``--`` before it do not matter. The first line that is none of these and
-    marked as they are is the title. The first line that is plain text ends the header.
+    A line counts if it is just a date, ``By`` and a name, or the name of a field, a colon and a
+    value; marks such as ``--`` before it do not matter. The first other line that is marked is the
+    title. The first line of plain text ends the header.
     """
-    told: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     title = None
     for number, line in enumerate(text.split("\n", _HEADER_LINES)[:_HEADER_LINES]):
         bare = line.strip(_BEFORE_LINE)
@@ -55,42 +56,42 @@ def header_facts(text: str) -> DocumentFacts:
         fact = _HEADER_NAMES.get(named[1].lower().replace(" ", "_")) if named else None
         byline = _BYLINE.fullmatch(bare) if number and bare.startswith(_BY) else None
         if named and fact:
-            _tell(told, fact, named[2])
-        elif byline and (is_marked or "author" not in told) and bare[-1] not in ".!?":
-            _tell(told, "author", byline[1])
+            _set_fact(values, fact, named[2])
+        elif byline and (is_marked or "author" not in values) and bare[-1] not in ".!?":
+            _set_fact(values, "author", byline[1])
         elif bare[-1].isalnum() and (published := _date_in(bare)) is not None:
-            told.setdefault("published_at", published)
+            values.setdefault("published_at", published)
         elif is_marked:
             title = title or (bare if "://" not in bare else None)
         elif number > 0:
             break
-    if not told:
+    if not values:
         return NO_FACTS
-    if title and "title" not in told:
-        told["title"] = title
-    return _told(told, "header")
+    if title and "title" not in values:
+        values["title"] = title
+    return _document_facts(values, "header")
 
 
 def _date_in(line: str) -> datetime | None:
-    """Return the date that a line is and nothing else."""
+    """Return the date if a line is just a date."""
     if len(line) > 40 or not has_digit(line):
         return None
     return parse_date(line, in_any_language=False)
 
 
-def _tell(told: dict[str, Any], fact: str, value: Any) -> None:
-    """Set a fact that is not told yet, if the value can be one."""
-    if fact in told:
+def _set_fact(values: dict[str, Any], fact: str, field_value: Any) -> None:
+    """Set a fact that is not set yet, if the field's value is valid."""
+    if fact in values:
         return
-    found = value_date(value) if fact == "published_at" else _one_line(value)
-    if fact == "language" and isinstance(found, str):
-        found = found[:3].rstrip("-_").lower() if _LANGUAGE.fullmatch(found) else None
-    if found is not None:
-        told[fact] = found
+    value = value_date(field_value) if fact in _TIMES else _one_line(field_value)
+    if fact == "language" and isinstance(value, str):
+        value = value[:3].rstrip("-_").lower() if _LANGUAGE.fullmatch(value) else None
+    if value is not None:
+        values[fact] = value
 
 
 def value_date(value: Any) -> datetime | None:
-    """Return the date that a value of JSON is: a text, or seconds since 1970."""
+    """Return the date in a value of JSON: a text, or seconds since 1970."""
     if isinstance(value, str):
         return parse_date(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -100,7 +101,7 @@ def value_date(value: Any) -> datetime | None:
 
 def _one_line(value: Any) -> str | None:
     if isinstance(value, list):
-        value = ", ".join(filter(None, (_one_line(one) for one in value[:20])))
+        value = ", ".join(filter(None, (_one_line(item) for item in value[:20])))
     elif isinstance(value, dict):
         value = value.get("name")
     if not isinstance(value, str):
@@ -109,27 +110,27 @@ def _one_line(value: Any) -> str | None:
     return line.encode("utf-8", "replace").decode() or None
 
 
-def json_facts(told: Mapping[str, Any], names: Sequence[str] = ()) -> DocumentFacts:
-    """Return what fields tell.
+def json_facts(fields: Mapping[str, Any], names: Sequence[str] = ()) -> DocumentFacts:
+    """Return the facts in fields; the case of their names does not matter.
 
     Args:
-        told: the fields, by name.
-        names: further names, as ``fact=field``; they come before the usual ones. The field of
-            an object within the line is ``outer.inner``.
+        fields: by name.
+        names: further names, as ``fact=field``, which take precedence over the usual ones. The
+            field of an object within the line is ``outer.inner``.
     """
-    by_name = {str(name).lower(): value for name, value in told.items()}
-    found: dict[str, Any] = {}
+    by_name = {str(name).lower(): value for name, value in fields.items()}
+    values: dict[str, Any] = {}
     for fact, _, field in (name.partition("=") for name in names):
-        _tell(found, fact, _field_value(told, field))
+        _set_fact(values, fact, _field_value(fields, field))
     for fact, usual in _USUAL.items():
         for name in usual:
             if name in by_name:
-                _tell(found, fact, by_name[name])
-    return _told(found, "metadata")
+                _set_fact(values, fact, by_name[name])
+    return _document_facts(values, "metadata")
 
 
 def _field_value(fields: Mapping[str, Any], path: str) -> Any:
-    """Return the value of a field, or of one in objects within: ``meta.timestamp``; else None."""
+    """Return the value of a field, also in nested objects (``meta.timestamp``); else None."""
     if path in fields:
         return fields[path]
     value: Any = fields
@@ -138,71 +139,74 @@ def _field_value(fields: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def _told(found: Mapping[str, Any], told_by: str) -> DocumentFacts:
-    if found.get("published_at"):
-        return DocumentFacts(**found, published_from=told_by)
-    return DocumentFacts(**found)
+def _document_facts(values: Mapping[str, Any], origin: str) -> DocumentFacts:
+    if values.get("published_at"):
+        return DocumentFacts(**values, published_from=origin)
+    return DocumentFacts(**values)
 
 
 def sidecars_among(paths: Iterable[str]) -> set[str]:
-    """Return those paths that are sidecars of other ones: they tell of them, and are no sources."""
+    """Return the paths that are sidecars of other ones, and so not sources."""
     known = set(paths)
     if not any(path.endswith(".json") for path in known):
         return set()
     return {
-        beside for path in known for beside in _beside(path) if beside in known and beside != path
+        sidecar
+        for path in known
+        for sidecar in _sidecar_paths(path)
+        if sidecar in known and sidecar != path
     }
 
 
 def sidecar_facts(path: str, names: Sequence[str] = ()) -> DocumentFacts:
-    """Return what the sidecar of a file tells of it; nothing if it has none.
+    """Return the facts in the sidecar of a file; ``NO_FACTS`` if it has none.
 
     Raises:
-        SourceError: it has one that cannot be read.
+        SourceError: the sidecar is unreadable.
     """
-    for beside in _beside(path):
+    for sidecar in _sidecar_paths(path):
         try:
-            size = os.stat(beside).st_size
+            size = os.stat(sidecar).st_size
         except OSError:
             continue
         if size > _MAX_SIDECAR_BYTES:
-            raise _unreadable(beside, f"{size} bytes; expected at most {_MAX_SIDECAR_BYTES}")
+            raise _unreadable(sidecar, f"{size} bytes; expected at most {_MAX_SIDECAR_BYTES}")
         try:
-            with open(beside, "rb") as file:
-                told = json.loads(file.read())
+            with open(sidecar, "rb") as file:
+                fields = json.loads(file.read())
         except (OSError, ValueError, RecursionError) as error:
-            raise _unreadable(beside, f"{type(error).__name__}: {error}") from error
-        if not isinstance(told, dict):
-            raise _unreadable(beside, f"found a {type(told).__name__}; expected an object")
-        facts = json_facts(told, names)
+            raise _unreadable(sidecar, f"{type(error).__name__}: {error}") from error
+        if not isinstance(fields, dict):
+            raise _unreadable(sidecar, f"found a JSON {type(fields).__name__}; expected an object")
+        facts = json_facts(fields, names)
         return facts._replace(published_from="sidecar") if facts.published_at else facts
     return NO_FACTS
 
 
 class Folders:
-    """Tells which files have no sidecar, by what stands in the folders that they are in.
+    """Knows which files have no sidecar, from listings of their folders.
 
-    Asking for each file takes three to five calls of the operating system. A folder of which few
-    files are read, and which is large, is not looked through.
+    Checking each file takes three to five system calls. A large folder of which few files are read
+    is not listed.
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._files = Counter(path.rpartition("/")[0] for path in paths)
-        self._seen: dict[str, frozenset[str] | None] = {}
+        self._listings: dict[str, frozenset[str] | None] = {}
 
-    def may_tell(self, path: str) -> bool:
-        """Tell whether a file may have a sidecar; False means that it has none."""
+    def may_have_sidecar(self, path: str) -> bool:
+        """Return whether a file may have a sidecar; False means that it has none."""
         folder, _, name = path.rpartition("/")
-        if folder not in self._seen:
-            self._seen[folder] = self._sidecars_in(folder)
-        found = self._seen[folder]
-        if not found:
-            return found is None
-        return any(beside in found for beside in _beside(name))
+        if folder not in self._listings:
+            self._listings[folder] = self._sidecars_in(folder)
+        names = self._listings[folder]
+        if not names:
+            return names is None
+        return any(sidecar in names for sidecar in _sidecar_paths(name))
 
     def _sidecars_in(self, folder: str) -> frozenset[str] | None:
-        """Return the names in a folder that sidecars may have; None if there are too many names."""
-        most = _NAMES_A_FILE * self._files[folder]
+        """Return the names in a folder that may be sidecars; None if there are too many names."""
+        most = _NAMES_PER_FILE * self._files[folder]
         try:
             with os.scandir(folder or "/") as entries:
                 names = [entry.name for entry in islice(entries, most + 1)]
@@ -216,19 +220,19 @@ class Folders:
 def _unreadable(path: str, detail: str) -> SourceError:
     return SourceError(
         "sidecar-unreadable",
-        f"{os.path.basename(path)} beside it: {detail}; mend or remove it, and ingest again",
+        f"sidecar {os.path.basename(path)}: {detail}; repair or remove it, and ingest again",
     )
 
 
-def _beside(path: str) -> list[str]:
-    """Return where the sidecar of a file may be, such as ``a.txt.json`` and ``a.meta.json``."""
+def _sidecar_paths(path: str) -> list[str]:
+    """Return the possible paths of a file's sidecar, such as ``a.txt.json`` and ``a.meta.json``."""
     if path.lower().endswith(".json"):
         return []
     stem, dot, extension = path.rpartition(".")
-    found = [path + ending for ending in _SIDECARS]
+    paths = [path + ending for ending in _SIDECARS]
     if dot and "/" not in extension:
-        found += [stem + ending for ending in _SIDECARS if ending != ".json"]
-    return found
+        paths += [stem + ending for ending in _SIDECARS if ending != ".json"]
+    return paths
 
 
 _DIRECTIVES = {
@@ -240,11 +244,11 @@ _DIRECTIVES = {
 
 
 def path_date(path: str, pattern: str) -> datetime | None:
-    """Return the date that stands in a path, the last one if there are several; None for none.
+    """Return the date in a path, the last one if there are several; None for none.
 
     Args:
         path: or URI.
-        pattern: of ``strptime``'s directives for dates and times; figures beside it do not count.
+        pattern: ``strptime``'s directives for dates and times, not next to other digits.
 
     Example:
         >>> path_date("/press/2006/20061021/a.txt", "%Y%m%d")

@@ -1,9 +1,9 @@
-"""Find where the text of an extracted article stands in the raw page, character by character.
+"""Find the text of an extracted article in the raw page, character by character.
 
-The page is scanned by itself: tags, comments, scripts and styles aside, entities read, blanks and
-invisible characters left out. What is left is one line of visible characters, and so is each
-extracted block; the block is looked for in the line behind the block before it, then anywhere, then
-piece by piece. What the extractor made up, or took out of an attribute, is not found.
+The page is scanned independently: without tags, comments, scripts, styles, whitespace and invisible
+characters, and with entities decoded, it is one line of visible characters, and so is each
+extracted block. A block is searched for in the line after the block before it, then anywhere, then
+piece by piece. Text that the extractor made up, or took from an attribute, is not found.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from palimpsest.kernels.unicode import read_character
 CodePoints = npt.NDArray[np.uint32]
 
 _ENTITY = re.compile(rb"&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[a-zA-Z0-9]{1,32};?)")
-"""What may be a character reference, by the HTML standard (13.2.5.72 and on)."""
+"""Possible character references, by the HTML standard (13.2.5.72 and on)."""
 _AMPERSAND = ord("&")
 _SURE_CHARS = 24
-"""A block so long is looked for before shorter ones, which may stand in many places."""
+"""Blocks of this length are placed before shorter ones, which may occur in many places."""
 _SEED_CHARS = 12
-"""A block that does not stand there in one piece is looked for in pieces of at least so many."""
+"""Least length of the pieces of a block that does not occur as a whole."""
 _REACH_CHARS = 20_000
-"""How far behind the last piece the next one is looked for."""
+"""Distance from the last piece within which the next one is searched for first."""
 _MAX_PIECES = 200
 _MAX_ENTITIES = 200_000
-"""Each costs microseconds; a page with more of them is no article, and is not anchored."""
+"""Each costs microseconds; a page with more of them is not an article, and is not anchored."""
 
 
 class Anchors(NamedTuple):
-    """Where the characters of a text stand in a page.
+    """The spans of a text's characters in a page.
 
     Attributes:
         starts, ends: int64, shape (characters of the text,), in bytes of the page as UTF-8; -1
-            where not found.
-        is_joined: whether nothing but blanks parts a character from the one before it.
-        is_blank: whether it is a blank or invisible, and so is not looked for.
+            for those not found.
+        is_joined: whether only whitespace is between a character and the one before it.
+        is_blank: whether it is whitespace or invisible, and so is not searched for.
     """
 
     starts: Positions
@@ -60,9 +60,9 @@ class _Line(NamedTuple):
     """The visible characters of a page, in one line.
 
     Attributes:
-        chars: themselves.
-        starts, ends: int64, where each stands in the page, in bytes.
-        markup_before: int64, how many bytes of markup stand before each.
+        chars: the characters.
+        starts, ends: int64, the span of each in the page, in bytes.
+        markup_before: int64, bytes of markup before each.
     """
 
     chars: str
@@ -82,7 +82,7 @@ def anchor(page: bytes, blocks: Sequence[str]) -> tuple[str, Anchors]:
         blocks: extracted from it, in the order of the page, each on one line.
 
     Returns:
-        The blocks joined by empty lines, and where their characters stand.
+        The blocks joined by empty lines, and the spans of their characters.
     """
     text = "\n\n".join(blocks)
     line = _line_of(page) if page.count(b"&") <= _MAX_ENTITIES else _NO_LINE
@@ -105,11 +105,11 @@ def anchor(page: bytes, blocks: Sequence[str]) -> tuple[str, Anchors]:
 
 
 def reproduces(raw: bytes, spans: Sequence[tuple[int, int]], encoding: str, text: str) -> bool:
-    """Tell whether stretches of a page's raw bytes, read by themselves, hold a text.
+    """Return whether fragments of a page's raw bytes, read by themselves, give a text.
 
     Args:
         raw: the page.
-        spans: of the stretches, in bytes.
+        spans: of the fragments, in bytes.
         encoding: of the page.
         text: normalised.
     """
@@ -142,7 +142,7 @@ def _text(points: CodePoints) -> str:
 
 @cache
 def _blank_table() -> Flags:
-    """Return, for the first 65,536 code points, whether each is a blank or invisible."""
+    """Return, for the first 65,536 code points, whether each is whitespace or invisible."""
     chars = map(chr, range(0x10000))
     return np.array([char.isspace() or not char.isprintable() for char in chars])
 
@@ -160,9 +160,9 @@ def _line_of(page: bytes) -> _Line:
         found = _ENTITY.match(page, at)
         if found is not None:
             written = found[0].decode("ascii")
-            told = html.unescape(written)
-            if told != written:
-                entities.append((at, found.end(), written, told))
+            value = html.unescape(written)
+            if value != written:
+                entities.append((at, found.end(), written, value))
     if not entities:
         return _Line(_text(values), starts, ends, markup)
     return _with_entities(_Line("", starts, ends, markup), values, entities)
@@ -171,16 +171,16 @@ def _line_of(page: bytes) -> _Line:
 def _with_entities(
     line: _Line, values: CodePoints, entities: list[tuple[int, int, str, str]]
 ) -> _Line:
-    """Put the characters that entities stand for in the place of those that they are written in."""
+    """Replace entities by the characters that they stand for."""
     is_kept = np.ones(len(values), np.bool_)
     froms, tos, chars, at = [], [], [], []
-    for start, end, written, told in entities:
-        while len(written) > 1 and told and told[-1] == written[-1]:
-            # `&copy2020` is one entity, and four characters behind it
-            end, written, told = end - 1, written[:-1], told[:-1]
+    for start, end, written, value in entities:
+        while len(written) > 1 and value and value[-1] == written[-1]:
+            # `&copy2020` is an entity and four characters
+            end, written, value = end - 1, written[:-1], value[:-1]
         first, last = np.searchsorted(line.starts, (start, end)).tolist()
         is_kept[first:last] = False
-        for char in told:
+        for char in value:
             if not char.isspace() and char.isprintable():
                 froms.append(start)
                 tos.append(end)
@@ -197,7 +197,7 @@ def _with_entities(
 
 
 def _place(line: str, needles: str, bounds: list[int]) -> Positions:
-    """Return where the characters of blocks stand in a line; -1 where they do not.
+    """Return the positions of the blocks' characters in a line; -1 for those not found.
 
     Args:
         line: the page's visible characters.
@@ -235,7 +235,7 @@ def _find(line: str, needle: str, last: int) -> int:
 
 
 def _place_pieces(line: str, needles: str, start: int, end: int, last: int, at: Positions) -> int:
-    """Place what can be found of a block piece by piece, and return where the last piece ends."""
+    """Place a block piece by piece, as far as it is found; return where the last piece ends."""
     done = start
     for _ in range(_MAX_PIECES):
         seed = min(_SEED_CHARS, end - done)
@@ -246,11 +246,11 @@ def _place_pieces(line: str, needles: str, start: int, end: int, last: int, at: 
         if place < 0:
             place = _find(line, piece, last)
         if place < 0:
-            done += 1  # a character that the page does not show
+            done += 1  # a character that is not in the page
             continue
         length = seed
         step = end - done - seed
-        while step > 0:  # how far both agree, by halves
+        while step > 0:  # extend the match by bisection
             if line.startswith(needles[done + length : done + length + step], place + length):
                 length += step
             step = min(step // 2, end - done - length)
@@ -261,12 +261,12 @@ def _place_pieces(line: str, needles: str, start: int, end: int, last: int, at: 
 
 @kernel
 def _scan(page: Bytes, is_blank: Flags) -> tuple[CodePoints, Positions, Positions, Positions]:
-    """Return the visible characters of a page, where they stand, and the markup before each.
+    """Return the visible characters of a page, their spans, and the markup before each.
 
-    Tags by the HTML standard: a quoted value of an attribute may hold ``>``.
+    Tags follow the HTML standard: a quoted value of an attribute may contain ``>``.
     """
     n = len(page)
-    values = np.empty(n, dtype=np.uint32)  # pages of memory that nobody writes to are not taken
+    values = np.empty(n, dtype=np.uint32)  # memory that is never written to is never allocated
     starts = np.empty(n, dtype=np.int64)
     ends = np.empty(n, dtype=np.int64)
     markup = np.empty(n, dtype=np.int64)
@@ -294,7 +294,7 @@ def _scan(page: Bytes, is_blank: Flags) -> tuple[CodePoints, Positions, Position
 
 @kernel
 def _markup_end(page: Bytes, i: int) -> int:
-    """Return where the markup ends that ``<`` begins here; the same position if it begins none."""
+    """Return the end of the markup that ``<`` begins at ``i``; ``i`` if it is not markup."""
     n = len(page)
     following = page[i + 1]
     if following == 33 or following == 63:  # <! <?
@@ -320,14 +320,14 @@ def _markup_end(page: Bytes, i: int) -> int:
 
 @kernel
 def _tag_end(page: Bytes, i: int) -> int:
-    """Return where a tag ends whose name begins at a position."""
+    """Return the end of a tag whose name begins at ``i``."""
     n = len(page)
     while i < n:
         while i < n and page[i] != 62 and page[i] != 61:
             i += 1
         if i >= n or page[i] == 62:
             return i + 1
-        i += 1  # behind =
+        i += 1  # after =
         while i < n and (page[i] == 32 or 9 <= page[i] <= 13):
             i += 1
         if i < n and (page[i] == 34 or page[i] == 39):
@@ -335,13 +335,13 @@ def _tag_end(page: Bytes, i: int) -> int:
             i += 1
             while i < n and page[i] != page[quote]:
                 i += 1
-            i = i + 1 if i < n else quote + 1  # a quote that is never closed is none
+            i = i + 1 if i < n else quote + 1  # an unclosed quote is an ordinary character
     return n
 
 
 @kernel
 def _raw_end(page: Bytes, name: int, stop: int) -> int:
-    """Return where the content of a script, style sheet or title ends; ``stop`` for others."""
+    """Return the end of the content of a script, style sheet or title; ``stop`` for others."""
     if _is_name(page, name, "script"):
         length = 6
     elif _is_name(page, name, "style") or _is_name(page, name, "title"):

@@ -1,7 +1,7 @@
-"""Processes that extract the articles of pages, each page bounded in time and memory.
+"""Processes that extract the articles of pages, with limits of time and memory per page.
 
-They are started by their command line, not by ``multiprocessing``: runs also happen inside of
-daemonic processes and in scripts without a main guard.
+They are started by command line, not by ``multiprocessing``: runs also happen inside daemonic
+processes and in scripts without a main guard.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from palimpsest.ingest.pages.extract_worker import MEMORY_FAULT, receive, send
 from palimpsest.records.errors import SourceError
 
 MEMORY_BYTES = 3 * 2**30
-"""Address space of a process; its libraries alone take some 300 MiB of it."""
+"""Address space of a process, of which its libraries take some 300 MiB."""
 _START_SECONDS = 120.0
 _PAGES_PER_PROCESS = 5_000
-"""After so many a process is replaced, so that what a parser leaks does not add up."""
+"""After that many pages a process is replaced, so that leaks of the parser do not add up."""
 _HANDOVER_SECONDS = 1e-4
-"""A thread that gives a process back rests so long, so that the one that waits for it can run."""
+"""A thread that returns a process sleeps this long, to let a waiting thread run."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _PIPE_BYTES = 2**20
-"""Most pages fit, so that writing one does not wait for its being read."""
+"""Most pages fit, so that writing one does not wait for the reader."""
 _ROOT = str(Path(__file__).parents[3])
 """The folder that `palimpsest` is imported from."""
 
@@ -49,7 +49,7 @@ class _Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
-            start_new_session=True,  # an interrupt from the keyboard is for the run to deal with
+            start_new_session=True,  # the run handles keyboard interrupts
         )
         self._requests: IO[bytes] = self._process.stdin  # type: ignore[assignment]
         self._replies: IO[bytes] = self._process.stdout  # type: ignore[assignment]
@@ -58,34 +58,34 @@ class _Process:
         self._is_ready = False
 
     def extract(self, html: bytes, url: str | None, seconds: float) -> dict[str, Any] | SourceError:
-        """Return what ``extract.extract`` says; after an error the process is gone."""
+        """Return the result of ``extract_worker.extract``; an error ends the process."""
         try:
             if not self._is_ready:
                 self._receive(_START_SECONDS)
                 self._is_ready = True
             self.pages += 1
-            return self._ask(html, url, seconds)
+            return self._request(html, url, seconds)
         except TimeoutError:
             self.close()
             return SourceError(
                 "parser-timeout",
-                f"the page was not read within page_seconds = {seconds:g}; raise the setting to "
-                "wait longer",
+                f"the page was not extracted within page_seconds = {seconds:g}; to allow more, use "
+                "--set read.page_seconds=SECONDS",
             )
         except (EOFError, OSError):
             status = self.close()
             if status == MEMORY_FAULT:
                 return SourceError(
                     "parser-memory",
-                    f"the page took more than {MEMORY_BYTES // 2**20} MiB to read",
+                    f"extracting the page took more than the limit of {MEMORY_BYTES // 2**20} MiB",
                 )
-            return SourceError("parser-crashed", f"the parser ended with status {status}")
+            return SourceError("parser-crashed", f"the parser exited with status {status}")
 
-    def _ask(self, html: bytes, url: str | None, seconds: float) -> dict[str, Any]:
+    def _request(self, html: bytes, url: str | None, seconds: float) -> dict[str, Any]:
         began = time.monotonic()
-        if len(html) < self._room // 2:  # it is written at once
+        if len(html) < self._room // 2:  # it fits into the pipe
             send(self._requests, url, html)
-        else:  # for a process that does not read, somebody has to end the waiting
+        else:  # a process that does not read would block the write for ever
             guard = threading.Timer(seconds, self._process.kill)
             guard.start()
             try:
@@ -99,11 +99,11 @@ class _Process:
         if not ready:
             raise TimeoutError
         head, _ = receive(self._replies)
-        told: dict[str, Any] = head
-        return told
+        article: dict[str, Any] = head
+        return article
 
-    def is_gone(self) -> bool:
-        """Tell whether the process ended by itself, or was ended by the system."""
+    def has_exited(self) -> bool:
+        """Return whether the process has ended, or was killed."""
         return self._process.poll() is not None
 
     def close(self) -> int:
@@ -113,16 +113,16 @@ class _Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
         self._replies.close()
-        with suppress(OSError):  # what was not written yet has nobody to read it
+        with suppress(OSError):  # unwritten data has no reader any more
             self._requests.close()
         return self._process.wait()
 
 
 def _widened(pipe: IO[bytes]) -> int:
-    """Make room in a pipe for most pages; return how many bytes there are, 0 if nobody knows."""
+    """Enlarge a pipe so that most pages fit; return its size in bytes, 0 if unknown."""
     try:
         return fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    except (AttributeError, OSError):  # not on every system, nor for every user
+    except (AttributeError, OSError):  # not supported, or not permitted
         return 0
 
 
@@ -130,8 +130,8 @@ class Extractors:
     """A pool of processes that extract pages.
 
     Args:
-        workers: how many at most; they start when pages come.
-        seconds: how long one page may take.
+        workers: the number of processes, which start as needed.
+        seconds: time limit for one page.
         memory_bytes: address space of each.
     """
 
@@ -141,7 +141,7 @@ class Extractors:
         for _ in range(workers):
             self._idle.put(None)
         self._workers = workers
-        # Twice as many threads: while one deals with what came out, its process has the next page.
+        # Twice as many threads: while one handles a result, its process extracts the next page.
         self._pool = ThreadPoolExecutor(2 * workers, "extractor")
 
     def __enter__(self) -> Self:
@@ -158,12 +158,12 @@ class Extractors:
             if process is not None:
                 process.close()
 
-    def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """Apply a function that calls ``extract`` to items, several at once; keep their order."""
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """Apply a function that calls ``extract`` to items concurrently, keeping their order."""
         return list(self._pool.map(function, items))
 
     def extract(self, html: bytes, url: str | None) -> dict[str, Any] | SourceError:
-        """Return what ``extract.extract`` says of a page, once a process is free.
+        """Return the result of ``extract_worker.extract`` for a page, once a process is free.
 
         Args:
             html: the page, in UTF-8.
@@ -171,19 +171,19 @@ class Extractors:
         """
         process = self._idle.get()
         try:
-            if process is not None and process.is_gone():
+            if process is not None and process.has_exited():
                 process.close()
                 process = None
             process = process or _Process(self._memory_bytes)
-            told = process.extract(html, url, self._seconds)
-            if isinstance(told, SourceError):
+            article = process.extract(html, url, self._seconds)
+            if isinstance(article, SourceError):
                 process = None
             elif process.pages >= _PAGES_PER_PROCESS:
                 process.close()
                 process = None
-            elif "fault" in told:
-                told = SourceError("parser-crashed", told["fault"])
-            return told
+            elif "fault" in article:
+                article = SourceError("parser-crashed", article["fault"])
+            return article
         finally:
             self._idle.put(process)
             time.sleep(_HANDOVER_SECONDS)

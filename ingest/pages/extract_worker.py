@@ -1,8 +1,8 @@
-"""Extract the article of a web page; the one file that knows trafilatura.
+"""Extract the article of a web page; the only module that uses trafilatura.
 
 It runs in separate processes (``ingest.pages.extract_pool``), since a page can make the parser
-hang, use all memory or crash. The result depends on the page alone: trafilatura's memory of
-segments seen before is off, and no date is measured against today.
+hang, use all memory or crash. The result depends on the page alone: trafilatura's cache of
+repeated segments is off, and dates are not compared with today's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _LINES = frozenset(
         "pre",
     ]
 )
-"""Elements that begin and end a block; a line break parts blocks too."""
+"""Elements that begin and end a block, as a line break does."""
 _SPACED = frozenset(("cell",))
 _LAST_DATE = "2099-12-31"
 _PUBLISHED = re.compile(
@@ -49,7 +49,7 @@ _PUBLISHED = re.compile(
 _BLANKS = re.compile(r"\s+")
 _LENGTHS = struct.Struct("<II")
 _GARBAGE = (100_000, 50, 100)
-"""Objects in cycles may add up to so many before they are looked for (``gc.set_threshold``)."""
+"""Thresholds of the garbage collector (``gc.set_threshold``)."""
 MEMORY_FAULT = 3
 """Exit status of a process whose memory was not enough for a page."""
 
@@ -59,12 +59,12 @@ def extract(html: str, url: str | None = None) -> dict[str, Any]:
 
     Args:
         html: the decoded page.
-        url: where it came from, from which dates and sites may be read.
+        url: where it came from; may contain the date and the site.
 
     Returns:
-        ``blocks``: paragraphs, headings, list items and rows, each on one line with single blanks;
+        ``blocks``: paragraphs, headings, list items and rows, each on one line with single spaces;
         empty if there is no article. ``title``, ``author``, ``site``, ``published_at`` (ISO 8601
-        in UTC; a bare date is midnight): None where the page does not tell.
+        in UTC; a bare date is midnight): None if the page does not give it.
     """
     from trafilatura import bare_extraction
 
@@ -77,7 +77,7 @@ def extract(html: str, url: str | None = None) -> dict[str, Any]:
         deduplicate=False,
         date_extraction_params={
             "original_date": True,
-            "extensive_search": False,  # of the text, whose dates are those of what it tells
+            "extensive_search": False,  # dates in the text are those of the events
             "max_date": _LAST_DATE,
         },
     )
@@ -128,7 +128,7 @@ def _one_line(value: str | None) -> str | None:
 
 
 def _published(html: str, date: str | None) -> str | None:
-    """Return when a page was published: to the second if it says so for the date that was found."""
+    """Return the time of publication, to the second if the page gives it for this date."""
     if not date:
         return None
     try:
@@ -137,8 +137,8 @@ def _published(html: str, date: str | None) -> str | None:
         return None
     for found in _PUBLISHED.finditer(html):
         try:
-            told = datetime.fromisoformat(found[1].replace(" ", "T"))
-            moment = (told if told.tzinfo else told.replace(tzinfo=UTC)).astimezone(UTC)
+            stamp = datetime.fromisoformat(found[1].replace(" ", "T"))
+            moment = (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).astimezone(UTC)
         except (ValueError, OverflowError):
             continue
         if abs(moment - day) < timedelta(days=2) and date in (found[1][:10], str(moment.date())):
@@ -147,14 +147,14 @@ def _published(html: str, date: str | None) -> str | None:
 
 
 @cache
-def _be_silent() -> None:
+def _silence_logging() -> None:
     logging.disable(logging.CRITICAL)
 
 
 def send(pipe: IO[bytes], head: Any, body: bytes = b"") -> None:
-    """Write a message: something that JSON can tell, and bytes."""
-    told = json.dumps(head).encode()
-    pipe.write(_LENGTHS.pack(len(told), len(body)) + told)
+    """Write a message: a head, as JSON, and bytes."""
+    encoded = json.dumps(head).encode()
+    pipe.write(_LENGTHS.pack(len(encoded), len(body)) + encoded)
     pipe.write(body)
     pipe.flush()
 
@@ -163,16 +163,16 @@ def receive(pipe: IO[bytes]) -> tuple[Any, bytes]:
     """Read a message.
 
     Raises:
-        EOFError: the other side is gone.
+        EOFError: the other side has closed the pipe.
     """
     lengths = pipe.read(_LENGTHS.size)
     if len(lengths) < _LENGTHS.size:
         raise EOFError
-    told, body = _LENGTHS.unpack(lengths)
-    head, bytes_ = pipe.read(told), pipe.read(body)
-    if len(head) < told or len(bytes_) < body:
+    head_bytes, body_bytes = _LENGTHS.unpack(lengths)
+    head, body = pipe.read(head_bytes), pipe.read(body_bytes)
+    if len(head) < head_bytes or len(body) < body_bytes:
         raise EOFError
-    return json.loads(head), bytes_
+    return json.loads(head), body
 
 
 def main() -> None:
@@ -181,13 +181,13 @@ def main() -> None:
 
     resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _be_silent()
+    _silence_logging()
     sys.setrecursionlimit(5_000)
     requests, replies = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr
     import trafilatura  # noqa: F401
 
-    gc.freeze()  # what is loaded stays; looking through it again takes a tenth of the time
+    gc.freeze()  # loaded modules stay; scanning them again takes a tenth of the time
     gc.set_threshold(*_GARBAGE)
     send(replies, {"ready": True})
     while True:
@@ -196,12 +196,12 @@ def main() -> None:
         except EOFError:
             return
         try:
-            told = extract(page.decode("utf-8", "replace"), url)
+            article = extract(page.decode("utf-8", "replace"), url)
         except MemoryError:
             sys.exit(MEMORY_FAULT)
-        except Exception as error:  # whatever the parser does with a page, only that page is lost
-            told = {"fault": f"{type(error).__name__}: {error}"[:500]}
-        send(replies, told)
+        except Exception as error:  # only this page is lost
+            article = {"fault": f"{type(error).__name__}: {error}"[:500]}
+        send(replies, article)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A web page becomes a text of paragraphs, each of whose characters knows its raw bytes."""
+"""Read a web page as paragraphs of text, with the position of each character in the raw bytes."""
 
 from __future__ import annotations
 
@@ -28,12 +28,11 @@ _XML_ENCODING = re.compile(
 
 
 class RawPage(NamedTuple):
-    """A page that is to be read.
+    """A page to read.
 
     Attributes:
-        raw: its bytes.
-        encoding: that somebody demands.
-        charset: that its carrier names.
+        encoding: of the setting, which overrides all others.
+        charset: declared by the HTTP header or the container.
         url: where it came from.
     """
 
@@ -43,16 +42,16 @@ class RawPage(NamedTuple):
     url: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """The article of a page.
 
     Attributes:
-        text: paragraphs, headings, list items and rows, each on one line, parted by empty lines.
-        raw_start, raw_end: int32, shape (characters of the text,): where in the page's bytes each
-            stands; ``NOWHERE`` if it was not found there, ``BLANK`` for blanks
-            and what is invisible.
-        is_joined: whether nothing but blanks stands between a character and the one before it.
+        text: paragraphs, headings, list items and rows, each on one line, with empty lines between.
+        raw_start, raw_end: int32, shape (characters of the text,): the span of each character in
+            the page's bytes; ``NOWHERE`` if it was not found, ``BLANK`` for whitespace and
+            invisible characters.
+        is_joined: whether only whitespace is between a character and the one before it.
         encoding, encoding_from, decode_errors: as in ``decode.Decoded``.
         published_at: in UTC; a bare date is midnight.
     """
@@ -71,8 +70,8 @@ class Page:
 
 
 def read_pages(pages: Sequence[RawPage], extractors: Extractors) -> list[Page | SourceError]:
-    """Read pages, several at once, in their order; one that cannot be read costs only itself."""
-    return extractors.each(partial(_read_page, extractors), pages)
+    """Read pages concurrently, keeping their order; a failure affects only its own page."""
+    return extractors.map(partial(_read_page, extractors), pages)
 
 
 def _read_page(extractors: Extractors, page: RawPage) -> Page | SourceError:
@@ -86,22 +85,22 @@ def _read_page(extractors: Extractors, page: RawPage) -> Page | SourceError:
 
 
 def decode_page(page: RawPage) -> Decoded:
-    """Decode a page by its mark, as UTF-8 if it is, by its own word, its carrier's, or as any text.
+    """Decode a page by the setting, its byte order mark, its ``meta`` tag, HTTP, or detection.
 
-    Browsers believe the carrier first; here the same bytes are to give the same text, whatever
-    carries them, as often as can be.
+    Browsers let HTTP win. Here the page does, so that the same bytes give the same text wherever
+    they come from, as far as possible.
 
     Raises:
-        SourceError: nothing fits.
+        SourceError: no encoding fits.
     """
     if page.encoding is not None:
         return decode(page.raw, page.encoding)
     if not page.raw.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         labels = (("html", _charset_of(page.raw)), ("http", page.charset))
-        for told_by, label in labels:
-            found = None if label is None else decode_label(page.raw, label, told_by)
-            if found is not None:
-                return found
+        for encoding_from, label in labels:
+            decoded = None if label is None else decode_label(page.raw, label, encoding_from)
+            if decoded is not None:
+                return decoded
     return decode(page.raw)
 
 
@@ -111,38 +110,36 @@ def _charset_of(raw: bytes) -> str | None:
     return None if found is None else found[1].decode("ascii")
 
 
-def _page(decoded: Decoded, told: dict[str, Any] | SourceError) -> Page | SourceError:
-    if isinstance(told, SourceError):
-        return told
-    if not told["blocks"]:
-        return SourceError(
-            "no-article", f"{len(decoded.utf8)} bytes of a page in which no article was found"
-        )
-    # What UTF-8 does not know, JSON may: half a surrogate pair.
-    blocks = [block.encode("utf-8", "replace").decode() for block in told["blocks"]]
+def _page(decoded: Decoded, article: dict[str, Any] | SourceError) -> Page | SourceError:
+    if isinstance(article, SourceError):
+        return article
+    if not article["blocks"]:
+        return SourceError("no-article", f"no article found in a page of {len(decoded.utf8)} bytes")
+    # JSON may contain half a surrogate pair, which UTF-8 cannot.
+    blocks = [block.encode("utf-8", "replace").decode() for block in article["blocks"]]
     text, anchors = anchor(decoded.utf8, blocks)
     starts, ends = _in_bytes(decoded, anchors)
     starts[anchors.is_blank] = BLANK
-    published = told["published_at"]
+    published = article["published_at"]
     return Page(
-        text,
-        starts,
-        ends,
-        anchors.is_joined,
-        decoded.encoding,
-        decoded.encoding_from,
-        decoded.errors,
-        told["title"],
-        told["author"],
-        told["site"],
-        datetime.fromisoformat(published) if published else None,
+        text=text,
+        raw_start=starts,
+        raw_end=ends,
+        is_joined=anchors.is_joined,
+        encoding=decoded.encoding,
+        encoding_from=decoded.encoding_from,
+        decode_errors=decoded.errors,
+        title=article["title"],
+        author=article["author"],
+        site=article["site"],
+        published_at=datetime.fromisoformat(published) if published else None,
     )
 
 
 def _in_bytes(
     decoded: Decoded, anchors: Anchors
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Return where characters stand in the raw bytes."""
+    """Return the spans of characters in the raw bytes."""
     starts = np.full(len(anchors.starts), NOWHERE, np.int32)
     ends = np.full(len(anchors.starts), NOWHERE, np.int32)
     found = np.flatnonzero(anchors.starts >= 0)

@@ -1,9 +1,9 @@
-"""Find the encoding of raw bytes and decode them, keeping the way back from text to bytes.
+"""Detect the encoding of raw bytes and decode them, with an offset map from text to bytes.
 
-In this order: the setting; a byte order mark that the bytes bear out; UTF-16 or UTF-32 by where the
-zero bytes stand; UTF-8, with few broken sequences replaced; a legacy code page found by
-charset-normalizer. What was found and how is recorded; what cannot be told is rejected, not
-guessed.
+In this order: the setting; a byte order mark that the bytes confirm; UTF-16 or UTF-32 by the
+positions of zero bytes; UTF-8, with few broken sequences replaced; a legacy code page found by
+charset-normalizer. The encoding and how it was found are recorded; an uncertain one is rejected,
+not guessed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LEGACY = (
     "gb18030 cp932 big5 cp949 euc_jp "
     "koi8_r koi8_u iso8859_2 iso8859_5 iso8859_7 mac_roman mac_cyrillic cp437 cp850 cp866"
 ).split()
-"""The commonest first: of code pages that decode a source to the same text, the first is named."""
+"""By frequency: of code pages that decode a source to the same text, the first is recorded."""
 _FORMATS = (
     (b"%PDF-", "PDF"),
     (b"\x89PNG", "PNG"),
@@ -53,11 +53,11 @@ _HEAD_BYTES = 1024
 _SAMPLE_BYTES = 256 * 1024
 _MAX_CONTROL_SHARE = 0.03
 _MAX_BROKEN_SHARE = 0.1
-"""Broken UTF-8 sequences for each whole multi-byte one, above which the bytes are not UTF-8."""
+"""Broken UTF-8 sequences per valid multi-byte one; above this share the bytes are not UTF-8."""
 _MAX_CHAOS = 0.2
 _CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r\x1b")
 
-_MEANT = {
+_BROWSER_NAMES = {
     "iso-8859-1": "cp1252", "latin1": "cp1252", "latin-1": "cp1252", "ascii": "cp1252",
     "us-ascii": "cp1252", "iso-8859-9": "cp1254", "iso-8859-11": "cp874", "tis-620": "cp874",
     "gb2312": "gb18030", "gbk": "gb18030", "x-gbk": "gb18030", "gb-2312-80": "gb18030",
@@ -75,11 +75,11 @@ class Decoded(NamedTuple):
     """A decoded source.
 
     Attributes:
-        utf8: the decoded text, always as UTF-8, without byte order mark.
-        encoding: of the raw bytes, as Python names it; without a mark, so that any span decodes.
-        encoding_from: bom, utf-8, detected or setting.
+        utf8: the decoded text, always as UTF-8, without a byte order mark.
+        encoding: of the raw bytes, as Python names it; without a mark, so that spans decode.
+        encoding_from: bom, http, html, utf-8, detected or setting.
         errors: broken sequences that became U+FFFD.
-        is_proved: whether spans are exact by construction; if not, each has to be tried.
+        is_exact: whether spans are exact by construction; if not, each has to be checked.
         to_bytes: takes positions in ``utf8`` and the same in characters, both int64 of one shape,
             ascending; returns positions in the raw bytes.
         offset: what ``to_bytes`` adds to positions in ``utf8``, where it does nothing else.
@@ -89,7 +89,7 @@ class Decoded(NamedTuple):
     encoding: str
     encoding_from: str
     errors: int
-    is_proved: bool
+    is_exact: bool
     to_bytes: ByteMap
     offset: int | None = None
 
@@ -99,13 +99,13 @@ def decode(raw: bytes, encoding: str | None = None) -> Decoded:
 
     Args:
         raw: at least one byte.
-        encoding: what to decode as; found where not given.
+        encoding: what to decode as; detected by default.
 
     Raises:
-        SourceError: binary, a format of its own, or no encoding that can be trusted.
+        SourceError: binary, another file format, or no encoding fits well enough.
     """
     if encoding is not None:
-        return _decode_as_told(raw, encoding)
+        return _decode_as_set(raw, encoding)
     _refuse_formats(raw)
     marked = _decode_marked(raw)
     if marked is not None:
@@ -118,28 +118,30 @@ def decode(raw: bytes, encoding: str | None = None) -> Decoded:
     return _decode_utf8(raw, start, "bom" if start else "utf-8") or _decode_legacy(raw, start)
 
 
-def decode_label(raw: bytes, label: str, told_by: str) -> Decoded | None:
-    """Decode by the name that a page or its carrier gives the encoding; None if it does not fit.
+def decode_label(raw: bytes, label: str, declared_in: str) -> Decoded | None:
+    """Decode by a declared charset; return None if it does not fit.
 
-    Bytes that are UTF-8 are read as such, whatever they are called; names mean what browsers take
-    them for (the WHATWG's encoding standard).
+    Valid UTF-8 is read as such, whatever is declared. Names mean what they mean to browsers (the
+    WHATWG's encoding standard).
 
     Args:
         raw: at least one byte, without a byte order mark.
-        label: the name.
-        told_by: who gives it: ``http`` or ``html``.
+        label: the name of the charset.
+        declared_in: ``http`` or ``html``.
 
     Raises:
-        SourceError: binary, or a format of its own.
+        SourceError: binary, or another file format.
     """
     _refuse_formats(raw)
     name = label.strip().lower().replace("_", "-")
     try:
-        encoding = codecs.lookup(_MEANT.get(name, name)).name
-        "".encode(encoding)  # some codecs are not from text to bytes
+        encoding = codecs.lookup(_BROWSER_NAMES.get(name, name)).name
+        "".encode(encoding)  # some codecs do not encode text
     except (LookupError, TypeError, ValueError):
         return None
-    if encoding.startswith(("utf-16", "utf-32", "utf-7")):  # its name could not be read if it were
+    if encoding.startswith(
+        ("utf-16", "utf-32", "utf-7")
+    ):  # if it were, its name could not have been read
         encoding = "utf-8"
     _refuse_binary(raw)
     if not is_stateful(encoding):
@@ -147,36 +149,36 @@ def decode_label(raw: bytes, label: str, told_by: str) -> Decoded | None:
         if found is not None and found.errors == 0:
             return found
         if encoding == "utf-8":
-            return None if found is None else found._replace(encoding_from=told_by)
+            return None if found is None else found._replace(encoding_from=declared_in)
     try:
-        return _decode_strictly(raw, 0, encoding, told_by)
+        return _decode_strictly(raw, 0, encoding, declared_in)
     except SourceError:
         return None
 
 
 def is_stateful(encoding: str) -> bool:
-    """Tell whether a span of bytes cannot be decoded without what is before it."""
+    """Return whether decoding a span of bytes needs the bytes before it."""
     return encoding.startswith(_STATEFUL)
 
 
 def decode_span(raw_span: bytes, encoding: str) -> str:
-    """Return the text of a span of raw bytes, by the rule that ``decode`` followed."""
+    """Return the text of a span of raw bytes, by the rules of ``decode``."""
     return raw_span.decode(encoding, "replace" if encoding == "utf-8" else "strict")
 
 
 def _refuse_formats(raw: bytes) -> None:
-    """Refuse what is a format of its own; text with markup would give paragraphs of markup."""
+    """Refuse known file formats; those with markup would give paragraphs of markup."""
     if raw.startswith(_MAGICS):
         names = [name for magic, name in _FORMATS if raw.startswith(magic)]
         raise SourceError(
             "unsupported-format",
-            f"the bytes begin as {names[0]}; turn it into text first, or take it as it is by "
-            "naming its encoding with --encoding",
+            f"the file begins like {names[0]}; convert it to text first, or name its encoding with "
+            "--encoding to read it as it is",
         )
 
 
 def is_html(raw: bytes) -> bool:
-    """Tell whether a page begins here, perhaps behind a comment or an XML declaration."""
+    """Return whether a page begins here, perhaps after a comment or an XML declaration."""
     head = raw[:_HEAD_BYTES].removeprefix(codecs.BOM_UTF8).lstrip()
     if not head.startswith(b"<"):
         return False
@@ -186,7 +188,7 @@ def is_html(raw: bytes) -> bool:
     return head.startswith(_HTML_STARTS)
 
 
-def _decode_as_told(raw: bytes, encoding: str) -> Decoded:
+def _decode_as_set(raw: bytes, encoding: str) -> Decoded:
     for mark, marked in _BOMS:
         family = "utf-8-sig" if marked == "utf-8" else marked[:6]  # utf-16 or utf-32
         if raw.startswith(mark) and encoding in (marked, family):
@@ -196,10 +198,10 @@ def _decode_as_told(raw: bytes, encoding: str) -> Decoded:
 
 
 def _decode_marked(raw: bytes) -> Decoded | None:
-    """Decode by a byte order mark of UTF-16 or UTF-32; return None if the bytes belie it.
+    """Decode by a byte order mark of UTF-16 or UTF-32; return None if the bytes contradict it.
 
-    They belie it if they are good UTF-8 with blanks between words: a mark glued to plain text. A
-    few ideographs in UTF-16 look like ASCII letters too, but hardly ever like blanks.
+    They do if they are valid UTF-8 with spaces or line feeds: a mark put before plain text. A few
+    ideographs in UTF-16 look like ASCII letters too, but hardly ever like spaces.
     """
     if not raw.startswith(_WIDE_MARKS):
         return None
@@ -218,7 +220,7 @@ def _decode_marked(raw: bytes) -> Decoded | None:
 
 
 def _wide_encoding(raw: bytes) -> str | None:
-    """Return UTF-16 or UTF-32 without a mark, if zero bytes stand where such text has them."""
+    """Return UTF-16 or UTF-32 without a mark, if zero bytes are where such text has them."""
     if len(raw) < 4 or b"\0" not in raw[:_SAMPLE_BYTES]:
         return None
     sample = np.frombuffer(raw[:_SAMPLE_BYTES], dtype=np.uint8)
@@ -241,13 +243,13 @@ def _refuse_binary(raw: bytes) -> None:
     if controls > max(1, _MAX_CONTROL_SHARE * len(sample)):
         raise SourceError(
             "binary",
-            f"{controls} control bytes among the first {len(sample)}; expected text with at most "
-            f"{_MAX_CONTROL_SHARE:.0%}",
+            f"{controls} control bytes in the first {len(sample)}; expected text, with at most "
+            f"{_MAX_CONTROL_SHARE:.0%} of them",
         )
 
 
 def _decode_utf8(raw: bytes, start: int, encoding_from: str) -> Decoded | None:
-    """Decode as UTF-8 if the bytes are, save for a few broken sequences; else return None."""
+    """Decode as UTF-8 if the bytes are valid but for a few sequences; else return None."""
     body = raw[start:] if start else raw
     try:
         body.decode("utf-8")
@@ -258,15 +260,15 @@ def _decode_utf8(raw: bytes, start: int, encoding_from: str) -> Decoded | None:
         return Decoded(body, "utf-8", encoding_from, 0, True, to_bytes, start)
     if not _is_nearly_utf8(body):
         return None
-    _noted.broken = []
-    text = body.decode("utf-8", _NOTE)
-    broken = _noted.broken
-    back = _map_broken(broken, start)
-    return Decoded(text.encode(), "utf-8", encoding_from, len(broken), True, back)
+    _recorded.broken = []
+    text = body.decode("utf-8", _RECORD)
+    broken = _recorded.broken
+    to_bytes = _map_broken(broken, start)
+    return Decoded(text.encode(), "utf-8", encoding_from, len(broken), True, to_bytes)
 
 
 def _is_nearly_utf8(body: bytes) -> bool:
-    """Tell whether broken sequences are few against whole ones, or one at the very end only."""
+    """Return whether broken sequences are few beside valid ones, or just one at the very end."""
     text = body.decode("utf-8", "replace")
     broken = text.count("\ufffd")
     whole = len(text) - len(text.encode("ascii", "ignore")) - broken
@@ -274,19 +276,19 @@ def _is_nearly_utf8(body: bytes) -> bool:
     return is_cut_off or broken <= _MAX_BROKEN_SHARE * whole
 
 
-_NOTE = "palimpsest-note"
-_noted = threading.local()
+_RECORD = "palimpsest-record"
+_recorded = threading.local()
 
 
-def _note_broken(error: UnicodeError) -> tuple[str, int]:
-    """Replace a broken sequence as the handler "replace" does, and note where it stood."""
+def _record_broken(error: UnicodeError) -> tuple[str, int]:
+    """Replace a broken sequence like the handler "replace", and record its span."""
     if not isinstance(error, UnicodeDecodeError):
         raise error
-    _noted.broken.append((error.start, error.end))
+    _recorded.broken.append((error.start, error.end))
     return "\ufffd", error.end
 
 
-codecs.register_error(_NOTE, _note_broken)
+codecs.register_error(_RECORD, _record_broken)
 
 
 def _map_broken(broken: list[tuple[int, int]], start: int) -> ByteMap:
@@ -305,27 +307,27 @@ def _map_broken(broken: list[tuple[int, int]], start: int) -> ByteMap:
 
 
 def _decode_legacy(raw: bytes, start: int) -> Decoded:
-    """Decode in a code page that charset-normalizer finds and that decodes the whole source."""
-    from charset_normalizer import from_bytes  # heavy, and most sources do not need it
+    """Decode in the code page that charset-normalizer finds, if it decodes the whole source."""
+    from charset_normalizer import from_bytes  # slow to import, and rarely needed
 
     sample = raw[start : start + _SAMPLE_BYTES]
-    if len(raw) - start > _SAMPLE_BYTES:  # not in the middle of a character
+    if len(raw) - start > _SAMPLE_BYTES:  # do not cut a character
         sample = sample[: sample.rfind(b"\n") + 1] or sample
     best = from_bytes(sample, cp_isolation=list(_LEGACY), preemptive_behaviour=False).best()
     if best is None or best.chaos > _MAX_CHAOS:
         raise SourceError(
             "encoding-unknown",
-            "not UTF-8, and no code page fits well enough to be trusted; name it with --encoding",
+            "not UTF-8, and no code page fits well enough; name the encoding with --encoding",
         )
     return _decode_strictly(raw, start, _commonest_alike(raw[start:], best.encoding), "detected")
 
 
 def _commonest_alike(body: bytes, encoding: str) -> str:
-    """Return the commonest encoding that decodes the bytes as the given one does."""
+    """Return the most frequent encoding that decodes the bytes to the same text."""
     try:
         text = body.decode(encoding)
     except UnicodeDecodeError:
-        return encoding  # told where the bytes are decoded in earnest
+        return encoding  # reported when the whole is decoded
     return next((other for other in _LEGACY if _decodes_to(body, other, text)), encoding)
 
 
@@ -360,7 +362,7 @@ def _decode_strictly(raw: bytes, start: int, encoding: str, encoding_from: str) 
 
 
 def _map_directly(text: str, body_bytes: int, start: int, encoding: str) -> ByteMap | None:
-    """Return the map back to bytes where it can be computed; None where it has to be walked."""
+    """Return an offset map that can be computed; None if the bytes have to be decoded again."""
     if encoding == "utf-8":
         return lambda utf8, chars: utf8 + start
     if encoding.startswith("utf-32"):
@@ -377,31 +379,31 @@ def _map_directly(text: str, body_bytes: int, start: int, encoding: str) -> Byte
 def _walk_to(
     raw: bytes, start: int, encoding: str, chars: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
-    """Return where characters begin in bytes of any encoding, by decoding up to each.
+    """Return the byte positions of characters in any encoding, by decoding up to each.
 
-    A character begins where the one before it ends, so that an escape sequence goes with what
-    follows it. Chunks are decoded whole, and byte by byte only where a wanted position lies.
+    A character begins where the one before it ends, so an escape sequence belongs to the character
+    after it. Chunks are decoded whole, and byte by byte only if they contain a position.
     """
     found = np.empty(len(chars), dtype=np.int64)
     decoder = codecs.getincrementaldecoder(encoding)()
     done_chars, at, chunk = 0, start, 4096
-    wanted = 0
-    while wanted < len(chars):
+    pending = 0
+    while pending < len(chars):
         state = decoder.getstate()
         length = len(decoder.decode(raw[at : at + chunk]))
-        if done_chars + length < chars[wanted] and at < len(raw):
+        if done_chars + length < chars[pending] and at < len(raw):
             done_chars, at = done_chars + length, at + chunk
             continue
         decoder.setstate(state)
         here = done_chars
         stop = min(at + chunk, len(raw))
         for position in range(at, stop):
-            while wanted < len(chars) and chars[wanted] <= here:
-                found[wanted] = position
-                wanted += 1
+            while pending < len(chars) and chars[pending] <= here:
+                found[pending] = position
+                pending += 1
             here += len(decoder.decode(raw[position : position + 1]))
-        if stop == len(raw):  # what is still open ends here
-            found[wanted:] = stop
+        if stop == len(raw):  # the rest ends here
+            found[pending:] = stop
             break
         done_chars, at = here, stop
     return found

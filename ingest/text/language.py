@@ -1,7 +1,7 @@
-"""Tell the language of a text by the bundled model of py3langid (naive Bayes over byte sequences).
+"""Detect the language of texts with the bundled model of py3langid (naive Bayes over bytes).
 
-The model is the library's, read by it and scored by its rule (``LanguageIdentifier``); the walk
-over bytes is a kernel, since the library's takes longer for a document than all else together.
+The model is loaded by the library and scored by its rule (``LanguageIdentifier``). The loop over
+bytes is a kernel, since the library takes longer for a document than all other reading.
 """
 
 from __future__ import annotations
@@ -24,35 +24,34 @@ from palimpsest.kernels.arrays import Bytes
 from palimpsest.kernels.compiled import cache_folder, inlined, kernel
 
 SAMPLE_BYTES = 600
-"""More of a text does not change what is found."""
+"""Longer samples do not change the result."""
 _MIN_BYTES = 20
 _MIN_CONFIDENCE = 0.5
 _NO_LANGUAGE = "zxx"
 _ARRAYS = ("moves", "states", "likelihood", "prior", "language")
 _NAMES = "names.json"
 _FORM = 3
-"""To be raised when the arrays change that are unpacked."""
+"""Version of the unpacked arrays; raise it when they change."""
 _LANES = 512
-"""Texts scored side by side. Each step waits for memory that the one before named, and the steps of
-other texts go on meanwhile. One text at a time takes 2.2 times as long, 5 % of the main job."""
+"""Texts scored side by side. Each step waits for memory at an address from the step before, while
+steps of other texts proceed. One text at a time takes 2.2 times as long, 5 % of the main job."""
 _LANE_BITS = 9
 _LINE = 16
-"""So many scores are in a line of the processor's cache. Rows are made of whole lines, so that they
-are added up a line at a time, with none across two and nothing left over."""
+"""Scores in a cache line. Rows are padded to whole lines, which are added one at a time."""
 
 Weights = npt.NDArray[np.float32]
 
 
 class _Model(NamedTuple):
-    """An automaton over bytes whose states name features, and how these speak for languages.
+    """An automaton over bytes whose states are features, and their weights for languages.
 
     Attributes:
         moves: the next state, by row and byte.
         states: int32, shape (states, 2): the row of each state in ``moves``, and its feature; -1
             for none.
         likelihood: float32, shape (features, classes), as logarithms.
-        prior: float32, shape (classes,). Some classes only fill a row up, and are impossible.
-        language: int32, shape (classes,), the number of each class's language; two may be one.
+        prior: float32, shape (classes,). Classes that pad a row are impossible.
+        language: int32, shape (classes,), the language of each class, by number; two may share one.
         names: of the languages, by number.
     """
 
@@ -65,16 +64,16 @@ class _Model(NamedTuple):
 
 
 def languages_of(samples: Sequence[bytes]) -> list[str | None]:
-    """Return the language of each text, as ISO 639 codes; None if it cannot be told.
+    """Return the language of each text as an ISO 639 code; None if uncertain.
 
     Args:
-        samples: texts in UTF-8, or beginnings of them, which may end within a character.
+        samples: texts in UTF-8 or their beginnings, which may end within a character.
     """
     if not samples:
         return []
     model = _model()
     encoded = [_folded(sample)[:SAMPLE_BYTES] for sample in samples]
-    offsets = np.concatenate(([0], np.cumsum([len(one) for one in encoded], dtype=np.int64)))
+    offsets = np.concatenate(([0], np.cumsum([*map(len, encoded)], dtype=np.int64)))
     text = np.frombuffer(b"".join(encoded), np.uint8)
     best, confidence = _score(
         text,
@@ -88,9 +87,9 @@ def languages_of(samples: Sequence[bytes]) -> list[str | None]:
     )
     return [
         name
-        if sure >= _MIN_CONFIDENCE and len(one) >= _MIN_BYTES and name != _NO_LANGUAGE
+        if certainty >= _MIN_CONFIDENCE and len(sample) >= _MIN_BYTES and name != _NO_LANGUAGE
         else None
-        for name, sure, one in zip(
+        for name, certainty, sample in zip(
             (model.names[number] for number in best.tolist()),
             confidence.tolist(),
             encoded,
@@ -108,13 +107,13 @@ def _folded(sample: bytes) -> bytes:
 
 @cache
 def _model() -> _Model:
-    """Return the model, mapped from where it was unpacked when first used on this machine.
+    """Return the model, memory-mapped from the files unpacked at its first use on this machine.
 
-    To load it from the library takes 0.6 CPU seconds, half of ``palimpsest compare``.
+    Loading it from the library takes 0.6 CPU seconds, half of ``palimpsest compare``.
     """
     folder = cache_folder(_score) / f"language-{version('py3langid')}-{_FORM}"
     if not folder.is_dir():
-        with suppress(OSError):  # there is no place for it: it is unpacked each time
+        with suppress(OSError):  # the folder is not writable: unpack it each time
             _unpack(folder)
     try:
         names = json.loads((folder / _NAMES).read_text(encoding="ascii"))
@@ -134,7 +133,7 @@ def _unpack(folder: Path) -> None:
         building.chmod(0o755)
         building.rename(folder)
     finally:
-        shutil.rmtree(building, ignore_errors=True)  # another process was first
+        shutil.rmtree(building, ignore_errors=True)  # another process may have been first
 
 
 def _library_model() -> _Model:
@@ -152,7 +151,9 @@ def _library_model() -> _Model:
         names,
     )
     for name in _ARRAYS:
-        getattr(model, name).flags.writeable = False  # one type for the kernel, mapped or not
+        getattr(
+            model, name
+        ).flags.writeable = False  # the same type for the kernel as mapped arrays
     return model
 
 
@@ -167,11 +168,11 @@ def _score(
     language: npt.NDArray[np.int32],
     languages: int,
 ) -> tuple[npt.NDArray[np.int32], Weights]:
-    """Return the best language of each text and how sure that is, from 0 to 1.
+    """Return the best language of each text and its probability, from 0 to 1.
 
-    By class, the logarithm of one more than each feature's count, times its weight, is summed; the
-    square root of the text's length tempers what comes out, so that it means the same for texts of
-    any length. A text without a feature has the confidence 0.
+    The score of a class is the sum over features of log(1 + count) times weight, divided by the
+    square root of the text's length, which makes texts of any length comparable. A text without
+    features has probability 0.
     """
     count = len(offsets) - 1
     best = np.zeros(count, dtype=np.int32)
@@ -217,7 +218,7 @@ def _find_features(
     seen: npt.NDArray[np.uint32],
     found: npt.NDArray[np.int64],
 ) -> None:
-    """Write the features of a few texts, and how many each has."""
+    """Write the features of some texts, and the number of each text's."""
     lanes = len(offsets) - 1
     rows = np.full(_LANES, states[0, 0], dtype=np.int64)
     found[:] = 0
@@ -240,7 +241,7 @@ def _ordered(
 ) -> npt.NDArray[np.uint32]:
     """Return features by number and then by lane, each with its lane in the lowest bits.
 
-    Sorted by two digits, the lower one first; comparing took longer than all else.
+    Sorted by two digits, the lower one first; sorting by comparison took longer than all else.
     """
     digit = 1
     while features > 1 << 2 * digit:
@@ -272,11 +273,11 @@ def _ordered(
 def _add_up(
     ordered: npt.NDArray[np.uint32], weights: Weights, likelihood: Weights, scores: Weights
 ) -> None:
-    """Add what features speak for to the scores of their lanes, in the order of their numbers.
+    """Add the weights of features to the scores of their lanes, in the order of features.
 
     Args:
         ordered: features with lanes.
-        weights: by how often a lane has a feature.
+        weights: by the count of a feature in a lane.
         likelihood: as in the model.
         scores: float32, shape (lanes, classes).
     """

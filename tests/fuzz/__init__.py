@@ -81,7 +81,7 @@ def of_bytes(raw: bytes, rng: random.Random, told: ArchiveLabel) -> None:
     assert (np.diff(at) >= 0).all()
     assert at[0] >= 0
     assert at[-1] <= len(raw)
-    if found.is_proved:
+    if found.is_exact:
         for (a, b), (one, other) in zip(
             np.stack((at[:-1], at[1:]), 1), pairwise(chars), strict=True
         ):
