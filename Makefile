@@ -21,7 +21,7 @@ export PALIMPSEST_STATE := $(CURDIR)/.palimpsest
 .PHONY: help demo test install format lint types contracts unit bench bench-growth bench-passages sweep sweep-s3 order services servers browse fuzz soak bench-pages bench-served bench-speed docs clean
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## Install, ingest the examples, show what was found and where to look.
 	@rm -rf $(DEMO_ARCHIVE) .$(DEMO_ARCHIVE).store

@@ -1,4 +1,4 @@
-"""Write the references of tables, commands and settings; ``--check`` compares."""
+"""Generate the references of tables, commands and settings; ``--check`` only compares them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from palimpsest.records.settings import SENSITIVITIES
 from palimpsest.records.settings_reference import list_settings
 
 HERE = Path(__file__).parent
-_HEAD = "| column | type | null | what it holds | unit |\n|---|---|---|---|---|\n"
-MADE = "Made from the code by `make docs`; a test compares.\n"
+_HEAD = "| column | type | null | meaning | unit |\n|---|---|---|---|---|\n"
+GENERATED = "Generated from the code by `make docs`; do not edit.\n"
 
 
 def tables() -> str:
     """Return the reference of tables."""
-    parts = [f"# Tables\n\n{MADE}"]
+    parts = [f"# Tables\n\n{GENERATED}"]
     for name, schema in TABLES.items():
         parts.append(f"\n## {name}\n\n{_HEAD}")
         parts.extend(_row(field) for field in schema)
@@ -30,17 +30,17 @@ def tables() -> str:
 
 
 def _row(field: pa.Field) -> str:
-    held = {key.decode(): value.decode() for key, value in field.metadata.items()}
+    metadata = {key.decode(): value.decode() for key, value in field.metadata.items()}
     null = "yes" if field.nullable else ""
-    cells = (f"`{field.name}`", field.type, null, held["description"], held.get("unit", ""))
+    cells = (f"`{field.name}`", field.type, null, metadata["description"], metadata.get("unit", ""))
     return f"| {' | '.join(map(str, cells))} |\n"
 
 
 _COMPLETION = """
 ## Completion
 
-The shell completes commands, options, tables and paths once it has run one of these lines, best in
-its start-up file:
+To complete commands, options, tables and paths in a shell, add one of these lines to its start-up
+file:
 
 ```sh
 eval "$(_PALIMPSEST_COMPLETE=bash_source palimpsest)"    # bash 4.4 or newer: ~/.bashrc
@@ -52,7 +52,7 @@ _PALIMPSEST_COMPLETE=fish_source palimpsest | source     # fish: ~/.config/fish/
 
 def commands() -> str:
     """Return the reference of commands: the help of each."""
-    parts = [f"# Commands\n\n{MADE}{_COMPLETION}"]
+    parts = [f"# Commands\n\n{GENERATED}{_COMPLETION}"]
     for name in ["", *sorted(palimpsest.commands)]:
         command = palimpsest.commands[name] if name else palimpsest
         title = f"palimpsest {name}".strip()
@@ -65,7 +65,7 @@ def settings() -> str:
     """Return the reference of settings."""
     levels = {level: list_settings(level) for level in SENSITIVITIES}
     head = (
-        f"# Settings\n\n{MADE}\n"
+        f"# Settings\n\n{GENERATED}\n"
         "`--set STAGE.NAME=VALUE` changes a setting. Those marked * are fixed when an archive is "
         "created: every later run uses the same values. `palimpsest settings` prints this list, "
         "`palimpsest settings DIR` the values of an archive.\n"
@@ -73,21 +73,21 @@ def settings() -> str:
     parts = [head]
     stage = None
     for rows in zip(*levels.values(), strict=True):
-        one = rows[1]
-        if one.name.partition(".")[0] != stage:
-            stage = one.name.partition(".")[0]
+        row = rows[1]
+        if row.name.partition(".")[0] != stage:
+            stage = row.name.partition(".")[0]
             parts.append(f"\n## {stage}\n\n| setting | default | expected | meaning |\n")
             parts.append("|---|---|---|---|\n")
-        default = f"`{one.default_text}`"
-        if len({row.default_text for row in rows}) > 1 and one.name != "sensitivity":
+        default = f"`{row.default_text}`"
+        if len({other.default_text for other in rows}) > 1 and row.name != "sensitivity":
             others = zip(levels, rows, strict=True)
             default += "".join(
-                f"; {level} `{row.default_text}`"
-                for level, row in others
-                if row.default_text != one.default_text
+                f"; {level} `{other.default_text}`"
+                for level, other in others
+                if other.default_text != row.default_text
             )
-        mark = " *" if one.is_fixed else ""
-        parts.append(f"| `{one.name}`{mark} | {default} | {one.expected} | {one.meaning} |\n")
+        mark = " *" if row.is_fixed else ""
+        parts.append(f"| `{row.name}`{mark} | {default} | {row.expected} | {row.meaning} |\n")
     return "".join(parts)
 
 
@@ -96,16 +96,16 @@ _REFERENCES = {"TABLES.md": tables, "COMMANDS.md": commands, "SETTINGS.md": sett
 
 def main() -> int:
     """Write the references, or check them."""
-    wrong = []
-    for name, make in _REFERENCES.items():
-        path, text = HERE / name, make()
+    outdated = []
+    for name, generate in _REFERENCES.items():
+        path, text = HERE / name, generate()
         if "--check" not in sys.argv:
             path.write_text(text, encoding="utf-8")
         elif path.read_text(encoding="utf-8") != text:
-            wrong.append(name)
-    if wrong:
-        sys.stderr.write(f"{', '.join(wrong)} differ from the code; run: make docs\n")
-    return 1 if wrong else 0
+            outdated.append(name)
+    if outdated:
+        sys.stderr.write(f"{', '.join(outdated)} differ from the code; run: make docs\n")
+    return 1 if outdated else 0
 
 
 if __name__ == "__main__":
