@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -23,8 +22,6 @@ from palimpsest.cli.options import (
 from palimpsest.records.errors import SettingsError
 
 DEFAULT_PORT = 8470
-GRACE_SECONDS = 3
-"""Pages that are being made may take so long when the server is ended."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -101,7 +98,7 @@ def inspect(
         current = CurrentCatalogue(place, version, report)
         if not wait:
             current.wait()
-    interrupts.release()  # Ctrl-C is how a server is ended, in a way of its own
+    interrupts.serves("stopped")
     options = Options(
         name=place.name.rstrip("/").rpartition("/")[2],
         hosts=("127.0.0.1", "localhost", "[::1]") if is_ours else ("*",),
@@ -116,10 +113,8 @@ def inspect(
         log_level="warning",
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    with suppress(KeyboardInterrupt):  # which it raises again once it has ended as asked
-        uvicorn.Server(config).run([listener])
+    uvicorn.Server(config).run([listener])
 
 
 def _listen(socket: Any, host: str, port: int) -> Any:

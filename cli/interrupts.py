@@ -2,17 +2,20 @@
 
 The signal raises KeyboardInterrupt in the main thread, so that files are closed and Prefect hears
 of it. A command that has not ended a second later ends anyway, as at a second signal: a killed run
-leaves no trace in an archive, so nothing is lost.
+leaves no trace in an archive, so nothing is lost. Commands that run until they are stopped end with
+exit code 0 after SIGTERM, which is how service managers stop them.
 """
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import select
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +27,7 @@ from palimpsest.pipeline.forking import QuietThread
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 and the number of the signal."""
+TERMINATED = 128 + signal.SIGTERM
 _GRACE_SECONDS = 1.0
 """How long a command may take to end by itself."""
 _REPORT_SECONDS = 0.5
@@ -42,6 +46,7 @@ class Interrupts:
         self.code = 0
         self._has_raised = False
         self._archive: tuple[str, int | None] | None = None
+        self._when_stopped = ""
         self._before_leaving: Callable[[], Any] | None = None
         self._handlers: dict[int, Any] = {}
         self._pipe: tuple[int, int] | None = None
@@ -50,6 +55,7 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         self.code, self._has_raised, self._archive, self._before_leaving = 0, False, None, None
+        self._when_stopped = ""
         if threading.current_thread() is threading.main_thread():
             self._handlers = {one: signal.signal(one, self._receive) for one in _SIGNALS}
             self._pipe = reading, writing = os.pipe()
@@ -69,7 +75,7 @@ class Interrupts:
         self.release()
 
     def release(self) -> None:
-        """Leave signals to whatever handled them before: a server ends in a way of its own."""
+        """Restore the signal handlers that were installed before."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
@@ -81,6 +87,13 @@ class Interrupts:
     def writes_to(self, archive: str) -> None:
         """Note which archive the command writes to, and at which version it is."""
         self._archive = (archive, _version_of(archive))
+
+    def serves(self, when_stopped: str) -> None:
+        """Note that the command runs until it is stopped, and the line that it then ends with.
+
+        Its exit code after SIGTERM is 0, since service managers take any other for a failure.
+        """
+        self._when_stopped = when_stopped
 
     def before_leaving(self, function: Callable[[], Any] | None) -> None:
         """Have something called before the process leaves, such as clearing a progress bar."""
@@ -108,13 +121,16 @@ class Interrupts:
         printable = "".join(one if one.isprintable() else "?" for one in line)
         with suppress(OSError):
             os.write(2, f"{printable}\n".encode(errors="backslashreplace"))
-        os._exit(self.code or INTERRUPTED)
+        is_stopped = bool(self._when_stopped) and self.code == TERMINATED
+        os._exit(0 if is_stopped else self.code or INTERRUPTED)
 
     def _receive(self, number: int, _: FrameType | None) -> None:
         """Handle a signal, in the main thread."""
         if self._has_raised:
             self.leave()
         self._has_raised, self.code = True, 128 + number
+        logging.disable()  # only the last line is of interest now
+        warnings.simplefilter("ignore")
         raise KeyboardInterrupt
 
     def _leave_for(self, number: int) -> None:
@@ -126,6 +142,8 @@ class Interrupts:
         with suppress(Exception):
             if self._before_leaving:
                 self._before_leaving()
+        if self._when_stopped:
+            return self._when_stopped
         if self._archive is None:
             return "interrupted"
         archive, before = self._archive

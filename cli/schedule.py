@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -91,10 +92,12 @@ def schedule(
 ) -> None:
     """Ingest articles at set times until stopped, with Prefect's page.
 
-    Starts a Prefect server on 127.0.0.1, which asks for a login, or uses the one that
-    PREFECT_API_URL names. Schedules with the same port and state folder share a server. After a
-    stop, start it again with the same arguments: missed runs are caught up by a single run. A run
-    that is due while another one is running is skipped.
+    Starts a Prefect server on 127.0.0.1, which asks for a login, unless PREFECT_API_URL or the
+    active Prefect profile names another one. Schedules with the same port and state folder share
+    a server.
+
+    Stop it with Ctrl-C or SIGTERM. To resume, start it again with the same arguments: missed runs
+    are caught up by a single run. A run that is due while another one is running is skipped.
 
     \b
     Example:
@@ -102,7 +105,6 @@ def schedule(
       palimpsest schedule articles/ --archive press --every 1h
       palimpsest schedule articles/ --archive press --watch
     """
-    interrupts.release()  # Ctrl-C is how a schedule is ended, in a way of its own
     read = {"encoding": encoding, "date_from_path": date_from_path, "series": series}
     settings = settings_of(assignments, read, {"workers": workers, "memory": memory}, sensitivity)
     choose_allocator(settings)
@@ -117,6 +119,7 @@ def schedule(
     from palimpsest.flows.prefect_environment import prepare_schedule
 
     server = prepare_schedule(state, port)  # before Prefect is imported
+    interrupts.serves("stopped: the server keeps the schedule; to resume it, run the command again")
     try:
         from palimpsest.flows.schedule import Timetable, keep_schedule
         from palimpsest.pipeline.warm_up import are_kernels_cached, warm_up
@@ -127,8 +130,8 @@ def schedule(
         if server:
             click.echo(f"Prefect's page: {server.page}; its login is in {server.login_file}")
         else:
-            click.echo("Prefect's page: that of PREFECT_API_URL")
-        click.echo("stop with Ctrl-C; the schedule stays, and runs again when this does")
+            click.echo(f"Prefect's server: {os.environ['PREFECT_API_URL']}")
+        click.echo("stop with Ctrl-C")
         asyncio.run(
             keep_schedule(
                 [absolute_source(one) for one in sources],
@@ -139,8 +142,6 @@ def schedule(
                 click.echo,
             )
         )
-    except (KeyboardInterrupt, asyncio.CancelledError):  # SIGINT, SIGTERM
-        click.echo("stopped")
     finally:
         if server:
             server.stop()

@@ -1,4 +1,4 @@
-"""The Prefect flow that ingests sources: the steps of ``pipeline.run`` as tasks, one a batch."""
+"""The Prefect flow that ingests sources: the steps of ``pipeline.run``, a task for each batch."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from palimpsest.flows.telemetry.run_reporter import reporting
 from palimpsest.pipeline.run import run_ingest
 from palimpsest.pipeline.steps import RUN_STEPS, RunStep
 from palimpsest.records.errors import TransientError
+from palimpsest.records.garbage import collect_rarely
 from palimpsest.records.progress import Report, silent
 from palimpsest.records.settings import Settings
 
 progress: ContextVar[Report] = ContextVar("progress", default=silent)
-"""Where the flow reports its progress in this process; not a parameter, since it is no data."""
+"""Called with the progress of a flow that runs in this process. It reaches the flow beside its
+parameters, since Prefect stores those as JSON."""
 
 _RETRY_SECONDS: list[float] = [10, 60]
-"""How long a task waits before each retry."""
+"""Delays before the retries of a task."""
 
 
 def _is_transient(_task: Any, _task_run: Any, state: Any) -> bool:
@@ -33,10 +35,10 @@ def _is_transient(_task: Any, _task_run: Any, state: Any) -> bool:
 
 
 def _task_of(step: RunStep) -> Any:
-    """Return a step as a Prefect task, retried if an object store did not answer.
+    """Return a step as a Prefect task, retried if an object store does not answer.
 
-    A source on a network that does not answer is tried again by the step itself, and by each run.
-    Nothing is cached: batches are staged for one run, and the next one finds them there.
+    A source on a network that does not answer is retried by the step itself and by later runs.
+    Prefect caches nothing: finished batches are staged, and a later run finds them there.
     """
     return task(
         name=step.task_name,
@@ -63,25 +65,26 @@ def run_name() -> str:
     timeout_seconds=time_limit(),
 )
 def ingest(sources: list[str], archive: str, settings: Settings | None = None) -> dict[str, Any]:
-    """Bring articles into an archive; commit one new version, or none if nothing is new.
+    """Ingest articles into an archive; commit one new version, or none if nothing is new.
 
     Args:
         sources: files, folders or patterns of files to read.
-        archive: the archive's path; made if there is none.
-        settings: how to read, match and run; what is left out has its default.
+        archive: the archive's path or address; created if it does not exist.
+        settings: how to read, match and run; anything left out has its default.
 
     Returns:
-        The run's summary, as plain values: what was found, kept, folded and rejected.
+        The run's summary as plain values: what was found, kept, folded and rejected.
     """
-    told: dict[str, Any] = _ingest(sources, archive, settings or Settings())
-    return told
+    summary: dict[str, Any] = _ingest(sources, archive, settings or Settings())
+    return summary
 
 
 def _ingest(sources: list[str], archive: str, settings: Settings) -> Any:
-    """Carry out the flow; apart from it, since Prefect sends a flow's code along with its tasks.
+    """Run the flow's steps, outside the flow's function: Prefect pickles that with each task.
 
-    What the code of the flow itself names must be picklable, which a ``ContextVar`` is not.
+    With it go the globals that it uses, and a ``ContextVar`` cannot be pickled.
     """
+    collect_rarely()  # as the command does, for runs that a worker starts
     with (
         reporting(sources, archive, progress.get()) as reporter,
         TaskExecutor(settings.run, _TASKS) as executor,
@@ -103,7 +106,7 @@ def ingest_with(
     """Run the flow in this process.
 
     Returns:
-        The summary of the run, with ``flow_run``: the id, name, state and message that Prefect has.
+        The summary of the run, with ``flow_run``: its id, name, state and message in Prefect.
     """
     token = progress.set(report)
     try:
@@ -115,13 +118,13 @@ def ingest_with(
 
 
 def _flow_run(flow_run_id: Any) -> dict[str, Any]:
-    """Return what Prefect's server has of a flow run."""
+    """Return how Prefect's server shows a flow run."""
     with get_client(sync_client=True) as client:
-        found = client.read_flow_run(flow_run_id)
-    state = found.state
+        run = client.read_flow_run(flow_run_id)
+    state = run.state
     return {
-        "id": str(found.id),
-        "name": found.name,
+        "id": str(run.id),
+        "name": run.name,
         "state": state.name if state else None,
         "message": state.message if state else None,
     }

@@ -1,4 +1,4 @@
-"""Which Prefect server the user has configured, found without importing Prefect.
+"""Find the Prefect API that the user has configured, without importing Prefect.
 
 Importing Prefect takes seconds, and most commands never need it.
 """
@@ -18,8 +18,8 @@ API_URL = "PREFECT_API_URL"
 def use_configured_api() -> bool:
     """Return whether a Prefect API is configured, in the environment or in the active profile.
 
-    What the active profile says is copied to the environment, where it is not set already; so it
-    is found even if ``PREFECT_HOME`` is changed later, and child processes see it too.
+    The active profile is copied to the environment, except for variables that are set already, so
+    that it holds even if ``PREFECT_HOME`` is changed later, and for child processes.
 
     Raises:
         SettingsError: the profiles file cannot be read.
@@ -44,7 +44,9 @@ def _active_profile() -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         fault = f"{path}: Prefect's profiles cannot be read ({error})"
-        raise SettingsError([f"{fault}; repair the file, or use --no-prefect"]) from error
+        raise SettingsError(
+            [f"{fault}; repair it, or set PREFECT_PROFILES_PATH to another file"]
+        ) from error
     name = os.environ.get("PREFECT_PROFILE") or profiles.get("active", "")
     profile = profiles.get("profiles", {}).get(name, {})
     return profile if isinstance(profile, dict) else {}

@@ -1,8 +1,8 @@
 """Runs at set times, or when sources change: ``palimpsest schedule`` and its Prefect server.
 
-The process keeps a deployment at the server, starts its runs, each in a process of its own, and
-looks after the server. What it was told outlives it: the schedule stays active at the server, and
-what fell due meanwhile is made up for by one run when it is back.
+The process creates a deployment at the server, starts its runs, each in a process of its own, and
+restarts the server if it ends. The deployment outlives the process: its schedule stays active at
+the server, and when the process is started again, missed runs are caught up by a single run.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -51,15 +51,16 @@ _ANCHOR = datetime(2024, 1, 1, tzinfo=UTC)
 """A Monday midnight: intervals are counted from here, so that a restart does not shift them."""
 _GLOB = re.compile(r"[*?\[]")
 _QUIET_MILLISECONDS = 2_000
-"""How long nothing must change before a run reads what has: files may still be being written."""
-_AT_LATEST_MILLISECONDS = 60_000
-_LOOK_SECONDS = 5.0
-_GOING = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+"""A run starts once nothing has changed for this long: files may still be being written."""
+_MAX_DELAY_MILLISECONDS = 60_000
+"""A run starts after this long even if changes go on."""
+_POLL_SECONDS = 5.0
+_UNFINISHED = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    """When a run is started; at least one of the three.
+    """When a run is started; at least one of the first three.
 
     Attributes:
         cron: five fields, read in ``timezone``.
@@ -74,12 +75,22 @@ class Timetable:
     timezone: str = "UTC"
 
     def schedules(self) -> list[CronSchedule | IntervalSchedule]:
-        """Return what Prefect's scheduler is told."""
+        """Return the schedules of the deployment; none if it only watches."""
         if self.cron is not None:
             return [CronSchedule(cron=self.cron, timezone=self.timezone)]
         if self.every is not None:
             return [IntervalSchedule(interval=self.every, anchor_date=_ANCHOR)]
         return []
+
+    def __str__(self) -> str:
+        parts = []
+        if self.cron is not None:
+            parts.append(f"at {self.cron} ({self.timezone})")
+        if self.every is not None:
+            parts.append(f"every {self.every}")
+        if self.watch:
+            parts.append("whenever something below its sources changes")
+        return " and ".join(parts)
 
 
 async def keep_schedule(
@@ -88,37 +99,38 @@ async def keep_schedule(
     settings: Settings,
     timetable: Timetable,
     server: LocalServer | None,
-    say: Any = print,
+    log: Callable[[str], Any] = print,
 ) -> None:
-    """Start runs when they are due until the process is told to stop.
+    """Start runs when they are due, until the process is interrupted.
 
-    A run that falls due while one is going is cancelled, since the one after it reads the same;
-    what changes while one is going is read by one run after it.
+    A run that is due while another one is running is cancelled, since the next one reads the same
+    sources; changes during a run are read by one run after it.
 
     Args:
         sources: absolute paths, or patterns of them.
         archive: the archive's absolute path, or its address.
         settings: of each run.
-        timetable: when.
+        timetable: when runs are started.
         server: restarted whenever it ends; None if ``PREFECT_API_URL`` names another one.
-        say: told in a line what happens.
+        log: called with a line for each event.
 
     Raises:
         SettingsError: the server refuses the login.
     """
     while True:
         try:
-            await _keep(sources, archive, settings, timetable, server, say)
+            deployment: Any = await ingest_deployment(sources, archive, settings, timetable)
+            await _serve(deployment, sources, timetable, server, log)
         except (httpx.HTTPError, RuntimeError, ExceptionGroup) as error:
-            _expect_login(error)
-            say(f"no answer from Prefect's server: {error}; trying again")
-            await asyncio.sleep(_LOOK_SECONDS)
+            _raise_if_login_refused(error)
+            log(f"no answer from Prefect's server: {error}; trying again")
+            await asyncio.sleep(_POLL_SECONDS)
         else:
             return
 
 
-def _expect_login(error: Exception) -> None:
-    """Refuse to try again if the server refuses our login.
+def _raise_if_login_refused(error: Exception) -> None:
+    """Stop trying if the server refuses our login.
 
     Raises:
         SettingsError: it does.
@@ -129,150 +141,143 @@ def _expect_login(error: Exception) -> None:
         raise SettingsError([f"{fault}; set PREFECT_API_AUTH_STRING=user:password"]) from error
 
 
-async def _keep(
+async def ingest_deployment(
+    sources: Sequence[str], archive: str, settings: Settings, timetable: Timetable
+) -> Any:
+    """Return the deployment of the ingest flow for one archive, not yet sent to the server.
+
+    Of the settings it stores those that were chosen; the others are the defaults of the version
+    that executes the run, so they change when Palimpsest is upgraded.
+    """
+    strategy = (
+        ConcurrencyLimitStrategy.ENQUEUE if timetable.watch else ConcurrencyLimitStrategy.CANCEL_NEW
+    )
+    return await ingest.ato_deployment(
+        ArchiveLabel.of(archive).slug,
+        schedules=timetable.schedules(),
+        parameters={
+            "sources": list(sources),
+            "archive": archive,
+            "settings": settings.overrides(),
+        },
+        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=strategy),
+        description=f"Ingests articles into the archive {archive}.",
+        tags=[TAG],
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+
+
+async def _serve(
+    deployment: Any,
     sources: Sequence[str],
-    archive: str,
-    settings: Settings,
     timetable: Timetable,
     server: LocalServer | None,
-    say: Any,
+    log: Callable[[str], Any],
 ) -> None:
-    name = ArchiveLabel.of(archive).slug
+    """Send the deployment to the server and start its runs, until an error or an interrupt."""
     if server:
         await asyncio.to_thread(ensure_automations)
-    runner = Runner(
-        name=f"palimpsest {name}", query_seconds=_LOOK_SECONDS, pause_on_shutdown=False, limit=None
+    runner: Any = Runner(
+        name=f"palimpsest {deployment.name}",
+        query_seconds=_POLL_SECONDS,
+        pause_on_shutdown=False,
+        limit=None,
     )
+    runner.handle_sigterm = signal.getsignal(signal.SIGTERM)  # the runner would replace it
     async with get_client() as client:
-        was_missed = await _clear_away(client, f"{ingest.name}/{name}")
-        strategy = (
-            ConcurrencyLimitStrategy.ENQUEUE
-            if timetable.watch
-            else ConcurrencyLimitStrategy.CANCEL_NEW
-        )
-        deployment: Any = await ingest.ato_deployment(
-            name,
-            schedules=timetable.schedules(),
-            parameters={
-                "sources": list(sources),
-                "archive": archive,
-                "settings": settings.model_dump(mode="json"),
-            },
-            concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=strategy),
-            description=f"Brings articles into the archive {archive}.",
-            tags=[TAG],
-            entrypoint_type=EntrypointType.MODULE_PATH,
-        )
+        was_missed = await _settle_old_runs(client, f"{ingest.name}/{deployment.name}")
         deployment_id = await runner.aadd_deployment(deployment)
-        say(f"{ingest.name}/{name}: {_told(timetable)}")
+        log(f"{ingest.name}/{deployment.name}: {timetable}")
         if was_missed:
-            say("a run was missed; it is made up for now")
+            log("a run was missed; it is caught up now")
         if was_missed or timetable.watch:
             await client.create_flow_run_from_deployment(deployment_id)
-        async with _together(
-            _end_when_told(asyncio.current_task()),
-            _watch(client, deployment_id, sources, say) if timetable.watch else None,
-            _look_after(server) if server else None,
+        async with _in_background(
+            _watch(client, deployment_id, sources, log) if timetable.watch else None,
+            _keep_running(server) if server else None,
         ):
             await runner.start()
 
 
-def _told(timetable: Timetable) -> str:
-    parts = []
-    if timetable.cron is not None:
-        parts.append(f"at {timetable.cron} ({timetable.timezone})")
-    if timetable.every is not None:
-        parts.append(f"every {timetable.every}")
-    if timetable.watch:
-        parts.append("whenever something below its sources changes")
-    return " and ".join(parts)
-
-
 @asynccontextmanager
-async def _together(*others: Any) -> AsyncIterator[None]:
-    """Have other things done as long as the body runs."""
-    tasks = [asyncio.create_task(other) for other in others if other]
+async def _in_background(*coroutines: Any) -> AsyncIterator[None]:
+    """Run coroutines until the body ends; raise what they raised."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines if coroutine]
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
-        for ended in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(ended, Exception):
-                raise ended
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                raise result
 
 
-async def _end_when_told(task: asyncio.Task[Any] | None) -> None:
-    """Have SIGTERM end the task as Ctrl-C does; the runner's own handler cannot await its end."""
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+async def _settle_old_runs(client: PrefectClient, name: str) -> bool:
+    """Settle the runs that an earlier process left; return whether a run was missed since then.
 
-
-async def _clear_away(client: PrefectClient, name: str) -> bool:
-    """Settle what an earlier process has left; tell whether a run fell due since then.
-
-    Its runs are told as crashed if they were going: nobody would tell otherwise, and they would
-    hold the place of the next run. Runs that fell due are dropped; one takes their place.
+    Unfinished runs become Crashed: their process is dead and cannot report it, and they would
+    block the next run. Runs that are overdue are deleted; the caller starts one in their place.
     """
     try:
         deployment = await client.read_deployment_by_name(name)
     except ObjectNotFound:
         return False
-    for run in await _runs(client, deployment.id, _GOING):
+    for run in await _read_runs(client, deployment.id, _UNFINISHED):
         state: Any = Crashed(message="The process that kept the schedule has ended.")
         await client.set_flow_run_state(run.id, state, force=True)
     now = datetime.now(UTC)
-    due = [
+    overdue = [
         run
-        for run in await _runs(client, deployment.id, [StateType.SCHEDULED])
+        for run in await _read_runs(client, deployment.id, [StateType.SCHEDULED])
         if run.next_scheduled_start_time is None or run.next_scheduled_start_time <= now
     ]
-    for run in due:
+    for run in overdue:
         await client.delete_flow_run(run.id)
-    return bool(due)
+    return bool(overdue)
 
 
-async def _runs(
+async def _read_runs(
     client: PrefectClient, deployment_id: UUID, types: Sequence[StateType]
 ) -> list[FlowRun]:
-    chosen = FlowRunFilter(
+    run_filter = FlowRunFilter(
         deployment_id=FlowRunFilterDeploymentId(any_=[deployment_id]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types))),
     )
-    return await client.read_flow_runs(flow_run_filter=chosen)
+    return await client.read_flow_runs(flow_run_filter=run_filter)
 
 
 async def _watch(
-    client: PrefectClient, deployment_id: UUID, sources: Sequence[str], say: Any
+    client: PrefectClient, deployment_id: UUID, sources: Sequence[str], log: Callable[[str], Any]
 ) -> None:
-    """Ask for a run whenever something changes, unless one is waiting to start already."""
+    """Create a run whenever something changes, unless one is already waiting to start."""
     changes = awatch(
-        *watched_folders(sources), step=_QUIET_MILLISECONDS, debounce=_AT_LATEST_MILLISECONDS
+        *watched_folders(sources), step=_QUIET_MILLISECONDS, debounce=_MAX_DELAY_MILLISECONDS
     )
     async for _ in changes:
         now = datetime.now(UTC)
         try:
-            waiting = await _runs(client, deployment_id, [StateType.SCHEDULED])
+            waiting = await _read_runs(client, deployment_id, [StateType.SCHEDULED])
             if not any((run.expected_start_time or now) <= now for run in waiting):
                 await client.create_flow_run_from_deployment(deployment_id)
         except httpx.HTTPError as error:
-            say(f"no answer from Prefect's server: {error}; what changed is read by the next run")
+            log(f"no answer from Prefect's server: {error}; the next run reads the changes")
 
 
 def watched_folders(sources: Sequence[str]) -> list[str]:
-    """Return the folders below which sources may change: themselves, or those of their files."""
+    """Return the folders to watch: folders among the sources, and those that files are in."""
     folders = set()
     for source in sources:
-        named = Path(source)
-        while _GLOB.search(str(named)):
-            named = named.parent
-        folders.add(named if named.is_dir() else named.parent)
+        path = Path(source)
+        while _GLOB.search(str(path)):
+            path = path.parent
+        folders.add(path if path.is_dir() else path.parent)
     return sorted(map(str, folders))
 
 
-async def _look_after(server: LocalServer) -> None:
-    """Start the server again whenever it does not answer."""
+async def _keep_running(server: LocalServer) -> None:
+    """Restart the server whenever it does not answer."""
     while True:
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
         with suppress(Exception):
             await asyncio.to_thread(server.ensure)

@@ -410,6 +410,27 @@ class Settings(_Stage):
         }
         return {**values, **stages}
 
+    def overrides(self) -> dict[str, Any]:
+        """Return as plain values what differs from the defaults of the level.
+
+        ``parse_settings`` makes the same settings of them. What follows from ``run.memory`` is left
+        out, and ``run.workers`` is kept if it was given, since its default varies by machine.
+        """
+        same = {"sensitivity": self.sensitivity, "run": {"memory": self.run.memory}}
+        defaults = Settings.model_validate(same).model_dump(mode="json")
+        defaults["sensitivity"], defaults["run"]["memory"] = "edited", None
+        if "workers" in self.run.model_fields_set:
+            defaults["run"]["workers"] = None
+        chosen: dict[str, Any] = {}
+        for stage, values in self.model_dump(mode="json").items():
+            if not isinstance(values, dict):
+                differing = values if values != defaults[stage] else None
+            else:
+                differing = {n: one for n, one in values.items() if one != defaults[stage][n]}
+            if differing:
+                chosen[stage] = differing
+        return chosen
+
     def decisive(self) -> str:
         """Return as JSON the settings that determine the rows of an archive, and the level.
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -24,6 +25,28 @@ def _faults(values: dict[str, dict[str, object]]) -> tuple[str, ...]:
 
 def test_defaults_apply_if_nothing_is_set():
     assert parse_settings({}) == Settings()
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {},
+        {"sensitivity": "reworded"},
+        {"sensitivity": "reworded", "align": {"min_score": 3.0}},
+        {"sensitivity": "verbatim", "sign": {"bands": 12}, "align": {"min_score": 5.0}},
+        {"read": {"encoding": "cp1252", "series": "@folder"}, "run": {"wait_seconds": 5.0}},
+        {"run": {"memory": 600_000_000, "workers": os.cpu_count()}},
+        {"run": {"memory": 600_000_000, "batch_bytes": 1000, "runner": "processes"}},
+    ],
+)
+def test_overrides_are_what_was_chosen_and_give_the_same_settings(chosen):
+    settings = parse_settings(chosen)
+    assert settings.overrides() == chosen
+    assert parse_settings(settings.overrides()) == settings
+
+
+def test_overrides_leave_out_what_is_the_default_anyway():
+    assert parse_settings(Settings().model_dump(mode="json", exclude={"run"})).overrides() == {}
 
 
 def test_values_reach_their_stage():
