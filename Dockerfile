@@ -1,4 +1,4 @@
-# Palimpsest with its kernels compiled, and Prefect: what all services of docker-compose.yml run.
+# Palimpsest with compiled kernels, and Prefect: the image of all our services in docker-compose.yml.
 #
 #   docker build -t palimpsest . && docker run --rm palimpsest
 FROM python:3.12.12-slim-bookworm AS build
@@ -16,14 +16,14 @@ COPY pipeline pipeline
 COPY src src
 COPY records records
 COPY store store
-# pip stays here: the environment is made without it. Images keep times of files in whole seconds,
-# and a compiled file that is not of its source's time is made again in every container.
+# pip stays in this stage: the environment has none. Images keep times of files in whole seconds, and
+# every container would compile a file again if its time were not that of its source.
 RUN python -m venv --without-pip /opt/palimpsest \
     && pip --python /opt/palimpsest/bin/python install --no-cache-dir --no-compile -c constraints.txt . \
     && find /opt/palimpsest/lib -name '*.py' -exec touch -d @1767225600 {} + \
     && /opt/palimpsest/bin/python -m compileall -q /opt/palimpsest/lib
-# Compiled for any machine of its kind, not for the one that builds the image: kernels for another
-# processor would be compiled again in every new container.
+# Compiled for any processor of this architecture, not for the one that builds the image: on another
+# processor every new container would compile the kernels again.
 ENV NUMBA_CPU_NAME=generic NUMBA_CACHE_DIR=/opt/kernels
 RUN /opt/palimpsest/bin/palimpsest compile
 

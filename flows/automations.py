@@ -1,10 +1,10 @@
-"""What a Prefect server does by itself for Palimpsest's runs: runs that died become Crashed.
+"""Prefect automations: the server marks a run as Crashed if its process has died.
 
-A run whose process was killed cannot tell so, and stays *Running* for ever, in the way of the next
-one. While it lives, a run sends heartbeats (``PREFECT_FLOWS_HEARTBEAT_FREQUENCY``, 30 s at least;
-the deployments set it for their runs), and here the server is told what to do when they stop.
+A run whose process was killed cannot report it: it would stay *Running* for ever and block the next
+one. A living run sends heartbeats (``PREFECT_FLOWS_HEARTBEAT_FREQUENCY``, at least 30 s; the
+deployments set it for their runs), and these automations act when they stop.
 ``python -m palimpsest.flows.automations`` configures the server at ``PREFECT_API_URL``; it can be
-repeated at any time.
+run again at any time.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 
 TAG = "palimpsest"
-"""The tag of all deployments of Palimpsest; runs of others on the same server are left alone."""
+"""The tag of all our deployments; the automations ignore other runs on the same server."""
 
 HEARTBEAT_STOPPED = "Palimpsest: runs whose heartbeat stopped are crashed"
 NEVER_STARTED = "Palimpsest: runs that never started are crashed"
 
 _SILENT_SECONDS = 90.0
-"""Three heartbeats: one that is late on a busy machine is no death."""
+"""Three heartbeats: on a busy machine a single one may be late."""
 _PENDING_SECONDS = 600.0
-"""A worker starts a run within seconds of taking it; ten minutes are a cold machine's."""
+"""A worker starts a run within seconds of accepting it; a cold machine may need minutes."""
 
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 _RUNNING = "prefect.flow-run.Running"
-_TAKEN = {
+_ACCEPTED = {
     f"prefect.flow-run.{state}" for state in ("Pending", "Submitting", "InfrastructurePending")
 }
 _ENDED = {
     f"prefect.flow-run.{state}"
     for state in ("Completed", "Failed", "TimedOut", "Cancelled", "Crashed")
 }
-_GIVEN_BACK = {
+_RETURNED = {
     f"prefect.flow-run.{state}"
     for state in ("Scheduled", "Late", "AwaitingConcurrencySlot", "AwaitingRetry", "Paused")
 }
@@ -50,65 +50,64 @@ def ensure_automations(
     pending_seconds: float = _PENDING_SECONDS,
     client: SyncPrefectClient | None = None,
 ) -> None:
-    """Have the server crash runs that died; what is there already is brought up to date.
+    """Have the server mark dead runs as Crashed; create or update the automations for it.
 
-    The server looks once in such a time, so it takes from one to two times as long.
+    The server checks once in each period, so a run is marked after one to two periods.
 
     Args:
-        silent_seconds: how long a run may send no heartbeat; ``PALIMPSEST_SILENT_SECONDS``, or 90.
-        pending_seconds: how long a run may stay between a worker's taking and starting it.
-        client: of the server; of the one that Prefect's settings name if left out.
+        silent_seconds: period without a heartbeat; ``PALIMPSEST_SILENT_SECONDS``, or 90.
+        pending_seconds: period between a worker's accepting and starting a run.
+        client: of the server; by default of the one in Prefect's settings.
     """
     if silent_seconds is None:
         silent_seconds = float(os.environ.get("PALIMPSEST_SILENT_SECONDS") or _SILENT_SECONDS)
-    wanted = [
-        _crashing(
+    automations = [
+        _crash_automation(
             HEARTBEAT_STOPPED,
-            "The run sends no heartbeats any more: its process or its machine is gone. "
-            "The next run goes on from what it had staged.",
-            after={_HEARTBEAT, _RUNNING},  # a run may die before its first heartbeat is told
-            expect={_HEARTBEAT} | _ENDED | _GIVEN_BACK,
+            "The run has stopped sending heartbeats: its process or its machine has died. "
+            "The next run resumes from its staged batches.",
+            after={_HEARTBEAT, _RUNNING},  # a run may die before its first heartbeat
+            expect={_HEARTBEAT} | _ENDED | _RETURNED,
             within_seconds=silent_seconds,
         ),
-        _crashing(
+        _crash_automation(
             NEVER_STARTED,
-            "A worker had taken the run and never started it.",
-            after=_TAKEN,
-            expect={_HEARTBEAT, _RUNNING} | _ENDED | _GIVEN_BACK,
+            "A worker accepted the run and never started it.",
+            after=_ACCEPTED,
+            expect={_HEARTBEAT, _RUNNING} | _ENDED | _RETURNED,
             within_seconds=pending_seconds,
         ),
     ]
     if client is not None:
-        _ensure(client, wanted)
+        _create_or_update(client, automations)
         return
-    with get_client(sync_client=True) as own:
-        _ensure(own, wanted)
+    with get_client(sync_client=True) as new_client:
+        _create_or_update(new_client, automations)
 
 
-def _ensure(client: SyncPrefectClient, wanted: Iterable[AutomationCore]) -> None:
-    for automation in wanted:
-        there = client.read_automations_by_name(automation.name)
-        for one in there[1:]:
-            client.delete_automation(one.id)
-        if not there:
+def _create_or_update(client: SyncPrefectClient, automations: Iterable[AutomationCore]) -> None:
+    for automation in automations:
+        existing = client.read_automations_by_name(automation.name)
+        for duplicate in existing[1:]:
+            client.delete_automation(duplicate.id)
+        if not existing:
             client.create_automation(automation)
-        elif _told(there[0]) != _told(automation):
-            client.update_automation(there[0].id, automation)
+        elif _comparable(existing[0]) != _comparable(automation):
+            client.update_automation(existing[0].id, automation)
 
 
-def _told(automation: AutomationCore) -> tuple[object, ...]:
-    """Return what we decide of an automation, without the ids that the server gives."""
-    trigger = automation.trigger
-    decided = trigger.model_dump(mode="json", exclude={"id"})
-    decided |= {name: sorted(decided[name]) for name in ("after", "expect", "for_each")}
+def _comparable(automation: AutomationCore) -> tuple[object, ...]:
+    """Return an automation without the ids that the server assigns, its sets sorted."""
+    trigger = automation.trigger.model_dump(mode="json", exclude={"id"})
+    trigger |= {name: sorted(trigger[name]) for name in ("after", "expect", "for_each")}
     actions = [action.model_dump(mode="json") for action in automation.actions]
-    return automation.description, decided, actions
+    return automation.description, trigger, actions
 
 
-def _crashing(
+def _crash_automation(
     name: str, message: str, *, after: set[str], expect: set[str], within_seconds: float
 ) -> AutomationCore:
-    """Return the automation that crashes a run if nothing expected comes in time."""
+    """Return the automation that marks a run as Crashed if no expected event comes in time."""
     return AutomationCore(
         name=name,
         description=message,

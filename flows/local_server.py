@@ -28,10 +28,10 @@ _BACKLOG = 128
 
 
 def login_of(state: Path) -> str:
-    """Return the login of scheduled runs' server, ``user:password``; create it on first use.
+    """Return the login of the schedules' server, ``user:password``; create it on first use.
 
-    It is in a file that only its owner can read, complete from the moment it exists, so that
-    processes that start together get the same one.
+    It is in a file that only its owner can read. The file is complete as soon as it exists, so
+    processes that start together get the same login.
 
     Raises:
         SettingsError: other users could have read or written the file.
@@ -47,10 +47,10 @@ def login_of(state: Path) -> str:
             os.link(name, path)
         Path(name).unlink()
     with path.open(encoding="ascii") as file:
-        found = os.fstat(file.fileno())
-        if found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            mode = stat.S_IMODE(found.st_mode)
-            fault = f"{path}: other users may know this login (owner {found.st_uid}, mode {mode:o})"
+        status = os.fstat(file.fileno())
+        if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+            owner, mode = status.st_uid, stat.S_IMODE(status.st_mode)
+            fault = f"{path}: other users may know this login (owner {owner}, mode {mode:o})"
             raise SettingsError([f"{fault}; expected your own file of mode 600; delete it"])
         return file.read().strip()
 
@@ -63,10 +63,10 @@ def new_login() -> str:
 class LocalServer:
     """A Prefect server on loopback that asks for a login and ends with this process.
 
-    Without a port it is private to this process, with a port it is shared: whoever starts a server
-    locks a file of the state folder, so that others know that what answers on the port is ours and
-    can safely be sent the login. Prefect can start a server for a run by itself, but without the
-    checks of ``flows.protected_server``.
+    Without a port it is private to this process, with a port it is shared. The process that starts
+    a shared server locks a file in the state folder: the lock shows others that the server on the
+    port is ours, so that the login can safely be sent to it. Prefect can start a server for a run
+    by itself, but without the checks of ``flows.protected_server``.
     """
 
     def __init__(self, state: Path, login: str, port: int | None = None) -> None:
@@ -100,7 +100,7 @@ class LocalServer:
         with ExitStack() as opened:
             inherited = []
             if self._is_shared:
-                # Other users must not be able to open it: whoever can could lock it.
+                # No other user may open the file, since they could then lock it.
                 descriptor = os.open(self._lock, os.O_RDONLY | os.O_CREAT, 0o600)
                 lock = opened.enter_context(os.fdopen(descriptor))
                 try:
@@ -114,7 +114,7 @@ class LocalServer:
             self._process = self._spawn(inherited)
 
     def _listen(self) -> socket.socket:
-        """Return a socket that listens on the port: no other program can get it any more."""
+        """Return a socket that listens on the port, which reserves it for the server."""
         listener = socket.socket()
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -122,15 +122,16 @@ class LocalServer:
             listener.listen(_BACKLOG)
         except OSError as error:
             listener.close()
-            fault = f"--port {self.port}: {error.strerror}, found another program there"
+            fault = f"--port {self.port}: {error.strerror}, another program uses it"
             advice = "name another port, or set PREFECT_API_URL to use a Prefect server of your own"
             raise SettingsError([f"{fault}; {advice}"]) from error
         return listener
 
     def _spawn(self, inherited: list[int]) -> subprocess.Popen[bytes]:
         """Start the process; it inherits the listening socket, and the lock if there is one."""
-        own = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
-        own |= {
+        environment = dict(os.environ)
+        environment.pop("PREFECT_API_URL", None)
+        environment |= {
             "PREFECT_SERVER_API_AUTH_STRING": self.login,
             "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": (
                 f"{self.page},http://localhost:{self.port}"
@@ -138,14 +139,14 @@ class LocalServer:
             "PREFECT_SERVER_UI_API_URL": self.url,
         }
         if not self._is_shared:
-            own["PREFECT__SERVER_EPHEMERAL"] = "1"
-        # -P: modules of the current folder must not take the place of installed ones.
+            environment["PREFECT__SERVER_EPHEMERAL"] = "1"
+        # -P: modules in the current folder must not shadow installed ones.
         command = [sys.executable, "-P", "-m", f"{__package__}.protected_server"]
         command += ["--socket", str(inherited[-1]), "--parent", str(os.getpid())]
         with self._log.open("wb" if not self._is_shared else "ab") as log:
             return subprocess.Popen(
                 command,
-                env=own,
+                env=environment,
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
@@ -154,18 +155,18 @@ class LocalServer:
             )
 
     def wait(self) -> None:
-        """Return when the server answers.
+        """Wait until the server answers.
 
         Raises:
             SettingsError: it has another login.
-            TransientError: it ended, or did not answer in time; its log says why.
+            TransientError: it ended or did not answer in time; its log says why.
         """
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if self._answers():
                 return
             if self._process is None:
-                self.start()  # it was shared, and has ended meanwhile
+                self.start()  # the process that shared it has ended meanwhile
             elif self._process.poll() is not None:
                 break
             time.sleep(0.1)
@@ -179,7 +180,7 @@ class LocalServer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         token = base64.b64encode(self.login.encode()).decode()
         try:
-            # The health check is open to all, this is not.
+            # Unlike the health check, this requires the login.
             connection.request("GET", "/api/version", headers={"Authorization": f"Basic {token}"})
             status = connection.getresponse().status
         except (OSError, http.client.HTTPException):
@@ -192,20 +193,20 @@ class LocalServer:
         return status == HTTPStatus.OK
 
     def ensure(self) -> None:
-        """Start the server unless it runs, and return when it answers.
+        """Start the server unless it runs, and wait until it answers.
 
         Raises:
             SettingsError: the port belongs to another program, or the server has another login.
-            TransientError: the server ended, or did not answer in time; its log says why.
+            TransientError: the server ended or did not answer in time; its log says why.
         """
         self.start()
         self.wait()
 
     def stop(self) -> None:
-        """End the server if it was started here; its database may be left at any moment."""
+        """End the server if it was started here; its database survives a kill at any moment."""
         if self._process is None:
             return
-        if self._is_shared:  # its page shows what it has still to write
+        if self._is_shared:  # it may still have events to write
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_STOP_SECONDS)

@@ -1,10 +1,10 @@
-"""The process of a Prefect server that answers only its own page and clients with its login.
+"""A Prefect server that accepts requests only with its login, from its own page or from clients.
 
 ``prefect server start`` asks for no login, allows pages of any origin and accepts any Host header.
 Since a deployment may contain shell commands, any web page that the user opens could then run
 commands. This server does not start without a login or with all origins allowed, and refuses
-requests to host names other than those of the origins: a name that an attacker controls may resolve
-to this machine.
+requests to host names other than those of the origins, since an attacker's host name may resolve to
+this machine.
 
 The login is ``PREFECT_SERVER_API_AUTH_STRING``, the origins are
 ``PREFECT_SERVER_CORS_ALLOWED_ORIGINS``; both come from the environment, never from arguments.
@@ -47,29 +47,29 @@ def protected_app() -> TrustedHostMiddleware:
 
 
 def main() -> None:
-    """Serve until terminated, or until the parent process named by ``--parent`` has ended."""
+    """Serve until terminated, or until the process ``--parent`` has ended."""
     parser = argparse.ArgumentParser(prog="python -m palimpsest.flows.protected_server")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=4200)
     parser.add_argument("--socket", type=int, help="inherited listening socket; replaces the port")
     parser.add_argument("--parent", type=int, help="process id; the server ends when it does")
-    chosen = parser.parse_args()
-    if chosen.parent is not None:
-        threading.Thread(target=_end_with, args=(chosen.parent,), daemon=True).start()
+    options = parser.parse_args()
+    if options.parent is not None:
+        threading.Thread(target=_end_with, args=(options.parent,), daemon=True).start()
     config = uvicorn.Config(
         protected_app(),
-        host=chosen.host,
-        port=chosen.port,
+        host=options.host,
+        port=options.port,
         lifespan="on",
         log_level="warning",
         timeout_graceful_shutdown=1,
     )
-    inherited = None if chosen.socket is None else [socket.socket(fileno=chosen.socket)]
+    inherited = None if options.socket is None else [socket.socket(fileno=options.socket)]
     uvicorn.Server(config).run(inherited)
 
 
 def _end_with(parent: int) -> None:
-    """End this process at once when its parent has ended, however that happened."""
+    """End this process as soon as its parent has ended, for whatever reason."""
     while os.getppid() == parent:
         time.sleep(_PARENT_CHECK_SECONDS)
     os._exit(1)

@@ -1,7 +1,7 @@
-"""What carries out the tasks of a run: threads, processes, or the workers of Dask or Ray.
+"""Run the tasks of a flow in threads, in processes, or on the workers of Dask or Ray.
 
-The choice is a setting of the run, so it holds however the flow is started, from a shell or from
-Prefect's page. Tasks are handed paths, numbers and settings, never what is in the files; so all
+The choice is a setting of the run, so it applies however the flow is started, from a shell or from
+Prefect's page. Tasks receive paths, numbers and settings, never the contents of files, so all
 workers must see the files under the same paths.
 """
 
@@ -25,18 +25,22 @@ from palimpsest.records.settings import CLUSTER_RUNNERS, RunSettings
 
 
 class TaskExecutor:
-    """An ``StepExecutor`` that carries out steps as Prefect tasks, inside a flow.
+    """A ``StepExecutor`` that runs steps as Prefect tasks, inside a flow.
 
-    The workers are started with the first task, so a run that finds nothing to do starts none, and
-    end with the block. Prefect can be told the runner of a flow as well; but it cannot be changed
-    by a parameter, and each worker of a cluster would make a runner of its own for the flow.
+    The workers start with the first task, so a run with nothing to do starts none, and end with the
+    ``with`` block. A flow can also be defined with a runner, but no parameter could change that,
+    and each worker of a cluster would create another one for the flow.
     """
 
     def __init__(self, settings: RunSettings, tasks: Mapping[RunStep, Any]) -> None:
-        """Take the settings of the run, and the task of each step.
+        """Choose the runner.
+
+        Args:
+            settings: of the run.
+            tasks: the Prefect task of each step.
 
         Raises:
-            SettingsError: what the runner needs is not installed.
+            SettingsError: a package that the runner needs is not installed.
         """
         self._runner = task_runner_of(settings)
         self._tasks = tasks
@@ -55,7 +59,7 @@ class TaskExecutor:
         self._open.__exit__(kind, error, traceback)
 
     def __call__(self, step: RunStep, arguments: Arguments, report: Report) -> list[Any]:
-        """Return what the step gave for each tuple of arguments, in their order."""
+        """Return the step's result for each tuple of arguments, in their order."""
         if arguments and not self._is_started:
             self._open.enter_context(self._runner)
             self._is_started = True
@@ -70,16 +74,16 @@ class TaskExecutor:
 
 
 def task_runner_of(settings: RunSettings) -> Any:
-    """Return Prefect's task runner that the settings name, not started yet.
+    """Return the Prefect task runner that the settings name, not started yet.
 
     Raises:
-        SettingsError: what it needs is not installed.
+        SettingsError: a package that it needs is not installed.
     """
     if settings.runner in CLUSTER_RUNNERS and find_spec(f"prefect_{settings.runner}") is None:
         name = settings.runner
-        told = f"prefect-{name} is not installed here; expected the extra {name!r}, on all machines"
+        fault = f"prefect-{name} is not installed here; all machines need the extra {name!r}"
         raise SettingsError(
-            [f"run.runner = {name}: {told}; pip install 'palimpsest-archive[{name}]'"]
+            [f"run.runner = {name}: {fault}; pip install 'palimpsest-archive[{name}]'"]
         )
     runners = {"threads": _threads, "processes": _processes, "dask": _dask, "ray": _ray}
     return runners[settings.runner](settings)
@@ -90,7 +94,7 @@ def _threads(settings: RunSettings) -> Any:
 
 
 def _processes(settings: RunSettings) -> Any:
-    """Return a pool of processes; Prefect spawns them, so that they inherit no threads or locks."""
+    """Return a pool of processes. Prefect spawns them, so they inherit no threads and no locks."""
     return ProcessPoolTaskRunner(max_workers=settings.workers)
 
 
@@ -104,7 +108,7 @@ def _dask(settings: RunSettings) -> Any:
         "threads_per_worker": 1,
         "dashboard_address": "127.0.0.1:0",
         "scheduler_kwargs": {"dashboard": False},
-        # Else each worker is killed over its share of the machine; mapped files count for memory.
+        # Otherwise each worker is killed above its share of memory, and mapped files count.
         "memory_limit": 0,
     }
     return DaskTaskRunner(cluster_kwargs=local)

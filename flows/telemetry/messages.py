@@ -1,4 +1,4 @@
-"""What is told of runs, in words: names of archives, lines of a log, and Markdown. No Prefect."""
+"""The words of a run's reports: labels of archives, log lines and Markdown. No Prefect."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from palimpsest.records.balance import Balance
 INSPECTOR_URL = "PALIMPSEST_INSPECTOR_URL"
 """Environment variable: where the inspector shows the archive, as the browser sees it."""
 EXAMPLES = 10
-"""How many are shown of what may be many."""
+"""Maximum number of examples in a report."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveLabel:
-    """An archive as Prefect's page and events name it.
+    """An archive as it is named on Prefect's page and in events.
 
     Attributes:
         name: the last part of its path.
         path: absolute, or an address.
-        slug: of lower-case letters, digits and dashes; of this archive only.
+        slug: lower-case letters, digits and dashes; unique to the archive.
     """
 
     name: str
@@ -39,10 +39,10 @@ class ArchiveLabel:
 
     @classmethod
     def of(cls, archive: str | Path) -> ArchiveLabel:
-        """Return how an archive is named.
+        """Return the label of an archive.
 
         Example:
-            >>> Told.of("s3://bucket/Zürich, daily").slug
+            >>> ArchiveLabel.of("s3://bucket/Zürich, daily").slug
             'zurich-daily-9b3cda'
         """
         path = str(archive)
@@ -60,7 +60,7 @@ class ArchiveLabel:
         return os.environ.get(INSPECTOR_URL, "").strip() or None
 
     def key(self, kind: str) -> str:
-        """Return the key of an artifact, under which Prefect's page shows its history."""
+        """Return an artifact's key, under which Prefect's page shows its history."""
         return f"{kind}-{self.slug}"
 
     def resource(self) -> dict[str, str]:
@@ -73,7 +73,7 @@ class ArchiveLabel:
 
 
 def one_line(summary: RunSummary) -> str:
-    """Return a run in a line: what is shown beside its state."""
+    """Summarise a run in the line that Prefect shows beside its state."""
     sources = f"{counted(summary.sources_found, 'source')} found"
     rejected = f", {summary.sources_rejected:,} rejected" if summary.sources_rejected else ""
     if summary.version is None:
@@ -84,8 +84,8 @@ def one_line(summary: RunSummary) -> str:
     )
 
 
-def summary_markdown(told: ArchiveLabel, summary: RunSummary, runs: Sequence[str]) -> str:
-    """Return what a run did, as Markdown: its counts, and that nothing is missing."""
+def summary_markdown(label: ArchiveLabel, summary: RunSummary, runs: Sequence[str]) -> str:
+    """Return a run's counts as Markdown, with the balance that shows that nothing is missing."""
     s = summary
     title = "nothing new" if s.version is None else f"version {s.version}"
     rejected = ", ".join(f"{count:,} {name}" for name, count in s.rejects_by_reason.items())
@@ -94,8 +94,9 @@ def summary_markdown(told: ArchiveLabel, summary: RunSummary, runs: Sequence[str
         shown = "none was written"
     elif len(runs) > EXAMPLES:
         shown = f"{len(runs):,}, the last ones {shown}"
+    command = _code(f"palimpsest inspect {shlex.quote(label.path)}")
     lines = [
-        f"# {_plain(told.name)}: {title}",
+        f"# {_plain(label.name)}: {title}",
         "",
         _balance_line("sources", s.sources_found, "found", {
             "new": s.sources_new, "known": s.sources_known, "rejected": s.sources_rejected,
@@ -109,15 +110,15 @@ def summary_markdown(told: ArchiveLabel, summary: RunSummary, runs: Sequence[str
         "",
         "| | |",
         "| --- | --- |",
-        f"| archive | {_code(told.path)} |",
-        f"| inspect | {told.inspector or _code(f'palimpsest inspect {shlex.quote(told.path)}')} |",
+        f"| archive | {_code(label.path)} |",
+        f"| inspect | {label.inspector or command} |",
         f"| version | {'as before' if s.version is None else s.version} |",
         f"| run | {shown} |",
         f"| new documents | {s.documents_new:,} |",
         f"| rejected in this run | {rejected or 'none'} |",
         f"| overlaps found | {s.overlaps_found:,} between {s.candidates:,} candidate pairs |",
         f"| originals superseded | {s.paragraphs_superseded:,} |",
-        f"| batches taken up from an earlier run | {s.batches_taken_up:,} |",
+        f"| batches resumed from an earlier run | {s.batches_taken_up:,} |",
         f"| read | {s.bytes_read / 1e6:,.2f} MB |",
         f"| took | {s.seconds:,.1f} s, {s.megabytes_per_second:,.2f} MB/s |",
         f"| Palimpsest | {__version__} |",
@@ -126,22 +127,22 @@ def summary_markdown(told: ArchiveLabel, summary: RunSummary, runs: Sequence[str
 
 
 def _balance_line(what: str, total: int, verb: str, parts: Mapping[str, int]) -> str:
-    """Return an equation as Markdown, and whether it holds."""
+    """Return an equation as Markdown, and whether it is true."""
     balance = Balance(what=what, verb=verb, total=total, parts=parts)
     return f"**{balance.total_text}** = {balance.parts_text} ({balance.verdict})"
 
 
-def result_markdown(flow_name: str, told: ArchiveLabel, rows: Sequence[tuple[str, Any]]) -> str:
-    """Return a flow's result as Markdown: a table of its values, and what its lists hold."""
-    lines = [f"# {_plain(told.name)}: {flow_name}", "", "| | |", "| --- | --- |"]
-    lines.append(f"| archive | {_code(told.path)} |")
+def result_markdown(flow_name: str, label: ArchiveLabel, rows: Sequence[tuple[str, Any]]) -> str:
+    """Return a flow's result as Markdown: a table of its values, and the items of its lists."""
+    lines = [f"# {_plain(label.name)}: {flow_name}", "", "| | |", "| --- | --- |"]
+    lines.append(f"| archive | {_code(label.path)} |")
     for name, value in rows:
         shown = f"{len(value):,}" if isinstance(value, list) else _shown(value)
         lines.append(f"| {_plain(name)} | {shown} |")
     for name, value in rows:
         if isinstance(value, list) and value:
             lines += ["", f"## {_plain(name)}", ""]
-            lines += [f"- {_code(one)}" for one in value[:EXAMPLES]]
+            lines += [f"- {_code(item)}" for item in value[:EXAMPLES]]
             if len(value) > EXAMPLES:
                 lines.append(f"- and {len(value) - EXAMPLES:,} more")
     return "\n".join(lines)
@@ -156,10 +157,10 @@ def _shown(value: Any) -> str:
 
 
 def _code(value: Any) -> str:
-    """Return a value as Markdown code, which stands in a table too."""
+    """Return a value as Markdown code that is also valid in a table."""
     return "`" + re.sub(r"[`|\s]+", " ", str(value)) + "`"
 
 
 def _plain(text: str) -> str:
-    """Return text without what Markdown would take for a sign of its own."""
+    """Return text with the special characters of Markdown escaped."""
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", text)

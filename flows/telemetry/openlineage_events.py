@@ -1,4 +1,4 @@
-"""OpenLineage events: what a run read and wrote.
+"""OpenLineage events: the inputs and outputs of a run.
 
 ``flows.telemetry.run_reporter`` imports this module only if ``PALIMPSEST_LINEAGE`` is set, since
 ``openlineage-python`` is optional.
@@ -51,13 +51,13 @@ from palimpsest.store.address import open_archive
 from palimpsest.store.archive import Manifest
 
 KEY = "PALIMPSEST_LINEAGE_KEY"
-"""Environment variable: the bearer key of a service that wants one."""
+"""Environment variable: the bearer key, if the service requires one."""
 NAMESPACE = "palimpsest"
 _TIMEOUT_SECONDS = 5.0
 
 
 def _folder_of(source: str) -> str:
-    """Return the folder that a source is in: itself, that of a file, or where a pattern begins."""
+    """Return a source's folder: itself, that of a file, or the fixed start of a pattern."""
     if "://" in source:
         return source
     path = Path(source).absolute()
@@ -69,7 +69,7 @@ def _folder_of(source: str) -> str:
 
 
 def _dataset_name(path: str) -> tuple[str, str]:
-    """Return namespace and name of a folder or table, as the naming rules of OpenLineage have it.
+    """Return namespace and name of a folder or table by OpenLineage's naming rules.
 
     Example:
         >>> _dataset_name("s3://bucket/press"), _dataset_name("/srv/press")
@@ -85,14 +85,14 @@ class Lineage:
     """Makes and sends the events of one run.
 
     Args:
-        target: a file, to which an event is a line of JSON, or the http address of a service.
-        job: name of what runs.
+        target: a file, to which events are appended as lines of JSON, or a service's http address.
+        job: name of the job.
         sources: files, folders and patterns.
-        archive: where they are ingested to.
-        flow_run_id: a UUID, which is the run's id in the events too; a new one if there is none.
+        archive: path or address of the archive.
+        flow_run_id: a UUID, also the run's id in the events; a new one by default.
 
     Raises:
-        SettingsError: nothing can be sent there.
+        SettingsError: events cannot be sent to the target.
     """
 
     def __init__(
@@ -107,7 +107,9 @@ class Lineage:
         if scheme not in {"", "http", "https"}:
             raise SettingsError([f"{target}: expected a file or an http or https address"])
         if not scheme and not Path(target).absolute().parent.is_dir():
-            raise SettingsError([f"{target}: its folder is not there; make it, or name another"])
+            raise SettingsError(
+                [f"{target}: its folder does not exist; create it, or name another"]
+            )
         set_producer(f"urn:palimpsest:{__version__}")
         self._target = target
         self._job = job
@@ -116,7 +118,7 @@ class Lineage:
         self._run = flow_run_id or str(uuid4())
 
     def start(self, scheduled: datetime | None = None) -> None:
-        """Send that the run has begun, and when it was to begin."""
+        """Send that the run has started, and when it was scheduled."""
         facets: dict[str, Any] = {}
         if scheduled:
             time = scheduled.astimezone(UTC).isoformat()
@@ -124,32 +126,32 @@ class Lineage:
         self._send("START", facets, self._read(), self._written(None, []))
 
     def complete(self, summary: RunSummary, runs: Sequence[str]) -> None:
-        """Send that the run is done.
+        """Send that the run has completed.
 
         Args:
-            summary: what it did.
-            runs: the ids of what it committed, one a portion.
+            summary: of the run.
+            runs: the run ids that it committed, one for each part of the run.
         """
-        told = {"run_id": summary.run_id}
+        tagged = {"run_id": summary.run_id}
         outputs: list[Any] = []
         if summary.version is not None:
-            told["version"] = str(summary.version)
+            tagged["version"] = str(summary.version)
             manifest = open_archive(summary.archive).snapshot(summary.version).manifest
             outputs = self._written(manifest, runs)
         tags = [
-            tags_run.TagsRunFacetFields(key, value, "PALIMPSEST") for key, value in told.items()
+            tags_run.TagsRunFacetFields(key, value, "PALIMPSEST") for key, value in tagged.items()
         ]
         self._send("COMPLETE", {"tags": tags_run.TagsRunFacet(tags)}, self._read(summary), outputs)
 
     def fail(self, error: BaseException) -> None:
-        """Send that the run has failed, or was cancelled."""
-        told = f"{type(error).__name__}: {error}"
-        facet = error_message_run.ErrorMessageRunFacet(told, "PYTHON")
+        """Send that the run has failed or was cancelled."""
+        message = f"{type(error).__name__}: {error}"
+        facet = error_message_run.ErrorMessageRunFacet(message, "PYTHON")
         kind = "FAIL" if isinstance(error, Exception) else "ABORT"
         self._send(kind, {"errorMessage": facet}, self._read(), self._written(None, []))
 
     def _read(self, summary: RunSummary | None = None) -> list[Any]:
-        """Return the folders that are read; how much was read in one of several is not known."""
+        """Return the folders that are read; with several, no figures, as they are not split."""
         facets = {"datasetType": dataset_type_dataset.DatasetTypeDatasetFacet("FILE")}
         statistics: dict[str, Any] = {}
         if summary and len(self._inputs) == 1:
@@ -164,7 +166,7 @@ class Lineage:
         ]
 
     def _written(self, manifest: Manifest | None, runs: Sequence[str]) -> list[Any]:
-        """Return the archive's tables; of a version, those that some runs have written files of."""
+        """Return the archive's tables; with a manifest, only those to which the runs wrote."""
         outputs = []
         for name, schema in TABLES.items():
             facets: dict[str, Any] = {
@@ -183,15 +185,17 @@ class Lineage:
             }
             statistics: dict[str, Any] = {}
             if manifest:
-                files = [one for one in manifest.files[name] if one["name"].startswith(tuple(runs))]
-                if not sum(one["rows"] for one in files):
+                files = [
+                    file for file in manifest.files[name] if file["name"].startswith(tuple(runs))
+                ]
+                if not sum(file["rows"] for file in files):
                     continue
                 version = dataset_version_dataset.DatasetVersionDatasetFacet(str(manifest.version))
                 facets["version"] = version
                 statistics["outputStatistics"] = (
                     output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
-                        sum(one["rows"] for one in files),
-                        sum(one["bytes"] for one in files),
+                        sum(file["rows"] for file in files),
+                        sum(file["bytes"] for file in files),
                         len(files),
                     )
                 )
@@ -202,7 +206,6 @@ class Lineage:
     def _send(
         self, kind: str, facets: dict[str, Any], inputs: list[Any], outputs: list[Any]
     ) -> None:
-
         facets["processing_engine"] = processing_engine_run.ProcessingEngineRunFacet(
             __version__, "Palimpsest"
         )
@@ -222,7 +225,6 @@ class Lineage:
                 lines.write(Serde.to_json(event) + "\n")
 
     def _post(self, event: Any) -> None:
-
         key = os.environ.get(KEY)
         parts = urlsplit(self._target)
         endpoint = parts.path.strip("/") or "api/v1/lineage"

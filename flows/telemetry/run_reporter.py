@@ -1,7 +1,7 @@
-"""What a flow run tells people: artifacts on Prefect's page, a line a step in its log, and events.
+"""Report a flow run: artifacts on Prefect's page, a log line for each step, and events.
 
-Telling never fails a run: what cannot be told is said once in the log, and nothing more is tried.
-Outside of a flow nothing is told at all.
+Reporting never fails a run: the first failure is logged, and further reporting is disabled.
+Outside of a flow nothing is reported.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from palimpsest.flows.telemetry.messages import (
     result_markdown,
     summary_markdown,
 )
-from palimpsest.flows.telemetry.top_shared_pairs import most_reused
+from palimpsest.flows.telemetry.top_shared_pairs import find_top_shared_pairs
 from palimpsest.pipeline.executors import Arguments, StepExecutor
 from palimpsest.pipeline.steps import PORTION, WAIT, RunStep, percent_done
 from palimpsest.pipeline.summary import RunSummary
@@ -56,23 +56,23 @@ if TYPE_CHECKING:
     from palimpsest.flows.telemetry.openlineage_events import Lineage
 
 LINEAGE = "PALIMPSEST_LINEAGE"
-"""Environment variable: where OpenLineage events go; none are made unless it is set."""
+"""Environment variable: where OpenLineage events are sent; without it, none are created."""
 SECONDS_BETWEEN = 1.0
-"""How often progress is told while a step goes on; the end of a step is told at once."""
+"""Interval between updates of the progress within a step; its end is reported at once."""
 
 
-class _Trying:
-    """Suppresses what goes wrong in telling: the first time it is said in the log."""
+class _ErrorGuard:
+    """Suppresses errors of reporting; the first one is logged."""
 
     def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
         self._logger = logger
         self.has_failed = False
 
-    def __call__(self, tell: Callable[[], Any]) -> None:
-        """Tell something, unless telling has failed before: each try may take its time."""
+    def __call__(self, report: Callable[[], Any]) -> None:
+        """Report something, unless that has failed before: each attempt may take long."""
         if not self.has_failed:
             with self:
-                tell()
+                report()
 
     def __enter__(self) -> None:
         pass
@@ -86,13 +86,13 @@ class _Trying:
         if not isinstance(error, Exception):
             return False
         self.has_failed = True
-        told = "what this run did cannot be told in full (%s: %s); the archive is not concerned"
-        self._logger.warning(told, type(error).__name__, error)
+        message = "the report of this run is incomplete (%s: %s); the archive is not affected"
+        self._logger.warning(message, type(error).__name__, error)
         return True
 
 
 class _Progress:
-    """A progress artifact, written by a thread of its own: a slow server holds up no step."""
+    """A progress artifact, written by a thread of its own: a slow server delays no step."""
 
     def __init__(self, key: str) -> None:
         self._key = key
@@ -103,8 +103,8 @@ class _Progress:
         self._has_ended = False
         self._thread: threading.Thread | None = None
 
-    def tell(self, percent: float, description: str, *, is_urgent: bool) -> None:
-        """Tell how much is done, soon, or at once if it is urgent."""
+    def update(self, percent: float, description: str, *, is_urgent: bool) -> None:
+        """Have progress written soon, or at once if it is urgent."""
         with self._condition:
             self._latest = (round(min(100.0, percent), 1), description)
             self._is_urgent |= is_urgent
@@ -115,7 +115,7 @@ class _Progress:
             self._thread.start()
 
     def stop(self, description: str | None = None) -> None:
-        """Write what is left to tell, if anything has been told before, and end."""
+        """Write the last update, if there was one, and end."""
         if self._thread is None:
             return
         with self._condition:
@@ -127,7 +127,7 @@ class _Progress:
 
     def _write(self) -> None:
         artifact: Any = None
-        with suppress(Exception):  # the summary says if the server cannot be told
+        with suppress(Exception):  # if the server cannot be reached, the summary's error is logged
             while latest := self._next():
                 if artifact is None:
                     artifact = create_progress_artifact(latest[0], self._key, latest[1])
@@ -139,7 +139,7 @@ class _Progress:
                     )
 
     def _next(self) -> tuple[float, str] | None:
-        """Wait for what there is to write; None if there is no more."""
+        """Wait for an update and return it; None at the end."""
         with self._condition:
             self._condition.wait_for(lambda: self._has_ended or self._latest != self._written)
             if self._latest == self._written:
@@ -151,9 +151,9 @@ class _Progress:
 
 @dataclass(slots=True)
 class RunReporter:
-    """Tells what one run of the ingest flow does; see ``reporting``."""
+    """Reports one run of the ingest flow; see ``reporting``."""
 
-    told: ArchiveLabel
+    label: ArchiveLabel
     _report: Report
     _logger: logging.Logger | logging.LoggerAdapter[Any]
     _progress: _Progress
@@ -162,7 +162,7 @@ class RunReporter:
     _since: dict[str, float] = field(default_factory=dict)
 
     def report(self, step: Step, done: int, total: int) -> None:
-        """Pass on how much of a step is done, and tell it."""
+        """Pass on the progress of a step, and report it."""
         self._report(step, done, total)
         if step == PORTION:
             self._portion = (done, total)
@@ -179,11 +179,11 @@ class RunReporter:
                 self._logger.info("%s: %s", step.label, step.describe([]))
 
     def _show(self, step: RunStep, done: int, total: int) -> None:
-        """Show how far the run is, its end being that of its last portion."""
+        """Show the progress of the whole run, of which a portion is one part."""
         portion, portions = self._portion
         share = percent_done(step, done, total) / 100
         of_portions = f"portion {portion + 1} of {portions}, " if portions > 1 else ""
-        self._progress.tell(
+        self._progress.update(
             100 * (portion + share) / portions,
             f"{of_portions}{step.label}: {done} of {total}",
             is_urgent=done == total,
@@ -204,44 +204,45 @@ class RunReporter:
         return run_and_log
 
     def done(self, summary: RunSummary, report_url: str | None = None) -> dict[str, Any]:
-        """Tell what the run did; return what the flow is to return: its summary, as plain values.
+        """Report the result of the run; return what the flow must return.
 
-        It comes as a state with a message, which Prefect shows beside the run and undoes.
+        That is a state with a message, which Prefect shows beside the run, and with the summary as
+        plain values, which Prefect passes on to the caller of the flow.
 
         Args:
             summary: of the run.
-            report_url: where a report of the archive was written, if one was.
+            report_url: address of a report of the archive, if one was written.
         """
         message = one_line(summary)
         self._logger.info("%s", message)
         self._progress.stop()
-        trying, runs = _Trying(self._logger), list[str]()
+        guard, runs = _ErrorGuard(self._logger), list[str]()
         if summary.version is not None:
-            with trying:
+            with guard:
                 runs = _runs_of(summary)
-        trying(partial(self._tell_artifacts, summary, runs, report_url))
-        if self._lineage:  # which goes elsewhere, and may work where Prefect's server does not
-            _Trying(self._logger)(partial(self._lineage.complete, summary, runs))
+        guard(partial(self._create_artifacts, summary, runs, report_url))
+        if self._lineage:  # another server, which may answer even if Prefect's does not
+            _ErrorGuard(self._logger)(partial(self._lineage.complete, summary, runs))
         state: Any = Completed(message=message, data=summary.to_dict())
         ending: dict[str, Any] = state
         return ending
 
     def failed(self, error: BaseException) -> None:
-        """Tell that the run ended before it was done."""
+        """Report that the run failed or was cancelled."""
         is_failure = isinstance(error, Exception)
         self._progress.stop("failed" if is_failure else "cancelled")
         if self._lineage:
-            _Trying(self._logger)(partial(self._lineage.fail, error))
+            _ErrorGuard(self._logger)(partial(self._lineage.fail, error))
 
-    def _tell_artifacts(
+    def _create_artifacts(
         self, summary: RunSummary, runs: Sequence[str], report_url: str | None
     ) -> None:
-        told = self.told
-        markdown = summary_markdown(told, summary, runs)
-        create_markdown_artifact(markdown, told.key("ingest-summary"), one_line(summary))
-        if told.inspector:
-            text = f"{told.name} in the inspector"
-            create_link_artifact(told.inspector, text, told.key("ingest-inspector"))
+        label = self.label
+        markdown = summary_markdown(label, summary, runs)
+        create_markdown_artifact(markdown, label.key("ingest-summary"), one_line(summary))
+        if label.inspector:
+            text = f"{label.name} in the inspector"
+            create_link_artifact(label.inspector, text, label.key("ingest-inspector"))
         if summary.version is None:
             return
         snapshot = open_archive(summary.archive).snapshot(summary.version)
@@ -249,30 +250,30 @@ class RunReporter:
         if reasons:
             create_table_artifact(
                 [reason.row() for reason in reasons],
-                told.key("ingest-rejects"),
-                "Sources that this run rejected and no run before, by reason. Each is a row of "
-                f"`{told.path}/rejects`.",
+                label.key("ingest-rejects"),
+                "Sources that this run was the first to reject, by reason. Each is a row of "
+                f"`{label.path}/rejects`.",
             )
         if report_url:
-            text = f"Report of {told.name}, version {summary.version}"
-            create_link_artifact(report_url, text, told.key("ingest-report"))
+            text = f"Report of {label.name}, version {summary.version}"
+            create_link_artifact(report_url, text, label.key("ingest-report"))
         self._emit(summary, reasons)
-        reused = most_reused(snapshot, summary.run_id)
-        if reused.num_rows:
+        pairs = find_top_shared_pairs(snapshot, summary.run_id)
+        if pairs.num_rows:
             create_table_artifact(
-                _reused_rows(reused),
-                told.key("ingest-reuse"),
+                _pair_rows(pairs),
+                label.key("ingest-reuse"),
                 "Documents that share most words with those of run "
-                f"`{summary.run_id}`. `palimpsest passages {told.path}` shows them aligned.",
+                f"`{summary.run_id}`. `palimpsest passages {label.path}` shows them aligned.",
             )
 
     def _emit(self, summary: RunSummary, reasons: Sequence[_Reason]) -> None:
         of_run = {"run_id": summary.run_id, "version": summary.version}
         counts = {name: summary.to_dict()[name] for name in _COUNTS}
-        emit = partial(emit_event, resource=self.told.resource())
+        emit = partial(emit_event, resource=self.label.resource())
         emit("palimpsest.version.published", payload=of_run | counts)
-        for one in reasons:
-            payload = {"reason": one.reason, "count": one.count, "uris": one.uris}
+        for reason in reasons:
+            payload = {"reason": reason.reason, "count": reason.count, "uris": reason.uris}
             emit("palimpsest.source.rejected", payload=of_run | payload)
         if summary.paragraphs_superseded:
             payload = {"count": summary.paragraphs_superseded}
@@ -280,7 +281,7 @@ class RunReporter:
 
 
 class _Silent(RunReporter):
-    """Tells nothing: there is no flow run to tell it to."""
+    """Reports nothing but progress: there is no flow run."""
 
     __slots__ = ()
 
@@ -299,26 +300,26 @@ class _Silent(RunReporter):
 def reporting(
     sources: Sequence[str], archive: str, report: Report = silent
 ) -> Iterator[RunReporter]:
-    """Give what tells of an ingest run while it runs; what it ends with is told as well.
+    """Provide the reporter of an ingest run; errors in the ``with`` block are reported too.
 
     Args:
-        sources: what is ingested.
-        archive: where to.
-        report: who else wants to know of progress.
+        sources: the sources of the run.
+        archive: path or address of the archive.
+        report: also called with the progress.
 
     Raises:
-        SettingsError: lineage was asked for in a way that cannot be met.
+        SettingsError: OpenLineage events cannot be sent as configured.
     """
-    told = ArchiveLabel.of(archive)
-    progress = _Progress(told.key("ingest-progress"))
+    label = ArchiveLabel.of(archive)
+    progress = _Progress(label.key("ingest-progress"))
     if FlowRunContext.get() is None:
-        yield _Silent(told, report, logging.getLogger(__name__), progress, None)
+        yield _Silent(label, report, logging.getLogger(__name__), progress, None)
         return
-    lineage = _lineage(told, sources)
+    lineage = _lineage(label, sources)
     logger = get_run_logger()
-    reporter = RunReporter(told, report, logger, progress, lineage)
+    reporter = RunReporter(label, report, logger, progress, lineage)
     if lineage:
-        _Trying(logger)(partial(lineage.start, flow_run.get_scheduled_start_time()))
+        _ErrorGuard(logger)(partial(lineage.start, flow_run.get_scheduled_start_time()))
     try:
         yield reporter
     except BaseException as error:
@@ -328,11 +329,11 @@ def reporting(
         progress.stop()
 
 
-def _lineage(told: ArchiveLabel, sources: Sequence[str]) -> Lineage | None:
-    """Return what makes OpenLineage events, if they are asked for.
+def _lineage(label: ArchiveLabel, sources: Sequence[str]) -> Lineage | None:
+    """Return the sender of OpenLineage events, if it is configured.
 
     Raises:
-        SettingsError: they are, but not in a way that works.
+        SettingsError: it cannot work as configured.
     """
     target = os.environ.get(LINEAGE, "").strip()
     if not target:
@@ -343,28 +344,28 @@ def _lineage(told: ArchiveLabel, sources: Sequence[str]) -> Lineage | None:
     from palimpsest.flows.telemetry.openlineage_events import Lineage
 
     try:
-        return Lineage(target, f"ingest.{told.slug}", sources, told.path, flow_run.get_id())
+        return Lineage(target, f"ingest.{label.slug}", sources, label.path, flow_run.get_id())
     except SettingsError as error:
         raise SettingsError([f"{LINEAGE} = {fault}" for fault in error.faults]) from error
 
 
 def report_result(flow_name: str, archive: str, result: Mapping[str, Any]) -> None:
-    """Tell what a flow other than ingest did, as an artifact and a line in the log.
+    """Report the result of a flow other than ingest, as an artifact and a log line.
 
     Args:
         flow_name: such as ``verify``; the artifact's key begins with it.
-        archive: what it was done to.
-        result: plain values; of lists the first ones are shown.
+        archive: path or address of the archive.
+        result: plain values; of lists, the first items are shown.
     """
     if FlowRunContext.get() is None:
         return
-    told, logger = ArchiveLabel.of(archive), get_run_logger()
+    label, logger = ArchiveLabel.of(archive), get_run_logger()
     rows = [(name.replace("_", " "), value) for name, value in flatten(result)]
     brief = ", ".join(f"{name} {value}" for name, value in rows if not isinstance(value, list))
-    logger.info("%s of %s: %s", flow_name, told.name, brief)
-    markdown = result_markdown(flow_name, told, rows)
-    key = told.key(f"{re.sub('[^a-z0-9]+', '-', flow_name.lower())}-summary")
-    _Trying(logger)(partial(create_markdown_artifact, markdown, key, brief[:200]))
+    logger.info("%s of %s: %s", flow_name, label.name, brief)
+    markdown = result_markdown(flow_name, label, rows)
+    key = label.key(f"{re.sub('[^a-z0-9]+', '-', flow_name.lower())}-summary")
+    _ErrorGuard(logger)(partial(create_markdown_artifact, markdown, key, brief[:200]))
 
 
 _COUNTS = (
@@ -386,7 +387,7 @@ _COUNTS = (
 
 @dataclass(frozen=True, slots=True)
 class _Reason:
-    """What a run has rejected for one reason."""
+    """The sources that a run rejected for one reason."""
 
     reason: str
     count: int
@@ -394,7 +395,7 @@ class _Reason:
     detail: str
 
     def row(self) -> dict[str, Any]:
-        """Return a row of the table that people see."""
+        """Return a row of the artifact's table."""
         return {
             "reason": self.reason,
             "sources": self.count,
@@ -404,32 +405,33 @@ class _Reason:
 
 
 def _reasons(snapshot: Snapshot, runs: Sequence[str]) -> list[_Reason]:
-    """Return what some runs rejected that no run before had, the most frequent reason first."""
+    """Return what the runs were the first to reject, by descending frequency of the reason."""
     rows = snapshot.read("rejects", ["uri", "reason", "detail", "run_id"])
     rows = rows.filter(pc.is_in(rows.column("run_id"), value_set=pa.array(runs, pa.string())))
-    found = []
+    reasons = []
     for reason in pc.unique(rows.column("reason")).to_pylist():
-        mine = rows.filter(pc.equal(rows.column("reason"), reason)).sort_by("uri")
-        uris = mine.column("uri").slice(0, EXAMPLES).to_pylist()
-        found.append(_Reason(reason, mine.num_rows, uris, mine.column("detail")[0].as_py()))
-    return sorted(found, key=lambda one: (-one.count, one.reason))
+        rejects = rows.filter(pc.equal(rows.column("reason"), reason)).sort_by("uri")
+        uris = rejects.column("uri").slice(0, EXAMPLES).to_pylist()
+        detail = rejects.column("detail")[0].as_py()
+        reasons.append(_Reason(reason, rejects.num_rows, uris, detail))
+    return sorted(reasons, key=lambda reason: (-reason.count, reason.reason))
 
 
 def _runs_of(summary: RunSummary) -> list[str]:
-    """Return the ids of the runs of this flow run, one a portion, the first one first."""
+    """Return the run ids that this flow run committed, one for each part, in order."""
     flow_run_id = flow_run.get_id()
     snapshot = open_archive(summary.archive).snapshot(summary.version)
     rows = snapshot.read("runs", ["run_id", "flow_run_id"]).to_pylist()
     return sorted(row["run_id"] for row in rows if row["flow_run_id"] == flow_run_id)
 
 
-def _reused_rows(reused: pa.Table) -> list[dict[str, Any]]:
+def _pair_rows(pairs: pa.Table) -> list[dict[str, Any]]:
     return [
         {
             "words": row["words"],
-            "document": row["one_uri"],
-            "other document": row["other_uri"],
+            "document": row["left_uri"],
+            "other document": row["right_uri"],
             "begins": row["text"] or "",
         }
-        for row in reused.to_pylist()
+        for row in pairs.to_pylist()
     ]

@@ -1,7 +1,8 @@
-"""What the documents of one run share most, at a cost that follows the run and not the archive.
+"""Find the documents that share most words with those of one run.
 
-``evidence.passages`` aligns documents as a whole, which takes seconds in a large archive. Here the
-words are counted that texts of two documents share, as the tables have them.
+The cost depends on the run and not on the archive. ``evidence.passages`` aligns whole documents,
+which takes seconds in a large archive; this adds up the words of repeated texts and of overlaps,
+which the tables contain already.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from palimpsest.records.settings import MIN_EXACT_WORDS, RECURRING_DOCUMENTS
 from palimpsest.store.archive import Snapshot
 from palimpsest.store.views import connect
 
-ROWS_LOOKED_AT = 1_000_000
-"""Rows of occurrences and overlaps up to which all of an archive is looked at: some 0.7 s."""
+MAX_ROWS = 1_000_000
+"""Rows of occurrences and overlaps up to which the whole archive is searched, in about 0.7 s."""
 
-LINKS_LOOKED_AT = 5_000
-"""Repeated texts, and as many pairs of texts, that are looked at, the longest ones."""
+MAX_LINKS = 5_000
+"""The longest repeated texts that are considered, and as many of the longest overlaps."""
 
 _PAIRS = """
     WITH mine AS MATERIALIZED (
@@ -56,8 +57,8 @@ _PAIRS = """
     rare AS (SELECT text_id FROM places GROUP BY text_id HAVING count(*) < $recurring),
     shared AS (
         SELECT DISTINCT
-            least(a.document_id, b.document_id) AS one,
-            greatest(a.document_id, b.document_id) AS other,
+            least(a.document_id, b.document_id) AS left_id,
+            greatest(a.document_id, b.document_id) AS right_id,
             least(l.own_id, l.other_id) AS text_id, greatest(l.own_id, l.other_id) AS other_text_id,
             l.matched
         FROM both_ways l
@@ -68,62 +69,64 @@ _PAIRS = """
         WHERE a.document_id <> b.document_id
     )
     SELECT
-        one, other, sum(matched)::BIGINT AS words,
+        left_id, right_id, sum(matched)::BIGINT AS words,
         arg_max(text_id, (matched, text_id)) AS text_id
-    FROM shared GROUP BY one, other ORDER BY words DESC, one, other LIMIT $limit
+    FROM shared GROUP BY left_id, right_id ORDER BY words DESC, left_id, right_id LIMIT $limit
 """
-_TOLD = """
+_NAMED_PAIRS = """
     WITH uris AS (
         SELECT document_id, min(uri) AS uri FROM sources
-        WHERE document_id IN (SELECT one FROM pairs UNION ALL SELECT other FROM pairs)
+        WHERE document_id IN (SELECT left_id FROM pairs UNION ALL SELECT right_id FROM pairs)
         GROUP BY document_id
     ),
     texts AS (
         SELECT text_id, left(text, $characters) AS text FROM folds
         WHERE text_id IN (SELECT text_id FROM pairs)
     )
-    SELECT p.words, coalesce(l.uri, p.one) AS one_uri, coalesce(r.uri, p.other) AS other_uri, t.text
-    FROM pairs p LEFT JOIN uris l ON l.document_id = p.one
-    LEFT JOIN uris r ON r.document_id = p.other LEFT JOIN texts t USING (text_id)
-    ORDER BY p.words DESC, p.one, p.other
+    SELECT
+        p.words, coalesce(l.uri, p.left_id) AS left_uri, coalesce(r.uri, p.right_id) AS right_uri,
+        t.text
+    FROM pairs p LEFT JOIN uris l ON l.document_id = p.left_id
+    LEFT JOIN uris r ON r.document_id = p.right_id LEFT JOIN texts t USING (text_id)
+    ORDER BY p.words DESC, p.left_id, p.right_id
 """
 
 
-def most_reused(
+def find_top_shared_pairs(
     snapshot: Snapshot,
     run_id: str,
     limit: int = 10,
     *,
     characters: int = 120,
-    rows_looked_at: int = ROWS_LOOKED_AT,
+    max_rows: int = MAX_ROWS,
 ) -> pa.Table:
-    """Return the pairs of documents that share most words, of which a run brought at least one.
+    """Return the pairs of documents that share most words, at least one of them new in a run.
 
-    Texts that stand in ``RECURRING_DOCUMENTS`` and more are left out. In an archive of more than
-    ``rows_looked_at`` rows only the files that the run has written are looked at.
+    Texts that occur in ``RECURRING_DOCUMENTS`` or more are ignored. In an archive with more than
+    ``max_rows`` rows of occurrences and overlaps, only the files that the run wrote are searched.
 
     Args:
         snapshot: the version that the run published, or a later one.
         run_id: the run.
-        limit: at most so many pairs.
-        characters: of the longest text that they share, so many from its start.
-        rows_looked_at: rows of occurrences and overlaps.
+        limit: maximum number of pairs.
+        characters: length to which the longest shared text is cut.
+        max_rows: see above.
 
     Returns:
-        ``words``, ``one_uri``, ``other_uri`` and ``text``, those with most words first.
+        ``words``, ``left_uri``, ``right_uri`` and ``text``, by descending number of words.
     """
-    if snapshot.rows("occurrences") + snapshot.rows("overlaps") > rows_looked_at:
+    if snapshot.rows("occurrences") + snapshot.rows("overlaps") > max_rows:
         snapshot = _written_by(snapshot, run_id)
-    facts = {"run": run_id, "least": MIN_EXACT_WORDS, "recurring": RECURRING_DOCUMENTS}
-    facts |= {"links": LINKS_LOOKED_AT, "limit": limit}
+    parameters = {"run": run_id, "least": MIN_EXACT_WORDS, "recurring": RECURRING_DOCUMENTS}
+    parameters |= {"links": MAX_LINKS, "limit": limit}
     with connect(snapshot) as connection:
-        pairs = connection.sql(_PAIRS, params=facts).to_arrow_table()
+        pairs = connection.sql(_PAIRS, params=parameters).to_arrow_table()
         connection.register("pairs", pairs)
-        return connection.sql(_TOLD, params={"characters": characters}).to_arrow_table()
+        return connection.sql(_NAMED_PAIRS, params={"characters": characters}).to_arrow_table()
 
 
 def _written_by(snapshot: Snapshot, run_id: str) -> Snapshot:
-    """Return a version with those files only that a run has written, or one file if it has none."""
+    """Return a version reduced to a run's files, and one file of tables in which it has none."""
     files = snapshot.manifest.files
     own = {
         name: [file for file in files[name] if file["name"].startswith(run_id)] or files[name][:1]

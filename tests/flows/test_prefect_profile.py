@@ -1,4 +1,4 @@
-"""Prefect's configuration is found where Prefect itself would find it."""
+"""Prefect's configuration is found where Prefect itself finds it."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ PREFECT_LOGGING_LEVEL = "INFO"
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Prefect's home folder, and an environment that is put back after the test."""
+    """Prefect's home folder; the environment is restored after the test."""
     for name in ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"):
         monkeypatch.setenv(name, "")  # so that it is removed again afterwards
         monkeypatch.delenv(name)

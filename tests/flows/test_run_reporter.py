@@ -1,4 +1,4 @@
-"""What a flow run tells people, read back from Prefect's server."""
+"""The reports of a flow run, read back from Prefect's server."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import Artifact
 
 from palimpsest.flows.ingest import ingest_with
-from palimpsest.flows.telemetry import openlineage_events, run_reporter, top_shared_pairs
+from palimpsest.flows.telemetry import openlineage_events, run_reporter
 from palimpsest.flows.telemetry.messages import (
     INSPECTOR_URL,
     ArchiveLabel,
@@ -24,6 +24,7 @@ from palimpsest.flows.telemetry.messages import (
     summary_markdown,
 )
 from palimpsest.flows.telemetry.run_reporter import report_result, reporting
+from palimpsest.flows.telemetry.top_shared_pairs import find_top_shared_pairs
 from palimpsest.pipeline.executors import run_in_order
 from palimpsest.pipeline.run import run_ingest
 from palimpsest.pipeline.steps import STAGE_BATCH
@@ -77,17 +78,17 @@ def _flow_run_ids(archive: Path) -> list[str]:
 
 
 async def _read_artifacts(flow_run_id: str) -> list[Artifact]:
-    chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(flow_run_id)]))
+    of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(flow_run_id)]))
     async with get_client() as client:
-        found = await client.read_artifacts(artifact_filter=chosen)
-    return [one for one in found if one.key]  # a flow's result is one without a key
+        artifacts = await client.read_artifacts(artifact_filter=of_run)
+    return [artifact for artifact in artifacts if artifact.key]  # a flow's result has no key
 
 
 def _artifacts(flow_run_id: str) -> dict[str, Artifact]:
     """Return the artifacts of a flow run by the kind that their keys begin with."""
-    found = asyncio.run(_read_artifacts(flow_run_id))
-    kinds = {str(one.key).removeprefix("ingest-").partition("-")[0]: one for one in found}
-    assert len(kinds) == len(found), "an artifact is written twice"
+    artifacts = asyncio.run(_read_artifacts(flow_run_id))
+    kinds = {str(one.key).removeprefix("ingest-").partition("-")[0]: one for one in artifacts}
+    assert len(kinds) == len(artifacts), "an artifact is written twice"
     return kinds
 
 
@@ -96,18 +97,17 @@ def _latest_flow_run(archive: Path) -> Any:
         async with get_client() as client:
             return await client.read_flow_runs(sort="START_TIME_DESC")  # type: ignore[arg-type]
 
-    mine = [run for run in asyncio.run(read()) if run.parameters["archive"] == str(archive)]
-    return mine[0]
+    return next(run for run in asyncio.run(read()) if run.parameters["archive"] == str(archive))
 
 
 def _events(archive: Path, expected: int) -> dict[str, list[Any]]:
-    """Return the payloads of an archive's events by name; the server has them a little later."""
+    """Return the payloads of an archive's events by name; they reach the server a little later."""
     resource = ArchiveLabel.of(archive).resource()["prefect.resource.id"]
-    chosen = {"filter": {"resource": {"id": [resource]}, "order": "ASC"}}
+    query = {"filter": {"resource": {"id": [resource]}, "order": "ASC"}}
 
     async def read() -> list[Any]:
         async with get_client() as client:
-            answer = await client._client.post("/events/filter", json=chosen)
+            answer = await client._client.post("/events/filter", json=query)
             return answer.json()["events"]
 
     deadline = time.monotonic() + 15
@@ -125,14 +125,14 @@ def _events(archive: Path, expected: int) -> dict[str, list[Any]]:
 
 
 @harness
-def test_a_run_is_told_on_the_page_in_the_log_and_as_events(
+def test_run_is_reported_on_the_page_in_the_log_and_as_events(
     corpus: Path, fresh_archive: Path, log_lines: list[str]
 ) -> None:
     summary = ingest_with([str(corpus)], str(fresh_archive), settings_of(2))
     [flow_run_id] = _flow_run_ids(fresh_archive)
-    told = _artifacts(flow_run_id)
-    assert set(told) == {"summary", "rejects", "reuse", "progress"}
-    markdown = str(told["summary"].data)
+    artifacts = _artifacts(flow_run_id)
+    assert set(artifacts) == {"summary", "rejects", "reuse", "progress"}
+    markdown = str(artifacts["summary"].data)
     assert "**9 sources found** = 6 new + 0 known + 3 rejected (nothing is missing)" in markdown
     parts = [summary[f"paragraphs_{name}"] for name in ("seen", "kept", "folded", "repeated")]
     balance = "**{} paragraphs seen** = {} kept + {} folded + {} repeated word for word (nothing"
@@ -140,21 +140,21 @@ def test_a_run_is_told_on_the_page_in_the_log_and_as_events(
     assert parts[0] == sum(parts[1:])
     assert summary["run_id"] in markdown
 
-    rejects = json.loads(str(told["rejects"].data))
+    rejects = json.loads(str(artifacts["rejects"].data))
     assert [(row["reason"], row["sources"]) for row in rejects] == [
         ("empty", 2),
         ("broken-link", 1),
     ]
     assert rejects[0]["example"] == (corpus / "empty-1.txt").as_uri()
 
-    reused = json.loads(str(told["reuse"].data))
+    reused = json.loads(str(artifacts["reuse"].data))
     assert reused == sorted(reused, key=lambda row: -row["words"])
     best = reused[0]
     assert {Path(best["document"]).name, Path(best["other document"]).name} == {"a.txt", "b.txt"}
     assert best["words"] > 80  # a paragraph word for word, and one edited in three words
     assert make_paragraph(2).startswith(best["begins"])
 
-    assert told["progress"].data == 100.0
+    assert artifacts["progress"].data == 100.0
     steps = [line.split()[1].rstrip(":") for line in log_lines]
     assert steps == ["read", "gather", "match", "align", "fold", "commit", "version"]
     assert all(line.startswith("INFO") for line in log_lines)
@@ -176,16 +176,16 @@ def test_a_run_is_told_on_the_page_in_the_log_and_as_events(
 
 
 @harness
-def test_a_run_with_nothing_new_has_a_summary_and_no_more(
+def test_run_with_nothing_new_has_only_a_summary(
     corpus: Path, fresh_archive: Path, log_lines: list[str]
 ) -> None:
     ingest(corpus, fresh_archive)
     summary = ingest_with([str(corpus)], str(fresh_archive), settings_of())
     run = _latest_flow_run(fresh_archive)
     assert run.state.message == "nothing new: 9 sources found, 6 known, 3 rejected"
-    told = _artifacts(str(run.id))
-    assert set(told) == {"summary"}
-    assert "= 0 new + 6 known + 3 rejected (nothing is missing)" in str(told["summary"].data)
+    artifacts = _artifacts(str(run.id))
+    assert set(artifacts) == {"summary"}
+    assert "= 0 new + 6 known + 3 rejected (nothing is missing)" in str(artifacts["summary"].data)
     assert summary["version"] is None
     assert len(log_lines) == 1
     assert _events(fresh_archive, 0) == {}
@@ -207,7 +207,7 @@ def test_run_links_to_the_inspector_where_its_address_is_set(
     assert "| inspect | `palimpsest inspect '/srv/daily press'` |" in markdown
 
 
-def test_an_earlier_original_is_told_to_take_over(tmp_path: Path, fresh_archive: Path) -> None:
+def test_superseded_original_is_reported(tmp_path: Path, fresh_archive: Path) -> None:
     late = write_articles(tmp_path / "in/late", {"z.txt": [make_paragraph(1), make_paragraph(2)]})
     ingest(late, fresh_archive)
     early = {"a.txt": [make_paragraph(1), make_paragraph(2, edit=2), make_paragraph(3)]}
@@ -220,7 +220,9 @@ def test_an_earlier_original_is_told_to_take_over(tmp_path: Path, fresh_archive:
     ]
 
 
-def test_another_name_of_a_document_supersedes_nothing(tmp_path: Path, fresh_archive: Path) -> None:
+def test_another_name_of_a_document_supersedes_no_original(
+    tmp_path: Path, fresh_archive: Path
+) -> None:
     folder = write_articles(tmp_path / "in", {"z.txt": [make_paragraph(1)]})
     assert ingest(folder, fresh_archive).paragraphs_superseded == 0
     write_articles(folder, {"a.txt": [make_paragraph(1)]})
@@ -231,18 +233,18 @@ def test_another_name_of_a_document_supersedes_nothing(tmp_path: Path, fresh_arc
 
 
 @harness
-def test_each_portion_is_told_by_its_run_id(corpus: Path, fresh_archive: Path) -> None:
+def test_run_ids_of_all_portions_are_reported(corpus: Path, fresh_archive: Path) -> None:
     half = sum(path.stat().st_size for path in corpus.glob("?.txt")) // 2
     settings = settings_of(1, 2**24, half)
     summary = ingest_with([str(corpus)], str(fresh_archive), settings)
     assert summary["portions"] > 1
     flow_run_id, *others = set(_flow_run_ids(fresh_archive))
     assert not others
-    told = _artifacts(flow_run_id)
+    artifacts = _artifacts(flow_run_id)
     rows = StoredArchive(fresh_archive).snapshot().read("runs", ["run_id"]).to_pylist()
     assert len(rows) > 1
-    assert all(row["run_id"] in str(told["summary"].data) for row in rows)
-    assert told["progress"].data == 100.0
+    assert all(row["run_id"] in str(artifacts["summary"].data) for row in rows)
+    assert artifacts["progress"].data == 100.0
     [published] = _events(fresh_archive, 3)["palimpsest.version.published"]
     assert published["version"] == len(rows)
 
@@ -250,9 +252,9 @@ def test_each_portion_is_told_by_its_run_id(corpus: Path, fresh_archive: Path) -
 @harness
 @pytest.mark.parametrize(
     "broken",
-    ["create_markdown_artifact", "create_progress_artifact", "most_reused"],
+    ["create_markdown_artifact", "create_progress_artifact", "find_top_shared_pairs"],
 )
-def test_what_cannot_be_told_fails_no_run(
+def test_failed_report_fails_no_run(
     broken: str,
     tmp_path: Path,
     fresh_archive: Path,
@@ -273,7 +275,7 @@ def test_what_cannot_be_told_fails_no_run(
 
 
 @harness
-def test_a_failed_run_fails_as_without_telling(
+def test_failed_run_fails_with_its_own_error(
     corpus: Path, fresh_archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = fresh_archive.parent
@@ -289,11 +291,11 @@ def test_a_failed_run_fails_as_without_telling(
     assert "nothing-here" in fail["run"]["facets"]["errorMessage"]["message"]
 
 
-def test_nothing_is_told_outside_of_a_flow(
+def test_nothing_is_reported_outside_of_a_flow(
     corpus: Path, fresh_archive: Path, monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
-        raise AssertionError("told")
+        raise AssertionError("something is reported")
 
     for name in ("create_markdown_artifact", "create_progress_artifact", "emit_event", "Completed"):
         monkeypatch.setattr(run_reporter, name, fail)
@@ -312,10 +314,8 @@ def test_nothing_is_told_outside_of_a_flow(
 
 
 @harness
-def test_results_of_other_flows_and_reports_are_told(
-    fresh_archive: Path, log_lines: list[str]
-) -> None:
-    told: list[str] = []
+def test_results_of_other_flows_are_reported(fresh_archive: Path, log_lines: list[str]) -> None:
+    flow_run_ids: list[str] = []
     summary = ingest(write_articles(fresh_archive.parent / "in", reuse_articles()), fresh_archive)
 
     @flow
@@ -324,15 +324,15 @@ def test_results_of_other_flows_and_reports_are_told(
         report_result("verify", str(fresh_archive), result)
         with reporting([], str(fresh_archive)) as reporter:
             reporter.done(summary, "http://127.0.0.1:8080/report.html")
-        told.append(str(run_reporter.flow_run.get_id()))
+        flow_run_ids.append(str(run_reporter.flow_run.get_id()))
 
     upkeep()
-    found = {one.key: one for one in asyncio.run(_read_artifacts(told[0]))}
+    artifacts = {one.key: one for one in asyncio.run(_read_artifacts(flow_run_ids[0]))}
     slug = ArchiveLabel.of(fresh_archive).slug
-    markdown = str(found[f"verify-summary-{slug}"].data)
+    markdown = str(artifacts[f"verify-summary-{slug}"].data)
     for line in ("| raw.passed | 3 |", "| all good | no |", "| faults | 2 |", "- `a b c `"):
         assert line in markdown
-    assert found[f"ingest-report-{slug}"].data == (
+    assert artifacts[f"ingest-report-{slug}"].data == (
         "[Report of press, version 1](http://127.0.0.1:8080/report.html)"
     )
     assert log_lines[0] == "INFO verify of press: raw.passed 3, raw.failed 1, all good False"
@@ -346,15 +346,15 @@ def test_results_of_other_flows_and_reports_are_told(
         ("s3://b/Press_1", "press-1-"),
     ],
 )
-def test_keys_are_what_prefect_takes(archive: str, begins: str) -> None:
-    told = ArchiveLabel.of(archive)
-    assert told.slug.startswith(begins)
-    assert set(told.key("ingest-summary")) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
-    assert told.slug != ArchiveLabel.of(f"{archive}/other/../..").slug
-    assert told.slug == ArchiveLabel.of(archive).slug
+def test_artifact_keys_are_valid_for_prefect(archive: str, begins: str) -> None:
+    label = ArchiveLabel.of(archive)
+    assert label.slug.startswith(begins)
+    assert set(label.key("ingest-summary")) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+    assert label.slug != ArchiveLabel.of(f"{archive}/other/../..").slug
+    assert label.slug == ArchiveLabel.of(archive).slug
 
 
-def test_what_does_not_balance_is_said_to_do_so() -> None:
+def test_counts_that_do_not_balance_are_reported() -> None:
     summary = RunSummary("r", "/srv/press", 1, 5, 2, 1, 1, paragraphs_seen=3, paragraphs_kept=3)
     markdown = summary_markdown(ArchiveLabel.of("/srv/press"), summary, ["r"])
     assert "2 new + 1 known + 1 rejected (**does not balance, off by 1**)" in markdown
@@ -362,7 +362,7 @@ def test_what_does_not_balance_is_said_to_do_so() -> None:
     assert one_line(summary).startswith("version 1 by run r: 5 sources found, 2 new, 1 rejected")
 
 
-def test_reuse_follows_the_run_and_leaves_out_what_recurs(
+def test_shared_pairs_are_of_the_run_and_without_recurring_texts(
     tmp_path: Path, fresh_archive: Path
 ) -> None:
     credit = make_paragraph(99, 60)
@@ -371,21 +371,21 @@ def test_reuse_follows_the_run_and_leaves_out_what_recurs(
     new = {"n.txt": [make_paragraph(3), make_paragraph(50), credit]}
     run = ingest(write_articles(tmp_path / "new", new), fresh_archive)
     snapshot = StoredArchive(fresh_archive).snapshot()
-    [row] = top_shared_pairs.most_reused(snapshot, run.run_id).to_pylist()
+    [row] = find_top_shared_pairs(snapshot, run.run_id).to_pylist()
     assert row["words"] == len(make_words(3))
-    assert {Path(row["one_uri"]).name, Path(row["other_uri"]).name} == {"o3.txt", "n.txt"}
-    # Of a large archive only what the run has written is looked at: nothing within it is shared.
-    assert top_shared_pairs.most_reused(snapshot, run.run_id, rows_looked_at=0).num_rows == 0
+    assert {Path(row["left_uri"]).name, Path(row["right_uri"]).name} == {"o3.txt", "n.txt"}
+    # In a large archive only the run's own files are searched, which share nothing.
+    assert find_top_shared_pairs(snapshot, run.run_id, max_rows=0).num_rows == 0
 
 
-def test_reuse_within_a_run_is_told_of_an_archive_of_any_size(
+def test_shared_pairs_within_a_run_are_found_in_an_archive_of_any_size(
     corpus: Path, fresh_archive: Path
 ) -> None:
     run = ingest(corpus, fresh_archive)
     snapshot = StoredArchive(fresh_archive).snapshot()
-    rows = top_shared_pairs.most_reused(snapshot, run.run_id)
+    rows = find_top_shared_pairs(snapshot, run.run_id)
     assert rows.num_rows > 3
-    assert top_shared_pairs.most_reused(snapshot, run.run_id, rows_looked_at=0).equals(rows)
+    assert find_top_shared_pairs(snapshot, run.run_id, max_rows=0).equals(rows)
 
 
 def _lineage_events(path: Path) -> list[dict[str, Any]]:
@@ -396,7 +396,7 @@ def _lineage_events(path: Path) -> list[dict[str, Any]]:
 
 
 def _assert_valid_event(event: dict[str, Any]) -> None:
-    """Check an event with the classes that OpenLineage makes from its schema, facets included."""
+    """Check an event and its facets with the classes that OpenLineage generates from its schema."""
     from openlineage.client import event_v2, facet_v2
     from openlineage.client.generated import base
 
@@ -406,25 +406,25 @@ def _assert_valid_event(event: dict[str, Any]) -> None:
             if isinstance(one, type) and issubclass(one, base.BaseFacet):
                 known[one._get_schema()] = one
 
-    def made(kind: Any, values: dict[str, Any], *apart: str) -> Any:
-        given = {
+    def build(kind: Any, values: dict[str, Any]) -> Any:
+        arguments = {
             name.lstrip("_"): value
             for name, value in values.items()
-            if name not in {"schemaURL", "_schemaURL", *apart}
+            if name not in {"schemaURL", "_schemaURL"}
         }
-        return kind(**given)  # refuses what the schema does not name, and what it needs
+        return kind(**arguments)  # raises if a field is unknown or missing
 
     def assert_valid_facets(facets: dict[str, Any], parent: type) -> None:
         for name, facet in facets.items():
             kind = known[facet["_schemaURL"]]
             assert issubclass(kind, parent), name
-            made(kind, facet)
+            build(kind, facet)
             assert facet["_producer"].startswith("urn:palimpsest:")
 
     assert event["schemaURL"] == event_v2.RunEvent._get_schema()
-    made(event_v2.RunEvent, {**event, "eventType": event_v2.RunState(event["eventType"])})
-    made(event_v2.Run, event["run"])
-    made(event_v2.Job, event["job"])
+    build(event_v2.RunEvent, {**event, "eventType": event_v2.RunState(event["eventType"])})
+    build(event_v2.Run, event["run"])
+    build(event_v2.Job, event["job"])
     assert_valid_facets(event["run"]["facets"], base.RunFacet)
     assert_valid_facets(event["job"]["facets"], base.JobFacet)
     for kind, side, special in (
@@ -432,13 +432,13 @@ def _assert_valid_event(event: dict[str, Any]) -> None:
         (event_v2.OutputDataset, "output", base.OutputDatasetFacet),
     ):
         for dataset in event[f"{side}s"]:
-            made(kind, dataset)
+            build(kind, dataset)
             assert_valid_facets(dataset["facets"], base.DatasetFacet)
             assert_valid_facets(dataset.get(f"{side}Facets", {}), special)
 
 
 @harness
-def test_lineage_is_told_if_it_is_asked_for(
+def test_lineage_events_are_written_if_configured(
     corpus: Path, fresh_archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "events.jsonl"
@@ -467,18 +467,18 @@ def test_lineage_is_told_if_it_is_asked_for(
     assert nothing["outputs"] == []
 
 
-def test_lineage_goes_to_an_address_with_its_key(
+def test_lineage_events_are_sent_to_an_address_with_a_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import threading
     from http.server import BaseHTTPRequestHandler, HTTPServer
 
-    got: list[tuple[str, str | None, Any]] = []
+    requests: list[tuple[str, str | None, Any]] = []
 
     class Service(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            got.append((self.path, self.headers["Authorization"], json.loads(body)))
+            requests.append((self.path, self.headers["Authorization"], json.loads(body)))
             self.send_response(201)
             self.end_headers()
 
@@ -494,7 +494,7 @@ def test_lineage_goes_to_an_address_with_its_key(
             address, "ingest.press", [str(tmp_path)], "s3://b/press", run
         ).start()
         server.shutdown()
-    [(path, key, event)] = got
+    [(path, key, event)] = requests
     _assert_valid_event(event)
     assert (path, key) == ("/api/v1/lineage", "Bearer of-a-test")
     assert event["run"]["runId"] == run
@@ -505,11 +505,11 @@ def test_lineage_goes_to_an_address_with_its_key(
     ("target", "fault"),
     [
         ("ftp://somewhere", "expected a file or an http or https address"),
-        ("/not/there/events.jsonl", "its folder is not there"),
-        ("events.jsonl", "install palimpsest\\[lineage\\]"),
+        ("/not/there/events.jsonl", "its folder does not exist"),
+        ("events.jsonl", "install palimpsest-archive\\[lineage\\]"),
     ],
 )
-def test_lineage_that_cannot_be_sent_is_a_fault_of_the_settings(
+def test_lineage_target_that_cannot_work_is_a_settings_error(
     target: str, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PALIMPSEST_LINEAGE", target)
@@ -520,7 +520,7 @@ def test_lineage_that_cannot_be_sent_is_a_fault_of_the_settings(
 
 
 @harness
-def test_lineage_that_cannot_be_sent_stops_before_any_work(
+def test_bad_lineage_target_stops_a_run_before_any_work(
     corpus: Path, fresh_archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PALIMPSEST_LINEAGE", "ftp://somewhere")
@@ -529,7 +529,7 @@ def test_lineage_that_cannot_be_sent_stops_before_any_work(
     assert not os.path.lexists(fresh_archive)
 
 
-def test_progress_is_written_at_the_end_of_steps_and_else_once_in_a_while(
+def test_progress_is_written_at_the_end_of_steps_and_at_intervals(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     written: list[tuple[float, str]] = []
@@ -544,16 +544,16 @@ def test_progress_is_written_at_the_end_of_steps_and_else_once_in_a_while(
     monkeypatch.setattr(run_reporter, "SECONDS_BETWEEN", 60.0)
     progress = run_reporter._Progress("key")
     for done in range(1, 1000):
-        progress.tell(done / 10, f"read: {done} of 1000", is_urgent=False)
+        progress.update(done / 10, f"read: {done} of 1000", is_urgent=False)
     began = time.monotonic()
-    progress.tell(100.0, "read: 1000 of 1000", is_urgent=True)
+    progress.update(100.0, "read: 1000 of 1000", is_urgent=True)
     progress.stop()
     assert time.monotonic() - began < 10
     assert written[-1] == (100.0, "read: 1000 of 1000")
     assert len(written) <= 3
 
 
-def test_a_run_that_told_no_progress_starts_no_thread() -> None:
+def test_run_without_progress_starts_no_thread() -> None:
     progress = run_reporter._Progress("key")
     progress.stop("failed")
     assert progress._thread is None

@@ -214,6 +214,6 @@ def test_ctrl_c_ends_a_schedule_soon_with_one_line(is_running: bool, tmp_path: P
     write_articles(tmp_path / "in", {f"{n}.txt": [make_paragraph(n)] for n in range(3)})
     timetable = ("--watch",) if is_running else ("--every", "1d")
     with _schedule(tmp_path, *timetable, "--port", free_port()) as (process, log):
-        expected = "Runner 'palimpsest press" if not is_running else "Beginning flow run"
+        expected = "Beginning flow run" if is_running else "ingest/press"
         _wait_until(lambda: expected in log.read_text(encoding="utf-8"), 180, log)
         _assert_stops(process, log, signal.SIGINT, 130)

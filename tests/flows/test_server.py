@@ -1,4 +1,4 @@
-"""The Prefect server that we start obeys nobody but us: no web page, and no other user."""
+"""The Prefect server that we start accepts no requests from web pages or other users."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ ATTACK = {"pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script
 
 
 def _forget_servers(patched: pytest.MonkeyPatch) -> None:
-    """Unset what names a server; the environment is restored after the test."""
+    """Unset the variables that name a server; they are restored after the test."""
     for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "NO_PROXY", "no_proxy"):
         patched.setenv(name, "")
         patched.delenv(name)
@@ -70,7 +70,7 @@ def client(server: LocalServer) -> Iterator[SyncPrefectClient]:
 
 @pytest.fixture
 def started() -> Callable[..., Any]:
-    """What starts a browser; tests that need one are skipped where there is none."""
+    """A function that starts a browser; without Chromium the test is skipped."""
     from tests.inspector import browser
 
     if browser.CHROMIUM is None:
@@ -87,7 +87,7 @@ def deployment(client: SyncPrefectClient) -> str:
 def _request(
     server: LocalServer, method: str, path: str, body: Any = None, **headers: str
 ) -> tuple[int, Message]:
-    """Return status and headers of an answer."""
+    """Send a request; return status and headers of the response."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     named["Content-Type"] = "application/json"
     with closing(HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
@@ -120,16 +120,16 @@ def test_deployment_cannot_be_changed_or_run_without_login(
 
 def test_page_of_another_origin_gets_no_permission(server: LocalServer, deployment: str) -> None:
     path = f"/api/deployments/{deployment}"
-    wanted = {
+    requested = {
         "Access_Control_Request_Method": "PATCH",
         "Access_Control_Request_Headers": "authorization",
     }
     for origin in ("https://evil.example", "null", "http://127.0.0.1:1"):
-        status, headers = _request(server, "OPTIONS", path, Origin=origin, **wanted)
+        status, headers = _request(server, "OPTIONS", path, Origin=origin, **requested)
         assert status == 400
         assert headers["Access-Control-Allow-Origin"] is None
     for origin in (server.page, f"http://localhost:{server.port}"):
-        status, headers = _request(server, "OPTIONS", path, Origin=origin, **wanted)
+        status, headers = _request(server, "OPTIONS", path, Origin=origin, **requested)
         assert status == 200
         assert headers["Access-Control-Allow-Origin"] == origin
 
@@ -147,9 +147,7 @@ def test_foreign_host_is_refused_even_with_login(
         assert _request(server, "GET", "/api/version", Host=host, Authorization=login)[0] == 200
 
 
-def test_login_is_known_to_its_owner_and_to_processes_that_inherit_it(
-    server: LocalServer, state: Path
-) -> None:
+def test_only_the_owner_can_read_the_login(server: LocalServer, state: Path) -> None:
     file = state / LOGIN_FILE
     assert file.read_text(encoding="ascii") == server.login == os.environ["PREFECT_API_AUTH_STRING"]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -186,14 +184,14 @@ def test_schedule_stops_if_a_server_refuses_its_login(server: LocalServer, tmp_p
         asyncio.run(schedule)
 
 
-def test_server_of_somebody_else_is_sent_no_login(tmp_path: Path) -> None:
+def test_another_program_on_the_port_is_sent_no_login(tmp_path: Path) -> None:
     seen = []
 
-    class Somebody(BaseHTTPRequestHandler):
+    class OtherProgram(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             seen.append(self.path)
 
-    with HTTPServer(("127.0.0.1", 0), Somebody) as other:
+    with HTTPServer(("127.0.0.1", 0), OtherProgram) as other:
         threading.Thread(target=other.serve_forever, daemon=True).start()
         with pytest.raises(SettingsError, match="another program"):
             LocalServer(tmp_path, login_of(tmp_path), other.server_port).ensure()
@@ -281,7 +279,7 @@ def test_page_of_another_origin_cannot_run_code(
     deployment: str,
     started: Callable[..., Any],
 ) -> None:
-    """The attack of a page in a browser, on the server's address and on a name that leads to it."""
+    """A page in a browser attacks the server's address and a host name that resolves to it."""
     rebound = f"http://evil.example:{server.port}"
     constants = [server.url, f"{rebound}/api", deployment, json.dumps(ATTACK)]
 

@@ -102,20 +102,20 @@ def test_every_runner_gives_the_same_digest(
     ingest(corpus, tmp_path / "plain")
     files = sorted(corpus.iterdir())
     ingest(files[::2], fresh_archive)
-    told: list[tuple[Step, int, int]] = []
+    progress: list[tuple[Step, int, int]] = []
     spawned: set[int | None] = set()
 
     def report(*step: Any) -> None:
-        told.append(step)
+        progress.append(step)
         spawned.update(one.pid for one in multiprocessing.active_children())
 
-    with _reports_to(report):  # the flow itself, as a deployment calls it, with plain parameters
+    with _reports_to(report):  # with plain parameters, as a deployment calls the flow
         plain = {"run": {"workers": 2, "batch_bytes": BATCH_BYTES, "runner": runner}}
         summary = flow_module.ingest([str(corpus)], str(fresh_archive), plain)
     assert _digest(fresh_archive) == _digest(tmp_path / "plain")
     assert summary["sources_new"] == len(files[1::2])
-    assert max(total for step, _, total in told if step == STAGE_BATCH) >= 3
-    assert (PAIR_BANDS, 2, 2) in told
+    assert max(total for step, _, total in progress if step == STAGE_BATCH) >= 3
+    assert (PAIR_BANDS, 2, 2) in progress
     if runner != "ray":  # whose processes are not our children
         assert (len(spawned) >= 2) == (runner != "threads")
 
@@ -123,7 +123,7 @@ def test_every_runner_gives_the_same_digest(
 @_needs("dask")
 @pytest.mark.skipif("PALIMPSEST_LONG" not in os.environ, reason="long: make order")
 @pytest.mark.usefixtures("prefect_harness", "small_groups")
-def test_a_worker_of_a_dask_cluster_that_is_killed_does_not_matter(
+def test_killed_worker_of_a_dask_cluster_does_not_matter(
     corpus: Path, tmp_path: Path, fresh_archive: Path
 ) -> None:
     from distributed import LocalCluster
@@ -139,25 +139,25 @@ def test_a_worker_of_a_dask_cluster_that_is_killed_does_not_matter(
                 os.kill(killed[0], signal.SIGKILL)
 
         with _reports_to(kill_once):
-            given = _settings(runner="dask", cluster=cluster.scheduler_address)
-            flow_module.ingest([str(corpus)], str(fresh_archive), given)
+            settings = _settings(runner="dask", cluster=cluster.scheduler_address)
+            flow_module.ingest([str(corpus)], str(fresh_archive), settings)
     assert killed
     assert _digest(fresh_archive) == _digest(tmp_path / "plain")
 
 
 @pytest.mark.usefixtures("prefect_harness")
-def test_a_run_with_nothing_to_do_starts_no_worker(corpus: Path, fresh_archive: Path) -> None:
+def test_run_with_nothing_to_do_starts_no_worker(corpus: Path, fresh_archive: Path) -> None:
     ingest(corpus, fresh_archive)
     spawned = []
     with _reports_to(lambda *_: spawned.extend(multiprocessing.active_children())):
-        given = _settings(runner="processes")
-        summary = flow_module.ingest([str(corpus)], str(fresh_archive), given)
+        settings = _settings(runner="processes")
+        summary = flow_module.ingest([str(corpus)], str(fresh_archive), settings)
     assert summary["version"] is None
     assert spawned == []
 
 
-class _Keeping(ThreadPoolTaskRunner[Any]):
-    """Threads that keep each task as it would be sent to another process."""
+class _RecordingRunner(ThreadPoolTaskRunner[Any]):
+    """Threads that record each task as it would be sent to another process."""
 
     sent: list[tuple[str, bytes]]
 
@@ -168,17 +168,17 @@ class _Keeping(ThreadPoolTaskRunner[Any]):
 
 
 @pytest.mark.usefixtures("prefect_harness", "small_groups")
-def test_a_task_is_sent_as_paths_and_settings_and_never_as_data(
+def test_tasks_are_sent_as_paths_and_settings_and_never_as_data(
     corpus: Path, fresh_archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[tuple[str, bytes]] = []
 
-    def keeping(given: RunSettings) -> Any:
-        runner: Any = _Keeping(max_workers=given.workers)
+    def recording_threads(settings: RunSettings) -> Any:
+        runner: Any = _RecordingRunner(max_workers=settings.workers)
         runner.sent = sent
         return runner
 
-    monkeypatch.setattr(runners_module, "_threads", keeping)
+    monkeypatch.setattr(runners_module, "_threads", recording_threads)
     ingest(sorted(corpus.iterdir())[::2], fresh_archive)
     texts = [make_paragraph(100 + n, 1200) for n in range(12)]
     write_articles(corpus, {"long.txt": [*texts, *(make_paragraph(n, edit=2) for n in range(9))]})
@@ -189,11 +189,11 @@ def test_a_task_is_sent_as_paths_and_settings_and_never_as_data(
     assert set(largest) == {"read batch", "gather texts", "find candidates", "align"}
     assert max(largest.values()) < _MOST_PICKLED
     for _, one in sent:
-        assert b".parquet" not in one  # nor the list of an archive's files, which has no limit
+        assert b".parquet" not in one  # nor the list of an archive's files, which may be long
         assert texts[0][:20].encode() not in one
 
 
-def test_a_cluster_needs_a_runner_that_has_one() -> None:
+def test_cluster_needs_the_runner_dask_or_ray() -> None:
     for runner in ("threads", "processes"):
         with pytest.raises(SettingsError) as caught:
             parse_settings({"run": {"runner": runner, "cluster": "tcp://10.0.0.5:8786"}})
@@ -204,7 +204,9 @@ def test_a_cluster_needs_a_runner_that_has_one() -> None:
 
 
 @pytest.mark.parametrize("extra", ["dask", "ray"])
-def test_a_missing_extra_tells_what_to_install(extra: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_for_a_missing_extra_says_what_to_install(
+    extra: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runners_module, "find_spec", lambda _: None)
     with pytest.raises(SettingsError) as caught:
         runners_module.task_runner_of(RunSettings(runner=extra))
@@ -212,7 +214,7 @@ def test_a_missing_extra_tells_what_to_install(extra: Any, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("address", ["tcp://10.0.0.5:8786", "press-1:8786", "ray://h:10001"])
-def test_workers_elsewhere_need_a_server_that_they_can_reach(
+def test_workers_on_other_machines_need_a_server_that_they_can_reach(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
@@ -222,7 +224,7 @@ def test_workers_elsewhere_need_a_server_that_they_can_reach(
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "fault"),
     [
         (["--cluster", "tcp://h:8786"], "expected runner = dask or ray"),
         (["--runner", "processes", "--cluster", "tcp://h:8786"], "expected runner = dask or ray"),
@@ -232,9 +234,9 @@ def test_workers_elsewhere_need_a_server_that_they_can_reach(
         (["--runner", "dask", "--cluster", "tcp://10.0.0.5:8786"], "set PREFECT_API_URL"),
     ],
 )
-def test_the_command_refuses_what_cannot_be(
+def test_command_refuses_options_that_contradict_each_other(
     options: list[str],
-    told: str,
+    fault: str,
     corpus: Path,
     tmp_path: Path,
     fresh_archive: Path,
@@ -244,7 +246,7 @@ def test_the_command_refuses_what_cannot_be(
     arguments = ["ingest", str(corpus), "--archive", str(fresh_archive), *options]
     result = CliRunner().invoke(main, [*arguments, "--state", str(tmp_path / "state")])
     assert result.exit_code == 2
-    assert told in result.output
+    assert fault in result.output
     assert not fresh_archive.exists()
 
 
@@ -267,7 +269,7 @@ def _laid_out(draw: st.DrawFn) -> tuple[Any, ...]:
 
 
 def _stage(folder: Path, laid_out: tuple[Any, ...]) -> None:
-    """Write what ``lay_out`` does, as far as pairing reads it."""
+    """Write those outputs of the step before pairing that pairing reads."""
     owners, contents, bands, uppers, is_new = laid_out
     ends = np.cumsum([len(one) for one in contents], dtype=np.int64)
     starts = np.concatenate(([0], ends[:-1])).astype(np.int64)
@@ -283,7 +285,7 @@ def _stage(folder: Path, laid_out: tuple[Any, ...]) -> None:
 
 
 def _expected(laid_out: tuple[Any, ...], sign: SignSettings) -> tuple[list[Any], list[Any], int]:
-    """Return what the rule gives of all bands together: pairs, those given up, and crowds."""
+    """Return the pairs, the withdrawn pairs and the number of crowds, for all bands together."""
     owners, contents, bands, uppers, is_new = laid_out
     old = [text for text in range(_TEXTS) if not is_new[text]]
     pairs, lost, crowds = set(), set(), 0
@@ -293,8 +295,8 @@ def _expected(laid_out: tuple[Any, ...], sign: SignSettings) -> tuple[list[Any],
         pairs |= {(left, right) for _, left, right in after if is_new[left] or is_new[right]}
         lost |= {(left, right) for _, left, right in before - after}
         for value in set(hashes):
-            held = {o for h, o in zip(hashes, owners, strict=True) if h == value}
-            crowds += len(held) > sign.crowd_texts and any(is_new[text] for text in held)
+            texts = {o for h, o in zip(hashes, owners, strict=True) if h == value}
+            crowds += len(texts) > sign.crowd_texts and any(is_new[text] for text in texts)
     return sorted(pairs), sorted(lost), crowds
 
 
@@ -305,7 +307,7 @@ def _pairs_in(path: Path) -> list[tuple[int, int]]:
 
 @max_examples(40)
 @given(_laid_out(), crowd_limits(), st.integers(1, 7))
-def test_however_the_bands_are_grouped_the_candidates_are_those_of_the_rule(
+def test_candidates_do_not_depend_on_the_groups_of_bands(
     laid_out: tuple[Any, ...], sign: SignSettings, groups: int
 ) -> None:
     bands = len(laid_out[2])
@@ -325,7 +327,7 @@ def test_however_the_bands_are_grouped_the_candidates_are_those_of_the_rule(
 @pytest.mark.parametrize(
     ("texts", "workers", "groups"), [(0, 8, 1), (19_999, 8, 1), (45_000, 8, 4), (10**6, 64, 19)]
 )
-def test_few_texts_are_paired_in_one_task(
+def test_number_of_band_groups_follows_texts_and_workers(
     texts: int, workers: int, groups: int, tmp_path: Path
 ) -> None:
     (tmp_path / "texts").mkdir()
@@ -333,7 +335,9 @@ def test_few_texts_are_paired_in_one_task(
     assert band_groups(tmp_path, SignSettings(), workers) == groups
 
 
-def test_no_prefect_uses_the_workers_too(corpus: Path, tmp_path: Path, fresh_archive: Path) -> None:
+def test_direct_run_with_several_workers_gives_the_same_digest(
+    corpus: Path, tmp_path: Path, fresh_archive: Path
+) -> None:
     ingest(corpus, tmp_path / "plain", settings_of())
     arguments = ["ingest", str(corpus), "--archive", str(fresh_archive), "--no-prefect"]
     arguments += ["--workers", "3", "--set", f"run.batch_bytes={BATCH_BYTES}"]

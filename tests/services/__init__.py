@@ -1,13 +1,13 @@
-"""The services of docker-compose.yml as processes, and what they need."""
+"""The services of docker-compose.yml as processes."""
 
 import os
 
 import pytest
 
-_IS_ASKED_FOR = bool({"PALIMPSEST_SERVERS", "PALIMPSEST_LONG"} & os.environ.keys())
+_IS_REQUESTED = bool({"PALIMPSEST_SERVERS", "PALIMPSEST_LONG"} & os.environ.keys())
 
 
 def needs_servers(test):
-    """Mark a test that waits for servers, or kills one process after the other: it takes a minute."""
-    skipped = pytest.mark.skipif(not _IS_ASKED_FOR, reason="waits or kills at length: make servers")
+    """Mark a test that takes a minute, since it waits for servers or kills many processes."""
+    skipped = pytest.mark.skipif(not _IS_REQUESTED, reason="takes a minute: make servers")
     return pytest.mark.servers(skipped(test))

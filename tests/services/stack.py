@@ -1,7 +1,7 @@
 """The services of docker-compose.yml as processes: their commands and environment, on loopback.
 
-Hosts, ports and folders are other ones than in containers; all else is read from the file. What
-only shortens waiting is added by the tests, and stands in ``QUICK``.
+Hosts, ports and folders differ from those in containers; everything else is read from the file.
+``QUICK`` has the settings that only shorten the waiting.
 """
 
 import os
@@ -33,8 +33,8 @@ QUICK = {
         "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
         "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
     },
-    # Shorter than the time between heartbeats, which cannot be set lower than 30 s: a run that
-    # takes longer is crashed alive. So it is for runs that are to be killed, and ends with them.
+    # Shorter than the interval of heartbeats, which is at least 30 s: a living run that takes longer
+    # is marked as Crashed too. So it is only for tests that kill their run.
     "setup": {"PALIMPSEST_SILENT_SECONDS": "12"},
     "worker": {"PREFECT_WORKER_QUERY_SECONDS": "1"},
 }
@@ -43,41 +43,41 @@ _SECONDS = 120.0
 
 
 def wait_for(
-    found: Callable[[], Any], what: str, seconds: float = _SECONDS, pause: float = 0.1
+    find: Callable[[], Any], name: str, seconds: float = _SECONDS, pause: float = 0.1
 ) -> Any:
-    """Return what a function finds as soon as it finds something."""
+    """Call a function until its result is true, and return the result."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if value := found():
+        if value := find():
             return value
         time.sleep(pause)
-    raise AssertionError(f"no {what} within {seconds:.0f} s")
+    raise AssertionError(f"no {name} within {seconds:.0f} s")
 
 
 def family(pid: int) -> list[int]:
-    """Return a process and all that came from it and are still its descendants."""
+    """Return a process and its living descendants."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             parent = int(path.read_text().rpartition(")")[2].split()[1])
-        except (OSError, IndexError):  # it has just ended
+        except (OSError, IndexError):  # the process has just ended
             continue
         children.setdefault(parent, []).append(int(path.parent.name))
-    found = [pid]
-    for one in found:
-        found += children.get(one, [])
-    return found
+    pids = [pid]
+    for parent in pids:
+        pids += children.get(parent, [])
+    return pids
 
 
 def kill(*pids: int) -> None:
-    """Kill processes as a machine does that runs out of memory."""
+    """Kill processes, as a machine without memory does."""
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
 class Stack:
-    """A folder with all that the services keep, and the services that run."""
+    """The running services, and a folder with all their data."""
 
     def __init__(self, folder: Path, database: Postgres | None, quick: Quick) -> None:
         self.folder = folder
@@ -93,53 +93,54 @@ class Stack:
         self._file = compose.as_run()
         self._database = database
         self._started: dict[str, subprocess.Popen[bytes]] = {}
-        self._logs = 0
+        self._starts = 0
 
     def _here(self, service: str, value: str) -> str:
-        """Return a value of the file as it has to be outside of containers."""
-        kept = self.folder / service
-        there = {
+        """Return a value of the file as it must be outside of containers."""
+        folder = self.folder / service
+        replacements = {
             "http://server:4200": f"http://127.0.0.1:{self.port}",
             "127.0.0.1:4200": f"127.0.0.1:{self.port}",
             "127.0.0.1:8080": f"127.0.0.1:{self._worker_port}",
-            "/state": f"{kept}/state",
-            "/tmp": f"{kept}/tmp",
+            "/state": f"{folder}/state",
+            "/tmp": f"{folder}/tmp",
             "0.0.0.0": "127.0.0.1",
             "4200": str(self.port),
             "8080": str(self._worker_port),
         }
-        return re.sub("|".join(map(re.escape, there)), lambda found: there[found[0]], value)
+        pattern = "|".join(map(re.escape, replacements))
+        return re.sub(pattern, lambda match: replacements[match[0]], value)
 
     def environment(self, service: str) -> dict[str, str]:
-        """Return what a service's process finds in its environment."""
-        told = self._file["services"][service]["environment"]
-        mine = {
-            name: self._here(service, value) for name, value in told.items() if value is not None
+        """Return the environment of a service's process."""
+        written = self._file["services"][service]["environment"]
+        own = {
+            name: self._here(service, value) for name, value in written.items() if value is not None
         }
         if service == "server" and self._database is None:
-            mine = {name: value for name, value in mine.items() if "_SERVER_DATABASE_" not in name}
+            own = {name: value for name, value in own.items() if "_SERVER_DATABASE_" not in name}
         elif service == "server":
-            mine["PREFECT_SERVER_DATABASE_HOST"] = "127.0.0.1"
-            mine["PREFECT_SERVER_DATABASE_PORT"] = str(self._database.port)
+            own["PREFECT_SERVER_DATABASE_HOST"] = "127.0.0.1"
+            own["PREFECT_SERVER_DATABASE_PORT"] = str(self._database.port)
         inherited = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("PREFECT_", "PALIMPSEST_"))
         }
         inherited["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return inherited | {"PYTHONPATH": str(compose.ROOT / "src")} | mine | self._quick[service]
+        return inherited | {"PYTHONPATH": str(compose.ROOT / "src")} | own | self._quick[service]
 
     def command(self, service: str, command: list[str]) -> list[str]:
-        """Return what a service executes; its Python is the tests' own."""
+        """Return the command of a service, which uses the Python of the tests."""
         return [self._here(service, argument) for argument in command]
 
     def start(self, service: str) -> int:
-        """Start a service and return its process's number."""
+        """Start a service and return its process id."""
         command = self.command(service, compose.command_of(self._file["services"][service]))
         for name in ("state", "tmp"):
             (self.folder / service / name).mkdir(parents=True, exist_ok=True)
-        self._logs += 1
-        with (self.folder / f"{service}-{self._logs}.log").open("wb") as log:
+        self._starts += 1
+        with (self.folder / f"{service}-{self._starts}.log").open("wb") as log:
             self._started[service] = subprocess.Popen(
                 command,
                 cwd=self.project,
@@ -151,13 +152,13 @@ class Stack:
         return self._started[service].pid
 
     def is_healthy(self, service: str) -> bool:
-        """Carry out the health check of a service that runs."""
-        assert self._started[service].poll() is None, self.told()
+        """Run the health check of a running service."""
+        assert self._started[service].poll() is None, self.logs()
         check = self.command(service, compose.check_of(self._file["services"][service]))
-        done = subprocess.run(
+        process = subprocess.run(
             check, env=self.environment(service), capture_output=True, check=False, timeout=10
         )
-        return done.returncode == 0
+        return process.returncode == 0
 
     def await_health(self, service: str) -> None:
         wait_for(lambda: self.is_healthy(service), f"health of {service}")
@@ -165,20 +166,20 @@ class Stack:
     def set_up(self) -> None:
         """Run the one-shot service to its end."""
         self.start("setup")
-        assert self._started["setup"].wait(_SECONDS) == 0, self.told()
+        assert self._started["setup"].wait(_SECONDS) == 0, self.logs()
 
     def family(self, service: str) -> list[int]:
         return family(self._started[service].pid)
 
     def kill(self, service: str, *, alone: bool = False) -> None:
-        """Kill a service as its container dies with all that is in it, or its process alone."""
+        """Kill a service with all its processes, like its container, or its main process alone."""
         process = self._started.pop(service)
         kill(*([process.pid] if alone else family(process.pid)))
         process.wait()
 
     def prefect(self, *arguments: str) -> str:
-        """Run a command of Prefect as its user would, and return what it printed."""
-        done = subprocess.run(
+        """Run a Prefect command as its user would, and return its output."""
+        process = subprocess.run(
             ["prefect", "--no-prompt", *arguments],
             cwd=self.project,
             env=self.environment("setup"),
@@ -186,10 +187,10 @@ class Stack:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert process.returncode == 0, process.stdout + process.stderr
+        return process.stdout
 
-    def told(self) -> str:
+    def logs(self) -> str:
         """Return the ends of all logs."""
         return "\n".join(
             f"== {path.name}\n{path.read_text(errors='replace')[-3000:]}"
@@ -200,13 +201,13 @@ class Stack:
         for service in [*self._started]:
             self.kill(service)
 
-    # What is asked of the server.
+    # Requests to the server.
 
     def runs(self, deployment: str) -> list[FlowRun]:
-        """Return the flow runs of a deployment, the first to be started first."""
-        chosen = DeploymentFilter(name=DeploymentFilterName(any_=[deployment]))
+        """Return the flow runs of a deployment in the order of their start times."""
+        by_name = DeploymentFilter(name=DeploymentFilterName(any_=[deployment]))
         return self.client.read_flow_runs(
-            deployment_filter=chosen, sort=FlowRunSort.EXPECTED_START_TIME_ASC
+            deployment_filter=by_name, sort=FlowRunSort.EXPECTED_START_TIME_ASC
         )
 
     def in_state(self, deployment: str, *names: str) -> list[FlowRun]:
@@ -217,7 +218,7 @@ class Stack:
         return state.name if state else ""
 
     def await_state(self, run: UUID, *names: str, seconds: float = _SECONDS) -> float:
-        """Wait until a run is in one of these states; return how many seconds it took."""
+        """Wait until a run is in one of these states; return the seconds that it took."""
         started = time.monotonic()
         wait_for(lambda: self.state_of(run) in names, f"run in {names}", seconds)
         return time.monotonic() - started
@@ -226,10 +227,10 @@ class Stack:
         self, deployment: str, environment: dict[str, str] | None = None, **parameters: Any
     ) -> UUID:
         """Start a run as Prefect's page does."""
-        found = self.client.read_deployment_by_name(f"{deployment}/{deployment}")
+        deployed = self.client.read_deployment_by_name(f"{deployment}/{deployment}")
         variables = {"env": environment} if environment else None
         return self.client.create_flow_run_from_deployment(
-            found.id, parameters=parameters, job_variables=variables
+            deployed.id, parameters=parameters, job_variables=variables
         ).id
 
     def cancel(self, run: UUID) -> None:
@@ -243,22 +244,22 @@ def write_prefect_yaml(stack: Stack, every: timedelta | None, batch_bytes: int) 
     text = text.replace("/articles", str(stack.sources)).replace(
         "/archive/press", str(stack.archive)
     )
-    told = yaml.safe_load(text)
-    for deployment in told["deployments"]:
+    content = yaml.safe_load(text)
+    for deployment in content["deployments"]:
         if deployment["name"] == "ingest":
             deployment["parameters"]["settings"] = {
                 "run": {"workers": 2, "batch_bytes": batch_bytes}
             }
             if every:
                 deployment["schedules"] = [{"slug": "daily", "interval": every.total_seconds()}]
-    (stack.project / "prefect.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
+    (stack.project / "prefect.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
 
 
 @contextmanager
 def running(folder: Path, *, postgres: bool, quick: Quick = QUICK) -> Iterator[Stack]:
-    """Give a stack whose server is starting; at the end all that was started is killed."""
-    told = compose.as_run()["services"]["postgres"]["environment"]
-    database = Postgres(told) if postgres else None
+    """Provide a stack whose server is starting; at the end, kill everything that was started."""
+    environment = compose.as_run()["services"]["postgres"]["environment"]
+    database = Postgres(environment) if postgres else None
     stack = Stack(folder, database, quick)
     try:
         stack.start("server")

@@ -1,4 +1,4 @@
-"""Scheduled runs by a real server and worker, and what becomes of them when either of them dies."""
+"""Scheduled runs by a real server and worker, and what happens to them when either dies."""
 
 import json
 import os
@@ -35,7 +35,7 @@ DATABASES = [
     pytest.param(True, id="postgresql", marks=needs_postgres),
 ]
 MANY = 250
-"""Articles of a run that is to take long enough to be disturbed: as many batches."""
+"""Articles, and batches, of a run that takes long enough to be interrupted."""
 
 
 def add_articles(folder: Path, seed: int, count: int) -> None:
@@ -57,8 +57,8 @@ def digest(archive: Path) -> str:
     return digest_archive(StoredArchive(archive).snapshot())
 
 
-def undisturbed(stack: Stack, name: str) -> str:
-    """Return the digest of an archive of all that there is, made in one run without Prefect."""
+def digest_of_one_run(stack: Stack, name: str) -> str:
+    """Return the digest of an archive of all sources, created in one run without Prefect."""
     place = stack.archive.with_name(name)
     run_ingest([str(stack.sources)], place, settings_of())
     return digest(place)
@@ -71,13 +71,15 @@ def version(archive: Path) -> int:
 
 
 def staged(archive: Path) -> dict[int, str]:
-    """Return the batches that are staged, by what stays the same when a run takes them up."""
-    found = {}
-    with suppress(FileNotFoundError):  # a folder that vanishes while it is listed: ask again
+    """Return the run of each staged batch by its inode, which stays when another run resumes it."""
+    batches = {}
+    with suppress(
+        FileNotFoundError
+    ):  # a folder vanished while it was listed; the caller tries again
         for path in StoredArchive(archive).staging.glob("*/batch-?????"):
             with suppress(FileNotFoundError):
-                found[path.stat().st_ino] = path.parent.name
-    return found
+                batches[path.stat().st_ino] = path.parent.name
+    return batches
 
 
 def runs_of(archive: Path) -> list[dict[str, Any]]:
@@ -86,25 +88,25 @@ def runs_of(archive: Path) -> list[dict[str, Any]]:
 
 
 def assert_rule_for_second_runs(stack: Stack) -> None:
-    """Of two runs at once the second waits if it brings articles, and is cancelled if not."""
-    for deployment, told in (("ingest", "AwaitingConcurrencySlot"), ("verify", "Cancelled")):
+    """Of two simultaneous runs the second waits if it ingests articles, else it is cancelled."""
+    for deployment, state in (("ingest", "AwaitingConcurrencySlot"), ("verify", "Cancelled")):
         first, second = stack.run_now(deployment), stack.run_now(deployment)
         stack.client.set_flow_run_state(first, Pending())
         stack.client.set_flow_run_state(second, Pending())
-        assert [stack.state_of(first), stack.state_of(second)] == ["Pending", told]
+        assert [stack.state_of(first), stack.state_of(second)] == ["Pending", state]
         for run in (first, second):
             stack.client.delete_flow_run(run)
 
 
 @pytest.fixture
 def diary(record_property):
-    """Tell what happens when; shown with ``-s``, and when the test fails."""
+    """Print what happens and when; shown with ``-s``, and if the test fails."""
     began = time.monotonic()
 
-    def note(what: str, since: float | None = None) -> None:
+    def note(event: str, since: float | None = None) -> None:
         seconds = round(time.monotonic() - (began if since is None else since), 1)
-        record_property(what, seconds)
-        print(f"{seconds:6.1f} s {'' if since is None else '  '}{what}")
+        record_property(event, seconds)
+        print(f"{seconds:6.1f} s {'' if since is None else '  '}{event}")
 
     return note
 
@@ -116,17 +118,17 @@ def diary(record_property):
     [False, pytest.param(True, marks=needs_time)],
     ids=["the first run", "a later run"],
 )
-def test_killed_run_is_crashed_and_the_next_one_goes_on_from_its_batches(
+def test_killed_run_is_crashed_and_the_next_one_resumes_from_its_batches(
     on_postgres: bool, is_later: bool, tmp_path: Path, diary
 ) -> None:
     with running(tmp_path, postgres=on_postgres) as stack:
         add_articles(stack.sources, 1, 3)
-        before = undisturbed(stack, "first")
+        before = digest_of_one_run(stack, "first")
         write_prefect_yaml(stack, timedelta(seconds=6), batch_bytes=1)
         stack.await_health("server")
         diary("server is ready")
         stack.set_up()
-        diary("deployments are there")
+        diary("deployments exist")
         assert_rule_for_second_runs(stack)
         if not is_later:
             add_articles(stack.sources, 2, MANY)
@@ -144,29 +146,29 @@ def test_killed_run_is_crashed_and_the_next_one_goes_on_from_its_batches(
         stack.kill("worker")
         killed_at = time.monotonic()
         diary("worker is killed")
-        [hit] = stack.in_state("ingest", "Running")
-        assert hit.auto_scheduled
+        [interrupted] = stack.in_state("ingest", "Running")
+        assert interrupted.auto_scheduled
         left = staged(stack.archive)
         assert len(left) > 20
         assert version(stack.archive) == int(is_later)
         stack.start("worker")
-        expected = undisturbed(stack, "second")
-        stack.await_state(hit.id, "Crashed")
+        expected = digest_of_one_run(stack, "second")
+        stack.await_state(interrupted.id, "Crashed")
         diary("from the kill until the run is Crashed", killed_at)
-        ensure_automations(client=stack.client)  # the next run takes as long as it takes
-        taken_up = wait_for(lambda: taken_from(left, stack.archive), "batches taken up", pause=0.01)
-        assert taken_up <= set(left)
+        ensure_automations(client=stack.client)  # without a short limit
+        resumed = wait_for(lambda: resumed_from(left, stack.archive), "resumed batch", pause=0.01)
+        assert resumed <= set(left)
         wait_for(lambda: version(stack.archive) == int(is_later) + 1, "version")
-        diary("next run has brought the rest")
+        diary("next run has ingested the rest")
         assert digest(stack.archive) == expected
         [row] = [row for row in runs_of(stack.archive) if row["documents_new"] >= MANY]
         stack.await_state(UUID(row["flow_run_id"]), "Completed")
         assert stack.client.read_flow_run(UUID(row["flow_run_id"])).auto_scheduled
-        assert row["flow_run_id"] != str(hit.id)
+        assert row["flow_run_id"] != str(interrupted.id)
 
 
-def taken_from(left: dict[int, str], archive: Path) -> set[int]:
-    """Return the batches of a dead run that another run has made its own."""
+def resumed_from(left: dict[int, str], archive: Path) -> set[int]:
+    """Return the batches of a dead run that another run has resumed."""
     return {one for one, run in staged(archive).items() if one in left and run != left[one]}
 
 
@@ -185,7 +187,7 @@ def stack(request, tmp_path_factory) -> Iterator[Stack]:
 
 @pytest.fixture
 def desk(stack: Stack, tmp_path: Path) -> Stack:
-    """The stack with sources and an archive of this test, in which there is one version."""
+    """The stack with sources and an archive of this test; the archive has one version."""
     stack.sources, stack.archive = tmp_path / "in", tmp_path / "press"
     add_articles(stack.sources, 1, 3)
     run_ingest([str(stack.sources)], stack.archive, settings_of())
@@ -205,8 +207,8 @@ def ingest_now(desk: Stack, **environment: str) -> UUID:
 
 
 def assert_next_run_completes(desk: Stack) -> None:
-    """The next run brings what is missing, and the archive is as if nothing had happened."""
-    expected = undisturbed(desk, "undisturbed")
+    """The next run ingests the rest, and the archive is the same as without an interruption."""
+    expected = digest_of_one_run(desk, "expected")
     desk.await_state(ingest_now(desk), "Completed")
     assert version(desk.archive) == 2
     assert digest(desk.archive) == expected
@@ -214,17 +216,16 @@ def assert_next_run_completes(desk: Stack) -> None:
 
 @needs_time
 def test_every_deployment_starts_with_its_documented_parameters(desk: Stack) -> None:
-    told = {"archive": str(desk.archive)}
+    parameter = f"--param=archive={json.dumps(str(desk.archive))}"
     desk.await_state(ingest_now(desk), "Completed")
     for name in ("report", "verify", "compact", "clean"):
-        given = [f"--param={key}={json.dumps(value)}" for key, value in told.items()]
-        desk.prefect("deployment", "run", f"{name}/{name}", *given)
+        desk.prefect("deployment", "run", f"{name}/{name}", parameter)
         [run] = [one for one in desk.runs(name) if not one.auto_scheduled]
         desk.await_state(run.id, "Completed")
-    found = desk.client.read_deployment_by_name("ingest/ingest")
+    deployment = desk.client.read_deployment_by_name("ingest/ingest")
     assert all(
-        "description" in told or "$ref" in str(told)
-        for told in found.parameter_openapi_schema["properties"].values()
+        "description" in schema or "$ref" in str(schema)
+        for schema in deployment.parameter_openapi_schema["properties"].values()
     )
 
 
@@ -233,19 +234,19 @@ def test_cancelled_run_stops_within_seconds_and_leaves_the_archive(desk: Stack, 
     before = digest(desk.archive)
     run = ingest_now(desk)
     wait_for(lambda: len(staged(desk.archive)) > 20, "staged batches", pause=0.01)
-    asked_at = time.monotonic()
+    cancelled_at = time.monotonic()
     desk.cancel(run)
     desk.await_state(run, "Cancelled", seconds=60)
-    diary("from cancelling until the run is Cancelled", asked_at)
+    diary("from cancelling until the run is Cancelled", cancelled_at)
     wait_for(lambda: len(desk.family("worker")) == 1, "end of the run's processes", 60)
-    diary("from cancelling until its processes are gone", asked_at)
-    assert time.monotonic() - asked_at < 30
+    diary("from cancelling until its processes have ended", cancelled_at)
+    assert time.monotonic() - cancelled_at < 30
     assert (version(desk.archive), digest(desk.archive)) == (1, before)
     assert_next_run_completes(desk)
 
 
 @needs_time
-def test_killed_run_is_crashed_within_minutes_at_the_settings_of_the_file(
+def test_killed_run_is_crashed_within_minutes_with_the_settings_of_the_file(
     desk: Stack, diary
 ) -> None:
     run = ingest_now(desk)
@@ -254,24 +255,24 @@ def test_killed_run_is_crashed_within_minutes_at_the_settings_of_the_file(
     killed_at = time.monotonic()
     desk.start("worker")
     desk.await_state(run, "Crashed", seconds=240)
-    diary("from the kill until the run is Crashed, at the settings of the file", killed_at)
+    diary("from the kill until the run is Crashed, with the settings of the file", killed_at)
     desk.await_health("worker")
     assert_next_run_completes(desk)
 
 
 @needs_time
-def test_server_gone_for_a_while_loses_nothing(desk: Stack, diary) -> None:
+def test_server_that_is_down_for_a_while_loses_nothing(desk: Stack, diary) -> None:
     run = ingest_now(desk)
     wait_for(lambda: len(staged(desk.archive)) > 20, "staged batches", pause=0.01)
     desk.kill("server")
-    gone_at = time.monotonic()
+    down_at = time.monotonic()
     time.sleep(12)
     desk.start("server")
     desk.await_health("server")
-    diary("server was gone", gone_at)
+    diary("server was down", down_at)
     final = ("Completed", "Failed", "Crashed")
     desk.await_state(run, *final, seconds=200)
-    diary(f"from the server's end until the run is {desk.state_of(run)}", gone_at)
+    diary(f"from the server's end until the run is {desk.state_of(run)}", down_at)
     if desk.state_of(run) == "Completed":
         assert version(desk.archive) == 2
     assert_next_run_completes(desk)
@@ -304,7 +305,7 @@ def test_run_over_its_time_limit_fails_and_leaves_the_archive(desk: Stack, diary
 
 
 @needs_time
-def test_run_that_was_never_started_is_crashed_and_its_place_is_free(desk: Stack, diary) -> None:
+def test_run_that_was_never_started_is_crashed_and_the_next_one_starts(desk: Stack, diary) -> None:
     ensure_automations(90, 10, desk.client)
     assert sorted(one.name for one in desk.client.read_automations()) == sorted(
         [HEARTBEAT_STOPPED, NEVER_STARTED]
@@ -328,19 +329,19 @@ def test_run_that_died_before_its_first_heartbeat_is_crashed(desk: Stack, diary)
 
 @needs_time
 def test_setting_up_again_changes_nothing(desk: Stack) -> None:
-    def told() -> list[object]:
+    def configuration() -> list[object]:
         names = [f"{name}/{name}" for name in ("ingest", "report", "verify", "compact", "clean")]
-        found = [desk.client.read_deployment_by_name(name) for name in names]
+        deployments = [desk.client.read_deployment_by_name(name) for name in names]
         automations = desk.client.request("POST", "/automations/filter", json={})
         return [
             [
                 (one.id, one.parameters, [schedule.id for schedule in one.schedules])
-                for one in found
+                for one in deployments
             ],
             [(one["id"], one["updated"]) for one in automations.json()],
         ]
 
     ensure_automations(client=desk.client)
-    before = told()
+    before = configuration()
     desk.set_up()
-    assert told() == before
+    assert configuration() == before

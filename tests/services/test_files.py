@@ -1,8 +1,7 @@
-"""docker-compose.yml, Dockerfile and prefect.yaml say what is real, safe and complete."""
+"""docker-compose.yml, Dockerfile and prefect.yaml are valid, safe and complete."""
 
 import copy
 import re
-import tomllib
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,13 +23,13 @@ DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8")
 MERGED = {"build", "x-", "<<"}
 
 
-def parsed(told: dict[str, Any]) -> PyCompose:
-    """Return the file as a library for the compose specification reads it."""
-    return PyCompose.from_yaml(yaml.safe_dump(told))
+def parse(content: dict[str, Any]) -> PyCompose:
+    """Parse the file with a library for the compose specification."""
+    return PyCompose.from_yaml(yaml.safe_dump(content))
 
 
-def test_compose_file_is_of_the_compose_specification() -> None:
-    assert set(parsed(compose.as_run()).service_names()) == set(SERVICES)
+def test_compose_file_follows_the_compose_specification() -> None:
+    assert set(parse(compose.as_run()).service_names()) == set(SERVICES)
 
 
 @pytest.mark.parametrize(
@@ -43,35 +42,35 @@ def test_compose_file_is_of_the_compose_specification() -> None:
         (("servces",), {}),
     ],
 )
-def test_the_library_would_tell(path: tuple[str, ...], value: Any) -> None:
-    told = copy.deepcopy(compose.as_run())
-    place = told
+def test_library_would_find_a_mistake(path: tuple[str, ...], value: Any) -> None:
+    content = copy.deepcopy(compose.as_run())
+    parent = content
     for name in path[:-1]:
-        place = place[name]
-    place[path[-1]] = value
+        parent = parent[name]
+    parent[path[-1]] = value
     with pytest.raises(ValueError, match=r"."):
-        parsed(told)
+        parse(content)
 
 
-def test_what_services_name_is_there() -> None:
-    told = compose.as_run()
-    for name, service in told["services"].items():
-        assert set(service["networks"]) <= set(told["networks"]), name
-        assert set(service.get("depends_on", {})) <= set(told["services"]), name
+def test_everything_that_services_refer_to_exists() -> None:
+    content = compose.as_run()
+    for name, service in content["services"].items():
+        assert set(service["networks"]) <= set(content["networks"]), name
+        assert set(service.get("depends_on", {})) <= set(content["services"]), name
         for mount in service.get("volumes", []):
             source = mount.partition(":")[0]
-            assert source.startswith((".", "/")) or source in told["volumes"], mount
+            assert source.startswith((".", "/")) or source in content["volumes"], mount
     used = {
         mount.partition(":")[0]
-        for one in told["services"].values()
+        for one in content["services"].values()
         for mount in one.get("volumes", [])
     }
-    assert set(told["volumes"]) <= used
-    assert len(told["networks"]) == 1
+    assert set(content["volumes"]) <= used
+    assert len(content["networks"]) == 1
 
 
 def setting_names(settings: type[Any] = Settings) -> set[str]:
-    """Return every environment variable that Prefect's settings are read from."""
+    """Return all environment variables that Prefect's settings are read from."""
     names = set()
     for name, field in settings.model_fields.items():
         if hasattr(field.annotation, "model_fields"):
@@ -91,27 +90,27 @@ def test_each_variable_is_a_setting_of_this_prefect(service: str) -> None:
     known = setting_names()
     assert "PREFECT_HOME" in known
     assert "PREFECT_SERVER_ANALYTICS_ENABLD" not in known
-    told = {
+    used = {
         name for name in SERVICES[service].get("environment", {}) if name.startswith("PREFECT_")
     }
-    assert told <= known
+    assert used <= known
 
 
-def test_each_variable_of_ours_is_read_somewhere() -> None:
+def test_each_variable_of_palimpsest_is_read_somewhere() -> None:
     code = "".join(
         path.read_text(encoding="utf-8")
-        for room in ("flows", "cli", "records")
-        for path in (ROOT / room).glob("*.py")
+        for room in ("flows", "cli", "store")
+        for path in (ROOT / room).rglob("*.py")
     )
-    told = {name for one in SERVICES.values() for name in one.get("environment", {})}
-    told |= {name for one in DEPLOYMENTS for name in one["work_pool"]["job_variables"]["env"]}
-    mine = {name for name in told if name.startswith("PALIMPSEST_")}
-    assert mine
-    assert all(name in code for name in mine), mine
+    names = {name for one in SERVICES.values() for name in one.get("environment", {})}
+    names |= {name for one in DEPLOYMENTS for name in one["work_pool"]["job_variables"]["env"]}
+    names = {name for name in names if name.startswith("PALIMPSEST_")}
+    assert names
+    assert all(name in code for name in names), names
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_service_is_pinned_watched_and_closed(name: str) -> None:
+def test_service_has_a_version_a_health_check_and_no_open_port(name: str) -> None:
     service = compose.as_run()["services"][name]
     image, _, tag = service["image"].rpartition(":")
     assert image
@@ -131,11 +130,11 @@ def test_our_image_has_the_version_of_the_project_and_prefect_that_of_the_constr
 
     assert SERVICES["worker"]["image"] == f"palimpsest:{__version__}"
     constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    told = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
-    assert f"prefect=={told['prefect-version']}\n" in constraints
+    content = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+    assert f"prefect=={content['prefect-version']}\n" in constraints
 
 
-def test_no_secret_stands_in_the_files() -> None:
+def test_files_contain_no_secret() -> None:
     for name, service in SERVICES.items():
         for variable, value in service.get("environment", {}).items():
             if (
@@ -154,7 +153,7 @@ def test_no_secret_stands_in_the_files() -> None:
     assert ".env\n" in (ROOT / ".gitignore").read_text(encoding="utf-8")
 
 
-def test_what_the_user_must_give_is_asked_for_and_explained() -> None:
+def test_variables_that_the_user_must_set_are_required_and_explained() -> None:
     with pytest.raises(compose.UnsetVariableError, match=r"PREFECT_PASSWORD.*\.env"):
         compose.as_run({})
     with pytest.raises(compose.UnsetVariableError, match=r"POSTGRES_PASSWORD.*\.env"):
@@ -163,9 +162,9 @@ def test_what_the_user_must_give_is_asked_for_and_explained() -> None:
         compose.as_run({"POSTGRES_PASSWORD": "x", "PREFECT_PASSWORD": "y"})
     required = {"POSTGRES_PASSWORD": "x", "PREFECT_PASSWORD": "y", "PALIMPSEST_TOKEN": "z"}
     compose.as_run(required)  # nothing else is needed
-    asked = set(re.findall(r"\$\{(\w+)", compose.PATH.read_text(encoding="utf-8")))
-    asked -= {"MINIO_ROOT_PASSWORD"}  # of the container's shell
-    asked |= {
+    variables = set(re.findall(r"\$\{(\w+)", compose.PATH.read_text(encoding="utf-8")))
+    variables -= {"MINIO_ROOT_PASSWORD"}  # a variable of the container's shell
+    variables |= {
         name
         for one in SERVICES.values()
         for name, value in one.get("environment", {}).items()
@@ -174,7 +173,7 @@ def test_what_the_user_must_give_is_asked_for_and_explained() -> None:
     explained = set(
         re.findall(r"^#?(\w+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
     )
-    assert asked == explained
+    assert variables == explained
 
 
 def test_prefect_server_and_its_clients_share_a_login() -> None:
@@ -221,18 +220,18 @@ def dockerfile() -> list[tuple[str, str]]:
 
 
 def copied() -> set[str]:
-    """Return what the image takes from the project's folder."""
-    found = set()
+    """Return what the image copies from the project's folder."""
+    paths = set()
     for word, rest in dockerfile():
         if word == "COPY" and "--from=" not in rest:
-            found |= set(rest.split()[:-1])
-    return found
+            paths |= set(rest.split()[:-1])
+    return paths
 
 
-def test_image_has_all_that_it_needs_and_no_rights() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    packages = {name.partition(".")[0] for name in project["tool"]["setuptools"]["packages"]}
-    assert packages <= copied()
+def test_image_has_all_packages_and_does_not_run_as_root() -> None:
+    rooms = {path.name for path in (ROOT / "src" / "palimpsest").iterdir() if path.is_symlink()}
+    assert len(rooms) > 10
+    assert rooms | {"src"} <= copied()
     assert {"prefect.yaml", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"} <= copied()
     assert all((ROOT / path).exists() for path in copied())
     allowed = re.findall(
@@ -247,18 +246,18 @@ def test_image_has_all_that_it_needs_and_no_rights() -> None:
 
 
 def test_folders_that_services_write_to_belong_to_the_image_s_user() -> None:
-    made = " ".join(rest for word, rest in dockerfile() if word == "RUN")
-    owned = set(re.search(r"chown archivist ([^&]*)", made).group(1).split())
+    commands = " ".join(rest for word, rest in dockerfile() if word == "RUN")
+    owned = set(re.search(r"chown archivist ([^&]*)", commands).group(1).split())
     for name in ("server", "worker", "inspector"):
         mounted = [mount.split(":") for mount in compose.as_run()["services"][name]["volumes"]]
         assert {parts[1] for parts in mounted if parts[-1] != "ro"} <= owned
 
 
 def test_prefect_yaml_has_the_five_deployments() -> None:
-    read = PrefectYamlModel.model_validate(
+    content = PrefectYamlModel.model_validate(
         yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
     )
-    assert [one.name for one in read.deployments] == [
+    assert [one.name for one in content.deployments] == [
         "ingest",
         "report",
         "verify",
@@ -267,26 +266,28 @@ def test_prefect_yaml_has_the_five_deployments() -> None:
     ]
 
 
-@pytest.mark.parametrize("told", DEPLOYMENTS, ids=lambda told: told["name"])
-def test_deployment_is_complete_and_its_flow_takes_its_parameters(told: dict[str, Any]) -> None:
-    flow = load_flow_from_entrypoint(told["entrypoint"], use_placeholder_flow=False)
-    assert flow.name == told["name"]
-    flow.validate_parameters(told["parameters"])
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
+def test_deployment_is_complete_and_its_flow_takes_its_parameters(
+    deployment: dict[str, Any],
+) -> None:
+    flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
+    assert flow.name == deployment["name"]
+    flow.validate_parameters(deployment["parameters"])
     schema = flow.parameters.model_dump()
-    assert set(schema["required"]) <= set(told["parameters"]), (
+    assert set(schema["required"]) <= set(deployment["parameters"]), (
         "startable without filling in the form"
     )
-    assert set(told["parameters"]) <= set(schema["properties"])
+    assert set(deployment["parameters"]) <= set(schema["properties"])
     for name, parameter in schema["properties"].items():
-        assert parameter.get("description"), f"{told['name']}: {name}"
-    assert told["description"]
-    assert "palimpsest" in told["tags"]
-    [schedule] = told["schedules"]
+        assert parameter.get("description"), f"{deployment['name']}: {name}"
+    assert deployment["description"]
+    assert "palimpsest" in deployment["tags"]
+    [schedule] = deployment["schedules"]
     assert schedule["timezone"]
     assert schedule["cron"]
-    assert told["concurrency_limit"]["limit"] == 1
-    waits = told["concurrency_limit"]["collision_strategy"] == "ENQUEUE"
-    assert waits == (told["name"] == "ingest")
-    assert told["work_pool"]["name"] == "palimpsest"
-    limit = float(told["work_pool"]["job_variables"]["env"]["PALIMPSEST_TIME_LIMIT"])
+    assert deployment["concurrency_limit"]["limit"] == 1
+    waits = deployment["concurrency_limit"]["collision_strategy"] == "ENQUEUE"
+    assert waits == (deployment["name"] == "ingest")
+    assert deployment["work_pool"]["name"] == "palimpsest"
+    limit = float(deployment["work_pool"]["job_variables"]["env"]["PALIMPSEST_TIME_LIMIT"])
     assert 0 < limit <= 24 * 3600
