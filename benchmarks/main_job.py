@@ -1,11 +1,11 @@
-"""Measure the main job: raw files to a committed archive, with speed, memory and what must hold.
+"""Measure the main job, from raw files to a committed archive: speed, memory, invariants.
 
     python benchmarks/main_job.py FOLDER-OR-TAR [--workers N] [--no-prefect] [--json]
 
-Runs ``palimpsest ingest`` as its own process, samples the memory of it and its children, then
-checks conservation, rebuilds every document's text from the tables and compares digests, and checks
-that every pair of articles with the same body was found. Prints the figures; exits 1 if a check
-fails.
+Runs ``palimpsest ingest`` as a process of its own and samples its memory and that of its children.
+Then checks conservation, rebuilds every document's text from the tables and compares digests, and
+checks that every pair of articles with the same body was found. Prints the figures; exits 1 if a
+check fails.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from palimpsest.store.views import connect
 from processes import Ran, expect, run  # isort: skip
 
 HEADER = "-- "
-"""Lines at the top of a newswire file that begin so are its header, not its body."""
+"""Lines at the top of a newswire file with this beginning are its header, not its body."""
 
 
 def main() -> int:
@@ -58,19 +58,19 @@ def main() -> int:
 
 
 def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Return a benchmark's options, with ``corpus`` and ``json``; end if there is no corpus."""
+    """Return a benchmark's options, with ``corpus`` and ``json``; exit if there is no corpus."""
     parser.add_argument("corpus", type=Path, help="folder of the corpus, or a tar of one")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if not options.corpus.exists():
-        print(f"{options.corpus}: there is no such corpus; nothing was measured")
+        print(f"{options.corpus}: no such corpus; nothing was measured")
         sys.exit(0)
     return options
 
 
 @contextmanager
 def unpacked(corpus: Path, scratch: Path) -> Iterator[Path]:
-    """Give the corpus as a folder."""
+    """Yield the corpus as a folder."""
     if corpus.is_dir():
         yield corpus
         return
@@ -122,13 +122,13 @@ def measure(corpus: Path, scratch: Path, options: argparse.Namespace) -> dict[st
 
 
 def ingested(command: list[str], environment: dict[str, str]) -> tuple[dict[str, Any], Ran]:
-    """Return the summary of an ingest, and what its process took."""
+    """Return the summary of an ingest, and the measures of its process."""
     ran = expect(run(command, environment), 0, 1)
     return json.loads(ran.output), ran
 
 
 def documents_not_rebuilt(snapshot: Snapshot) -> int:
-    """Return how many documents' texts, rebuilt from the tables alone, have another digest."""
+    """Return the number of documents whose text, rebuilt from the tables, has another digest."""
     wrong = 0
     with connect(snapshot) as connection:
         rows = connection.sql(
@@ -145,10 +145,10 @@ def documents_not_rebuilt(snapshot: Snapshot) -> int:
 
 
 def missed_pairs(corpus: Path, snapshot: Snapshot) -> tuple[int, int]:
-    """Return how many pairs of articles with one body share no passage, and how many there are.
+    """Return how many pairs of articles with the same body share no passage, and all such pairs.
 
-    The body is what stands below the header, blanks folded. Articles are followed to the archive by
-    their URI; articles of the same bytes are one document and count as found.
+    The body is the text below the header, whitespace folded. Articles are found in the archive by
+    their URI; articles with the same bytes are one document and count as found.
     """
     by_body: dict[bytes, list[str]] = defaultdict(list)
     for path in sorted(corpus.rglob("*")):
@@ -174,12 +174,12 @@ def missed_pairs(corpus: Path, snapshot: Snapshot) -> tuple[int, int]:
 
 
 def count(connection: Any, what: str) -> int:
-    """Return how many rows a query has."""
+    """Return the number of rows of a query."""
     return int(connection.execute(f"SELECT count(*) FROM ({what})").fetchone()[0])
 
 
 def body_of(path: Path) -> str:
-    """Return an article below its header, blanks folded; nothing if it cannot be read."""
+    """Return an article below its header, whitespace folded; empty if it cannot be read."""
     try:
         text = decode(path.read_bytes()).utf8.decode() if path.stat().st_size else ""
     except SourceError:
