@@ -204,6 +204,23 @@ def test_constants_that_the_architecture_page_names_are_in_their_files():
             )
 
 
+def test_messages_that_the_page_on_operations_explains_are_in_the_code():
+    page = (ROOT / "docs/OPERATIONS.md").read_text(encoding="utf-8")
+    table = page[page.index("## When something goes wrong") :]
+    first_cells = re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)
+    quoted = [text for cell in first_cells for text in re.findall(r"\*([a-z][^*]+)\*", cell)]
+    source = "".join(
+        path.read_text(encoding="utf-8")
+        for room in (ROOT / "src/palimpsest").iterdir()
+        if room.is_dir()
+        for path in room.rglob("*.py")
+    )
+    source = re.sub(r"[\"']\s*\n\s*f?[\"']", "", source)  # strings that go on in the next line
+    pieces = [piece.strip() for text in quoted for piece in text.split("...") if piece.strip()]
+    assert len(pieces) >= 6
+    assert [piece for piece in pieces if piece not in source] == []
+
+
 def test_make_targets_that_documents_name_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for path in PAGES:
