@@ -32,9 +32,16 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
     default=DEFAULT_PORT,
     show_default=True,
     type=click.IntRange(0, 65535),
+    metavar="PORT",
     help="Port to listen on; 0 for any free port.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address to listen on.",
+)
 @click.option(
     "--token",
     metavar="WORDS",
@@ -70,7 +77,7 @@ def inspect(
     Example:
       palimpsest inspect press --open
       palimpsest inspect press --port 8080 --version 20
-      palimpsest inspect press --host 0.0.0.0 --token 'to be told by telephone'
+      palimpsest inspect press --host 0.0.0.0 --token 'a secret of your choice'
     """
     import logging
     import socket
@@ -81,18 +88,18 @@ def inspect(
     from palimpsest.inspector.pages.current import CurrentCatalogue
     from palimpsest.store.address import open_archive
 
-    is_ours = host in _LOOPBACK
+    is_local = host in _LOOPBACK
     if token is not None and not token.strip():
-        raise SettingsError(["--token: expected some words; leave it out to have one made up"])
-    token = token or (None if is_ours else secrets.token_urlsafe(24))
+        raise SettingsError(["--token: expected some words; leave it out to have one generated"])
+    token = token or (None if is_local else secrets.token_urlsafe(24))
     place = open_archive(archive)
     if not wait:
-        place.manifest(version)  # what is wrong with it, before anything is served
+        place.manifest(version)  # refuses a wrong archive before anything is served
     make_ready()
     listener = _listen(socket, host, port)
     port = listener.getsockname()[1]
-    shown_at = f"[{host}]" if ":" in host else "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
-    address = f"http://{shown_at}:{port}/" + (f"?{urlencode({'token': token})}" if token else "")
+    shown_host = f"[{host}]" if ":" in host else "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
+    address = f"http://{shown_host}:{port}/" + (f"?{urlencode({'token': token})}" if token else "")
     logging.getLogger("palimpsest.inspector").addHandler(logging.StreamHandler())
     with progress(as_json=False) as report:
         current = CurrentCatalogue(place, version, report)
@@ -101,7 +108,7 @@ def inspect(
     interrupts.serves("stopped")
     options = Options(
         name=place.name.rstrip("/").rpartition("/")[2],
-        hosts=("127.0.0.1", "localhost", "[::1]") if is_ours else ("*",),
+        hosts=("127.0.0.1", "localhost", "[::1]") if is_local else ("*",),
         token=token,
         prefect=prefect or _prefect_page(),
     )
@@ -123,15 +130,15 @@ def _listen(socket: Any, host: str, port: int) -> Any:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen()  # who opens the address that is printed next waits, and is not refused
+        listener.listen()  # from now on a browser waits instead of being refused
     except OSError as error:
         listener.close()
-        told = f"--host {host} --port {port}: {error.strerror}"
-        raise SettingsError([f"{told}; choose another port, or 0 for any that is free"]) from error
+        fault = f"--host {host} --port {port}: {error.strerror}"
+        raise SettingsError([f"{fault}; choose another port, or 0 for any free one"]) from error
     return listener
 
 
 def _prefect_page() -> str | None:
-    """Return the page of the server that runs are told to, or None."""
-    told = os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL")
-    return told.rstrip("/").removesuffix("/api") if told else None
+    """Return the address of the Prefect server's page, or None."""
+    address = os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL")
+    return address.rstrip("/").removesuffix("/api") if address else None

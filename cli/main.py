@@ -1,9 +1,9 @@
 """The ``palimpsest`` command. Rooms are imported when a command needs them, so that help is quick.
 
-Commands that only look at an archive are in ``cli.look``. Exit codes: 0 done; 1 done, but this
-run rejected sources that no run before it had rejected, or something did not verify; 2 wrong
-usage; 3 failed; 130 interrupted by Ctrl-C, 143 by SIGTERM (0 for `schedule` and
-`inspect`, which run until they are stopped).
+Commands that read an archive are in ``cli.reading``, those that maintain it in ``cli.maintenance``.
+Exit codes: 0 done; 1 done, but this run rejected sources that no run before it had rejected, or
+something failed verification; 2 wrong usage; 3 failed; 130 interrupted by Ctrl-C, 143 by SIGTERM (0
+for ``schedule`` and ``inspect``, which run until they are stopped).
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from palimpsest.cli.export import export
 from palimpsest.cli.help import Sections
 from palimpsest.cli.inspect import inspect
 from palimpsest.cli.interrupts import INTERRUPTED, interrupts
-from palimpsest.cli.keep import clean, compact, reindex, remove
-from palimpsest.cli.look import digest, explain, files, passages, rebuild, show, verify, versions
+from palimpsest.cli.maintenance import clean, compact, reindex, remove
 from palimpsest.cli.options import (
     DONE,
     FAILED,
@@ -29,8 +28,6 @@ from palimpsest.cli.options import (
     archive_option,
     choose_allocator,
     cluster_option,
-    date_from_path_option,
-    encoding_option,
     force_option,
     json_option,
     make_ready,
@@ -39,14 +36,25 @@ from palimpsest.cli.options import (
     print_json,
     print_written,
     progress,
+    read_options,
     runner_option,
     sensitivity_option,
-    series_option,
     set_option,
     settings_of,
+    sources_argument,
     state_option,
     terminal_width,
     workers_option,
+)
+from palimpsest.cli.reading import (
+    digest,
+    explain,
+    files,
+    passages,
+    rebuild,
+    show,
+    verify,
+    versions,
 )
 from palimpsest.cli.report import report
 from palimpsest.cli.schedule import schedule
@@ -63,7 +71,7 @@ if TYPE_CHECKING:
 
 _STARTING_PREFECT = Step("prefect", "starting Prefect")
 _ALGEBRA_THREADS = "OPENBLAS_NUM_THREADS"
-"""numpy and scipy each start threads for algebra, of which none is done; they wait by spinning."""
+"""numpy and scipy start threads for linear algebra, which is never used; idle threads spin."""
 
 
 class _Commands(Sections):
@@ -120,14 +128,9 @@ def main() -> None:
 
 
 @main.command()
-@click.argument(
-    "sources", nargs=-1, required=True, metavar="SOURCE...", shell_complete=complete_file
-)
+@sources_argument
 @archive_option
-@encoding_option
-@date_from_path_option
-@series_option
-@sensitivity_option
+@read_options
 @workers_option
 @memory_option
 @runner_option
@@ -164,8 +167,8 @@ def ingest(
     SOURCE is a file, a folder, a quoted pattern, or a URL of files: plain text, web pages, JSON
     Lines, WARC, ZIP or tar, compressed or not.
 
-    Runs directly, unless PREFECT_API_URL or the active Prefect profile names a Prefect API, or
-    --prefect or another --runner than threads is given: then it is a Prefect flow run.
+    Runs directly by default. It is a Prefect flow run if PREFECT_API_URL or the active Prefect
+    profile names a Prefect API, or with --prefect, or with a --runner other than threads.
 
     \b
     Example:
@@ -234,9 +237,9 @@ def compare(
         from palimpsest.inspector.comparison import files_side_by_side, render_comparison_file
 
         with new_file(output, replace=force) as file:
-            told = files_side_by_side(read_and_compare(left, right, settings))
-            file.write(render_comparison_file(told).encode())
-        print_written(output, as_json=as_json, passages=len(told["passages"]))
+            comparison = files_side_by_side(read_and_compare(left, right, settings))
+            file.write(render_comparison_file(comparison).encode())
+        print_written(output, as_json=as_json, passages=len(comparison["passages"]))
         return
     result = compare_files(left, right, settings)
     if as_json:
@@ -251,7 +254,7 @@ def compare(
 def compile_kernels() -> None:
     """Compile the kernels now instead of at first use.
 
-    They are kept on disk, once for each machine.
+    The compiled kernels are cached on disk for each machine.
 
     \b
     Example:
@@ -264,7 +267,7 @@ def compile_kernels() -> None:
 
 
 def _expect_sources(sources: tuple[str, ...]) -> None:
-    """Refuse names that lead nowhere before anything is started."""
+    """Refuse sources that do not exist before anything is started."""
     from palimpsest.ingest.finding.discover import expand_sources
 
     expand_sources(sources)
@@ -276,18 +279,18 @@ def _preview(sources: tuple[str, ...], archive: str, settings: Settings, *, as_j
 
     make_ready()
     with progress(as_json) as report:
-        told = preview(sources, archive, settings, report)
+        found = preview(sources, archive, settings, report)
     if as_json:
-        print_json(told)
+        print_json(found)
     else:
         from palimpsest.inspector.terminal import render_preview
 
-        click.echo(render_preview(told))
-    raise click.exceptions.Exit(SOME_FAILED if told["rejects_new"] else DONE)
+        click.echo(render_preview(found))
+    raise click.exceptions.Exit(SOME_FAILED if found["rejects_new"] else DONE)
 
 
 def _is_flow_run(settings: Settings, *, with_prefect: bool | None) -> bool:
-    """Return whether an ingest is to be a Prefect flow run.
+    """Return whether an ingest should be a Prefect flow run.
 
     Raises:
         SettingsError: the runner needs Prefect, and ``--no-prefect`` was given.
@@ -296,8 +299,8 @@ def _is_flow_run(settings: Settings, *, with_prefect: bool | None) -> bool:
 
     needs_prefect = settings.run.runner != "threads"
     if needs_prefect and with_prefect is False:
-        found = f"expected --runner threads, found {settings.run.runner}; leave one of them out"
-        raise SettingsError([f"--no-prefect: {found}"])
+        fault = f"expected --runner threads, found {settings.run.runner}; leave one of them out"
+        raise SettingsError([f"--no-prefect: {fault}"])
     if with_prefect is False:
         return False
     is_configured = use_configured_api()  # also with --prefect, which then uses that API
@@ -335,7 +338,7 @@ def _ingest_with_prefect(
         server.wait()
     report(_STARTING_PREFECT, 1, 1)
     return ingest_with(
-        [absolute_source(one) for one in sources],
+        [absolute_source(source) for source in sources],
         absolute(archive),
         settings,
         report,
@@ -343,12 +346,12 @@ def _ingest_with_prefect(
 
 
 def _print_flow_run(summary: dict[str, Any]) -> None:
-    """Print the state in which Prefect has the flow run, if there was one."""
+    """Print the state of the flow run in Prefect, if there was one."""
     from palimpsest.inspector.terminal import printable
 
-    if found := summary.get("flow_run"):
-        click.echo(printable(f"flow run    {found['name']}: {found['state']}"))
-        click.echo(printable(f"            {found['message']}"))
+    if flow_run := summary.get("flow_run"):
+        click.echo(printable(f"flow run    {flow_run['name']}: {flow_run['state']}"))
+        click.echo(printable(f"            {flow_run['message']}"))
 
 
 main.add_section("Start", ingest, schedule, compare, settings)

@@ -1,4 +1,4 @@
-"""What commands share: options, settings from them, how results and progress are told."""
+"""Options that commands share, settings made from them, and how results and progress are shown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from palimpsest.cli.completion import complete_folder
+from palimpsest.cli.completion import complete_file, complete_folder
 from palimpsest.records.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -88,6 +88,9 @@ state_option = click.option(
     metavar="DIR",
     help="Folder of Prefect's state.  [default: PALIMPSEST_STATE or ~/.local/state/palimpsest]",
 )
+sources_argument = click.argument(
+    "sources", nargs=-1, required=True, metavar="SOURCE...", shell_complete=complete_file
+)
 runner_option = click.option(
     "--runner",
     type=click.Choice(["threads", "processes", "dask", "ray"]),
@@ -100,9 +103,77 @@ cluster_option = click.option(
 )
 
 
-def output_option(
-    help_text: str, *, required: bool = False, metavar: str = "FILE"
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+_Command = Callable[..., Any]
+_Decorator = Callable[[_Command], _Command]
+
+
+def _all_of(*options: _Decorator) -> _Decorator:
+    """Return a decorator that adds options in this order."""
+
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+read_options = _all_of(encoding_option, date_from_path_option, series_option, sensitivity_option)
+
+
+def passage_filters(formats: str = "") -> _Decorator:
+    """Return a decorator that adds the options in ``PASSAGE_FILTERS``.
+
+    Args:
+        formats: the only export formats that the options apply to, for their help.
+    """
+
+    def help_text(text: str) -> str:
+        return f"{formats}: {text[0].lower()}{text[1:]}" if formats else text
+
+    return _all_of(
+        click.option(
+            "--clear",
+            is_flag=True,
+            help=help_text("Only passages too long or too alike to be chance."),
+        ),
+        click.option(
+            "--without-recurring",
+            is_flag=True,
+            help=help_text("Leave out text that is in many documents."),
+        ),
+        click.option(
+            "--across-series",
+            is_flag=True,
+            help=help_text("Leave out passages within one series."),
+        ),
+        click.option(
+            "--min-words",
+            default=0,
+            type=click.IntRange(min=0),
+            metavar="N",
+            help=help_text("Only passages of at least N matched words."),
+        ),
+    )
+
+
+PASSAGE_FILTERS = ("clear", "without_recurring", "across_series", "min_words")
+"""Parameters of commands, and fields of ``evidence.passages.PassageFilter``."""
+
+
+def limit_option(default: int, help_text: str) -> _Decorator:
+    """Return the option ``--limit``."""
+    return click.option(
+        "--limit",
+        default=default,
+        show_default=True,
+        type=click.IntRange(min=0),
+        metavar="N",
+        help=help_text,
+    )
+
+
+def output_option(help_text: str, *, required: bool = False, metavar: str = "FILE") -> _Decorator:
     """Return the option ``--output``."""
     kind = click.Path(path_type=Path)
     return click.option("--output", required=required, type=kind, metavar=metavar, help=help_text)
@@ -119,7 +190,7 @@ def open_in_browser(address: str) -> None:
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
     text = json.dumps(value, ensure_ascii=False, indent=1, default=str)
-    click.echo(text.encode("utf-8", "backslashreplace").decode())  # a file name need not be UTF-8
+    click.echo(text.encode("utf-8", "backslashreplace").decode())  # file names may be invalid UTF-8
 
 
 def terminal_width() -> int | None:
@@ -130,7 +201,7 @@ def terminal_width() -> int | None:
 
 
 def print_json_rows(rows: Iterable[Mapping[str, Any]]) -> None:
-    """Print rows as a JSON array, each as it comes; the same as ``print_json`` prints of a list."""
+    """Print rows as a JSON array, one by one; the output equals that of ``print_json``."""
     text = "["
     for row in rows:
         value = json.dumps(row, ensure_ascii=False, indent=1, default=str)
@@ -141,15 +212,15 @@ def print_json_rows(rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def print_written(path: Path, *, as_json: bool, **counts: int) -> None:
-    """Print that a file was written, and what is in it."""
+    """Print that a file was written, with its size and the given counts."""
     size = path.stat().st_size
     if as_json:
         print_json({"output": str(path.absolute()), "bytes": size, **counts})
         return
     from palimpsest.inspector.terminal import printable
 
-    told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-    click.echo(printable(f"{path} written: {size / 1e3:,.1f} kB; {told}"))
+    contents = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    click.echo(printable(f"{path} written: {size / 1e3:,.1f} kB; {contents}"))
 
 
 def settings_of(
@@ -158,12 +229,15 @@ def settings_of(
     run: Mapping[str, Any] | None = None,
     sensitivity: str | None = None,
 ) -> Settings:
-    """Return settings from the command line; every fault at once.
+    """Return the settings from the command line.
 
     Args:
-        assignments: as given with ``--set``.
-        read, run: what options say of these stages; None is what was not given.
-        sensitivity: the level, if one was named.
+        assignments: the values of ``--set``.
+        read, run: values of the options for these stages; None if the option is absent.
+        sensitivity: the value of ``--sensitivity``.
+
+    Raises:
+        SettingsError: with every fault in them.
     """
     from palimpsest.records.settings import parse_settings
 
@@ -195,26 +269,26 @@ def settings_of(
 
 
 def choose_allocator(settings: Settings) -> None:
-    """Have Arrow give back what it has freed, if a run may hold little.
+    """Have Arrow return freed memory to the system if the memory of a run is limited.
 
-    To be called before Arrow is imported, which is when it looks.
+    Must be called before Arrow is imported, which reads the variable only then.
     """
     if settings.run.memory:
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
 def uri_or_id(name: str) -> str:
-    """Return a document's name as the store knows it: the path of a file becomes its URI."""
+    """Return a document's name as archives store it: the path of a file becomes its URI."""
     from palimpsest.evidence import names
 
     return names.uri_or_id(name)
 
 
 def make_ready() -> None:
-    """Leave out what no command needs, and say why the first one on a machine takes longer.
+    """Skip imports that no command needs, and warn if kernels have to be compiled.
 
-    To be called once the rooms of the command are imported: it is their kernels that are looked
-    for, and no others.
+    Must be called after the rooms of the command are imported, since only their kernels are
+    checked.
     """
     from palimpsest.kernels.compiled import are_kernels_cached, skip_scipy_linalg
     from palimpsest.kernels.imports import skip_pandas
@@ -223,14 +297,13 @@ def make_ready() -> None:
     skip_scipy_linalg()
     atexit.register(_skip_last_collection)
     if not are_kernels_cached():
-        told = "compiling kernels, once on this machine; this takes up to a minute"
-        click.echo(told, err=True)
+        click.echo("compiling kernels, once on this machine; this takes up to a minute", err=True)
 
 
 def _skip_last_collection() -> None:
-    """Have Python end without a last garbage collection, which takes a quarter of ``compare``.
+    """Have Python exit without a last garbage collection, which takes a quarter of ``compare``.
 
-    DuckDB is the exception: it lists on standard error every object that is left.
+    With DuckDB it is needed: DuckDB lists every object that is left on standard error.
     """
     if "duckdb" not in sys.modules:
         gc.freeze()
@@ -240,8 +313,8 @@ def progress(as_json: bool) -> AbstractContextManager[Any]:
     """Return a progress bar on standard error if it is a terminal, else a silent reporter.
 
     Args:
-        as_json: whether results are printed meanwhile; then a bar would be in their way if both go
-            to the same terminal.
+        as_json: whether results are printed at the same time, so that there can be no bar if both
+            go to the same terminal.
     """
     if not sys.stderr.isatty() or (as_json and sys.stdout.isatty()):
         from palimpsest.records.progress import silent

@@ -18,10 +18,10 @@ _SECONDS_BETWEEN = 0.1
 
 
 class ProgressBar:
-    """Shows the step that a run is at, and how much of it is done; gone when the run ends.
+    """Shows the current step of a run, and how much of it is done, until the run ends.
 
-    It is not drawn by a thread of rich: no process may be forked beside that one, and sources are
-    read in forks.
+    It is drawn by a thread of ours instead of rich's, beside which processes could not be forked to
+    read sources.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class ProgressBar:
 
     def _stop(self) -> None:
         self._has_ended.set()
-        with fork_lock:  # nothing is being drawn
+        with fork_lock:  # not while the bar is being drawn
             self._progress.stop()
 
 

@@ -1,4 +1,4 @@
-"""The command that writes to a file what an archive holds, or some of its documents, to be sent."""
+"""The command that writes a report on an archive, or on some of its documents, to one file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @click.option(
     "--document",
     metavar="ID",
-    help="Report on one document and what it shares instead: its id, URI or path.",
+    help="Report on one document and what it shares instead, by its id, URI or path.",
 )
 @click.option(
     "--compare", nargs=2, metavar="ID OTHER", help="Show two documents side by side instead."
@@ -74,40 +74,40 @@ def report(
     from palimpsest.inspector.report import build_report, format_of, render_report
     from palimpsest.store.address import open_archive
 
-    shown_as = format_of(str(output), "--output")
-    _expect_one(output, document, compare, is_html=shown_as == "html")
+    file_format = format_of(str(output), "--output")
+    _expect_one_subject(output, document, compare, is_html=file_format == "html")
     place = open_archive(archive)
     snapshot = place.snapshot(version)
     make_ready()
-    name, told = place.name.rstrip("/").rpartition("/")[2], {"version": snapshot.manifest.version}
+    name, counts = place.name.rstrip("/").rpartition("/")[2], {"version": snapshot.manifest.version}
     if compare:
-        ids = [_id_of(snapshot, one) for one in compare]
+        ids = [_id_of(snapshot, side) for side in compare]
     elif document:
         ids = [_id_of(snapshot, document)]
     with new_file(output, replace=force) as file:
         if compare:
-            text, told["passages"] = _side_by_side(name, snapshot, *ids)
+            text, counts["passages"] = _side_by_side(name, snapshot, *ids)
         elif document:
-            text, told["documents"] = _of_document(name, _catalogue(place, snapshot, as_json), *ids)
+            catalogue = _catalogue(place, snapshot, as_json)
+            text, counts["documents"] = _of_document(name, catalogue, *ids)
         else:
             catalogue = _catalogue(place, snapshot, as_json)
-            text = render_report(build_report(name, catalogue), shown_as)
+            text = render_report(build_report(name, catalogue), file_format)
         file.write(text.encode())
-    print_written(output, as_json=as_json, **told)
+    print_written(output, as_json=as_json, **counts)
     if in_browser:
         open_in_browser(output.absolute().as_uri())
 
 
-def _expect_one(
+def _expect_one_subject(
     output: Path, document: str | None, compare: tuple[str, str] | None, *, is_html: bool
 ) -> None:
-    """Refuse what does not go together, before anything is read."""
+    """Refuse options that exclude one another, before anything is read."""
     if document and compare:
-        raise SettingsError(["--document and --compare are two files; name one of them"])
+        raise SettingsError(["--document and --compare make two reports; leave one of them out"])
     if (document or compare) and not is_html:
-        raise SettingsError(
-            [f"--output {output}: of documents only HTML is made; name a FILE.html"]
-        )
+        expected = "expected FILE.html, the only format of reports on documents"
+        raise SettingsError([f"--output {output}: {expected}"])
 
 
 def _id_of(snapshot: Snapshot, name: str) -> str:
@@ -127,12 +127,12 @@ def _catalogue(place: StoredArchive, snapshot: Snapshot, as_json: bool) -> Catal
 def _side_by_side(name: str, snapshot: Snapshot, left: str, right: str) -> tuple[str, int]:
     from palimpsest.inspector.comparison import documents_side_by_side, render_comparison_file
 
-    told = documents_side_by_side(name, snapshot, left, right)
-    return render_comparison_file(told), len(told["passages"])
+    comparison = documents_side_by_side(name, snapshot, left, right)
+    return render_comparison_file(comparison), len(comparison["passages"])
 
 
 def _of_document(name: str, catalogue: Catalogue, document_id: str) -> tuple[str, int]:
     from palimpsest.inspector.report import build_document_report, render_document_report
 
-    told: dict[str, Any] = build_document_report(name, catalogue, document_id)
-    return render_document_report(told), len(told["partners"])
+    report: dict[str, Any] = build_document_report(name, catalogue, document_id)
+    return render_document_report(report), len(report["partners"])

@@ -1,4 +1,4 @@
-"""The command that keeps a schedule on one machine."""
+"""The command that ingests on a schedule, on one machine."""
 
 from __future__ import annotations
 
@@ -10,20 +10,17 @@ from typing import Any
 
 import click
 
-from palimpsest.cli.completion import complete_file
 from palimpsest.cli.help import Command
 from palimpsest.cli.interrupts import interrupts
 from palimpsest.cli.options import (
     archive_option,
     choose_allocator,
-    date_from_path_option,
-    encoding_option,
     make_ready,
     memory_option,
-    sensitivity_option,
-    series_option,
+    read_options,
     set_option,
     settings_of,
+    sources_argument,
     state_option,
     workers_option,
 )
@@ -48,9 +45,7 @@ class _Interval(click.ParamType[timedelta]):
 
 
 @click.command(cls=Command)
-@click.argument(
-    "sources", nargs=-1, required=True, metavar="SOURCE...", shell_complete=complete_file
-)
+@sources_argument
 @archive_option
 @click.option("--cron", metavar="EXPRESSION", help="When, as in crontab: '0 5 * * *'.")
 @click.option("--every", type=_Interval(), metavar="SPAN", help="How often: 30m, 1h, 1d12h.")
@@ -63,12 +58,10 @@ class _Interval(click.ParamType[timedelta]):
     default=4200,
     show_default=True,
     type=click.IntRange(1, 65535),
+    metavar="PORT",
     help="Port of Prefect's page on 127.0.0.1.",
 )
-@encoding_option
-@date_from_path_option
-@series_option
-@sensitivity_option
+@read_options
 @workers_option
 @memory_option
 @state_option
@@ -115,7 +108,7 @@ def schedule(
 
     zone = timezone or _local_zone()
     _expect(cron, every, zone, watch=watch)
-    expand_sources(sources)  # refuses names that lead nowhere
+    expand_sources(sources)  # refuses sources that do not exist
     from palimpsest.flows.prefect_environment import prepare_schedule
 
     server = prepare_schedule(state, port)  # before Prefect is imported
@@ -124,7 +117,7 @@ def schedule(
         from palimpsest.flows.schedule import Timetable, keep_schedule
         from palimpsest.pipeline.warm_up import are_kernels_cached, warm_up
 
-        if not are_kernels_cached():  # runs have processes of their own
+        if not are_kernels_cached():  # each run has a process of its own
             make_ready()
             warm_up()
         if server:
@@ -134,7 +127,7 @@ def schedule(
         click.echo("stop with Ctrl-C")
         asyncio.run(
             keep_schedule(
-                [absolute_source(one) for one in sources],
+                [absolute_source(source) for source in sources],
                 absolute(archive),
                 settings,
                 Timetable(cron, every, watch, zone),
@@ -154,10 +147,10 @@ def _local_zone() -> str:
 
 
 def _expect(cron: str | None, every: timedelta | None, zone: str, *, watch: bool) -> None:
-    """Refuse what is no timetable, every fault at once.
+    """Check the options that say when to run.
 
     Raises:
-        SettingsError: as its name says.
+        SettingsError: with every fault in them.
     """
     from zoneinfo import available_timezones
 
@@ -165,7 +158,7 @@ def _expect(cron: str | None, every: timedelta | None, zone: str, *, watch: bool
 
     faults = []
     if cron is None and every is None and not watch:
-        faults.append("when? expected --cron EXPRESSION, --every SPAN or --watch")
+        faults.append("no schedule: expected --cron EXPRESSION, --every SPAN or --watch")
     if cron is not None and every is not None:
         faults.append("--cron and --every: expected one of them")
     if cron is not None:
@@ -176,6 +169,6 @@ def _expect(cron: str | None, every: timedelta | None, zone: str, *, watch: bool
         except CronSimError as error:
             faults.append(f"--cron {cron!r}: {error}; expected five fields, as in '0 5 * * *'")
     if zone not in available_timezones():
-        faults.append(f"--timezone {zone}: not known; expected a name such as Europe/Berlin")
+        faults.append(f"--timezone {zone}: unknown; expected a name such as Europe/Berlin")
     if faults:
         raise SettingsError(faults)

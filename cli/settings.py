@@ -23,8 +23,8 @@ def settings(
 ) -> None:
     """List all settings with their defaults, values and meaning.
 
-    Without DIR, the defaults are those of --sensitivity. With DIR, the values that the archive is
-    fixed to are shown. Change a setting with --set STAGE.NAME=VALUE.
+    Without DIR, the defaults are those of --sensitivity. With DIR, the values that the archive was
+    created with are shown. Change a setting with --set STAGE.NAME=VALUE.
 
     \b
     Example:
@@ -36,7 +36,7 @@ def settings(
 
     if archive is None:
         if version is not None:
-            raise SettingsError(["--version: is for an archive; name one"])
+            raise SettingsError(["--version: expected with an archive; name one"])
         rows = _rows(sensitivity or "edited", {})
     else:
         if sensitivity is not None:

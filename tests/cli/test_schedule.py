@@ -11,7 +11,7 @@ from palimpsest.cli.main import main
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ((), "when? expected --cron EXPRESSION, --every SPAN or --watch"),
+        ((), "no schedule: expected --cron EXPRESSION, --every SPAN or --watch"),
         (("--cron", "0 5 * * *", "--every", "1h"), "--cron and --every: expected one of them"),
         (("--cron", "at five"), "--cron 'at five': "),
         (("--cron", "0 5 * * *", "--timezone", "Mars/Base"), "--timezone Mars/Base: not known"),

@@ -1,4 +1,4 @@
-"""Commands that look at an archive and never write to it."""
+"""Commands that read an archive: show, passages, explain, verify, rebuild, digest and lists."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from palimpsest.cli.options import (
     archive_argument,
     force_option,
     json_option,
+    limit_option,
     make_ready,
     output_option,
+    passage_filters,
     print_json,
     print_json_rows,
     progress,
@@ -32,13 +34,13 @@ from palimpsest.records.errors import SettingsError
 from palimpsest.store.files import new_file
 
 ROWS_AT_ONCE = 1_000
-"""Rows of a table that are converted at a time."""
+"""Rows of a table that are converted to Python objects at a time."""
 
 
 @click.command(cls=Command)
 @archive_argument
 @click.argument("table", required=False, shell_complete=complete_table)
-@click.option("--limit", default=10, show_default=True, type=click.IntRange(min=0), help="Rows.")
+@limit_option(10, "Maximum number of rows to show.")
 @version_option
 @json_option
 def show(archive: str, table: str | None, limit: int, version: int | None, as_json: bool) -> None:
@@ -64,7 +66,7 @@ def show(archive: str, table: str | None, limit: int, version: int | None, as_js
         Console(highlight=False).print(terminal.render_overview(archive, snapshot))
         return
     if table not in TABLES:
-        raise SettingsError([f"table {table!r}: there is none; the tables are {', '.join(TABLES)}"])
+        raise _unknown_table(table)
     rows = snapshot.read(table).slice(0, limit)
     if as_json:
         print_json_rows(row for batch in rows.to_batches(ROWS_AT_ONCE) for row in batch.to_pylist())
@@ -77,16 +79,11 @@ def show(archive: str, table: str | None, limit: int, version: int | None, as_js
 @click.option(
     "--document", metavar="ID", help="Only passages of this document: its id, URI or path."
 )
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(min=0), help="Rows.")
-@click.option("--clear", is_flag=True, help="Only passages too long or too alike to be chance.")
-@click.option("--without-recurring", is_flag=True, help="Leave out text that is in many documents.")
-@click.option("--across-series", is_flag=True, help="Leave out passages within one series.")
-@click.option(
-    "--min-words", default=0, type=click.IntRange(min=0), metavar="N", help="At least N words."
-)
+@limit_option(20, "Maximum number of passages to show.")
+@passage_filters()
 @output_option(
-    "Write all passages to a file instead of showing some: .parquet, .csv or .jsonl; the latter "
-    "two compressed with .gz or .zst behind it."
+    "Write all passages to FILE instead of showing some: .parquet, .csv or .jsonl; the latter two "
+    "are compressed if .gz or .zst follows."
 )
 @force_option
 @version_option
@@ -96,15 +93,12 @@ def passages(
     archive: str,
     document: str | None,
     limit: int,
-    clear: bool,
-    without_recurring: bool,
-    across_series: bool,
-    min_words: int,
     output: Path | None,
     force: bool,
     version: int | None,
     assignments: tuple[str, ...],
     as_json: bool,
+    **filters: Any,
 ) -> None:
     """Show the passages that documents share, the longest first.
 
@@ -121,7 +115,7 @@ def passages(
     from palimpsest.store.address import open_archive
     from palimpsest.store.rebuild import find_document
 
-    settings_of(assignments)  # what is wrong with them, before anything is read
+    settings_of(assignments)  # refuses wrong ones before anything is read
     if output is not None:
         expect_format(output)
     snapshot = open_archive(archive).snapshot(version)
@@ -129,13 +123,12 @@ def passages(
     settings = settings_of(assignments, sensitivity=level).passages
     make_ready()
     document_id = find_document(snapshot, uri_or_id(document)) if document else None
-    wanted = PassageFilter(document_id, clear, without_recurring, min_words, across_series)
+    wanted = PassageFilter(document_id=document_id, **filters)
     if output is not None:
         with progress(as_json) as report:
             count = write_passages(snapshot, output, wanted, settings, replace=force, report=report)
-        told = {"output": str(output.absolute()), "passages": count}
         if as_json:
-            print_json(told)
+            print_json({"output": str(output.absolute()), "passages": count})
         else:
             click.echo(f"{count:,} passages written to {output}")
         return
@@ -161,9 +154,7 @@ def _print_passages(rows: Iterator[dict[str, Any]]) -> None:
 @archive_argument
 @click.argument("name", metavar="ID", shell_complete=complete_file)
 @click.argument("other", metavar="[OTHER]", required=False, shell_complete=complete_file)
-@click.option(
-    "--limit", default=3, show_default=True, type=click.IntRange(min=0), help="Pairs of texts."
-)
+@limit_option(3, "Maximum number of text pairs to show.")
 @version_option
 @json_option
 def explain(
@@ -190,11 +181,11 @@ def explain(
     make_ready()
     snapshot = open_archive(archive).snapshot(version)
     names = uri_or_id(name), None if other is None else uri_or_id(other)
-    told = explain_match(snapshot, *names, limit)
+    explanation = explain_match(snapshot, *names, limit)
     if as_json:
-        print_json(told)
+        print_json(explanation)
     else:
-        click.echo(render_explanation(told))
+        click.echo(render_explanation(explanation))
 
 
 @click.command(cls=Command)
@@ -221,15 +212,15 @@ def verify(archive: str, tables_only: bool, version: int | None, as_json: bool) 
     place = open_archive(archive)
     snapshot = place.snapshot(version)
     with progress(as_json) as report:
-        found = verify_archive(place, snapshot, tables_only=tables_only, report=report)
-    told = {"archive": absolute(archive), **found.to_dict()}
+        verification = verify_archive(place, snapshot, tables_only=tables_only, report=report)
+    result = {"archive": absolute(archive), **verification.to_dict()}
     if as_json:
-        print_json(told)
+        print_json(result)
     else:
         from palimpsest.inspector.terminal import render_verification
 
-        click.echo(render_verification(told))
-    raise click.exceptions.Exit(SOME_FAILED if found.failed else DONE)
+        click.echo(render_verification(result))
+    raise click.exceptions.Exit(SOME_FAILED if verification.failed else DONE)
 
 
 @click.command(cls=Command)
@@ -270,13 +261,13 @@ def rebuild(
         with new_file(output, replace=force) as file:
             file.write(text.encode())
     if as_json:
-        told = {
+        result = {
             "document_id": document_id,
             "uri": next(iter(uris_of(snapshot, document_id)), None),
             "text_sha256": hashlib.sha256(text.encode()).hexdigest(),
             "text": text,
         }
-        print_json(told)
+        print_json(result)
     elif output is None:
         _print_text(text)
 
@@ -324,11 +315,11 @@ def versions(archive: str, as_json: bool) -> None:
     from palimpsest.store.address import open_archive
     from palimpsest.store.versions import list_versions
 
-    found = list_versions(open_archive(archive))
+    listed = list_versions(open_archive(archive))
     if as_json:
-        print_json(found)
+        print_json(listed)
     else:
-        click.echo(render_versions(found))
+        click.echo(render_versions(listed))
 
 
 @click.command(cls=Command)
@@ -353,20 +344,25 @@ def files(archive: str, table: str | None, version: int | None, as_json: bool) -
     from palimpsest.store.address import absolute, open_archive
 
     if table is not None and table not in TABLES:
-        raise SettingsError([f"table {table!r}: there is none; the tables are {', '.join(TABLES)}"])
+        raise _unknown_table(table)
     place = open_archive(archive)
     manifest = place.manifest(version)
     names = [table] if table else list(TABLES)
-    found = {name: place.addresses(manifest, name) for name in names}
+    addresses = {name: place.addresses(manifest, name) for name in names}
     if as_json:
-        told = {"archive": absolute(archive), "version": manifest.version, "files": found}
-        print_json(told)
+        print_json({"archive": absolute(archive), "version": manifest.version, "files": addresses})
     else:
-        click.echo("\n".join(one for name in names for one in found[name]))
+        click.echo("\n".join(address for name in names for address in addresses[name]))
+
+
+def _unknown_table(table: str) -> SettingsError:
+    from palimpsest.records.schemas import TABLES
+
+    return SettingsError([f"table {table!r}: unknown; the tables are {', '.join(TABLES)}"])
 
 
 def _print_text(text: str) -> None:
-    """Print a text: on a terminal without what could steer it, elsewhere byte for byte."""
+    """Print a text: byte for byte, but on a terminal without control characters."""
     from palimpsest.inspector.terminal import printable
 
     if sys.stdout.isatty():

@@ -1,4 +1,4 @@
-"""Commands that look after an archive: what they write is a new version, or the index."""
+"""Commands that maintain an archive: remove, compact, reindex and clean."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _wait = click.option(
     type=click.FloatRange(min=0),
     default=3600.0,
     show_default=True,
-    help="How long to wait while a run is writing.",
+    help="How long to wait while another run is writing.",
 )
 
 
@@ -43,11 +43,12 @@ def remove(
       palimpsest remove press articles/monday.txt --reason 'licence ended'
     """
     from palimpsest.inspector.terminal import render_removal
-    from palimpsest.pipeline.remove import remove as take_down
+    from palimpsest.pipeline.remove import remove as remove_documents
 
     make_ready()
     interrupts.writes_to(archive)
-    removal = take_down(archive, [uri_or_id(name) for name in documents], reason, wait_seconds)
+    names = [uri_or_id(name) for name in documents]
+    removal = remove_documents(archive, names, reason, wait_seconds)
     if as_json:
         print_json(removal.to_dict())
     else:
@@ -68,16 +69,16 @@ def compact(archive: str, wait_seconds: float, as_json: bool) -> None:
     Example:
       palimpsest compact press
     """
-    from palimpsest.pipeline.compact import compact as write_few
+    from palimpsest.pipeline.compact import compact as compact_archive
 
     make_ready()
     interrupts.writes_to(archive)
-    done = write_few(archive, wait_seconds)
+    result = compact_archive(archive, wait_seconds)
     if as_json:
-        print_json(done)
+        print_json(result)
     else:
-        files = f"{done['files_before']:,} files before, {done['files_after']:,} now"
-        click.echo(f"version {done['version']}: {files}")
+        files = f"{result['files_before']:,} files before, {result['files_after']:,} now"
+        click.echo(f"version {result['version']}: {files}")
 
 
 @click.command(cls=Command)
@@ -91,15 +92,15 @@ def reindex(archive: str, wait_seconds: float, as_json: bool) -> None:
     Example:
       palimpsest reindex press
     """
-    from palimpsest.pipeline.index_upkeep import reindex as make_index
+    from palimpsest.pipeline.index_upkeep import reindex as rebuild_index
 
     make_ready()
     interrupts.writes_to(archive)
-    done = make_index(archive, wait_seconds)
+    result = rebuild_index(archive, wait_seconds)
     if as_json:
-        print_json(done)
+        print_json(result)
     else:
-        click.echo(f"version {done['version']}: index of {done['texts']:,} texts")
+        click.echo(f"version {result['version']}: index of {result['texts']:,} texts")
 
 
 @click.command(cls=Command)
@@ -117,8 +118,8 @@ def reindex(archive: str, wait_seconds: float, as_json: bool) -> None:
 def clean(archive: str, keep: int, wait_seconds: float, as_json: bool) -> None:
     """Delete old versions, and the leftovers of interrupted runs.
 
-    A version that is being read through Palimpsest is kept until the next time. Other programs
-    take no lock: keep as many versions as the slowest of them may need.
+    A version that Palimpsest is reading is kept until the next time. Other programs take no lock:
+    keep as many versions as the slowest of them may need.
 
     \b
     Example:
@@ -127,11 +128,11 @@ def clean(archive: str, keep: int, wait_seconds: float, as_json: bool) -> None:
     """
     from palimpsest.inspector.terminal import render_cleaning
     from palimpsest.store.address import open_archive
-    from palimpsest.store.versions import clean as drop_versions
+    from palimpsest.store.versions import clean as clean_archive
 
     interrupts.writes_to(archive)
-    done = drop_versions(open_archive(archive), keep, wait_seconds)
+    result = clean_archive(open_archive(archive), keep, wait_seconds)
     if as_json:
-        print_json(done)
+        print_json(result)
     else:
-        click.echo(render_cleaning(done))
+        click.echo(render_cleaning(result))
