@@ -1,5 +1,5 @@
-"""What an archive holds in the standards of others: a module a format.
+"""Exports of an archive in standard formats, one module for each.
 
-Reads snapshots and what ``evidence`` makes of them, a batch at a time, and writes new files where
-people say. It never writes to an archive, and only ``bagit`` reads raw files again.
+They read snapshots, and passages from ``evidence``, a batch at a time, and write new files. They
+never write to an archive, and only ``bagit`` reads raw files again.
 """

@@ -1,11 +1,11 @@
 """Passages as W3C Web Annotations: the later document is the target, the earlier one the body.
 
 A passage is an annotation whose motivation is linking. Both sides are specific resources: the
-source and, in it, a stretch of text, told by quoting it and by its position. The model demands that
-both are of one normalised text (4.2.4, 4.2.5). It is the document's text as an archive keeps it and
-rebuilds it, since that can be had when the raw file is gone, and of pages too.
+source and a part of its text, selected by quotation and by position. The model requires that both
+selectors refer to the same normalised text (4.2.4, 4.2.5). That is the document's text as the
+archive stores it, which is available for web pages too, and when the raw file no longer exists.
 
-Written as one ``AnnotationCollection``, or an annotation a line.
+Written as one ``AnnotationCollection``, or as one annotation per line.
 """
 
 from __future__ import annotations
@@ -41,11 +41,15 @@ from palimpsest.store.views import connect
 
 CONTEXT = "http://www.w3.org/ns/anno.jsonld"
 AROUND_CHARS = 32
-"""How much of the text before and after a quote is told with it; what others take too."""
-ENDINGS = {".jsonl": "an annotation a line", ".json": "a collection", ".jsonld": "a collection"}
+"""How much of the text before and after a quotation is included, as other tools do."""
+ENDINGS = {
+    ".jsonl": "one annotation per line",
+    ".json": "a collection",
+    ".jsonld": "a collection",
+}
 
 _NAMESPACE = UUID("6f3f1a52-0d0c-5c0e-9a0b-6b1f5d0c7e11")
-"""Of the names that ids are made of."""
+"""Namespace of the names from which ids are derived."""
 _PLAIN = "text/plain"
 _SIDES = ("left", "right")
 _IDENTITY = ("document_id", "start_char", "end_char")
@@ -71,72 +75,71 @@ def write_annotations(
 
     Args:
         snapshot: the version to write.
-        path: of the new file: ``.jsonl`` for an annotation a line, ``.json`` or ``.jsonld`` for a
-            collection; with ``.gz`` or ``.zst`` behind it if it is to be compressed.
-        wanted: which passages; all unless given.
-        settings: how passages are found; by the level of the archive unless given.
+        path: of the new file: ``.jsonl`` for one annotation per line, ``.json`` or ``.jsonld`` for
+            a collection; compressed if ``.gz`` or ``.zst`` follows.
+        wanted: which passages; all by default.
+        settings: how passages are found; by default as the archive was created for.
         replace: replace a file that exists.
-        report: told how far it is.
+        report: called with the progress.
 
     Returns:
-        ``annotations`` written.
+        ``annotations``: the number of them.
 
     Raises:
-        SettingsError: something is there already, or nothing can be written there, or the name has
-            another ending.
+        SettingsError: ``path`` exists, has another ending, or cannot be written.
     """
     if bare_suffix(path) not in ENDINGS:
-        told = ", ".join(f"{ending} for {what}" for ending, what in ENDINGS.items())
-        raise SettingsError([f"--output {path}: expected a name that ends in {told}"])
+        endings = ", ".join(f"{ending} for {form}" for ending, form in ENDINGS.items())
+        raise SettingsError([f"{path}: expected a name that ends in {endings}"])
     wanted = wanted or PassageFilter()
     settings = settings or snapshot.settings().passages
     generated = iso_time(datetime.now(UTC))
     with new_file(path, replace=replace) as sink, compressed(sink, path) as file:
-        each = _annotations(snapshot, wanted, settings, generated, report)
+        annotations = _annotations(snapshot, wanted, settings, generated, report)
         if bare_suffix(path) == ".jsonl":
             count = 0
-            for annotation in each:
+            for annotation in annotations:
                 file.write(to_json({"@context": CONTEXT, **annotation}) + b"\n")
                 count += 1
             return {"annotations": count}
         key = f"{snapshot.manifest.run_id} {asdict(wanted)} {settings.model_dump_json()}"
-        with _collection(file, snapshot, key, generated) as counted:
-            for annotation in each:
-                file.write((b",\n" if counted[0] else b"\n") + to_json(annotation))
-                counted[0] += 1
-        return {"annotations": counted[0]}
+        with _collection(file, snapshot, key, generated) as counter:
+            for annotation in annotations:
+                file.write((b",\n" if counter[0] else b"\n") + to_json(annotation))
+                counter[0] += 1
+        return {"annotations": counter[0]}
 
 
 @contextmanager
 def _collection(file: Any, snapshot: Snapshot, key: str, generated: str) -> Iterator[list[int]]:
-    """Write a collection around annotations, on one page; what is given counts them."""
+    """Write a collection of one page around annotations; the caller counts them in the list."""
     collection, page = _urn(f"collection {key}"), _urn(f"page {key}")
     head = {
         "@context": CONTEXT,
         "id": collection,
         "type": "AnnotationCollection",
         "label": f"Passages that documents share, version {snapshot.manifest.version}",
-        **_made(snapshot, generated),
+        **_creation_of(snapshot, generated),
         "last": page,
     }
-    counted = [0]
+    counter = [0]
     file.write(b"{")
     write_members(file, head.items(), b",\n")
     embedded = {"id": page, "type": "AnnotationPage", "partOf": collection, "startIndex": 0}
     file.write(b',\n"first":{')
     write_members(file, embedded.items(), b",")
     file.write(b',"items":[')
-    yield counted
-    file.write(b']},\n"total":' + json.dumps(counted[0]).encode() + b"}\n")
+    yield counter
+    file.write(b']},\n"total":' + json.dumps(counter[0]).encode() + b"}\n")
 
 
 def _urn(name: str) -> str:
-    """Return an id that the same name always gives."""
+    """Return an id, always the same for the same name."""
     return uuid5(_NAMESPACE, name).urn
 
 
-def _made(snapshot: Snapshot, generated: str) -> _Row:
-    """Return who made an annotation and when, and who wrote it down and when."""
+def _creation_of(snapshot: Snapshot, generated: str) -> _Row:
+    """Return the properties that say by what and when an annotation was created and serialised."""
     published = datetime.fromisoformat(snapshot.manifest.published_at)
     agent = {"id": SOFTWARE, "type": "Software", "name": "Palimpsest"}
     return {
@@ -154,45 +157,47 @@ def _annotations(
     generated: str,
     report: Report,
 ) -> Iterator[_Row]:
-    made = _made(snapshot, generated)
+    creation = _creation_of(snapshot, generated)
     parts = iterate_passages(snapshot, wanted, settings, around_chars=AROUND_CHARS, report=report)
     with connect(snapshot) as connection:
         for rows in parts:
             ids = [rows.column(f"{side}_document_id") for side in _SIDES]
             chunks = [chunk for column in ids for chunk in column.chunks]
-            each = pc.unique(pa.chunked_array(chunks, pa.string()))
-            connection.register("wanted", pa.table({"document_id": each}))
-            found = connection.sql(_SOURCES).to_arrow_table().to_pylist()
-            sources = {row["document_id"]: row for row in found}
+            document_ids = pc.unique(pa.chunked_array(chunks, pa.string()))
+            connection.register("wanted", pa.table({"document_id": document_ids}))
+            source_rows = connection.sql(_SOURCES).to_arrow_table().to_pylist()
+            sources = {row["document_id"]: row for row in source_rows}
             for row in rows.to_pylist():
-                yield annotation_of(row, sources, made)
+                yield annotation_of(row, sources, creation)
 
 
-def annotation_of(row: _Row, sources: dict[str, _Row], made: _Row) -> _Row:
+def annotation_of(row: _Row, sources: dict[str, _Row], creation: _Row) -> _Row:
     """Return a passage as an annotation, without its context.
 
     Args:
         row: of ``PASSAGES`` and ``QUOTED``.
-        sources: by document: document_id, target_uri, as_of.
-        made: who made it and when.
+        sources: document_id, target_uri and as_of, by document.
+        creation: by what it was created, and when.
     """
     key = [str(row[f"{side}_{name}"]) for side in _SIDES for name in _IDENTITY]
     tags = [row["relation"]]
     tags += [tag for tag in ("clear", "recurring") if row[f"is_{tag}"]]
     matched, resemblance = row["matched_words"], row["resemblance"]
-    told = f"{matched} words matched, resemblance {resemblance:.2f}, score {row['score']:.1f}"
+    description = (
+        f"{matched} words matched, resemblance {resemblance:.2f}, score {row['score']:.1f}"
+    )
     left, right = (_resource(row, side, sources[row[f"{side}_document_id"]]) for side in _SIDES)
     return {
         "id": _urn(" ".join([*key, row["relation"]])),
         "type": "Annotation",
         "motivation": "linking",
-        **made,
+        **creation,
         "body": [
             {**left, "purpose": "linking"},
             *({"type": "TextualBody", "value": tag, "purpose": "tagging"} for tag in tags),
             {
                 "type": "TextualBody",
-                "value": told,
+                "value": description,
                 "format": _PLAIN,
                 "language": "en",
                 "purpose": "describing",
@@ -203,10 +208,11 @@ def annotation_of(row: _Row, sources: dict[str, _Row], made: _Row) -> _Row:
 
 
 def _resource(row: _Row, side: str, source: _Row) -> _Row:
-    """Return a side of a passage: where it stands in what.
+    """Return a side of a passage as a resource with selectors.
 
-    Its id is that of the document, by its content, and the span. A page that a web archive has is
-    told by the address that it was captured at, with the archive as its cached copy.
+    Its id consists of the document's id, which depends on its content, and the span. A page in a
+    web archive is identified by the address that it was captured at; the web archive is its cached
+    copy.
     """
     exact, start = row[f"{side}_passage"], row[f"{side}_text_start"]
     end = start + len(exact)

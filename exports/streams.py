@@ -1,4 +1,4 @@
-"""What the formats share: rows of queries a batch at a time, and how JSON and lines are written."""
+"""What the formats share: rows of queries in batches, compression, and JSON."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ BATCH_ROWS = 5_000
 """How many rows are Python objects at a time."""
 
 SOFTWARE = f"urn:palimpsest:{__version__}"
-"""What has made an export, as an IRI."""
+"""IRI of the software that writes an export."""
 DOCUMENT = "urn:palimpsest:document:"
-"""What the IRI of a document begins with; its id follows."""
+"""Prefix of the IRI of a document; its id follows."""
 
 
 def rows_of(
     connection: Connection, query: str, parameters: Mapping[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Give the rows of a query, of which no more than a batch is held.
+    """Yield the rows of a query, with at most one batch of them in memory.
 
     Args:
-        connection: gives other rows meanwhile.
+        connection: may run other queries at the same time.
         query: with ``$name`` for each of the parameters.
         parameters: their values.
     """
-    found = connection.cursor().sql(query, params=dict(parameters or {}))
-    for batch in found.to_arrow_reader(BATCH_ROWS):
+    result = connection.cursor().sql(query, params=dict(parameters or {}))
+    for batch in result.to_arrow_reader(BATCH_ROWS):
         yield from batch.to_pylist()
 
 
 @contextmanager
 def compressed(file: BinaryIO, path: Path) -> Iterator[BinaryIO]:
-    """Give what compresses into a file as the ending of its name says: ``.gz``, ``.zst`` or not."""
+    """Yield a file that compresses into another as its ending says: ``.gz``, ``.zst`` or not."""
     if path.suffix.lower() == ".gz":
-        # No name and no time in it: the same rows give the same bytes.
+        # Without name and time, so that the same rows give the same bytes.
         with gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
             yield packed  # type: ignore[misc]
     elif path.suffix.lower() == ".zst":
@@ -70,23 +70,23 @@ def to_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
-def write_members(file: BinaryIO, members: Iterable[tuple[str, Any]], joined: bytes) -> int:
-    """Write members of a JSON object, a line each, without its braces; return how many.
+def write_members(file: BinaryIO, members: Iterable[tuple[str, Any]], separator: bytes) -> int:
+    """Write members of a JSON object without its braces; return how many.
 
     Args:
         file: to write to.
         members: names and values.
-        joined: what parts them.
+        separator: written between members.
     """
     count = 0
     for name, value in members:
-        file.write((joined if count else b"") + to_json(name) + b":" + to_json(value))
+        file.write((separator if count else b"") + to_json(name) + b":" + to_json(value))
         count += 1
     return count
 
 
 def iso_time(value: datetime) -> str:
-    """Return a moment as XML Schema writes it, in UTC.
+    """Return a time as XML Schema writes it, in UTC.
 
     Example:
         >>> iso_time(datetime(2024, 11, 12, 6, 30, tzinfo=UTC))
@@ -96,5 +96,5 @@ def iso_time(value: datetime) -> str:
 
 
 def iso_or_none(value: datetime | None) -> str | None:
-    """Return a moment as ``iso_time`` does, if there is one."""
+    """Return a time as ``iso_time`` does, or None."""
     return None if value is None else iso_time(value)

@@ -14,7 +14,7 @@ from palimpsest.cli.main import main
         ((), "no schedule: expected --cron EXPRESSION, --every SPAN or --watch"),
         (("--cron", "0 5 * * *", "--every", "1h"), "--cron and --every: expected one of them"),
         (("--cron", "at five"), "--cron 'at five': "),
-        (("--cron", "0 5 * * *", "--timezone", "Mars/Base"), "--timezone Mars/Base: not known"),
+        (("--cron", "0 5 * * *", "--timezone", "Mars/Base"), "--timezone Mars/Base: unknown"),
         (("--every", "often"), "'often': expected a time span such as 30m, 1h or 1d12h"),
         (("--every", "1s"), "'1s': expected at least 10s"),
         (("--every", "1h", "--set", "align.x=1"), "align.x"),
