@@ -88,7 +88,7 @@ class ComparedFile:
         text = document.text.decode()
         chars = np.array([start_char, end_char], dtype=np.int64)
         utf8 = np.array([len(text[:stop].encode()) for stop in chars], dtype=np.int64)
-        places = document.way_back.places(utf8, chars)
+        places = document.offset_map.places(utf8, chars)
         has_anchor = places.starts[0] != NOWHERE
         return {
             "start_char": start_char,

@@ -1,8 +1,8 @@
-"""Bytes that nobody meant to be read, given to every reader: ``python -m tests.fuzz``.
+"""Feed damaged bytes to every reader: ``python -m tests.fuzz``.
 
 Inputs are specimens and small made-up files, cut, spliced and flipped at random from a seed. A reader
-may give documents or say why not, by a reason that is known; it may not raise anything else, take
-seconds or keep memory. What it gives has to keep what readers promise: spans that read back.
+returns documents or refuses with a known reason; it must not raise anything else, take seconds or
+leak memory. Spans of the documents must give their texts again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from palimpsest.records.schemas import REJECT_REASONS
 
 SPECIMENS = Path(__file__).parents[1] / "specimens"
 SECONDS = 5.0
-"""No input that small may take longer."""
+"""Time limit for one of these small inputs."""
 LIMITS = Limits(max_document_bytes=2**20, max_members=2000, bomb_bytes=2**20)
 _MAX_SEED_BYTES = 64 * 1024
 _ALPHABET = [
@@ -49,8 +49,8 @@ _ALPHABET = [
 
 
 @dataclass
-class ArchiveLabel:
-    """What a campaign found."""
+class CampaignResult:
+    """Counts and faults of a campaign."""
 
     inputs: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
@@ -58,13 +58,13 @@ class ArchiveLabel:
     faults: list[str] = field(default_factory=list)
 
 
-def _count_reject(error: SourceError, told: ArchiveLabel) -> None:
+def _count_reject(error: SourceError, result: CampaignResult) -> None:
     assert error.reason in REJECT_REASONS, error.reason
     assert error.detail
-    told.reasons[error.reason] += 1
+    result.reasons[error.reason] += 1
 
 
-def of_bytes(raw: bytes, rng: random.Random, told: ArchiveLabel) -> None:
+def of_bytes(raw: bytes, rng: random.Random, result: CampaignResult) -> None:
     """Decode, and cut at random."""
     try:
         label = rng.choice(
@@ -72,7 +72,7 @@ def of_bytes(raw: bytes, rng: random.Random, told: ArchiveLabel) -> None:
         )
         found = (decode_label(raw, label, "http") if label else None) or decode(raw)
     except SourceError as error:
-        _count_reject(error, told)
+        _count_reject(error, result)
         return
     text = found.utf8.decode()
     chars = np.sort(np.array([rng.randrange(len(text) + 1) for _ in range(4)], np.int64))
@@ -88,12 +88,12 @@ def of_bytes(raw: bytes, rng: random.Random, told: ArchiveLabel) -> None:
             assert decode_span(raw[a:b], found.encoding) == text[one:other]
 
 
-def of_json(raw: bytes, rng: random.Random, told: ArchiveLabel) -> None:  # noqa: ARG001
-    """Read a line, and go back from every character."""
+def of_json(raw: bytes, rng: random.Random, result: CampaignResult) -> None:  # noqa: ARG001
+    """Read a line, and map every character back to its bytes."""
     try:
         line = read_line(raw, ("text", "body"))
     except SourceError as error:
-        _count_reject(error, told)
+        _count_reject(error, result)
         return
     json_facts(line.fields, ("title=text",))
     at = line.to_bytes(np.arange(len(line.text) + 1))
@@ -104,7 +104,7 @@ def of_json(raw: bytes, rng: random.Random, told: ArchiveLabel) -> None:  # noqa
     json.loads(raw)
 
 
-def of_facts(raw: bytes, rng: random.Random, told: ArchiveLabel) -> None:  # noqa: ARG001
+def of_facts(raw: bytes, rng: random.Random, result: CampaignResult) -> None:  # noqa: ARG001
     """Look for dates, headers and languages."""
     text = raw.decode("utf-8", "replace")
     header_facts(text)
@@ -115,12 +115,12 @@ def of_facts(raw: bytes, rng: random.Random, told: ArchiveLabel) -> None:  # noq
         languages_of([text.encode("utf-8", "replace")])
 
 
-def of_pages(raw: bytes, rng: random.Random, told: ArchiveLabel) -> None:
-    """Scan a page and look for blocks in it: some that are there, some that are not."""
+def of_pages(raw: bytes, rng: random.Random, result: CampaignResult) -> None:
+    """Scan a page and search it for blocks, of which some do not occur."""
     try:
         page = decode_page(RawPage(raw, None, rng.choice([None, "utf-8", "shift_jis"]), None))
     except SourceError as error:
-        _count_reject(error, told)
+        _count_reject(error, result)
         return
     html = page.utf8.decode()
     blocks = [" ".join(html[at : at + rng.randrange(200)].split()) for at in _places(html, rng, 4)]
@@ -151,11 +151,11 @@ def _extractors() -> Extractors:
     return Extractors(1, SECONDS)
 
 
-def of_articles(raw: bytes, rng: random.Random, told: ArchiveLabel) -> None:  # noqa: ARG001
+def of_articles(raw: bytes, rng: random.Random, result: CampaignResult) -> None:  # noqa: ARG001
     """Extract the article of a page, and read its anchors back."""
     [page] = read_pages([RawPage(raw)], _extractors())
     if isinstance(page, SourceError):
-        _count_reject(page, told)
+        _count_reject(page, result)
         return
     at = 0
     for block in page.text.split("\n\n"):
@@ -168,13 +168,13 @@ def of_articles(raw: bytes, rng: random.Random, told: ArchiveLabel) -> None:  # 
         lasts = [int(visible[np.searchsorted(visible, k) - 1]) for k in firsts[1:]] + [visible[-1]]
         spans = [(int(starts[a]), int(ends[b])) for a, b in zip(firsts, lasts, strict=True)]
         if reproduces(raw, spans, page.encoding, normalise_text(block)):
-            told.reasons["(anchored)"] += 1
+            result.reasons["(anchored)"] += 1
         else:
             assert b"&" in raw, (block, spans)  # half of an entity that stands for two characters
 
 
-def of_containers(raw: bytes, rng: random.Random, told: ArchiveLabel) -> None:
-    """Walk, and read a member again by where it is."""
+def of_containers(raw: bytes, rng: random.Random, result: CampaignResult) -> None:
+    """Walk, and read a member again by its place."""
     name = rng.choice(["a.bin", "a.jsonl", "a.tar", "a.warc.gz", "a.zip"])
     is_packed(raw[:65536], name)
     members: list[Member] = []
@@ -185,9 +185,9 @@ def of_containers(raw: bytes, rng: random.Random, told: ArchiveLabel) -> None:
                 assert len(one.raw) <= LIMITS.max_document_bytes
             else:
                 assert one.reason in REJECT_REASONS
-                told.reasons[one.reason] += 1
+                result.reasons[one.reason] += 1
     except SourceError as error:
-        _count_reject(error, told)
+        _count_reject(error, result)
     places = [one.inside for one in members]
     assert len(set(places)) == len(places)
     if members and rng.random() < 0.2:
@@ -196,7 +196,7 @@ def of_containers(raw: bytes, rng: random.Random, told: ArchiveLabel) -> None:
         assert again.raw == member.raw
 
 
-Reader = Callable[[bytes, random.Random, ArchiveLabel], None]
+Reader = Callable[[bytes, random.Random, CampaignResult], None]
 READERS: dict[str, tuple[Reader, float, tuple[str, ...]]] = {
     "bytes": (of_bytes, 0.2, (".txt", ".bin")),
     "json": (of_json, 0.3, (".jsonl",)),
@@ -205,35 +205,35 @@ READERS: dict[str, tuple[Reader, float, tuple[str, ...]]] = {
     "articles": (of_articles, 0.02, (".html",)),
     "containers": (of_containers, 0.18, (".gz", ".warc", ".zip", ".tar", ".xz", ".jsonl", ".docx")),
 }
-"""By name: the reader, its share of inputs, and the specimens that these come from."""
+"""By name: the reader, its share of inputs, and the suffixes of its specimens."""
 
 
 def mutated(raw: bytes, rng: random.Random, others: list[bytes]) -> bytes:
-    """Return bytes after a few accidents."""
-    made = bytearray(raw)
+    """Return a damaged copy of bytes."""
+    damaged = bytearray(raw)
     for _ in range(rng.choice((1, 1, 2, 3, 8))):
-        at = rng.randrange(len(made) + 1)
+        at = rng.randrange(len(damaged) + 1)
         kind = rng.randrange(6)
         if kind == 0:
-            made[at : at + rng.randrange(1, 64)] = b""
+            damaged[at : at + rng.randrange(1, 64)] = b""
         elif kind == 1:
-            made[at:at] = rng.choice(_ALPHABET) * rng.choice((1, 1, 1, 2, 50))
-        elif kind == 2 and at < len(made):
-            made[at] ^= 1 << rng.randrange(8)
+            damaged[at:at] = rng.choice(_ALPHABET) * rng.choice((1, 1, 1, 2, 50))
+        elif kind == 2 and at < len(damaged):
+            damaged[at] ^= 1 << rng.randrange(8)
         elif kind == 3:
             other = rng.choice(others)
             start = rng.randrange(len(other) + 1)
-            made[at:at] = other[start : start + rng.randrange(512)]
+            damaged[at:at] = other[start : start + rng.randrange(512)]
         elif kind == 4:
-            del made[at + rng.randrange(64) :]
-        elif made:
-            start = rng.randrange(len(made))
-            made[at:at] = made[start : start + rng.randrange(256)]
-    return bytes(made[: 4 * _MAX_SEED_BYTES])
+            del damaged[at + rng.randrange(64) :]
+        elif damaged:
+            start = rng.randrange(len(damaged))
+            damaged[at:at] = damaged[start : start + rng.randrange(256)]
+    return bytes(damaged[: 4 * _MAX_SEED_BYTES])
 
 
 def seeds_of(suffixes: tuple[str, ...]) -> list[bytes]:
-    """Return the specimens that inputs of a reader come from, but the large ones."""
+    """Return the specimens for a reader, without the large ones."""
     paths = [path for path in sorted(SPECIMENS.iterdir()) if path.suffix in suffixes]
     lines = [
         line for path in paths if path.suffix == ".jsonl" for line in path.read_bytes().split(b"\n")
@@ -245,35 +245,37 @@ def seeds_of(suffixes: tuple[str, ...]) -> list[bytes]:
     ]
 
 
-def campaign(inputs: int, seed: int) -> ArchiveLabel:
-    """Give so many inputs to the readers, each its share, and tell what came of it.
+def campaign(inputs: int, seed: int) -> CampaignResult:
+    """Give inputs to the readers, each its share, and return the counts and faults.
 
-    A fault names the reader and the seed of the input, with which ``one_input`` makes it again.
+    A fault names the reader and the seed of the input, from which ``one_input`` recreates it.
     """
-    told = ArchiveLabel()
+    result = CampaignResult()
     for name, (reader, share, suffixes) in READERS.items():
         seeds = seeds_of(suffixes)
         for number in range(round(inputs * share)):
             raw, rng = one_input(seeds, seed, number)
             began = time.perf_counter()
             try:
-                reader(raw, rng, told)
+                reader(raw, rng, result)
             except Exception as error:
-                told.faults.append(f"{name} {seed} {number}: {type(error).__name__}: {error}"[:300])
+                result.faults.append(
+                    f"{name} {seed} {number}: {type(error).__name__}: {error}"[:300]
+                )
             took = time.perf_counter() - began
             if took > SECONDS:
-                told.faults.append(f"{name} {seed} {number}: took {took:.1f} s")
-            told.slowest = max(told.slowest, took)
-            told.inputs[name] += 1
-    return told
+                result.faults.append(f"{name} {seed} {number}: took {took:.1f} s")
+            result.slowest = max(result.slowest, took)
+            result.inputs[name] += 1
+    return result
 
 
 def one_input(seeds: list[bytes], seed: int, number: int) -> tuple[bytes, random.Random]:
-    """Return the input of a number, and what chances go on from it."""
+    """Return the input of a number, and the random generator for the reader."""
     rng = random.Random(f"{seed} {number}")
     return mutated(rng.choice(seeds), rng, seeds), rng
 
 
 def resident_mebibytes() -> int:
-    """Return the most memory that this process had so far, in MiB."""
+    """Return the peak memory of this process, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

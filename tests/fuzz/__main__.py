@@ -1,4 +1,4 @@
-"""Give a million inputs to the readers, in parts by several processes, and tell what came of it."""
+"""Give a million inputs to the readers, in several processes, and report the faults."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
-from tests.fuzz import SECONDS, ArchiveLabel, campaign, resident_mebibytes
+from tests.fuzz import SECONDS, CampaignResult, campaign, resident_mebibytes
 
 _PART = 10_000
 
 
-def _part(inputs: int, seed: int) -> tuple[ArchiveLabel, int]:
+def _part(inputs: int, seed: int) -> tuple[CampaignResult, int]:
     return campaign(inputs, seed), resident_mebibytes()
 
 
@@ -23,20 +23,20 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    asked = parser.parse_args()
+    options = parser.parse_args()
     began = time.monotonic()
     inputs, reasons = Counter[str](), Counter[str]()
     faults: list[str] = []
     slowest, most = 0.0, 0
-    parts = -(-asked.inputs // _PART)
-    with ProcessPoolExecutor(asked.workers) as pool:
-        sizes = [min(_PART, asked.inputs - part * _PART) for part in range(parts)]
-        seeds = range(asked.seed, asked.seed + parts)
-        for done, (told, memory) in enumerate(pool.map(_part, sizes, seeds), 1):
-            inputs.update(told.inputs)
-            reasons.update(told.reasons)
-            faults += told.faults
-            slowest, most = max(slowest, told.slowest), max(most, memory)
+    parts = -(-options.inputs // _PART)
+    with ProcessPoolExecutor(options.workers) as pool:
+        sizes = [min(_PART, options.inputs - part * _PART) for part in range(parts)]
+        seeds = range(options.seed, options.seed + parts)
+        for done, (result, memory) in enumerate(pool.map(_part, sizes, seeds), 1):
+            inputs.update(result.inputs)
+            reasons.update(result.reasons)
+            faults += result.faults
+            slowest, most = max(slowest, result.slowest), max(most, memory)
             if done % 10 == 0:
                 print(f"{inputs.total():,} inputs, {len(faults)} faults, {most} MiB", flush=True)
     print(f"{inputs.total():,} inputs in {time.monotonic() - began:.0f} s: {dict(inputs)}")

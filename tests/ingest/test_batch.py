@@ -120,7 +120,7 @@ def test_spans_are_exact_in_any_encoding_that_is_set(encoding, data):
     _assert_exact(batch, {hashlib.sha256(raw).hexdigest()[:32]: raw}, encoding)
 
 
-def test_a_passage_is_found_in_the_document_by_its_shifts(tmp_path):
+def test_passage_is_found_in_the_document_by_its_shifts(tmp_path):
     source = "First.\n\nThe  cafe\u0301 on\tthe\u00ad quay  was shut; the\u00a0cafe\u0301 was not."
     batch = batch_of(tmp_path, {"one.txt": source.encode()})
     text = texts_of(batch)[1]
@@ -175,7 +175,7 @@ def test_each_refused_file_has_its_reason_and_the_others_are_read(tmp_path):
     )
 
 
-def test_a_refused_document_leaves_the_others_as_they_are(tmp_path):
+def test_refused_document_leaves_the_others_as_they_are(tmp_path):
     good = {"a.txt": "Été.\n\nHiver.".encode(), "c.txt": "漢字\u0301。".encode()}
     (tmp_path / "alone").mkdir()
     (tmp_path / "mixed").mkdir()
@@ -187,7 +187,7 @@ def test_a_refused_document_leaves_the_others_as_they_are(tmp_path):
 
 
 @pytest.mark.parametrize("files", [{}, {"a.txt": b""}, {"a.txt": b" ", "b.txt": b"\n"}])
-def test_a_batch_without_a_document_has_empty_tables(tmp_path, files):
+def test_batch_without_a_document_has_empty_tables(tmp_path, files):
     batch = batch_of(tmp_path, files)
     assert batch.documents.num_rows == batch.occurrences.num_rows == batch.sources.num_rows == 0
     assert batch.rejects.num_rows == len(files)
@@ -205,14 +205,14 @@ def test_files_that_vanish_are_rejects_and_the_next_one_is_read(tmp_path):
     assert texts_of(batch) == ["Here."]
 
 
-def test_a_file_above_the_limit_is_a_reject(tmp_path):
+def test_file_above_the_limit_is_a_reject(tmp_path):
     batch = batch_of(tmp_path, {"a.txt": b"x" * 11, "b.txt": b"x" * 10}, max_document_bytes=10)
     assert batch.rejects["reason"].to_pylist() == ["too-large"]
     assert batch.documents.num_rows == 1
 
 
 @pytest.mark.parametrize("text", ["漢字です。", "one\n\n漢字。\n\ntwo", "漢字\n\n漢字\n\nplain"])
-def test_a_stateful_encoding_is_exact_or_refused(tmp_path, text):
+def test_stateful_encoding_is_exact_or_refused(tmp_path, text):
     raw = text.encode("iso2022_jp")
     batch = batch_of(tmp_path, {"a.txt": raw}, encoding="iso2022_jp")
     assert batch.documents.num_rows + batch.rejects.num_rows == 1
@@ -229,7 +229,7 @@ def test_spans_that_do_not_decode_by_themselves_are_refused(tmp_path):
     assert batch_of(tmp_path, {"a.txt": hz}, encoding="hz").rejects.num_rows == 1
 
 
-def test_a_wrong_setting_is_a_reject_of_each_file_that_it_does_not_fit(tmp_path):
+def test_wrong_setting_is_a_reject_of_each_file_that_it_does_not_fit(tmp_path):
     files = {"a.txt": "é".encode("cp1252"), "b.txt": "é".encode()}
     batch = batch_of(tmp_path, files, encoding="utf-8")
     assert batch.rejects["reason"].to_pylist() == ["encoding-mismatch"]
@@ -237,7 +237,7 @@ def test_a_wrong_setting_is_a_reject_of_each_file_that_it_does_not_fit(tmp_path)
 
 
 @pytest.mark.parametrize("encoding", ["idna", "punycode", "undefined", "unicode_escape"])
-def test_what_is_no_encoding_of_texts_is_refused_before_any_work(encoding):
+def test_encoding_of_the_setting_that_encodes_no_text_is_refused(encoding):
     with pytest.raises(ValueError, match="is not a text encoding"):
         ReadSettings(encoding=encoding)
 
@@ -255,12 +255,12 @@ def test_what_is_no_encoding_of_texts_is_refused_before_any_work(encoding):
         ("速報。\n\nBody.", None),
     ],
 )
-def test_a_short_first_line_is_the_title(tmp_path, text, title):
+def test_short_first_line_is_the_title(tmp_path, text, title):
     batch = batch_of(tmp_path, {"a.txt": text.encode()})
     assert batch.documents["title"].to_pylist() == [title]
 
 
-def test_what_was_found_out_about_the_encoding_is_kept(tmp_path):
+def test_detected_encoding_and_its_origin_are_stored(tmp_path):
     files = {
         "a.txt": "Größe".encode("utf-16"),
         "b.txt": b"plain",
@@ -276,7 +276,7 @@ def test_what_was_found_out_about_the_encoding_is_kept(tmp_path):
     ]
 
 
-def test_names_that_are_not_utf8_stand_in_the_tables_as_uris(tmp_path):
+def test_names_that_are_not_utf8_are_stored_as_uris(tmp_path):
     for name in (b"caf\xe9.txt", b"empty\xff.txt"):
         path = tmp_path / os.fsdecode(name)
         path.write_bytes(b"" if name.startswith(b"empty") else b"Words.")
@@ -285,14 +285,14 @@ def test_names_that_are_not_utf8_stand_in_the_tables_as_uris(tmp_path):
     assert batch.rejects["uri"][0].as_py().endswith("/empty%FF.txt")
 
 
-def test_rejects_may_lack_size_and_time_and_hold_odd_names():
+def test_rejects_may_lack_size_and_time_and_have_odd_names():
     table = reject_table([(uri_of("/a\udcff"), None, None, "broken-link", "leads to '\udcff'")])
     (row,) = table.to_pylist()
     assert (row["uri"], row["bytes"], row["modified_at"]) == ("file:///a%FF", None, None)
     assert row["detail"] == r"leads to '\udcff'"
 
 
-def test_a_line_of_three_megabytes_is_cut_into_paragraphs_that_fit(tmp_path):
+def test_line_of_three_megabytes_is_cut_into_paragraphs_that_fit(tmp_path):
     sentence = "The council met on day {} and heard the report of its engineer on the breakwater. "
     raw = "".join(sentence.format(n) for n in range(3 * 2**20 // 82)).encode()
     batch = batch_of(tmp_path, {"a.txt": raw})

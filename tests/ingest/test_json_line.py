@@ -18,7 +18,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 @max_examples(300)
 @given(TEXTS, TEXTS, st.booleans(), st.booleans(), st.data())
-def test_any_piece_of_the_text_is_cut_out_of_the_bytes(text, other, is_ascii, is_first, data):
+def test_any_span_of_the_text_maps_to_its_bytes(text, other, is_ascii, is_first, data):
     fields = {"text": text, "title": other, "n": [1, {"text": "not this"}]}
     if not is_first:
         fields = dict(reversed(fields.items()))
@@ -55,7 +55,7 @@ def test_half_a_surrogate_pair_is_one_replacement_character():
         (b'{"text": null, "body": 5}', "no-text-field"),
     ],
 )
-def test_what_is_no_line_with_a_text_says_why(raw, reason):
+def test_line_without_a_text_is_refused_with_a_reason(raw, reason):
     with pytest.raises(SourceError) as refused:
         read_line(raw, ("text", "body"))
     assert refused.value.reason == reason

@@ -220,14 +220,14 @@ def _read(name: str, extractors: Extractors | None = None) -> Batch:
 
 
 @pytest.mark.parametrize(("name", "reason"), REFUSED.items())
-def test_a_specimen_that_cannot_be_read_is_refused_with_its_reason(name, reason):
+def test_unreadable_specimen_is_refused_with_its_reason(name, reason):
     batch = _read(name)
     assert batch.rejects["reason"].to_pylist() == [reason]
     assert batch.documents.num_rows == 0
 
 
 @pytest.mark.parametrize(("name", "paragraphs"), READ.items())
-def test_a_specimen_that_can_be_read_gives_its_paragraphs_and_their_spans(name, paragraphs):
+def test_readable_specimen_gives_its_paragraphs_and_their_spans(name, paragraphs):
     batch = _read(name)
     assert batch.rejects.num_rows == 0
     assert texts_of(batch) == paragraphs
@@ -238,7 +238,7 @@ def test_a_specimen_that_can_be_read_gives_its_paragraphs_and_their_spans(name, 
 
 
 @pytest.mark.parametrize(("name", "paragraphs", "refused"), [(k, *v) for k, v in PACKED.items()])
-def test_page_or_container_gives_its_paragraphs_and_the_reasons_of_the_rest(
+def test_page_or_container_gives_its_paragraphs_and_its_rejects(
     name, paragraphs, refused, extractors
 ):
     batch = _read(name, extractors)
@@ -254,10 +254,10 @@ def test_every_specimen_has_an_expectation():
     assert names == {*REFUSED, *READ, *PACKED}
 
 
-def test_specimens_are_read_in_one_batch_as_one_by_one(extractors):
+def test_specimens_give_the_same_in_one_batch_as_one_by_one(extractors):
     found = discover([str(SPECIMENS / name) for name in (*REFUSED, *READ, *PACKED)]).files
     batch = read_batch(found, ReadSettings(), extractors)
-    refused = len(REFUSED) + sum(len(told) for _, told in PACKED.values())
+    refused = len(REFUSED) + sum(len(rejects) for _, rejects in PACKED.values())
     assert batch.rejects.num_rows == refused
     expected = [t for texts in READ.values() for t in texts] + [
         t for texts, _ in PACKED.values() for t in texts

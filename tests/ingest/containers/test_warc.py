@@ -184,7 +184,7 @@ def test_pages_of_a_long_archive_are_all_read(by_record: bool) -> None:
 
 
 @pytest.mark.parametrize("border", _BORDERS)
-def test_record_head_is_read_wherever_it_meets_the_end_of_a_buffer(border: int) -> None:
+def test_record_head_is_read_wherever_a_buffer_ends_in_it(border: int) -> None:
     first = len(write_warc([Sent("response", b"")]))
     for before in range(0, 700, 7):
         body = b"x" * (border - first - before)
@@ -241,7 +241,7 @@ records = st.lists(responses | others, max_size=8)
     version=st.sampled_from(["1.0", "1.1"]),
     at_most=st.sampled_from([5, 17, 600, 4096, 2**20]),
 )
-def test_whatever_warcio_writes_is_read_as_warcio_reads_it(
+def test_archives_of_warcio_are_read_as_warcio_reads_them(
     records: list[Sent], by_record: bool, digests: bool, version: str, at_most: int
 ) -> None:
     raw = write_warc(records, by_record=by_record, digests=digests, version=version)

@@ -27,7 +27,7 @@ def _rejects(arguments: list[str]) -> dict[str, str]:
     return {reject.path: reject.reason for reject in discover(arguments).rejects}
 
 
-def test_a_file_is_found_with_its_size_and_time(tmp_path):
+def test_file_is_found_with_its_size_and_time(tmp_path):
     path = _write(tmp_path / "one.txt", "twelve bytes")
     os.utime(path, ns=(1, 1_700_000_000_123_456_789))
     (found,) = discover([str(path)]).files
@@ -35,7 +35,7 @@ def test_a_file_is_found_with_its_size_and_time(tmp_path):
     assert found.modified_ns == 1_700_000_000_123_456_789
 
 
-def test_a_folder_is_walked_to_the_bottom_in_the_order_of_paths(tmp_path):
+def test_folder_is_walked_to_the_bottom_in_the_order_of_paths(tmp_path):
     names = ["b/2.txt", "b/1.txt", "a.txt", "b.txt", "b/deep/er/z.txt", "Z.txt"]
     made = [str(_write(tmp_path / name)) for name in names]
     assert _paths([str(tmp_path)]) == sorted(made, key=os.fsencode)
@@ -60,13 +60,13 @@ def test_hidden_files_of_a_folder_are_found(tmp_path):
     assert _paths([str(tmp_path)]) == sorted(map(str, made))
 
 
-def test_a_name_that_looks_like_a_pattern_is_a_name_first(tmp_path):
+def test_name_that_looks_like_a_pattern_is_a_name_first(tmp_path):
     path = _write(tmp_path / "issue [1].txt")
     _write(tmp_path / "issue 1.txt")
     assert _paths([str(path)]) == [str(path)]
 
 
-def test_what_is_given_twice_is_found_once(tmp_path, monkeypatch):
+def test_repeated_source_is_found_once(tmp_path, monkeypatch):
     path = _write(tmp_path / "folder/one.txt")
     monkeypatch.chdir(tmp_path)
     given = [str(path), "folder", "folder/", "./folder/../folder/one.txt", "*/one.txt", str(path)]
@@ -93,7 +93,7 @@ def test_links_to_folders_are_followed(tmp_path):
     assert _paths([str(tmp_path / "root")]) == [str(tmp_path / "root/link/one.txt")]
 
 
-def test_a_link_into_a_folder_that_contains_it_is_a_reject_and_the_rest_is_found(tmp_path):
+def test_link_into_a_folder_that_contains_it_is_a_reject_and_the_rest_is_found(tmp_path):
     loop = tmp_path / "a/b/loop"
     path = _write(tmp_path / "a/b/one.txt")
     loop.symlink_to(tmp_path / "a")
@@ -101,20 +101,20 @@ def test_a_link_into_a_folder_that_contains_it_is_a_reject_and_the_rest_is_found
     assert _rejects([str(tmp_path)]) == {str(loop): "link-loop"}
 
 
-def test_a_link_to_itself_is_a_link_loop(tmp_path):
+def test_link_to_itself_is_a_link_loop(tmp_path):
     loop = tmp_path / "ouroboros"
     loop.symlink_to(loop)
     assert _rejects([str(tmp_path)]) == {str(loop): "link-loop"}
 
 
-def test_two_links_to_one_folder_are_no_loop(tmp_path):
+def test_two_links_to_one_folder_are_not_a_loop(tmp_path):
     _write(tmp_path / "folder/one.txt")
     (tmp_path / "again").symlink_to(tmp_path / "folder")
     assert _rejects([str(tmp_path)]) == {}
     assert len(_paths([str(tmp_path)])) == 2
 
 
-def test_a_broken_link_is_a_reject_that_says_where_it_leads(tmp_path):
+def test_broken_link_is_a_reject_that_says_where_it_leads(tmp_path):
     link = tmp_path / "link.txt"
     link.symlink_to("gone.txt")
     for argument in (tmp_path, link):
@@ -123,7 +123,7 @@ def test_a_broken_link_is_a_reject_that_says_where_it_leads(tmp_path):
         assert "'gone.txt'" in reject.detail
 
 
-def test_a_pipe_is_a_reject_and_is_never_opened(tmp_path, monkeypatch):
+def test_pipe_is_a_reject_and_is_never_opened(tmp_path, monkeypatch):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     opened = []
@@ -133,7 +133,7 @@ def test_a_pipe_is_a_reject_and_is_never_opened(tmp_path, monkeypatch):
     assert opened == []
 
 
-def test_a_folder_that_may_not_be_listed_is_a_reject():
+def test_folder_that_may_not_be_listed_is_a_reject():
     script = (
         "import os, sys\n"
         "from palimpsest.ingest.finding.discover import discover\n"
@@ -161,7 +161,7 @@ def test_a_folder_that_may_not_be_listed_is_a_reject():
         open_folder.rmdir()
 
 
-def test_all_missing_arguments_are_told_at_once(tmp_path, monkeypatch):
+def test_all_missing_arguments_are_reported_at_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     _write(tmp_path / "here.txt")
     with pytest.raises(SettingsError) as caught:
@@ -174,12 +174,12 @@ def test_all_missing_arguments_are_told_at_once(tmp_path, monkeypatch):
     assert "'*.html'" in caught.value.faults[1]
 
 
-def test_no_argument_at_all_is_a_fault():
+def test_no_argument_is_an_error():
     with pytest.raises(SettingsError, match="no source was given"):
         discover([])
 
 
-def test_an_empty_folder_holds_nothing_and_is_no_fault(tmp_path):
+def test_empty_folder_has_no_sources_and_is_not_an_error(tmp_path):
     found = discover([str(tmp_path)])
     assert (found.files, found.rejects) == ([], [])
 

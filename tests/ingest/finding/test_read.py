@@ -28,31 +28,31 @@ def _reason(found: FoundFile, max_bytes: int = 1000) -> str:
     return caught.value.reason
 
 
-def test_a_file_is_read_whole(tmp_path):
+def test_file_is_read_whole(tmp_path):
     found = _found(tmp_path / "one.txt", bytes(range(256)))
     assert read_source(found, 256) == (bytes(range(256)), found)
 
 
-def test_a_file_that_changed_since_it_was_found_is_read_as_it_is_now(tmp_path):
+def test_file_that_changed_since_it_was_found_is_read_as_it_is_now(tmp_path):
     found = _found(tmp_path / "one.txt", b"old")
     (tmp_path / "one.txt").write_bytes(b"much newer")
     raw, now = read_source(found, 1000)
     assert (raw, now.size_bytes) == (b"much newer", 10)
 
 
-def test_a_file_that_is_gone_has_vanished(tmp_path):
+def test_deleted_file_has_vanished(tmp_path):
     found = _found(tmp_path / "one.txt", b"x")
     (tmp_path / "one.txt").unlink()
     assert _reason(found) == "vanished"
 
 
-def test_a_file_above_the_limit_is_too_large_and_one_at_the_limit_is_not(tmp_path):
+def test_file_above_the_limit_is_too_large_and_one_at_the_limit_is_not(tmp_path):
     found = _found(tmp_path / "one.txt", b"x" * 1001)
     assert _reason(found, 1000) == "too-large"
     assert len(read_source(found, 1001)[0]) == 1001
 
 
-def test_a_remote_file_above_the_limit_is_too_large():
+def test_remote_file_above_the_limit_is_too_large():
     fsspec.filesystem("memory").pipe("/one.txt", b"x" * 1001)
     found = FoundFile("memory://one.txt", 1001, 0)
     [refused] = walk_file(found, ReadSettings(max_document_bytes=1000))
@@ -62,14 +62,14 @@ def test_a_remote_file_above_the_limit_is_too_large():
     assert isinstance(source, Source)
 
 
-def test_a_file_that_became_a_pipe_is_refused_without_waiting(tmp_path):
+def test_file_that_became_a_pipe_is_refused_without_waiting(tmp_path):
     found = _found(tmp_path / "one.txt", b"x")
     (tmp_path / "one.txt").unlink()
     os.mkfifo(tmp_path / "one.txt")
     assert _reason(found) == "not-a-file"
 
 
-def test_a_file_that_became_a_folder_is_refused(tmp_path):
+def test_file_that_became_a_folder_is_refused(tmp_path):
     found = _found(tmp_path / "one.txt", b"x")
     (tmp_path / "one.txt").unlink()
     (tmp_path / "one.txt").mkdir()
@@ -92,7 +92,7 @@ def _grow_at_each_second_look(monkeypatch, path: Path, times: int) -> list[int]:
     return looks
 
 
-def test_a_file_that_changes_once_while_it_is_read_is_read_again(tmp_path, monkeypatch):
+def test_file_that_changes_once_while_it_is_read_is_read_again(tmp_path, monkeypatch):
     path = tmp_path / "one.txt"
     found = _found(path, b"text")
     looks = _grow_at_each_second_look(monkeypatch, path, times=1)
@@ -100,7 +100,7 @@ def test_a_file_that_changes_once_while_it_is_read_is_read_again(tmp_path, monke
     assert (raw, now.size_bytes, len(looks)) == (b"text+", 5, 4)
 
 
-def test_a_file_that_keeps_changing_is_a_reject(tmp_path, monkeypatch):
+def test_file_that_keeps_changing_is_a_reject(tmp_path, monkeypatch):
     path = tmp_path / "one.txt"
     found = _found(path, b"text")
     _grow_at_each_second_look(monkeypatch, path, times=9)
@@ -109,7 +109,7 @@ def test_a_file_that_keeps_changing_is_a_reject(tmp_path, monkeypatch):
     assert caught.value.reason == "changed"
 
 
-def test_a_file_rewritten_at_the_same_size_while_it_is_read_is_noticed(tmp_path, monkeypatch):
+def test_file_rewritten_at_the_same_size_while_it_is_read_is_noticed(tmp_path, monkeypatch):
     path = tmp_path / "one.txt"
     found = _found(path, b"text")
     really_fstat, times = os.fstat, iter(range(1, 100))
@@ -122,7 +122,7 @@ def test_a_file_rewritten_at_the_same_size_while_it_is_read_is_noticed(tmp_path,
     assert _reason(found) == "changed"
 
 
-def test_a_file_that_may_not_be_read_is_a_reject():
+def test_file_that_may_not_be_read_is_a_reject():
     if os.getuid() != 0:
         pytest.skip("needs root, to become somebody who may not read the file")
     path = Path("/tmp") / f"palimpsest-locked-{os.getpid()}.txt"

@@ -20,8 +20,8 @@ from palimpsest.records.document_facts import DocumentFacts
 from palimpsest.records.errors import SourceError
 
 
-def at(*told: int) -> datetime:
-    return datetime(*told, tzinfo=UTC)
+def at(*parts: int) -> datetime:
+    return datetime(*parts, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -53,11 +53,11 @@ def at(*told: int) -> datetime:
         ("Oct 21, 0006", None),
     ],
 )
-def test_date_is_read_where_it_is_sure(text, moment):
+def test_unambiguous_date_is_parsed(text, moment):
     assert parse_date(text) == moment
 
 
-def test_lines_above_newswire_tell_title_author_and_date():
+def test_title_author_and_date_are_read_from_the_lines_above_newswire():
     header = "-- Ferry late again\n-- By  Ines Varga\n-- Sat Oct 21, 2006 8:11pm EDT\n-- http://example.org/1\n\n"
     facts = header_facts(header + " MARROW (Pool) - The ferry left late.\n")
     assert facts == DocumentFacts(
@@ -88,19 +88,19 @@ def test_lines_above_newswire_tell_title_author_and_date():
         ("", (None, None, None, None)),
     ],
 )
-def test_header_is_what_is_above_the_text(text, facts):
+def test_header_ends_where_the_text_begins(text, facts):
     found = header_facts(text)
     assert (found.title, found.author, found.site, found.published_at) == facts
 
 
-def test_fields_have_usual_names_or_those_that_are_given():
-    told = {
+def test_fields_have_usual_names_or_those_of_the_setting():
+    fields = {
         "Headline": "Late",
         "byline": ["A", "B"],
         "publisher": {"name": "Courier"},
         "pubDate": 1709540100,
     }
-    facts = json_facts(told)
+    facts = json_facts(fields)
     assert (facts.title, facts.author, facts.site) == ("Late", "A, B", "Courier")
     assert (facts.published_at, facts.published_from) == (at(2024, 3, 4, 8, 15), "metadata")
     named = json_facts({"kopf": "Spät", "title": "Late", "lang": "de-AT"}, ["title=kopf"])
@@ -116,7 +116,7 @@ def test_fields_have_usual_names_or_those_that_are_given():
     )
 
 
-def test_sidecar_tells_of_the_file_beside_it(tmp_path):
+def test_facts_are_read_from_the_sidecar_of_a_file(tmp_path):
     (tmp_path / "a.txt").write_text("A")
     (tmp_path / "a.meta.json").write_text(json.dumps({"title": "Late", "date": "2024-03-04"}))
     facts = sidecar_facts(str(tmp_path / "a.txt"))
@@ -139,11 +139,11 @@ def test_sidecar_tells_of_the_file_beside_it(tmp_path):
         ("/press/a.txt", "%Y%m%d", None),
     ],
 )
-def test_date_in_a_path_is_the_last_that_has_the_form(path, pattern, moment):
+def test_last_date_in_a_path_that_matches_the_pattern_counts(path, pattern, moment):
     assert path_date(path, pattern) == moment
 
 
-def test_languages_of_many_scripts_are_told():
+def test_languages_of_many_scripts_are_detected():
     texts = {
         "ru": "Рыбаки вернулись в порт на рассвете, и город снова зажил своей жизнью.",
         "kk": "Балықшылар таң ата портқа оралып, қала қайтадан өмір сүре бастады.",
@@ -163,7 +163,7 @@ def test_languages_of_many_scripts_are_told():
     assert languages_of([b"", b"12345 67 890 1234 5555 12345", b"ok"]) == [None, None, None]
 
 
-def test_languages_are_those_that_the_library_tells():
+def test_languages_are_those_that_the_library_detects():
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     library = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

@@ -1,4 +1,4 @@
-"""Pages: what is extracted, where it stands in the bytes, and what becomes of pages that are bad."""
+"""Pages: the extracted text, its position in the bytes, and how bad pages are handled."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ MARKUP = st.sampled_from(
 
 @max_examples(150)
 @given(st.lists(st.tuples(WORDS, MARKUP, st.booleans()), min_size=1, max_size=40), st.randoms())
-def test_words_between_any_markup_are_found_again(words, rng):
+def test_words_between_any_markup_are_found(words, rng):
     def written(word: str, all_entities: bool) -> str:
         if all_entities:
             return "".join(rng.choice([f"&#{ord(c)};", f"&#x{ord(c):X};"]) for c in word)
@@ -75,20 +75,20 @@ def test_words_between_any_markup_are_found_again(words, rng):
     assert not reproduces(page.encode(), spans[:-1], "utf-8", normalise_text(text))
 
 
-def test_what_the_page_does_not_show_has_no_place():
+def test_text_that_is_not_in_the_page_has_no_position():
     page = b"<article><p>The words that are there.</p></article>"
     _, anchors = anchor(page, ["The words that are there.", "Words of nobody."])
     assert (anchors.starts[:3] == [12, 13, 14]).all()
     assert (anchors.starts[27:32] == -1).all()
 
 
-def test_page_of_nothing_but_entities_is_not_anchored_and_takes_no_time():
+def test_page_of_only_entities_is_quickly_left_without_anchors():
     text, anchors = anchor(b"<p>" + b"&amp;" * 1_000_000, ["&" * 1_000_000])
     assert len(text) == 1_000_000
     assert (anchors.starts == -1).all()
 
 
-def test_of_repeats_each_has_the_place_that_comes_next():
+def test_repeated_blocks_get_consecutive_positions():
     page = b"<h1>The news of the day in our town</h1><p>Share</p><p>A long first paragraph of news.</p>"
     page += b"<p>Share</p><p>A long second paragraph of news.</p>"
     blocks = ["A long first paragraph of news.", "Share", "A long second paragraph of news."]
@@ -99,7 +99,7 @@ def test_of_repeats_each_has_the_place_that_comes_next():
 
 
 @pytest.mark.parametrize(
-    ("raw", "charset", "told"),
+    ("raw", "charset", "expected"),
     [
         (page_of(["Grüße"]), "iso-8859-1", ("utf-8", "utf-8")),
         ("<p>Grüße".encode("cp1252"), "iso-8859-1", ("cp1252", "http")),
@@ -110,12 +110,12 @@ def test_of_repeats_each_has_the_place_that_comes_next():
         (b"<meta charset=nonsense><p>plain", "none-such", ("utf-8", "utf-8")),
     ],
 )
-def test_encoding_is_that_of_the_bytes_then_the_page_then_its_carrier(raw, charset, told):
+def test_encoding_is_that_of_the_bytes_then_the_page_then_http(raw, charset, expected):
     found = decode_page(RawPage(raw, None, charset))
-    assert (found.encoding, found.encoding_from) == told
+    assert (found.encoding, found.encoding_from) == expected
 
 
-def test_pages_are_read_by_themselves_whatever_was_read_before(extractors):
+def test_pages_are_read_independently_of_earlier_ones(extractors):
     pages = [RawPage(page_of([PARAGRAPHS[0], PARAGRAPHS[number]])) for number in (1, 2, 3)]
     alone = [read_pages([page], extractors)[0].text for page in pages]
     for order in ([0, 1, 2] * 3, [2, 1, 0] * 3):
@@ -125,7 +125,7 @@ def test_pages_are_read_by_themselves_whatever_was_read_before(extractors):
 
 
 def test_facts_of_a_page():
-    told = extract(
+    article = extract(
         page_of(
             PARAGRAPHS,
             "<title>Late again</title><meta name=author content='Ines Varga'>"
@@ -133,23 +133,23 @@ def test_facts_of_a_page():
             "<meta property='article:published_time' content='2024-11-12T23:40:00-04:00'>",
         ).decode()
     )
-    assert told["blocks"] == PARAGRAPHS
-    assert (told["title"], told["author"], told["site"]) == (
+    assert article["blocks"] == PARAGRAPHS
+    assert (article["title"], article["author"], article["site"]) == (
         "Late again",
         "Ines Varga",
         "Marrow Courier",
     )
-    assert told["published_at"] == "2024-11-13T03:40:00+00:00"
+    assert article["published_at"] == "2024-11-13T03:40:00+00:00"
 
 
 def test_date_in_the_text_is_not_when_a_page_was_published():
-    told = extract(
+    article = extract(
         page_of(["On 3 May 2019 the ferry sank, and nobody was hurt at all.", *PARAGRAPHS]).decode()
     )
-    assert told["published_at"] is None
+    assert article["published_at"] is None
 
 
-def test_page_that_takes_too_long_costs_itself_only():
+def test_page_that_takes_too_long_affects_only_itself():
     with Extractors(1, 0.001) as hasty:
         [late] = read_pages([RawPage(page_of(PARAGRAPHS * 50))], hasty)
         assert isinstance(late, SourceError)
@@ -159,7 +159,7 @@ def test_page_that_takes_too_long_costs_itself_only():
     assert page.text.count("\n\n") == 5
 
 
-def test_page_that_takes_too_much_memory_costs_itself_only():
+def test_page_that_takes_too_much_memory_affects_only_itself():
     with Extractors(1, 60.0, memory_bytes=600 * 2**20) as small:
         huge = b"<html><body><article>" + b"<p><b>word</b> <i>word</i></p>" * 1_000_000
         [refused, page] = read_pages([RawPage(huge), RawPage(page_of(PARAGRAPHS))], small)
@@ -176,7 +176,7 @@ def test_pages_are_read_where_pipes_cannot_be_widened(monkeypatch):
     assert [page.text.count("\n\n") for page in found] == [5, 6 * 400 - 1]
 
 
-def test_process_that_was_killed_costs_no_page_that_came_after():
+def test_killed_process_does_not_affect_later_pages():
     with Extractors(1, 30.0) as pool:
         read_pages([RawPage(page_of(PARAGRAPHS))], pool)
         process = pool._idle.get()
@@ -187,7 +187,7 @@ def test_process_that_was_killed_costs_no_page_that_came_after():
     assert page.text.count("\n\n") == 5
 
 
-def test_text_without_a_place_is_marked(extractors):
+def test_text_without_a_position_is_marked(extractors):
     [page] = read_pages(
         [RawPage(page_of(PARAGRAPHS).replace(b"ferry", b"fe<i></i>rry"))], extractors
     )

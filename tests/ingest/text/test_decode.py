@@ -88,7 +88,7 @@ MARKS = [
 
 
 @pytest.mark.parametrize(("encoding", "mark"), MARKS)
-def test_a_byte_order_mark_is_believed_and_left_out(encoding, mark):
+def test_byte_order_mark_decides_and_is_removed(encoding, mark):
     text = "Grüße, 漢字 und 😀.\n\nNoch etwas."
     decoded = decode(mark + text.encode(encoding))
     assert (decoded.encoding, decoded.encoding_from) == (encoding, "bom")
@@ -98,20 +98,20 @@ def test_a_byte_order_mark_is_believed_and_left_out(encoding, mark):
 @pytest.mark.parametrize(("encoding", "mark"), MARKS)
 @heavy
 @given(text=TEXTS)
-def test_every_marked_text_comes_back_with_exact_positions(encoding, mark, text):
+def test_every_marked_text_is_decoded_with_exact_positions(encoding, mark, text):
     assume(any(character.isascii() for character in text))
     _assert_exact(decode(mark + text.encode(encoding)), text, encoding, len(mark))
 
 
 @pytest.mark.parametrize(("encoding", "mark"), MARKS)
 @pytest.mark.parametrize("text", ["漢字", "慢", "東京、大阪。", "漢字　漢字"])
-def test_a_short_marked_text_of_ideographs_is_not_taken_for_ascii(encoding, mark, text):
+def test_short_marked_text_of_ideographs_is_not_read_as_ascii(encoding, mark, text):
     _assert_exact(decode(mark + text.encode(encoding)), text, encoding, len(mark))
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
 @pytest.mark.parametrize("text", [FRENCH, RUSSIAN, "ASCII only, and short.\n"])
-def test_wide_text_without_a_mark_is_told_by_its_zero_bytes(encoding, text):
+def test_wide_text_without_a_mark_is_detected_by_its_zero_bytes(encoding, text):
     decoded = decode(text.encode(encoding))
     assert (decoded.encoding, decoded.encoding_from) == (encoding, "detected")
     _assert_exact(decoded, text, encoding)
@@ -123,7 +123,7 @@ def test_wide_text_without_a_mark_is_told_by_its_zero_bytes(encoding, text):
 )
 @heavy
 @given(text=TEXTS)
-def test_every_text_comes_back_in_the_encoding_that_is_set(encoding, text):
+def test_every_text_is_decoded_in_the_encoding_that_is_set(encoding, text):
     assume(not text.startswith("\ufeff"))
     plain = "utf-8" if encoding == "utf-8-sig" else encoding
     decoded = decode(text.encode(plain), encoding)
@@ -144,7 +144,7 @@ def test_every_text_comes_back_in_the_encoding_that_is_set(encoding, text):
         ("utf-32-be", "utf-32-be", codecs.BOM_UTF32_BE),
     ],
 )
-def test_a_mark_that_agrees_with_the_setting_is_left_out(encoding, marked, mark):
+def test_mark_that_agrees_with_the_setting_is_removed(encoding, marked, mark):
     text = "Grüße, 漢字 und 😀."
     decoded = decode(mark + text.encode(marked), encoding)
     assert (decoded.encoding, decoded.encoding_from) == (marked, "setting")
@@ -154,7 +154,7 @@ def test_a_mark_that_agrees_with_the_setting_is_left_out(encoding, marked, mark)
 @pytest.mark.parametrize("encoding", ["cp1252", "cp1251", "koi8-r", "iso8859-2", "mac-roman"])
 @heavy
 @given(raw=st.binary(min_size=1, max_size=200))
-def test_every_single_byte_text_comes_back_with_exact_positions(encoding, raw):
+def test_every_single_byte_text_is_decoded_with_exact_positions(encoding, raw):
     text = raw.decode(encoding, "ignore")
     _assert_exact(decode(text.encode(encoding) or b"x", encoding), text or "x", encoding)
 
@@ -162,7 +162,7 @@ def test_every_single_byte_text_comes_back_with_exact_positions(encoding, raw):
 @pytest.mark.parametrize("encoding", ["shift_jis", "cp932", "big5", "euc_jp", "cp949", "gb2312"])
 @heavy
 @given(data=st.data())
-def test_every_double_byte_text_comes_back_with_exact_positions(encoding, data):
+def test_every_double_byte_text_is_decoded_with_exact_positions(encoding, data):
     source = CHINESE if encoding == "gb2312" else TAIWANESE if encoding == "big5" else JAPANESE
     letters = [c for c in source if _can_hold(encoding, c)]
     text = data.draw(st.text(st.sampled_from([*letters, "a", " ", "\n", "~"]), min_size=1))
@@ -181,7 +181,7 @@ def test_positions_are_exact_beyond_the_first_chunks_of_a_double_byte_text():
     _assert_exact(decode(text.encode("cp932"), "cp932"), text, "cp932")
 
 
-def test_an_encoding_with_open_ends_does_not_hang():
+def test_encoding_with_pending_bytes_at_the_end_does_not_hang():
     decoded = decode(b"plain +AGE", "utf-7")
     assert decoded.utf8 == b"plain a"
     assert _boundaries(decoded)[-1] == len(b"plain +AGE")
@@ -198,11 +198,11 @@ def test_an_encoding_with_open_ends_does_not_hang():
         (b"\xfe\xff\0a", "utf-8"),
     ],
 )
-def test_a_setting_that_the_bytes_belie_is_a_mismatch(raw, encoding):
+def test_setting_that_the_bytes_contradict_is_a_mismatch(raw, encoding):
     assert _reason(raw, encoding) == "encoding-mismatch"
 
 
-def test_a_mismatch_says_which_byte():
+def test_mismatch_names_the_byte():
     with pytest.raises(SourceError, match=r"byte 4 does not decode as utf-8 \(setting\)"):
         decode(b"Gr\xc3\xbc\xdfe", "utf-8")
 
@@ -214,7 +214,7 @@ def test_plain_utf8_needs_no_mark():
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3])
-def test_a_text_cut_off_in_a_character_keeps_all_others(cut):
+def test_text_cut_off_in_a_character_keeps_all_others(cut):
     raw = ("All of it is here " + "😀").encode()[:-cut]
     decoded = decode(raw)
     assert decoded.utf8.decode() == "All of it is here \ufffd"
@@ -222,7 +222,7 @@ def test_a_text_cut_off_in_a_character_keeps_all_others(cut):
     assert _boundaries(decoded)[-2:] == [len("All of it is here "), len(raw)]
 
 
-def test_a_few_broken_sequences_are_replaced_and_counted():
+def test_few_broken_sequences_are_replaced_and_counted():
     raw = "é".encode() * 50 + b"\xff" + "ü".encode() * 50 + b"\xe2\x82" + b" end"
     decoded = decode(raw)
     assert decoded.errors == 2
@@ -251,20 +251,20 @@ def test_broken_utf8_is_replaced_as_python_does_and_positions_are_right(pieces):
     assert [decode_span(span, decoded.encoding) for span in spans] == list(text)
 
 
-def test_a_utf16_mark_before_ascii_is_not_believed():
+def test_utf16_mark_before_ascii_is_ignored():
     for mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         decoded = decode(mark + b"Plain words, wrongly marked.\n")
         assert (decoded.encoding, decoded.encoding_from) == ("utf-8", "utf-8")
         _assert_exact(decoded, "Plain words, wrongly marked.\n", "utf-8", 2)
 
 
-def test_a_utf8_mark_before_a_code_page_is_not_believed():
+def test_utf8_mark_before_a_code_page_is_ignored():
     decoded = decode(codecs.BOM_UTF8 + GERMAN.encode("cp1252") * 4)
     assert (decoded.encoding, decoded.encoding_from) == ("cp1252", "detected")
     _assert_exact(decoded, GERMAN * 4, "cp1252", 3)
 
 
-def test_a_lone_zero_byte_is_a_character_like_others():
+def test_lone_zero_byte_is_an_ordinary_character():
     for at in range(4):
         text = "One half" + "." * at + "\0and the other half of this line, which goes on.\n"
         decoded = decode(text.encode())
@@ -314,7 +314,7 @@ def test_known_formats_are_refused_by_name(raw, name):
     ],
 )
 @pytest.mark.parametrize("times", [1, 5])
-def test_a_code_page_is_told_by_the_language(text, encoding, times):
+def test_code_page_is_detected_by_the_language(text, encoding, times):
     decoded = decode(text.encode(encoding) * times)
     assert decoded.encoding_from == "detected"
     _assert_exact(decoded, text * times, encoding)
@@ -324,13 +324,13 @@ def test_a_code_page_is_told_by_the_language(text, encoding, times):
 @pytest.mark.parametrize(
     ("text", "encoding"), [(FRENCH, "cp1252"), (GERMAN, "cp1252"), (RUSSIAN, "cp1251")]
 )
-def test_of_code_pages_that_agree_the_commonest_is_named(text, encoding):
+def test_most_frequent_of_equivalent_code_pages_is_recorded(text, encoding):
     decoded = decode(text.encode(encoding) * 3)
     assert decoded.encoding == encoding
     assert decode(text.encode(encoding) * 3).encoding == decoded.encoding
 
 
-def test_a_sample_that_ends_inside_a_character_spoils_nothing():
+def test_sample_that_ends_inside_a_character_does_no_harm():
     for text, encoding in ((CHINESE, "gb18030"), (JAPANESE, "cp932"), (KOREAN, "cp949")):
         for shift in ("", "x"):
             raw = (shift + (text + "\n") * 2200).encode(encoding)
@@ -338,18 +338,18 @@ def test_a_sample_that_ends_inside_a_character_spoils_nothing():
             assert decode(raw).utf8.decode() == raw.decode(encoding)
 
 
-def test_bytes_that_no_code_page_explains_are_refused_and_not_guessed():
+def test_bytes_that_fit_no_code_page_are_refused_not_guessed():
     raw = bytes(random.Random(7).choices(range(0x80, 0x100), k=3000))
     assert _reason(raw) in {"encoding-unknown", "binary"}
 
 
 @pytest.mark.parametrize("mark", [mark for _, mark in MARKS])
-def test_a_mark_alone_is_an_empty_text(mark):
+def test_byte_order_mark_alone_is_an_empty_text(mark):
     assert decode(mark).utf8 == b""
 
 
 @pytest.mark.parametrize("encoding", ["iso2022_jp", "hz", "utf-7"])
-def test_spans_of_an_encoding_with_states_are_never_taken_for_exact(encoding):
+def test_spans_of_a_stateful_encoding_never_count_as_exact(encoding):
     assert not decode(b"as many letters as bytes", encoding).is_exact
 
 
@@ -362,10 +362,10 @@ def test_spans_of_an_encoding_with_states_are_never_taken_for_exact(encoding):
         b'<?xml version="1.0"?>\n<html xmlns="x"><body>It left.</body></html>',
     ],
 )
-def test_page_is_told_by_how_it_begins(raw):
+def test_page_is_recognised_by_its_beginning(raw):
     assert is_html(raw)
 
 
 @pytest.mark.parametrize("raw", [b"The <html> tag opens a page.", b"<!-- a note -->\nText.", b""])
-def test_text_that_speaks_of_html_is_text(raw):
+def test_text_about_html_is_text(raw):
     assert not is_html(raw)

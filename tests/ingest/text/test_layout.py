@@ -56,15 +56,15 @@ def _sentences(count: int, first: int = 0) -> list[str]:
     ]
 
 
-def test_empty_lines_part_paragraphs():
+def test_empty_lines_separate_paragraphs():
     assert paragraphs_of("\n\n".join(ALL)) == ALL
 
 
-def test_a_paragraph_a_line_needs_no_empty_lines():
+def test_paragraphs_on_one_line_each_need_no_empty_lines():
     assert paragraphs_of("\n".join(ALL)) == ALL
 
 
-def test_short_whole_lines_are_paragraphs_of_their_own():
+def test_short_unwrapped_lines_are_paragraphs():
     lines = ["Milk, a quart", "Bread", "Six eggs", "Tea"]
     assert paragraphs_of("\n".join(lines)) == lines
 
@@ -88,46 +88,46 @@ def test_hanging_indents_continue_paragraphs(width):
 
 
 @pytest.mark.parametrize("width", [72, 60])
-def test_a_title_line_stands_apart_from_the_wrapped_body_under_it(width):
+def test_title_line_is_separate_from_the_wrapped_body_below_it(width):
     body = _wrapped(" ".join(ALL), width)
     assert paragraphs_of("HARBOUR BOARD\n" + body) == ["HARBOUR BOARD", " ".join(ALL)]
 
 
-def test_header_lines_are_paragraphs_of_their_own():
+def test_header_lines_are_paragraphs():
     text = "\n".join(["-- The Harbour Gazette", "-- 3 March 1904", *ALL])
     assert paragraphs_of(text) == ["-- The Harbour Gazette", "-- 3 March 1904", *ALL]
 
 
-def test_a_short_last_line_ends_a_wrapped_paragraph():
+def test_short_last_line_ends_a_wrapped_paragraph():
     text = _wrapped(FIRST, 60) + "\n" + _wrapped(SECOND, 60)
     assert paragraphs_of(text) == [FIRST, SECOND]
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r", "\x85", "\u2028", "\x0b", "\x0c"])
-def test_any_line_end_will_do(line_end):
+def test_line_ends_of_any_kind_give_the_same_paragraphs(line_end):
     assert paragraphs_of(line_end.join(ALL)) == ALL
     assert paragraphs_of((line_end * 2).join(ALL)) == ALL
     wrapped = "\n\n".join(_wrapped(text, 72) for text in ALL).replace("\n", line_end)
     assert paragraphs_of(wrapped) == ALL
 
 
-def test_a_line_end_of_two_characters_is_one_line_end():
+def test_line_end_of_two_characters_counts_once():
     wrapped = _wrapped(" ".join(ALL), 72).replace("\n", "\r\n")
     assert paragraphs_of(wrapped) == [" ".join(ALL)]
 
 
-def test_a_paragraph_separator_parts_paragraphs_by_itself():
+def test_paragraph_separator_alone_separates_paragraphs():
     text = "\u2029".join(_wrapped(text, 72) for text in ALL)
     assert paragraphs_of(text) == ALL
 
 
 @pytest.mark.parametrize("blank", ["\u00a0", " \t ", "\u3000", "\u200b", "\ufeff", "\u00ad\u00a0"])
-def test_lines_without_anything_visible_part_paragraphs(blank):
+def test_lines_without_visible_characters_separate_paragraphs(blank):
     text = f"\n{blank}\n".join(_wrapped(text, 72) for text in ALL)
     assert paragraphs_of(text) == ALL
 
 
-def test_ideographic_blanks_indent_and_wrapped_ideographs_join_without_a_blank():
+def test_ideographic_spaces_indent_and_wrapped_ideographs_join_without_a_space():
     width = 24
     blocks = []
     for text in (JAPANESE, JAPANESE[::-1], JAPANESE):
@@ -137,23 +137,23 @@ def test_ideographic_blanks_indent_and_wrapped_ideographs_join_without_a_blank()
     assert paragraphs_of("\n".join(blocks)) == [JAPANESE, JAPANESE[::-1], JAPANESE]
 
 
-def test_wrapped_ideographs_in_blocks_join_without_a_blank():
+def test_wrapped_ideographs_in_blocks_join_without_a_space():
     lines = [JAPANESE[at : at + 20] for at in range(0, len(JAPANESE), 20)]
     assert paragraphs_of("\n".join(lines) + "\n\n" + "\n".join(lines)) == [JAPANESE] * 2
 
 
 @pytest.mark.parametrize("text", ["", " \n\t\n", "\u200b\ufeff", "\n\n\n", "\u2029"])
-def test_nothing_visible_is_no_paragraph(text):
+def test_text_without_visible_characters_has_no_paragraph(text):
     assert paragraphs_of(text) == []
 
 
-def test_a_block_at_the_limit_is_whole_and_one_above_is_cut():
+def test_block_at_the_limit_is_kept_whole_and_a_longer_one_is_cut():
     text = " ".join(_sentences(20))
     assert paragraphs_of(text, len(text)) == [text]
     assert len(paragraphs_of(text, len(text) - 1)) > 1
 
 
-def test_a_long_block_is_cut_at_sentence_ends_only():
+def test_long_block_is_cut_at_sentence_ends_only():
     text = " ".join(_sentences(100))
     pieces = paragraphs_of(text, 500)
     assert " ".join(pieces) == text
@@ -167,7 +167,7 @@ def test_a_long_block_is_cut_at_sentence_ends_only():
     st.text(st.sampled_from("aB .!?\n\"')漢。」é\u0301😀\u200b\u00a0x1"), max_size=1500),
     st.integers(200, 300),
 )
-def test_no_piece_is_longer_than_the_limit_and_none_is_lost(text, limit):
+def test_pieces_are_within_the_limit_and_complete(text, limit):
     pieces = paragraphs_of(text, limit)
     assert all(0 < len(piece) <= limit for piece in pieces)
     dense = normalise_text(text).replace(" ", "")
@@ -179,7 +179,7 @@ def test_no_piece_is_longer_than_the_limit_and_none_is_lost(text, limit):
     st.lists(st.sampled_from(BLOCK_PIECES), min_size=25, max_size=120).map("".join),
     st.integers(5, 60),
 )
-def test_a_long_block_is_cut_as_one_look_at_each_character_says(text, limit):
+def test_long_block_is_cut_like_the_character_by_character_model(text, limit):
     block = text.strip(" \t\u00a0\u00ad")
     encoded = block.encode()
     offsets = np.array([0, len(encoded)])
@@ -192,19 +192,19 @@ def test_a_long_block_is_cut_as_one_look_at_each_character_says(text, limit):
 @pytest.mark.parametrize(
     "abbreviated", ["Mr. Hale", "Dr. Hale", "the U.S. Navy", "J. S. Mill", "the e.g. clause"]
 )
-def test_abbreviations_are_no_sentence_ends(abbreviated):
+def test_abbreviations_do_not_end_sentences(abbreviated):
     text = " ".join(f"And then {abbreviated} spoke on point {n} of all." for n in range(60))
     pieces = paragraphs_of(text, 300)
     assert len(pieces) > 5
     assert all(piece.startswith("And") and piece.endswith("of all.") for piece in pieces)
 
 
-def test_no_cut_stands_before_a_small_letter():
+def test_block_is_never_cut_before_a_lower_case_letter():
     text = " ".join(f"He paid 3 shill. for number {n}, they say!" for n in range(60))
     assert all(piece.endswith("say!") for piece in paragraphs_of(text, 300))
 
 
-def test_a_closing_quotation_mark_stays_with_its_sentence():
+def test_closing_quotation_mark_stays_with_its_sentence():
     text = " ".join(f"She said, “This is remark {n} of many.”" for n in range(60))
     assert all(piece.endswith("many.”") for piece in paragraphs_of(text, 300))
     text = "".join(f"彼女は「これは発言の{n}番目です。」" for n in range(60))
@@ -224,14 +224,14 @@ def test_one_huge_word_is_cut_at_the_limit():
     assert [len(piece) for piece in paragraphs_of("x" * 1000, 300)] == [300, 300, 300, 100]
 
 
-def test_no_letter_is_parted_from_its_marks():
+def test_block_is_never_cut_between_a_letter_and_its_marks():
     text = "e\u0323\u0301" * 500
     pieces = paragraphs_of(text, 200)
     assert "".join(pieces) == normalise_text(text)
     assert not any(piece.startswith(("\u0323", "\u0301")) for piece in pieces)
 
 
-def test_a_long_block_of_ideographs_is_cut_after_full_stops():
+def test_long_block_of_ideographs_is_cut_after_full_stops():
     text = "".join(f"委員会は第{n}号の議案を審議し、全会一致で可決した。" for n in range(100))
     pieces = paragraphs_of(text, 300)
     assert "".join(pieces) == text
@@ -239,7 +239,7 @@ def test_a_long_block_of_ideographs_is_cut_after_full_stops():
 
 
 @pytest.mark.parametrize("extra", ["A new sentence stands here.", "Two of them. Here they are."])
-def test_a_sentence_more_moves_only_the_cuts_near_it(extra):
+def test_added_sentence_moves_only_the_cuts_near_it(extra):
     sentences = _sentences(200)
     plain = paragraphs_of(" ".join(sentences), 1000)
     longer = paragraphs_of(" ".join([*sentences[:2], extra, *sentences[2:]]), 1000)
@@ -248,7 +248,7 @@ def test_a_sentence_more_moves_only_the_cuts_near_it(extra):
     assert plain[-3:] == longer[-3:]
 
 
-def test_documents_of_a_batch_do_not_touch_one_another():
+def test_documents_of_a_batch_do_not_affect_each_other():
     documents = [_wrapped(FIRST, 60), "Milk\nBread\nTea and sugar", "", SECOND + "\n"]
     raw = [document.encode() for document in documents]
     buffer = np.frombuffer(b"".join(raw), dtype=np.uint8)

@@ -36,12 +36,12 @@ def _layout(character: str) -> int:
 
 
 def _may_join(character: str) -> bool:
-    """Tell whether NFC may join a character to one before it or move it about."""
+    """Return whether NFC may combine a character with one before it, or reorder it."""
     return unicodedata.category(character)[0] == "M" or "\u1160" <= character < "\u1200"
 
 
 def _places_in(source: str) -> tuple[str, list[int]]:
-    """Return a text normalised, and where each of its characters stands in ``source``."""
+    """Return a normalised text, and the position of each of its characters in ``source``."""
     buffer = np.frombuffer(source.encode(), dtype=np.uint8)
     bounds = np.array([0, len(buffer)], dtype=np.int64)
     texts = normalise_paragraphs(buffer, bounds[:1], bounds[1:], character_tables())
@@ -59,7 +59,7 @@ def test_normalising_twice_changes_nothing(text):
 
 @heavy
 @given(RICH)
-def test_composed_and_decomposed_texts_become_the_same(text):
+def test_composed_and_decomposed_texts_are_normalised_alike(text):
     expected = normalise_text(text)
     assert normalise_text(unicodedata.normalize("NFC", text)) == expected
     assert normalise_text(unicodedata.normalize("NFD", text)) == expected
@@ -67,7 +67,7 @@ def test_composed_and_decomposed_texts_become_the_same(text):
 
 @heavy
 @given(RICH)
-def test_a_normalised_text_is_in_nfc_without_runs_of_blanks(text):
+def test_normalised_text_is_in_nfc_without_runs_of_whitespace(text):
     normalised = normalise_text(text)
     assert unicodedata.is_normalized("NFC", normalised)
     assert "  " not in normalised
@@ -80,7 +80,7 @@ def test_a_normalised_text_is_in_nfc_without_runs_of_blanks(text):
 @given(RICH)
 @example("a\u0323\u0308 b\u0308\u0323")
 @example("\u0958\n漢\u0301字\n。")
-def test_visible_characters_are_neither_lost_nor_made(text):
+def test_visible_characters_are_neither_lost_nor_added(text):
     kept = "".join(character for character in text if not _layout(character))
     dense = normalise_text(text).replace(" ", "")
     assert unicodedata.normalize("NFD", dense).replace(" ", "") == "".join(
@@ -101,7 +101,7 @@ def _pieces(text: str) -> list[str]:
 @heavy
 @given(RICH)
 @example("x  e\u0301\u0323 \u1112\u1161\u11ab  \u0344y")
-def test_every_position_leads_to_the_character_that_it_came_from(source):
+def test_every_position_maps_to_its_character_in_the_source(source):
     text, places = _places_in(source)
     heads = [at for at, character in enumerate(text) if at == 0 or not _may_join(character)]
     assert places == sorted(places)
@@ -118,7 +118,7 @@ def test_every_position_leads_to_the_character_that_it_came_from(source):
 
 @heavy
 @given(RICH)
-def test_a_stretch_between_two_positions_reads_the_same_in_the_source(source):
+def test_text_between_two_positions_is_the_same_in_the_source(source):
     text, places = _places_in(source)
     bounds = [at for at, character in enumerate(text) if character == " "]
     for begin, end in zip([-1, *bounds], [*bounds, len(text)], strict=True):
@@ -129,7 +129,7 @@ def test_a_stretch_between_two_positions_reads_the_same_in_the_source(source):
 
 @heavy
 @given(st.lists(RICH, min_size=1, max_size=6))
-def test_paragraphs_of_a_batch_are_normalised_each_by_itself(sources):
+def test_paragraphs_of_a_batch_are_normalised_independently(sources):
     raw = [source.encode() for source in sources]
     buffer = np.frombuffer(b"".join(raw), dtype=np.uint8)
     ends = np.cumsum([len(piece) for piece in raw], dtype=np.int64)
@@ -170,18 +170,18 @@ def test_paragraphs_of_a_batch_are_normalised_each_by_itself(sources):
         ("\u0301alone", "\u0301alone"),
     ],
 )
-def test_one_form_for_what_reads_the_same(source, expected):
+def test_texts_that_read_the_same_are_normalised_alike(source, expected):
     assert normalise_text(source) == expected
 
 
-def test_a_plain_text_needs_no_shifts():
+def test_plain_text_needs_no_shifts():
     buffer = np.frombuffer(b"plain words", dtype=np.uint8)
     bounds = np.array([0, 11], dtype=np.int64)
     texts = normalise_paragraphs(buffer, bounds[:1], bounds[1:], character_tables())
     assert (len(texts.shift_at), texts.shift_offsets.tolist()) == (0, [0, 0])
 
 
-def test_shifts_are_added_to_where_the_paragraph_begins():
+def test_shifts_are_relative_to_the_start_of_the_paragraph():
     at, by = np.array([3, 6], dtype=np.int32), np.array([1, 5], dtype=np.int32)
     found = shift_positions(np.array([0, 2, 3, 5, 6, 9]), at, by, 100)
     assert found.tolist() == [100, 102, 104, 106, 111, 114]
