@@ -1,7 +1,7 @@
-"""How kernels are compiled: the one place where numba and its options stand.
+"""How kernels are compiled: the one place that sets numba's options.
 
-Kernels are compiled at their first call and kept on disk beside the source (or in
-``NUMBA_CACHE_DIR``), so that the cost is paid once a machine. They release the GIL.
+Kernels are compiled at their first call and cached on disk beside the source (or in
+``NUMBA_CACHE_DIR``), so that each machine compiles them once. They release the GIL.
 """
 
 from __future__ import annotations
@@ -21,41 +21,42 @@ _kernels: list[Any] = []
 
 
 def kernel(function: Kernel) -> Kernel:
-    """Compile a function over arrays; typed as the Python function that it was."""
+    """Compile a function that Python calls; for type checkers it stays the Python function."""
     compiled = numba.njit(cache=True, nogil=True)(function)
     _kernels.append(compiled)
     return cast(Kernel, compiled)
 
 
 def inlined(function: Kernel) -> Kernel:
-    """Compile a small function into the kernels that call it.
+    """Compile a function into each call of it in a kernel.
 
-    It stands there once for every call. Else all arrays that are handed over are counted each time,
-    which takes longer than much that is done with them.
+    An ordinary call would count references to every array argument, which often takes longer than
+    what the function does.
 
-    It has no file of its own in the cache: a kernel's file holds it. That file goes stale with the
-    kernel's module only, so after a change of such a function in another module: ``make clean``.
+    It has no cache file of its own but is part of the kernel's, and numba checks only the module
+    of the kernel for changes. So run ``make clean`` after changing such a function if kernels of
+    another module call it.
     """
     return cast(Kernel, numba.njit(nogil=True, forceinline=True)(function))
 
 
 def are_kernels_cached() -> bool:
-    """Tell whether each kernel imported so far has compiled code on disk already."""
+    """Return whether every kernel imported so far has compiled code on disk."""
     return all(_is_cached(compiled) for compiled in _kernels)
 
 
 def skip_scipy_linalg() -> None:
-    """Have numba look for scipy's algebra now and not find it, for a process that does none.
+    """Keep numba from importing scipy's linear algebra, which no kernel uses.
 
-    It looks before the first kernel, for ``numpy.cov`` and ``corrcoef``, which it cannot compile
-    from then on.
+    numba imports it before it loads the first kernel, to support ``numpy.cov`` and ``corrcoef``.
+    They cannot be compiled in this process afterwards.
     """
     with hide_module("scipy.linalg"):
         importlib.import_module("numba.np.arraymath")
 
 
 def cache_folder(compiled: Any) -> Path:
-    """Return the folder that the compiled code of a kernel is kept in; it is there."""
+    """Return the folder of a kernel's compiled code, which is created if it does not exist."""
     folder = Path(compiled.stats.cache_path)
     folder.mkdir(parents=True, exist_ok=True)
     return folder

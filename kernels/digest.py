@@ -21,7 +21,7 @@ def digest_spans(buffer: Bytes, starts: Positions, ends: Positions) -> Bytes:
     """
     view = np.ascontiguousarray(buffer).data
     spans = zip(starts.tolist(), ends.tolist(), strict=True)
-    digests = bytearray().join(  # can be written to, like all arrays that kernels take
+    digests = bytearray().join(  # not bytes, so that the array is writable
         blake2b(view[start:end], digest_size=_DIGEST_BYTES).digest() for start, end in spans
     )
     return np.frombuffer(digests, np.uint8).reshape(-1, _DIGEST_BYTES)

@@ -1,8 +1,9 @@
-"""Character tables for the kernels: what separates lines, what makes a word, how words are folded.
+"""Character tables for the kernels: line breaks, the characters of words, and case folding.
 
-The tables are a file, so that signatures do not change with the Python that runs: another version
-of Unicode may class characters anew. ``python -m records.unicode`` writes it again; a change of it
-raises ``UNICODE_TABLE_VERSION`` in the same commit. Sources: Unicode Character Database
+The tables are stored in a file, because another version of Unicode may classify characters
+differently, and signatures must not depend on the version of Python. ``python -m
+palimpsest.kernels.unicode`` writes the file. A commit that changes it also raises
+``UNICODE_TABLE_VERSION``. Sources: Unicode Character Database
 (general category, White_Space, canonical combining class, NFC quick check), Unicode Standard
 section 5.18 (case folding), UAX #15 (normalisation forms).
 """
@@ -17,14 +18,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from palimpsest.kernels.arrays import Bytes, CodePoints
 from palimpsest.kernels.compiled import inlined
 
 UNICODE_TABLE_VERSION = 1
 
 TABLE_SIZE = 0x20000
-"""Code points from here on are ideographs (planes 2 and 3) or nothing of interest."""
+"""Code points from here on are ideographs (planes 2 and 3) or without any property used here."""
 
 # Layout classes, bits 0-2.
 LAYOUT_MASK = np.uint8(0b111)
@@ -61,23 +62,24 @@ _EXPANDS = 0x8000_0000
 
 
 class CharacterTables(NamedTuple):
-    """What the kernels look characters up in.
+    """Properties and folds of characters, by code point.
 
     Attributes:
         properties: uint8, shape (TABLE_SIZE,): layout class, word class and flags.
         folds: uint32, shape (TABLE_SIZE,): the folded code point, or, with the top bit set, an
-            index into ``expansions``, where a length and that many code points stand.
-        expansions: uint32, shape (n,).
+            index into ``expansions``.
+        expansions: uint32, shape (n,): for characters that fold to several, the number of code
+            points and then these.
     """
 
-    properties: npt.NDArray[np.uint8]
-    folds: npt.NDArray[np.uint32]
-    expansions: npt.NDArray[np.uint32]
+    properties: Bytes
+    folds: CodePoints
+    expansions: CodePoints
 
 
 @cache
 def character_tables() -> CharacterTables:
-    """Load the tables; the same arrays at each call."""
+    """Return the tables, which are loaded once."""
     with (resources.files("palimpsest.kernels") / "unicode_tables.npz").open("rb") as file:
         stored = np.load(file)
         folds = np.arange(TABLE_SIZE, dtype=np.uint32)
@@ -86,7 +88,7 @@ def character_tables() -> CharacterTables:
 
 
 @inlined
-def read_character(buffer: npt.NDArray[np.uint8], at: int) -> tuple[int, int]:
+def read_character(buffer: Bytes, at: int) -> tuple[int, int]:
     """Return the code point that begins at byte ``at`` of valid UTF-8, and its length in bytes."""
     first: Any = np.int64(buffer[at])
     if first < 0x80:
@@ -100,12 +102,12 @@ def read_character(buffer: npt.NDArray[np.uint8], at: int) -> tuple[int, int]:
 
 
 @inlined
-def property_of(properties: npt.NDArray[np.uint8], code_point: int) -> np.uint8:
-    """Return the properties of any code point, also beyond the table."""
+def property_of(properties: Bytes, code_point: int) -> np.uint8:
+    """Return the properties of a code point, which may be beyond the table."""
     if code_point < TABLE_SIZE:
-        held: np.uint8 = properties[code_point]
-        return held
-    if 0x2F800 <= code_point < 0x2FA20:  # compatibility ideographs: NFC has others for them
+        found: np.uint8 = properties[code_point]
+        return found
+    if 0x2F800 <= code_point < 0x2FA20:  # compatibility ideographs, which NFC replaces
         return np.uint8(IDEOGRAPH << 3) | CHECK_NFC
     if code_point < 0x323B0:
         return np.uint8(IDEOGRAPH << 3)
@@ -114,7 +116,7 @@ def property_of(properties: npt.NDArray[np.uint8], code_point: int) -> np.uint8:
 
 @inlined
 def is_terminal(code_point: int) -> bool:
-    """Tell whether a character ends sentences: . ! ? and what does so in other scripts."""
+    """Return whether a character ends sentences: . ! ? and their like in other scripts."""
     if code_point < 0x80:
         return code_point in (0x2E, 0x21, 0x3F)
     return code_point in (0x2026, 0x0589, 0x061F, 0x06D4, 0x0964, 0x0965) or is_wide_terminal(
@@ -124,13 +126,13 @@ def is_terminal(code_point: int) -> bool:
 
 @inlined
 def is_wide_terminal(code_point: int) -> bool:
-    """Tell whether a character ends sentences with no blank behind it: 。 ！ ？ ｡."""
+    """Return whether a character ends sentences without whitespace after it: 。 ！ ？ ｡."""
     return code_point in (0x3002, 0xFF01, 0xFF1F, 0xFF61)
 
 
 @inlined
 def is_closer(code_point: int) -> bool:
-    """Tell whether a character may stand between the end of a sentence and the blank after it."""
+    """Return whether a character may come between the end of a sentence and the whitespace."""
     if code_point < 0x80:
         return code_point in (0x22, 0x27, 0x29, 0x5D)
     return code_point in (0xBB, 0x2019, 0x201C, 0x201D, 0x300D, 0x300F, 0xFF09) or (
@@ -138,8 +140,8 @@ def is_closer(code_point: int) -> bool:
     )
 
 
-def build_tables() -> dict[str, npt.NDArray[np.uint8] | npt.NDArray[np.uint32]]:
-    """Build the tables from this Python's Unicode data, as they are stored."""
+def build_tables() -> dict[str, Bytes | CodePoints]:
+    """Build the stored tables from the Unicode data of the running Python."""
     properties = np.zeros(TABLE_SIZE, dtype=np.uint8)
     folded: list[int] = []
     folds: list[int] = []
@@ -184,7 +186,7 @@ def _layout_class(code_point: int, character: str) -> int:
     if code_point in _DROPPED:
         return DROPPED
     category = unicodedata.category(character)
-    if category in ("Zs", "Cc"):  # controls are no text; they part words as a blank does
+    if category in ("Zs", "Cc"):  # control characters separate words, as whitespace does
         return BLANK
     return 0
 
@@ -204,7 +206,7 @@ def _word_class(code_point: int, character: str) -> int:
 
 
 def _fold(character: str) -> str:
-    """Return the folded character: full case folding after compatibility forms, at most 3 long."""
+    """Return a character after compatibility and full case folding, 1 to 3 characters long."""
     if ord(character) in _APOSTROPHES:
         return "'"
     if 0xD800 <= ord(character) < 0xE000 or 0xAC00 <= ord(character) < 0xD7A4:

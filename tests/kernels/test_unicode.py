@@ -36,7 +36,7 @@ def test_the_stored_tables_are_what_this_python_would_build():
     if unicodedata.unidata_version != "14.0.0":
         pytest.skip(f"the tables are of Unicode 14.0.0, not {unicodedata.unidata_version}")
     built = build_tables()
-    with (resources.files("records") / "unicode_tables.npz").open("rb") as file:
+    with (resources.files("palimpsest.kernels") / "unicode_tables.npz").open("rb") as file:
         stored = np.load(file)
         assert set(stored.files) == set(built)
         for name, values in built.items():
