@@ -15,12 +15,12 @@ from palimpsest.dedup.candidates import (
     PairedTexts,
     merge_candidates,
     pair_band,
-    sketch_windows,
     sort_buckets,
     unpack_pairs,
 )
 from palimpsest.dedup.clusters import relate_passages
 from palimpsest.dedup.texts import Texts, distinct_texts, numbers_of, sign_texts
+from palimpsest.dedup.windows import sketch_windows
 from palimpsest.dedup.words import Words, find_words
 from palimpsest.ingest.batch import Batch, read_batch
 from palimpsest.ingest.finding.discover import status_of

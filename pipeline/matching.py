@@ -22,7 +22,6 @@ from palimpsest.dedup.candidates import (
     pack_pairs,
     pair_band,
     shared_buckets,
-    sketch_windows,
     sort_buckets,
     unpack_pairs,
 )
@@ -30,6 +29,7 @@ from palimpsest.dedup.clusters import NEAR, Links, link_pairs
 from palimpsest.dedup.index.search import Index, NewWindows
 from palimpsest.dedup.signatures import Windows
 from palimpsest.dedup.texts import Texts, sign_texts, split_texts, take_windows, texts_of
+from palimpsest.dedup.windows import sketch_windows
 from palimpsest.kernels.arrays import Bytes, Hashes, Pairs, Positions
 from palimpsest.kernels.sorting import distinct, find_digests, first_of_each, halves_of
 from palimpsest.pipeline.index_upkeep import enter, open_index, save_segment, sort_bands

@@ -14,11 +14,11 @@ from palimpsest.dedup.candidates import (
     pack_pairs,
     pair_band,
     shared_buckets,
-    sketch_windows,
     sort_buckets,
     unpack_pairs,
 )
 from palimpsest.dedup.signatures import Windows, cut_windows, hash_bands
+from palimpsest.dedup.windows import sketch_windows
 from palimpsest.records.settings import SignSettings
 from tests import oracles
 from tests.strategies import crowd_limits, invent_words, max_examples, replace_words, words_of

@@ -12,13 +12,13 @@ from palimpsest.dedup.candidates import (
     common_buckets,
     merge_candidates,
     pair_band,
-    sketch_windows,
     sort_buckets,
     unpack_pairs,
 )
 from palimpsest.dedup.index.search import Index
 from palimpsest.dedup.index.segments import merge_segments, open_segment
 from palimpsest.dedup.signatures import Windows
+from palimpsest.dedup.windows import sketch_windows
 from palimpsest.kernels.sorting import halves_of
 from palimpsest.records.settings import SignSettings
 from tests import oracles

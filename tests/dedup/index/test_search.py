@@ -5,8 +5,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from palimpsest.dedup.candidates import Crowds, PairedTexts, pair_band, unpack_pairs
 from palimpsest.dedup.index.search import Index
 from palimpsest.dedup.index.segments import keys_only
+from palimpsest.dedup.signatures import Windows
+from palimpsest.dedup.windows import sketch_windows
+from palimpsest.kernels.sorting import halves_of
 from palimpsest.records.errors import ContractError
 from palimpsest.records.settings import SignSettings
 from tests import oracles
@@ -106,6 +110,37 @@ def test_texts_that_new_ones_may_pair_with_are_shared(drawn, sign):
     if any(any(text.hashes for text in part.values()) for part in parts):
         told = [list(zip(h.tolist(), n.tolist(), strict=True)) for h, n in sharing.crowds]
         assert told == crowds
+
+
+def candidates_of(texts, new, crowds, sign):
+    """Return the candidates and lost pairs of each band, as pairs of digests."""
+    entered, digests_in_order = enter(texts), sorted(texts)
+    shingles = [value for digest in digests_in_order for value in texts[digest].shingles]
+    columns = entered.window_texts, entered.starts, entered.ends
+    windows = Windows(np.array(shingles, dtype=np.uint32), *columns)
+    is_new = np.array([digest in new for digest in digests_in_order], dtype=np.bool_)
+    paired = PairedTexts(is_new, halves_of(entered.texts)[0])
+    sketches, result = sketch_windows(windows), []
+    for buckets, in_band in zip(entered.bands, crowds, strict=True):
+        found = pair_band(buckets, windows, sketches, paired, Crowds(*in_band), sign)
+        for packed in (found.pairs, found.lost):
+            sides = (side.tolist() for side in unpack_pairs(packed))
+            result.append(
+                [(digests_in_order[a], digests_in_order[b]) for a, b in zip(*sides, strict=True)]
+            )
+    return result
+
+
+@max_examples(250)
+@given(archives(), crowd_limits())
+def test_matches_of_the_index_give_the_candidates_that_all_texts_give(drawn, sign):
+    parts, new = drawn
+    texts = new | parts[0] | parts[1] | parts[2]
+    index = Index([segment_of(part) for part in parts])
+    matches = index.find_matches(enter(new), sign)
+    found = {digest: texts[digest] for digest in rows_of(matches.texts)}
+    everything = candidates_of(texts, new, [Crowds.none()] * BANDS, sign)
+    assert candidates_of(new | found, new, matches.crowds, sign) == everything
 
 
 def test_windows_that_are_unlike_share_a_bucket_for_nothing():
