@@ -1,14 +1,19 @@
 """Align texts word by word: the evidence that decides what is shared.
 
-A passage is a chain of content words that stand in both texts in the same order: each earns its
-score, and each content word passed over between two of them, on the side where there are more,
-costs a little. The best chain is the passage; the next best is looked for in what is left, until
-the score falls below the least. Function words neither earn nor cost, and are counted where they
-agree between, before and behind the words of the chain, each word in one passage of a pair only.
+A passage is a chain of content words that occur in both texts in the same order. Each word earns
+its score, and each content word that is skipped between two of them, on the side where more are
+skipped, costs a little. The best chain is the passage; the next best is searched for in what
+remains, until the score falls below the minimum. Function words neither earn nor cost. They are
+counted where they agree between, before and after the words of the chain. A word is part of one
+passage of a pair only.
 
-This is local alignment (Smith and Waterman 1981) over content words with one cost for a mismatch
-and for a gap, computed over the matching cells only: of all cells few match, so the table is never
-filled. ``tests/oracles.py`` fills it, and finds the same scores.
+This is local alignment (Smith and Waterman 1981) over content words, with one cost for mismatches
+and gaps, computed as sparse dynamic programming over the matching cells (Eppstein, Galil, Giancarlo
+and Italiano 1992): few of all cells match, so the table is never filled. ``tests/oracles.py`` fills
+it and finds the same scores.
+
+Kernels take records at the border and single arrays inside: to pass a record to a function that is
+called for each pair or each match would count references to all of its arrays each time.
 """
 
 from __future__ import annotations
@@ -18,30 +23,26 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from palimpsest.dedup.lanes import LANES, highest_of_lanes
 from palimpsest.dedup.texts import TextSpans
 from palimpsest.dedup.words import CHARACTER, FUNCTION, KINDS, NUMBER, HashedWords, Words
-from palimpsest.kernels.arrays import Bytes, Hashes, Indices, Positions
+from palimpsest.kernels.arrays import Bytes, Flags, Hashes, Indices, Integers, Positions, Scores
 from palimpsest.kernels.columns import as_read_only, grow
 from palimpsest.kernels.compiled import inlined, kernel
 from palimpsest.kernels.sorting import stable_order
 from palimpsest.records.settings import AlignSettings
 
-Scores = npt.NDArray[Any]
-Room = npt.NDArray[Any]
-
 _SCALE = 100
-"""Scores are added up as whole hundredths, so that the order of adding changes nothing."""
+"""Scores are added up as whole hundredths, so that the order of addition makes no difference."""
 
 # Columns of a passage.
 PAIR, LEFT_FIRST, LEFT_LAST, RIGHT_FIRST, RIGHT_LAST, MATCHED, SCORE = range(7)
 _COLUMNS = 7
-_ROWS, _ROOM = 3, 1024
-"""Of the arrays that anchors are written to: how many, and for how many anchors at first."""
+_ANCHOR_COLUMNS, _INITIAL_ANCHORS = 3, 1024
+"""Shape of the table of anchors, which are pairs of equal words, at first."""
 _REJECTED = -1
-"""Stands for the pair of a passage of too little resemblance, until all of its pair are found."""
+"""Pair number of a passage of too little resemblance, until all passages of its pair are found."""
 
 
 class Passages(NamedTuple):
@@ -50,7 +51,7 @@ class Passages(NamedTuple):
     Attributes:
         pair: int64, shape (passages,), the number of the pair.
         left_first, left_last, right_first, right_last: int64, words of each text, half-open.
-        matched: int64, words aligned with an equal word.
+        matched: int64, number of words aligned with an equal word.
         score: float32; a content word that matches earns 1.
     """
 
@@ -60,17 +61,17 @@ class Passages(NamedTuple):
     right_first: Positions
     right_last: Positions
     matched: Positions
-    score: npt.NDArray[np.float32]
+    score: Scores
 
 
 class ScoredWords(NamedTuple):
-    """The content words of many texts, those of a text one behind the other.
+    """The words of many texts that earn a score, text after text: all but function words.
 
     Attributes:
-        offsets: int64, shape (texts + 1,): which content words are whose.
+        offsets: int64, shape (texts + 1,): where the content words of each text begin.
         hashes: uint32, shape (content words,).
-        places: int32: the place of each among all words of its text.
-        scores: uint8: what a match earns, in hundredths.
+        places: int32, the position of each among all words of its text.
+        scores: uint8, what a match earns, in hundredths.
     """
 
     offsets: Positions
@@ -80,7 +81,14 @@ class ScoredWords(NamedTuple):
 
 
 class _Costs(NamedTuple):
-    """What decides over chains, in units of so many hundredths of a score."""
+    """Costs and limits of chains, in units of the greatest common divisor of all of them.
+
+    Attributes:
+        unit: hundredths of a score in a unit.
+        gap: cost of a skipped word.
+        farthest: distance of two matches in a chain, at most, times ``gap``.
+        min_score: lowest score of a chain.
+    """
 
     unit: int
     gap: int
@@ -88,38 +96,43 @@ class _Costs(NamedTuple):
     min_score: int
 
 
+class _Limits(NamedTuple):
+    """Which passages are kept, and how many of a pair."""
+
+    min_resemblance: float
+    max_passages: int
+
+
 def score_words(words: Words, settings: AlignSettings) -> ScoredWords:
-    """Return the content words of texts as alignment takes them."""
-    everything = TextSpans.of([words.offsets], np.arange(len(words.offsets) - 1))
-    return score_parts([words], everything, settings)
+    """Return the content words of texts with their scores."""
+    all_texts = TextSpans.of([words.offsets], np.arange(len(words.offsets) - 1))
+    return score_parts([words], all_texts, settings)
 
 
-def score_parts(parts: Sequence[Words], places: TextSpans, settings: AlignSettings) -> ScoredWords:
-    """Return the content words of the texts whose words are in these places of the parts."""
-    by_kind = _by_kind(settings)
-    counts = np.empty(len(places.part), dtype=np.int64)
-    mine = [np.flatnonzero(places.part == number) for number in range(len(parts))]
-    spans = [(places.starts[texts], places.ends[texts]) for texts in mine]
-    for part, texts, (starts, ends) in zip(parts, mine, spans, strict=True):
+def score_parts(parts: Sequence[Words], spans: TextSpans, settings: AlignSettings) -> ScoredWords:
+    """Return the content words of texts whose words are in these spans of the parts."""
+    by_kind = _scores_by_kind(settings)
+    counts = np.empty(len(spans.part), dtype=np.int64)
+    texts_of_part = [np.flatnonzero(spans.part == number) for number in range(len(parts))]
+    bounds = [(spans.starts[texts], spans.ends[texts]) for texts in texts_of_part]
+    for part, texts, (starts, ends) in zip(parts, texts_of_part, bounds, strict=True):
         before = np.concatenate(([0], np.cumsum(by_kind[part.kinds] > 0)))
         counts[texts] = before[ends] - before[starts]
     offsets = np.concatenate(([0], np.cumsum(counts)))
-    ranked = ScoredWords(
-        offsets,
-        np.empty(offsets[-1], dtype=np.uint32),
-        np.empty(offsets[-1], dtype=np.int32),
-        np.empty(offsets[-1], dtype=np.uint8),
+    scored = ScoredWords(
+        offsets=offsets,
+        hashes=np.empty(offsets[-1], dtype=np.uint32),
+        places=np.empty(offsets[-1], dtype=np.int32),
+        scores=np.empty(offsets[-1], dtype=np.uint8),
     )
-    for part, texts, (starts, ends) in zip(parts, mine, spans, strict=True):
-        _rank_words(
-            as_read_only(part.hashes), as_read_only(part.kinds), by_kind, starts, ends,
-            offsets[texts], ranked.hashes, ranked.places, ranked.scores,
-        )  # fmt: skip
-    return ranked
+    for part, texts, (starts, ends) in zip(parts, texts_of_part, bounds, strict=True):
+        hashes, kinds = as_read_only(part.hashes), as_read_only(part.kinds)
+        _write_scored(hashes, kinds, by_kind, starts, ends, offsets[texts], scored)
+    return scored
 
 
-def _by_kind(settings: AlignSettings) -> Bytes:
-    """Return what a match of each kind of words earns, in hundredths: uint8, shape (kinds,)."""
+def _scores_by_kind(settings: AlignSettings) -> Bytes:
+    """Return what a match earns by the kind of word, in hundredths: uint8, shape (kinds,)."""
     by_kind = np.full(KINDS, _SCALE, dtype=np.uint8)
     by_kind[FUNCTION] = 0
     by_kind[NUMBER] = round(settings.number_score * _SCALE)
@@ -129,7 +142,7 @@ def _by_kind(settings: AlignSettings) -> Bytes:
 
 def align_pairs(
     words: HashedWords,
-    ranked: ScoredWords,
+    scored: ScoredWords,
     left: Positions,
     right: Positions,
     settings: AlignSettings,
@@ -137,62 +150,65 @@ def align_pairs(
     """Align pairs of texts.
 
     Args:
-        words: the words of all texts concerned.
-        ranked: the same, ranked.
+        words: the words of all texts.
+        scored: the content words among them.
         left, right: int64, shape (pairs,), numbers of texts.
+        settings: scores, costs and limits.
     """
-    sizes = np.diff(ranked.offsets)
+    sizes = np.diff(scored.offsets)
     longest = max(sizes[left].max(initial=1), sizes[right].max(initial=1))
-    costs, kind = _costs_of(int(longest), settings)
-    read = as_read_only(words.offsets), as_read_only(words.hashes)
-    first, second, is_swapped = _put_in_order(*read, left, right)
+    costs, dtype = _costs_of(int(longest), settings)
+    offsets, hashes = as_read_only(words.offsets), as_read_only(words.hashes)
+    first, second, is_swapped = _put_in_order(offsets, hashes, left, right)
     found = _align_pairs(
-        *read,
-        as_read_only(ranked.offsets),
-        as_read_only(ranked.hashes),
-        as_read_only(ranked.places),
-        as_read_only(ranked.scores // np.uint8(costs.unit)),
+        offsets,
+        hashes,
+        ScoredWords(
+            offsets=as_read_only(scored.offsets),
+            hashes=as_read_only(scored.hashes),
+            places=as_read_only(scored.places),
+            scores=as_read_only(scored.scores // np.uint8(costs.unit)),
+        ),
         first,
         second,
         stable_order(second),
-        np.empty((_ROWS, _ROOM), dtype=kind),
+        np.empty((_ANCHOR_COLUMNS, _INITIAL_ANCHORS), dtype=dtype),
         longest,
-        *costs,
-        settings.min_resemblance,
-        settings.max_passages,
+        costs,
+        _Limits(min_resemblance=settings.min_resemblance, max_passages=settings.max_passages),
     )
     found = found[np.argsort(found[:, PAIR], kind="stable")]
     pair, left_first, left_last, right_first, right_last, matched, score = found.T.copy()
     swapped = is_swapped[pair]
     return Passages(
-        pair,
-        np.where(swapped, right_first, left_first),
-        np.where(swapped, right_last, left_last),
-        np.where(swapped, left_first, right_first),
-        np.where(swapped, left_last, right_last),
-        matched,
-        (score / _SCALE).astype(np.float32),
+        pair=pair,
+        left_first=np.where(swapped, right_first, left_first),
+        left_last=np.where(swapped, right_last, left_last),
+        right_first=np.where(swapped, left_first, right_first),
+        right_last=np.where(swapped, left_last, right_last),
+        matched=matched,
+        score=(score / _SCALE).astype(np.float32),
     )
 
 
 def _costs_of(longest: int, settings: AlignSettings) -> tuple[_Costs, type[np.signedinteger[Any]]]:
-    """Return the costs, and the least kind of numbers that holds all sums over so many words."""
+    """Return the costs, and the smallest dtype for all sums over texts of ``longest`` words."""
     gap = round(settings.gap_cost * _SCALE)
-    gap = min(gap, longest * _SCALE + 1)  # who pays more than can be earned earns nothing
+    gap = min(gap, longest * _SCALE + 1)  # beyond what can be earned, a higher cost changes nothing
     steps = min(settings.max_gap_words, longest) + 1
-    unit = math.gcd(gap, *_by_kind(settings).tolist())
-    least = -(-round(settings.min_score * _SCALE) // unit)
-    costs = _Costs(unit, gap // unit, steps * gap // unit, least)
+    unit = math.gcd(gap, *_scores_by_kind(settings).tolist())
+    min_score = -(-round(settings.min_score * _SCALE) // unit)
+    costs = _Costs(unit=unit, gap=gap // unit, farthest=steps * gap // unit, min_score=min_score)
     largest = longest * (_SCALE // unit + 1) + 2 * (longest + 1) * costs.gap + costs.farthest
-    kind = next(one for one in (np.int16, np.int32, np.int64) if largest < np.iinfo(one).max)
-    return costs, kind
+    fits = (dtype for dtype in (np.int16, np.int32, np.int64) if largest < np.iinfo(dtype).max)
+    return costs, next(fits)
 
 
 @kernel
 def _put_in_order(
     offsets: Positions, hashes: Hashes, left: Positions, right: Positions
-) -> tuple[Positions, Positions, npt.NDArray[np.bool_]]:
-    """Return the sides of pairs so that the result does not depend on which is called left."""
+) -> tuple[Positions, Positions, Flags]:
+    """Return the pairs with their sides in the order of content, and which pairs were swapped."""
     first, second = left.copy(), right.copy()
     is_swapped = np.zeros(len(left), dtype=np.bool_)
     for pair in range(len(left)):
@@ -206,54 +222,57 @@ def _put_in_order(
 def _align_pairs(
     offsets: Positions,
     hashes: Hashes,
-    content_offsets: Positions,
-    content: Hashes,
-    places: Indices,
-    scores: Bytes,
+    scored: ScoredWords,
     left: Positions,
     right: Positions,
     order: Positions,
-    room: Room,
+    anchors: Integers,
     longest: int,
-    unit: int,
-    gap: int,
-    farthest: int,
-    min_score: int,
-    min_resemblance: float,
-    max_passages: int,
+    costs: _Costs,
+    limits: _Limits,
 ) -> Positions:
-    """Align pairs in an order in which those of a right text stand side by side.
+    """Align pairs; return rows of the columns above, in no particular order of pairs.
 
-    So the table of its words is made once for all of them.
+    Args:
+        offsets, hashes: the words of all texts.
+        scored: the content words, their scores in units of ``costs``.
+        left, right: int64, shape (pairs,), numbers of texts.
+        order: the pairs by right text, so that the hash table of its words is made once.
+        anchors: memory for anchors, of the dtype in which scores are added up.
+        longest: number of content words in the longest text.
+        costs, limits: which chains are passages.
     """
+    content_offsets, content, places, scores = scored
+    unit, gap, farthest, min_score = costs
+    min_resemblance, max_passages = limits
     found = np.empty((1024, _COLUMNS), dtype=np.int64)
     count = 0
-    heads = np.empty(_slots(longest), dtype=np.int32)
+    heads = np.empty(_table_size(longest), dtype=np.int32)
     follows = np.empty(longest, dtype=np.int32)
     waiting = np.empty(longest + 1, dtype=np.int32)
     chain = np.empty(longest, dtype=np.int32)
-    rows = np.empty(room.shape[1], dtype=np.int32)
-    down, across, reached = room[0], room[1], room[2]
-    _begin(down)
-    held, slots = -1, 0
+    rows = np.empty(anchors.shape[1], dtype=np.int32)
+    down, across, reached = anchors[0], anchors[1], anchors[2]
+    _put_sentinels(down)
+    table_text, slots = -1, 0
     for pair in order:
         a, b = left[pair], right[pair]
         mine, my_size = content_offsets[a], content_offsets[a + 1] - content_offsets[a]
         theirs, their_size = content_offsets[b], content_offsets[b + 1] - content_offsets[b]
-        if b != held:
-            held, slots = b, _slots(their_size)
-            _enter(content, theirs, their_size, heads, follows, slots)
+        if b != table_text:
+            table_text, slots = b, _table_size(their_size)
+            _fill_table(content, theirs, their_size, heads, follows, slots)
         stop = -1
         while stop < 0:
-            stop = _meet(
+            stop = _find_anchors(
                 content, mine, my_size, theirs, their_size, heads, follows, slots, waiting, gap,
                 rows, down, across,
             )  # fmt: skip
             if stop < 0:
                 rows = np.empty(2 * len(rows) + longest, dtype=np.int32)
-                room = np.empty((_ROWS, len(rows)), dtype=room.dtype)
-                down, across, reached = room[0], room[1], room[2]
-                _begin(down)
+                anchors = np.empty((_ANCHOR_COLUMNS, len(rows)), dtype=anchors.dtype)
+                down, across, reached = anchors[0], anchors[1], anchors[2]
+                _put_sentinels(down)
         begin = count
         for _ in range(max_passages):
             length, score = _best_chain(
@@ -271,7 +290,7 @@ def _align_pairs(
             is_kept = resembles(found[count], min_resemblance)
             found[count, PAIR] = pair if is_kept else _REJECTED
             count += 1
-            stop, bound = _beside(stop, chain, length, rows, down, across, reached)
+            stop, bound = _remove_covered(stop, chain, length, rows, down, across, reached)
             if bound < min_score:
                 break
         count = _keep(found, begin, count)
@@ -292,32 +311,31 @@ def _keep(found: Positions, begin: int, end: int) -> int:
 
 @inlined
 def resembles(row: Any, min_resemblance: float) -> bool:
-    """Tell whether enough of the words of a passage, a row of such columns, are matched."""
+    """Return whether enough of the words of a passage, a row of the columns above, are matched."""
     together = row[LEFT_LAST] - row[LEFT_FIRST] + row[RIGHT_LAST] - row[RIGHT_FIRST]
     return bool(row[MATCHED] >= min_resemblance * (together - row[MATCHED]))
 
 
 @inlined
 def swap_sides(rows: Any) -> None:
-    """Make left right in rows of such columns."""
+    """Swap left and right in rows of the columns above."""
     for row in rows:
         row[LEFT_FIRST], row[RIGHT_FIRST] = row[RIGHT_FIRST], row[LEFT_FIRST]
         row[LEFT_LAST], row[RIGHT_LAST] = row[RIGHT_LAST], row[LEFT_LAST]
 
 
 @kernel
-def _rank_words(
+def _write_scored(
     hashes: Hashes,
     kinds: Bytes,
     by_kind: Bytes,
     starts: Positions,
     ends: Positions,
     firsts: Positions,
-    content: Hashes,
-    places: Indices,
-    scores: Bytes,
+    scored: ScoredWords,
 ) -> None:
-    """Write the content words of each text from its first place on."""
+    """Write the content words of each text into ``scored``, from its position in ``firsts`` on."""
+    content, places, scores = scored.hashes, scored.places, scored.scores
     for text in range(len(starts)):
         at = firsts[text]
         for word in range(starts[text], ends[text]):
@@ -329,7 +347,7 @@ def _rank_words(
 
 @inlined
 def comes_first(left: Hashes, right: Hashes) -> bool:
-    """Order two texts by content, so that the result does not depend on which is called left."""
+    """Return whether a text sorts before another, by length and then by its words' hashes."""
     if len(left) != len(right):
         return len(left) < len(right)
     for k in range(len(left)):
@@ -339,8 +357,8 @@ def comes_first(left: Hashes, right: Hashes) -> bool:
 
 
 @inlined
-def _slots(size: int) -> int:
-    """Return how many slots a table of so many words has: a power of two, few of them taken."""
+def _table_size(size: int) -> int:
+    """Return the slots of a hash table of ``size`` words: a power of two, at most a fourth full."""
     slots = 64
     while slots < 4 * size:
         slots *= 2
@@ -348,12 +366,12 @@ def _slots(size: int) -> int:
 
 
 @inlined
-def _enter(
+def _fill_table(
     content: Hashes, first: int, size: int, heads: Indices, follows: Indices, slots: int
 ) -> None:
-    """Enter the content words of a text into a table, by hash.
+    """Put the content words of a text into a hash table with chaining.
 
-    ``heads`` tells the first word of each slot, and ``follows`` the next one in it, or -1.
+    ``heads`` has the first word of each slot, and ``follows`` the next one in the slot, or -1.
     """
     heads[:slots] = -1
     mask = np.int64(slots - 1)
@@ -364,7 +382,7 @@ def _enter(
 
 
 @inlined
-def _meet(
+def _find_anchors(
     content: Hashes,
     mine: int,
     my_size: int,
@@ -376,15 +394,15 @@ def _meet(
     waiting: Indices,
     gap: int,
     rows: Indices,
-    down: Scores,
-    across: Scores,
+    down: Integers,
+    across: Integers,
 ) -> int:
-    """Write all pairs of equal content words, by their number on the left and then on the right.
+    """Write all anchors: pairs of equal content words, sorted by left word, then by right word.
 
-    Words whose slot is taken are told from all others first, without a branch.
+    Words whose slot is occupied are selected first, without a branch, into ``waiting``.
 
     Returns:
-        where the pairs end, or -1 if there is no room for all of them.
+        where the anchors end, or -1 if the arrays are too short for all of them.
     """
     mask = np.int64(slots - 1)
     found = 0
@@ -409,8 +427,8 @@ def _meet(
 
 
 @inlined
-def _begin(down: Scores) -> None:
-    """Write what stands before the first anchor: what no anchor can follow."""
+def _put_sentinels(down: Integers) -> None:
+    """Write ``LANES`` values before the first anchor that no anchor can follow."""
     down[:LANES] = np.iinfo(down.dtype).max
 
 
@@ -418,9 +436,9 @@ def _begin(down: Scores) -> None:
 def _best_chain(
     stop: int,
     rows: Indices,
-    down: Scores,
-    across: Scores,
-    reached: Scores,
+    down: Integers,
+    across: Integers,
+    reached: Integers,
     scores: Bytes,
     mine: int,
     gap: int,
@@ -430,9 +448,9 @@ def _best_chain(
 ) -> tuple[int, np.int64]:
     """Write the anchors of the best chain, the last one first; return its length and score.
 
-    Positions are held times ``gap``, so that the search among the predecessors of an anchor has
-    neither a product nor a branch, and takes ``LANES`` at once. Only the score is kept on the way;
-    whom an anchor came from is found again for the best chain, if it is good enough.
+    Positions are stored times ``gap``, so that the search among the predecessors of an anchor needs
+    neither a product nor a branch, and looks at ``LANES`` of them at once. Only scores are stored
+    on the way; predecessors are found again for the best chain, if its score is high enough.
     """
     best, best_at = np.int64(0), -1
     row = LANES
@@ -465,15 +483,15 @@ def _best_chain(
 
 @inlined
 def _predecessor(
-    down: Scores,
-    across: Scores,
-    reached: Scores,
+    down: Integers,
+    across: Integers,
+    reached: Integers,
     anchor: int,
     before: np.int64,
     gap: int,
     farthest: int,
 ) -> int:
-    """Return the nearest anchor from which a chain brings just this score along; -1 if it is 0."""
+    """Return the nearest anchor whose chain arrives with the score ``before``; -1 if that is 0."""
     if before == 0:
         return -1
     here, there = np.int64(down[anchor]), np.int64(across[anchor])
@@ -490,7 +508,7 @@ def _measure(
     chain: Indices,
     length: int,
     rows: Indices,
-    across: Scores,
+    across: Integers,
     gap: int,
     hashes: Hashes,
     left: int,
@@ -504,9 +522,9 @@ def _measure(
     begin: int,
     number: int,
 ) -> None:
-    """Write the span of a chain in words of both texts, and the words that agree within.
+    """Write the span of a chain in words of both texts, and how many words in it agree.
 
-    Words of earlier passages of the pair, ``found[begin:number]``, are not taken again.
+    Words of earlier passages of the pair, ``found[begin:number]``, are not used again.
     """
     matched = length
     k = chain[0]
@@ -518,17 +536,19 @@ def _measure(
         i, j = np.int64(places[mine + rows[k]]), np.int64(places[theirs + across[k] // gap])
         between = min(stop_i - i, stop_j - j) - 1
         if between > 0:
-            forward = _agreeing(hashes, left, right, i + 1, j + 1, 1, between, found, begin, number)
-            matched += forward + _agreeing(
+            forward = _count_agreeing(
+                hashes, left, right, i + 1, j + 1, 1, between, found, begin, number
+            )
+            matched += forward + _count_agreeing(
                 hashes, left, right, stop_i - 1, stop_j - 1, -1, between - forward,
                 found, begin, number,
             )  # fmt: skip
         stop_i, stop_j = i, j
-    before = _agreeing(
+    before = _count_agreeing(
         hashes, left, right, stop_i - 1, stop_j - 1, -1, min(stop_i, stop_j), found, begin, number
     )
     between = min(left_end - left - last_i, right_end - right - last_j) - 1
-    behind = _agreeing(
+    behind = _count_agreeing(
         hashes, left, right, last_i + 1, last_j + 1, 1, between, found, begin, number
     )
     found[number, LEFT_FIRST], found[number, LEFT_LAST] = stop_i - before, last_i + behind + 1
@@ -537,7 +557,7 @@ def _measure(
 
 
 @inlined
-def _agreeing(
+def _count_agreeing(
     hashes: Hashes,
     left: int,
     right: int,
@@ -549,7 +569,7 @@ def _agreeing(
     begin: int,
     number: int,
 ) -> int:
-    """Return how many words agree from two places on (step 1) or back (-1), at most ``most``.
+    """Return how many words agree from two positions forward (step 1) or back (-1), up to ``most``.
 
     Counting stops at a word of an earlier passage, ``found[begin:number]``.
     """
@@ -566,18 +586,18 @@ def _agreeing(
 
 
 @inlined
-def _beside(
+def _remove_covered(
     stop: int,
     chain: Indices,
     length: int,
     rows: Indices,
-    down: Scores,
-    across: Scores,
-    reached: Scores,
+    down: Integers,
+    across: Integers,
+    reached: Integers,
 ) -> tuple[int, np.int64]:
-    """Keep the anchors outside a chain's span on both sides; return their end and a bound.
+    """Remove anchors within a chain's span on either side; return the others' end and a bound.
 
-    No chain of theirs has a higher score than the bound: the highest score that one of them was
+    No chain of the others has a higher score than the bound: the highest score that one of them was
     reached with when there were more anchors.
     """
     first, last = chain[length - 1], chain[0]

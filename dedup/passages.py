@@ -2,23 +2,24 @@
 
 Two documents are aligned word by word, without regard to paragraphs, in many short chains
 (``dedup.alignment``). Chains that are near one another on both sides belong together: the words of
-a sentence that was turned round stand in several of them. Each group is then judged as a whole:
+a reordered sentence are in several of them. Each group of chains is then judged as a whole. The
+formula of its score is ours; docs/PASSAGES.md says how its settings were chosen:
 
-    score = sum of (m n)^-repeat_power over content words that stand on both sides
-            - unshared_cost * content words that stand on one
+    score = sum of (m n)^-repeat_power over content words that both sides have
+            - unshared_cost * content words that one side has
 
-counted in any order, so that reordered text counts in full, and words that agree by chance far
-apart cost more than they earn; m and n are how often the word stands in each document, since words
-that both repeat, those of their subject, agree by chance in m n places. A group is *clear* if its
-score is at least ``clear_score`` and ``clear_share`` of the best of the pair; a chain that would be
-kept as an overlap of texts is kept as well, so that short quotations are not lost. The ends of what
-is clear may be moved out to those of sentences.
+counted in any order, so that reordered text counts in full, while words that agree by chance far
+apart cost more than they earn; m and n are how often the word occurs in each document. Words that
+both repeat, those of their subject, agree by chance in m n places. A group is *clear* if its score
+is at least ``clear_score``, and ``clear_share`` of the best of the pair. A chain that would be kept
+as an overlap of texts is kept as well, so that short quotations are not lost. The ends of a clear
+group may be moved out to the ends of sentences.
 
-Where nothing strong is found, one document may sum the other up: a stretch of it in which most
-content words stand somewhere in the other. It is the stretch of the highest log-likelihood ratio
-(maximal segment, Bentley 1984; Karlin and Altschul 1990), a word of it being shared with the
-probability ``summary_share`` against that in the document as a whole. (So a document that is
-nothing but a summary is not told as one.)
+If nothing strong is found, one document may summarise the other: a fragment of it has content
+words most of which occur somewhere in the other. It is the fragment of the highest log-likelihood
+ratio (maximal segment, Bentley 1984; Karlin and Altschul 1990), where a word of it is shared with
+probability ``summary_share``, against the probability in the document as a whole. (So a document
+that is a summary from end to end is not recognised as one.)
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from palimpsest.dedup.alignment import (
     LEFT_FIRST,
@@ -44,22 +44,20 @@ from palimpsest.dedup.alignment import (
     swap_sides,
 )
 from palimpsest.dedup.words import FUNCTION, Words
-from palimpsest.kernels.arrays import Flags, Hashes, Positions
+from palimpsest.kernels.arrays import Flags, Hashes, Positions, Rows, Scores
 from palimpsest.kernels.columns import grow
 from palimpsest.kernels.compiled import inlined, kernel
 from palimpsest.records.settings import AlignSettings, PassageSettings
-
-Rows = npt.NDArray[np.float64]
 
 _KIND = SCORE + 1
 """The column of a group of chains behind those of a passage."""
 _COLUMNS = _KIND + 1
 _UNCLEAR, _CLEAR, _SUMMARY = 0.0, 1.0, 2.0
-_LEAST_SHARE = 0.1
-"""The least share of a document's words taken for shared by chance; keeps ratios finite."""
-_MOST_SUMMARIES = 3
-_LEAST_WORDS = 5
-"""Different words that a summary shares at least, however often it repeats them."""
+_MIN_CHANCE = 0.1
+"""Smallest share of words that is taken to be shared by chance; keeps ratios finite."""
+_MAX_SUMMARIES = 3
+_MIN_WORDS = 5
+"""Fewest distinct words that a summary shares, however often it repeats them."""
 
 
 class DocumentPassages(NamedTuple):
@@ -69,9 +67,9 @@ class DocumentPassages(NamedTuple):
         pair: int64, shape (passages,), the number of the pair.
         left_first, left_last, right_first, right_last: int64, words of each document, half-open.
         matched: int64, words aligned with an equal word; of a summary, shared words.
-        score: float32, as above; of a summary the log-likelihood ratio, in nats.
-        is_clear: bool, more than chance gives.
-        is_summary: bool, one side sums the other up.
+        score: float32, as defined above; of a summary the log-likelihood ratio, in nats.
+        is_clear: bool, more than chance would give.
+        is_summary: bool, one side summarises the other.
     """
 
     pair: Positions
@@ -80,9 +78,42 @@ class DocumentPassages(NamedTuple):
     right_first: Positions
     right_last: Positions
     matched: Positions
-    score: npt.NDArray[np.float32]
+    score: Scores
     is_clear: Flags
     is_summary: Flags
+
+
+class _Documents(NamedTuple):
+    """The words of all documents.
+
+    Attributes:
+        offsets: int64, shape (documents + 1,), in words.
+        hashes: uint32, shape (words,).
+        is_content: bool, shape (words,), all but function words.
+        is_first: bool, shape (words,), the first word of a sentence.
+    """
+
+    offsets: Positions
+    hashes: Hashes
+    is_content: Flags
+    is_first: Flags
+
+
+class _Rules(NamedTuple):
+    """Settings by which groups of chains are joined and judged, as kernels take them."""
+
+    merge_words: int
+    sentence_words: int
+    unshared_cost: float
+    repeat_power: float
+    clear_score: float
+    clear_share: float
+    clear_words: int
+    strong_score: float
+    min_score: float
+    min_resemblance: float
+    summary_share: float
+    summary_score: float
 
 
 def find_passages(
@@ -93,15 +124,15 @@ def find_passages(
     settings: PassageSettings,
     is_first: Flags | None = None,
 ) -> DocumentPassages:
-    """Find what pairs of documents share.
+    """Find the passages that pairs of documents share.
 
     Args:
-        words: the words of all documents concerned, those of a document one behind the other.
+        words: the words of all documents, one document after the other.
         left, right: int64, shape (pairs,), numbers of documents.
-        align: how an overlap of texts is kept.
+        align: which overlaps of texts are kept.
         settings: how chains are found, joined and judged.
-        is_first: bool, shape (words,), words that a sentence begins with; needed where passages
-            are to end with sentences.
+        is_first: bool, shape (words,), the first word of a sentence; needed if passages are to
+            end with sentences.
     """
     fine = align.model_copy(
         update={
@@ -118,113 +149,90 @@ def find_passages(
     rows[:, SCORE] = chains.score
     if is_first is None:
         is_first = np.zeros(len(words.hashes), dtype=np.bool_)
-    found = _judge(
-        rows,
-        np.searchsorted(chains.pair, np.arange(len(left) + 1)).astype(np.int64),
-        words.offsets,
-        words.hashes,
-        words.kinds != FUNCTION,
-        is_first,
-        left,
-        right,
-        settings.merge_words,
-        min(settings.sentence_words, settings.merge_words // 2),
-        settings.unshared_cost,
-        settings.repeat_power,
-        settings.clear_score,
-        settings.clear_share,
-        settings.clear_words,
-        settings.strong_score,
-        align.min_score,
-        align.min_resemblance,
-        settings.summary_share,
-        settings.summary_score,
+    documents = _Documents(words.offsets, words.hashes, words.kinds != FUNCTION, is_first)
+    bounds = np.searchsorted(chains.pair, np.arange(len(left) + 1)).astype(np.int64)
+    found = _judge_pairs(rows, bounds, documents, left, right, _rules_of(align, settings))
+    return _as_passages(found)
+
+
+def _rules_of(align: AlignSettings, settings: PassageSettings) -> _Rules:
+    return _Rules(
+        merge_words=settings.merge_words,
+        sentence_words=min(settings.sentence_words, settings.merge_words // 2),
+        unshared_cost=settings.unshared_cost,
+        repeat_power=settings.repeat_power,
+        clear_score=settings.clear_score,
+        clear_share=settings.clear_share,
+        clear_words=settings.clear_words,
+        strong_score=settings.strong_score,
+        min_score=align.min_score,
+        min_resemblance=align.min_resemblance,
+        summary_share=settings.summary_share,
+        summary_score=settings.summary_score,
     )
-    order = np.lexsort((found[:, RIGHT_FIRST], found[:, LEFT_FIRST], found[:, PAIR]))
-    found = found[order]
+
+
+def _as_passages(found: Rows) -> DocumentPassages:
+    """Return rows as passages, sorted by pair, then by their position on the left and right."""
+    found = found[np.lexsort((found[:, RIGHT_FIRST], found[:, LEFT_FIRST], found[:, PAIR]))]
     pair, left_first, left_last, right_first, right_last, matched = (
         found[:, column].astype(np.int64) for column in range(MATCHED + 1)
     )
     return DocumentPassages(
-        pair,
-        left_first,
-        left_last,
-        right_first,
-        right_last,
-        matched,
-        found[:, SCORE].astype(np.float32),
-        found[:, _KIND] != _UNCLEAR,
-        found[:, _KIND] == _SUMMARY,
+        pair=pair,
+        left_first=left_first,
+        left_last=left_last,
+        right_first=right_first,
+        right_last=right_last,
+        matched=matched,
+        score=found[:, SCORE].astype(np.float32),
+        is_clear=found[:, _KIND] != _UNCLEAR,
+        is_summary=found[:, _KIND] == _SUMMARY,
     )
 
 
 @kernel
-def _judge(
+def _judge_pairs(
     chains: Rows,
     bounds: Positions,
-    offsets: Positions,
-    hashes: Hashes,
-    is_content: Flags,
-    is_first: Flags,
+    documents: _Documents,
     left: Positions,
     right: Positions,
-    merge_words: int,
-    sentence_words: int,
-    unshared_cost: float,
-    repeat_power: float,
-    clear_score: float,
-    clear_share: float,
-    clear_words: int,
-    strong_score: float,
-    min_score: float,
-    min_resemblance: float,
-    summary_share: float,
-    summary_score: float,
+    rules: _Rules,
 ) -> Rows:
+    """Return the passages of all pairs, in rows of the columns above.
+
+    Args:
+        chains: float64, shape (chains, columns), sorted by pair.
+        bounds: int64, shape (pairs + 1,): which chains belong to each pair.
+        documents: the words that pairs refer to.
+        left, right: int64, shape (pairs,), numbers of documents.
+        rules: how chains are joined and judged.
+    """
     found = np.empty((64, _COLUMNS), dtype=np.float64)
     count = 0
     for pair in range(len(left)):
-        rows = chains[bounds[pair] : bounds[pair + 1]].copy()
-        first = slice(offsets[left[pair]], offsets[left[pair] + 1])
-        second = slice(offsets[right[pair]], offsets[right[pair] + 1])
-        a, content_a = hashes[first], is_content[first]
-        b, content_b = hashes[second], is_content[second]
-        alone = np.zeros(len(rows), dtype=np.bool_)
-        for k in range(len(rows)):
-            alone[k] = _is_kept_alone(rows[k], min_score, min_resemblance)
-        rows, alone = _joined(rows, alone, merge_words)
-        best = 0.0
-        all_a, all_b = np.sort(a[content_a]), np.sort(b[content_b])
-        for k in range(len(rows)):
-            mine = _content(a, content_a, rows[k, LEFT_FIRST], rows[k, LEFT_LAST])
-            theirs = _content(b, content_b, rows[k, RIGHT_FIRST], rows[k, RIGHT_LAST])
-            rows[k, SCORE] = _score(mine, theirs, all_a, all_b, unshared_cost, repeat_power)
-            best = max(best, rows[k, SCORE])
-        for k in range(len(rows)):
-            row = rows[k]
-            size = min(row[LEFT_LAST] - row[LEFT_FIRST], row[RIGHT_LAST] - row[RIGHT_FIRST])
-            enough = max(clear_score, clear_share * best)
-            is_clear = row[SCORE] >= enough and size >= clear_words
-            row[_KIND] = _CLEAR if is_clear else _UNCLEAR
-            if is_clear:
-                _end_with_sentences(row, is_first[first], LEFT_FIRST, LEFT_LAST, sentence_words)
-                _end_with_sentences(row, is_first[second], RIGHT_FIRST, RIGHT_LAST, sentence_words)
-            elif not alone[k]:
-                row[PAIR] = -1.0
+        first = slice(documents.offsets[left[pair]], documents.offsets[left[pair] + 1])
+        second = slice(documents.offsets[right[pair]], documents.offsets[right[pair] + 1])
+        a, content_a = documents.hashes[first], documents.is_content[first]
+        b, content_b = documents.hashes[second], documents.is_content[second]
+        groups, is_kept = _joined(chains[bounds[pair] : bounds[pair + 1]].copy(), rules)
+        best = _score_groups(groups, a, content_a, b, content_b, rules)
+        starts_a, starts_b = documents.is_first[first], documents.is_first[second]
+        _classify_groups(groups, is_kept, best, starts_a, starts_b, rules)
         summaries = np.empty((0, _COLUMNS), dtype=np.float64)
-        if best < strong_score:
-            is_swapped = comes_first(b, a)
-            if is_swapped:
-                summaries = _summaries(b, content_b, a, content_a, summary_share, summary_score)
+        if best < rules.strong_score:
+            if comes_first(b, a):
+                summaries = _summaries(b, content_b, a, content_a, rules)
                 swap_sides(summaries)
             else:
-                summaries = _summaries(a, content_a, b, content_b, summary_share, summary_score)
-        for k in range(len(rows)):
-            for one in summaries:
-                if _crosses(rows[k], one):
-                    rows[k, PAIR] = -1.0
-        for part in (rows, summaries):
-            for row in part:
+                summaries = _summaries(a, content_a, b, content_b, rules)
+        for k in range(len(groups)):
+            for summary in summaries:
+                if _crosses(groups[k], summary):
+                    groups[k, PAIR] = -1.0
+        for rows in (groups, summaries):
+            for row in rows:
                 if row[PAIR] < 0:
                     continue
                 if count == len(found):
@@ -236,18 +244,66 @@ def _judge(
 
 
 @inlined
-def _is_kept_alone(row: Rows, min_score: float, min_resemblance: float) -> bool:
-    """Tell whether a chain by itself is what an overlap of texts has to be."""
+def _score_groups(
+    groups: Rows, a: Hashes, content_a: Flags, b: Hashes, content_b: Flags, rules: _Rules
+) -> float:
+    """Set the score of each group of a pair; return the best, at least 0."""
+    best = 0.0
+    all_a, all_b = np.sort(a[content_a]), np.sort(b[content_b])
+    for k in range(len(groups)):
+        words_a = _content(a, content_a, groups[k, LEFT_FIRST], groups[k, LEFT_LAST])
+        words_b = _content(b, content_b, groups[k, RIGHT_FIRST], groups[k, RIGHT_LAST])
+        groups[k, SCORE] = _score(words_a, words_b, all_a, all_b, rules)
+        best = max(best, groups[k, SCORE])
+    return best
+
+
+@inlined
+def _classify_groups(
+    groups: Rows, is_kept: Flags, best: float, starts_a: Flags, starts_b: Flags, rules: _Rules
+) -> None:
+    """Mark clear groups and move their ends to sentence ends; set PAIR to -1 in those to drop.
+
+    Args:
+        groups: with their scores.
+        is_kept: bool, shape (groups,): kept even if they are not clear.
+        best: the best score of the pair.
+        starts_a, starts_b: bool: the words of each document that a sentence begins with.
+        rules: what a clear group is.
+    """
+    for k in range(len(groups)):
+        row = groups[k]
+        size = min(row[LEFT_LAST] - row[LEFT_FIRST], row[RIGHT_LAST] - row[RIGHT_FIRST])
+        enough = max(rules.clear_score, rules.clear_share * best)
+        is_clear = row[SCORE] >= enough and size >= rules.clear_words
+        row[_KIND] = _CLEAR if is_clear else _UNCLEAR
+        if is_clear:
+            _end_with_sentences(row, starts_a, LEFT_FIRST, LEFT_LAST, rules.sentence_words)
+            _end_with_sentences(row, starts_b, RIGHT_FIRST, RIGHT_LAST, rules.sentence_words)
+        elif not is_kept[k]:
+            row[PAIR] = -1.0
+
+
+@inlined
+def _is_overlap(row: Rows, min_score: float, min_resemblance: float) -> bool:
+    """Return whether a chain by itself would be kept as an overlap of texts."""
     return bool(resembles(row, min_resemblance) and row[SCORE] >= min_score - 1e-6)
 
 
 @inlined
-def _joined(rows: Rows, alone: Flags, merge_words: int) -> tuple[Rows, Flags]:
-    """Join the rows that are at most so many words apart on both sides, until there are none."""
-    count = len(rows)
-    again = True
-    while again:
-        again = False
+def _joined(rows: Rows, rules: _Rules) -> tuple[Rows, Flags]:
+    """Join chains at most ``merge_words`` apart on both sides, repeatedly, until none are left.
+
+    Returns:
+        the groups, and of each whether one of its chains is kept in any case.
+    """
+    count, merge_words = len(rows), rules.merge_words
+    is_kept = np.zeros(count, dtype=np.bool_)
+    for k in range(count):
+        is_kept[k] = _is_overlap(rows[k], rules.min_score, rules.min_resemblance)
+    has_joined = True
+    while has_joined:
+        has_joined = False
         for k in range(count):
             other = count - 1
             while other > k:
@@ -260,26 +316,27 @@ def _joined(rows: Rows, alone: Flags, merge_words: int) -> tuple[Rows, Flags]:
                     for column in (LEFT_LAST, RIGHT_LAST):
                         rows[k, column] = max(rows[k, column], rows[other, column])
                     rows[k, MATCHED] += rows[other, MATCHED]
-                    alone[k] |= alone[other]
+                    is_kept[k] |= is_kept[other]
                     count -= 1
                     rows[other] = rows[count]
-                    alone[other] = alone[count]
-                    again = True
+                    is_kept[other] = is_kept[count]
+                    has_joined = True
                 other -= 1
-    return rows[:count], alone[:count]
+    return rows[:count], is_kept[:count]
 
 
 @inlined
-def _apart(one: Rows, other: Rows, first: int, last: int) -> float:
-    """Return how many words stand between two spans on one side; below 0 if they cross."""
-    return float(max(one[first] - other[last], other[first] - one[last]))
+def _apart(row: Rows, other: Rows, first: int, last: int) -> float:
+    """Return how many words are between two spans on one side; negative if they overlap."""
+    return float(max(row[first] - other[last], other[first] - row[last]))
 
 
 @inlined
-def _crosses(one: Rows, other: Rows) -> bool:
+def _crosses(row: Rows, other: Rows) -> bool:
+    """Return whether two passages overlap on both sides."""
     return bool(
-        _apart(one, other, LEFT_FIRST, LEFT_LAST) < 0
-        and _apart(one, other, RIGHT_FIRST, RIGHT_LAST) < 0
+        _apart(row, other, LEFT_FIRST, LEFT_LAST) < 0
+        and _apart(row, other, RIGHT_FIRST, RIGHT_LAST) < 0
     )
 
 
@@ -291,33 +348,32 @@ def _content(hashes: Hashes, is_content: Flags, first: float, last: float) -> Ha
 
 
 @inlined
-def _score(
-    mine: Hashes,
-    theirs: Hashes,
-    all_a: Hashes,
-    all_b: Hashes,
-    unshared_cost: float,
-    repeat_power: float,
-) -> float:
-    """Return what the content words of two spans come to, given those of their documents, sorted.
+def _score(words_a: Hashes, words_b: Hashes, all_a: Hashes, all_b: Hashes, rules: _Rules) -> float:
+    """Return the score of two spans by the formula above.
 
-    Words that are repeated within the spans count as often as they stand on both sides.
+    A word that is repeated within the spans counts as often as it occurs in both.
+
+    Args:
+        words_a, words_b: content words of the spans, sorted.
+        all_a, all_b: those of their documents, sorted.
+        rules: costs and the power.
     """
     i, j, shared, score = 0, 0, 0, 0.0
-    while i < len(mine) and j < len(theirs):
-        if mine[i] == theirs[j]:
-            score += float(_count(all_a, mine[i]) * _count(all_b, mine[i])) ** -repeat_power
+    while i < len(words_a) and j < len(words_b):
+        if words_a[i] == words_b[j]:
+            occurrences = _count(all_a, words_a[i]) * _count(all_b, words_a[i])
+            score += float(occurrences) ** -rules.repeat_power
             i, j, shared = i + 1, j + 1, shared + 1
-        elif mine[i] < theirs[j]:
+        elif words_a[i] < words_b[j]:
             i += 1
         else:
             j += 1
-    return score - unshared_cost * (len(mine) + len(theirs) - 2 * shared)
+    return score - rules.unshared_cost * (len(words_a) + len(words_b) - 2 * shared)
 
 
 @inlined
 def _count(hashes: Hashes, value: np.uint32) -> int:
-    """Return how often a word is in what is sorted."""
+    """Return how often a value occurs in a sorted array."""
     first = np.searchsorted(hashes, value)
     return int(np.searchsorted(hashes, value, side="right") - first)
 
@@ -326,7 +382,7 @@ def _count(hashes: Hashes, value: np.uint32) -> int:
 def _end_with_sentences(
     row: Rows, is_first: Flags, first: int, last: int, sentence_words: int
 ) -> None:
-    """Move the ends of a span out to those of sentences that are near."""
+    """Move the ends of a span out to the ends of sentences, by at most ``sentence_words``."""
     begin, stop = int(row[first]), int(row[last])
     for at in range(begin, max(-1, begin - sentence_words - 1), -1):
         if is_first[at]:
@@ -339,18 +395,11 @@ def _end_with_sentences(
 
 
 @inlined
-def _summaries(
-    a: Hashes,
-    content_a: Flags,
-    b: Hashes,
-    content_b: Flags,
-    summary_share: float,
-    summary_score: float,
-) -> Rows:
-    """Return the stretches of one document that sum the other up, the best first, none crossing."""
-    found = np.empty((2 * _MOST_SUMMARIES, _COLUMNS), dtype=np.float64)
-    count = _sum_up(a, content_a, b, content_b, summary_share, summary_score, found)
-    more = _sum_up(b, content_b, a, content_a, summary_share, summary_score, found[count:])
+def _summaries(a: Hashes, content_a: Flags, b: Hashes, content_b: Flags, rules: _Rules) -> Rows:
+    """Return fragments of one document that summarise the other, best first, without crossings."""
+    found = np.empty((2 * _MAX_SUMMARIES, _COLUMNS), dtype=np.float64)
+    count = _summarise(a, content_a, b, content_b, rules, found)
+    more = _summarise(b, content_b, a, content_a, rules, found[count:])
     swap_sides(found[count : count + more])
     found = found[: count + more]
     for k in np.argsort(-found[:, SCORE], kind="mergesort"):
@@ -360,88 +409,97 @@ def _summaries(
                 is_free = False
         if is_free:
             found[k, _KIND] = _SUMMARY
-    is_kept = found[:, _KIND] == _SUMMARY
-    kept: Rows = found[is_kept]
-    return kept
+    is_summary = found[:, _KIND] == _SUMMARY
+    summaries: Rows = found[is_summary]
+    return summaries
 
 
 @inlined
-def _sum_up(
-    a: Hashes,
-    content_a: Flags,
-    b: Hashes,
-    content_b: Flags,
-    summary_share: float,
-    summary_score: float,
-    found: Rows,
+def _summarise(
+    a: Hashes, content_a: Flags, b: Hashes, content_b: Flags, rules: _Rules, found: Rows
 ) -> int:
-    """Write the stretches of the left document that sum the right one up; return how many."""
+    """Write the fragments of document a that summarise document b; return how many there are."""
     vocabulary = np.sort(b[content_b])
     is_shared = _are_in(a, content_a, vocabulary)
     is_free = np.ones(len(a), dtype=np.bool_)
-    least = _chance(is_shared, content_a, summary_share)
+    chance = _chance(is_shared, content_a, rules.summary_share)
     count = 0
-    while count < _MOST_SUMMARIES:
-        first, last, score = _stretch(is_shared, content_a, is_free, summary_share, least)
-        if score < summary_score:
+    while count < _MAX_SUMMARIES:
+        first, last, score = _fragment(is_shared, content_a, is_free, rules.summary_share, chance)
+        if score < rules.summary_score:
             break
         is_free[first:last] = False
-        in_stretch = np.zeros(len(a), dtype=np.bool_)
-        in_stretch[first:last] = is_shared[first:last]
-        mine = np.sort(a[in_stretch])
-        back = _are_in(b, content_b, mine)
-        places = np.flatnonzero(back)
-        if _is_local(b, content_b, back, mine, summary_share):
+        in_fragment = np.zeros(len(a), dtype=np.bool_)
+        in_fragment[first:last] = is_shared[first:last]
+        shared_words = np.sort(a[in_fragment])
+        is_met = _are_in(b, content_b, shared_words)
+        positions = np.flatnonzero(is_met)
+        if _is_local(b, content_b, is_met, shared_words, rules.summary_share):
             continue
         row = found[count]
         row[:] = 0.0
         row[LEFT_FIRST], row[LEFT_LAST] = first, last
-        row[RIGHT_FIRST], row[RIGHT_LAST] = places[0], places[-1] + 1
-        row[MATCHED], row[SCORE] = len(mine), score
+        row[RIGHT_FIRST], row[RIGHT_LAST] = positions[0], positions[-1] + 1
+        row[MATCHED], row[SCORE] = len(shared_words), score
         count += 1
     return count
 
 
 @inlined
-def _is_local(b: Hashes, content_b: Flags, back: Flags, mine: Hashes, summary_share: float) -> bool:
-    """Tell whether shared words are few, or half stand in one stretch, as in no summary."""
+def _is_local(
+    b: Hashes, content_b: Flags, is_met: Flags, shared_words: Hashes, summary_share: float
+) -> bool:
+    """Return whether shared words are few, or half of them in one fragment, so no summary.
+
+    Args:
+        b, content_b: the words of the document, and which are content words.
+        is_met: bool: which of its words are shared.
+        shared_words: the shared words, sorted.
+        summary_share: as in the rules.
+    """
     is_free = np.ones(len(b), dtype=np.bool_)
-    chance = _chance(back, content_b, summary_share)
-    first, last, _ = _stretch(back, content_b, is_free, summary_share, chance)
-    there = np.sort(b[first:last][back[first:last]])
+    chance = _chance(is_met, content_b, summary_share)
+    first, last, _ = _fragment(is_met, content_b, is_free, summary_share, chance)
+    in_fragment = np.sort(b[first:last][is_met[first:last]])
     words, met = 0, 0
-    for k in range(len(mine)):
-        if k and mine[k] == mine[k - 1]:
+    for k in range(len(shared_words)):
+        if k and shared_words[k] == shared_words[k - 1]:
             continue
         words += 1
-        at = np.searchsorted(there, mine[k])
-        met += at < len(there) and there[at] == mine[k]
-    return bool(words < _LEAST_WORDS or 2 * met >= words)
+        at = np.searchsorted(in_fragment, shared_words[k])
+        met += at < len(in_fragment) and in_fragment[at] == shared_words[k]
+    return bool(words < _MIN_WORDS or 2 * met >= words)
 
 
 @inlined
 def _are_in(hashes: Hashes, is_content: Flags, vocabulary: Hashes) -> Flags:
-    """Tell which content words are in a sorted vocabulary."""
+    """Return which words are content words in a sorted vocabulary: bool, shape (words,)."""
     result = np.zeros(len(hashes), dtype=np.bool_)
-    places = np.searchsorted(vocabulary, hashes)
+    positions = np.searchsorted(vocabulary, hashes)
     for k in range(len(hashes)):
-        if is_content[k] and places[k] < len(vocabulary):
-            result[k] = vocabulary[places[k]] == hashes[k]
+        if is_content[k] and positions[k] < len(vocabulary):
+            result[k] = vocabulary[positions[k]] == hashes[k]
     return result
 
 
 @inlined
 def _chance(is_shared: Flags, is_content: Flags, summary_share: float) -> float:
-    """Return the share of content words that are shared, within what keeps ratios finite."""
+    """Return the share of content words that are shared, limited so that ratios stay finite."""
     share = is_shared.sum() / max(1, is_content.sum())
-    return float(min(summary_share - 0.02, max(_LEAST_SHARE, share)))
+    return float(min(summary_share - 0.02, max(_MIN_CHANCE, share)))
 
 
 @inlined
-def _stretch(
+def _fragment(
     is_shared: Flags, is_content: Flags, is_free: Flags, share: float, chance: float
 ) -> tuple[int, int, float]:
-    """Return the stretch of the highest log-likelihood ratio, and that ratio in nats."""
+    """Return the fragment with the highest log-likelihood ratio, and that ratio in nats.
+
+    Args:
+        is_shared, is_content: bool, shape (words,).
+        is_free: bool, shape (words,): words that may be part of it.
+        share, chance: probability that a content word is shared, in a summary and by chance.
+    """
     gain, loss = math.log(share / chance), math.log((1 - share) / (1 - chance))
     best, first, last = 0.0, 0, 0
     running, begin = 0.0, 0
