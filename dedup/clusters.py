@@ -1,9 +1,9 @@
-"""Join near-duplicates to clusters, and choose the representative of each.
+"""Join near-duplicates into clusters, and choose the representative of each.
 
 A cluster is a connected component of the graph whose edges are verified near-duplicates (disjoint
 sets with path halving; Tarjan and van Leeuwen 1984). Its representative is the member with the
-earliest occurrence: by date of publication, undated after dated; then by URI, document and place in
-the document. When it was ingested plays no part.
+earliest occurrence: by date of publication, undated after dated; then by URI, document and position
+in the document. The time of ingestion makes no difference.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from palimpsest.dedup.alignment import Passages
 from palimpsest.dedup.words import HashedWords
-from palimpsest.kernels.arrays import Positions, Shares
+from palimpsest.kernels.arrays import Labels, Positions, Shares
 from palimpsest.kernels.compiled import inlined, kernel
 from palimpsest.kernels.sorting import distinct
 
@@ -23,17 +22,17 @@ EXACT, NEAR, CONTAINED, PARTIAL = "exact", "near", "contained", "partial"
 
 
 def aligned_words(passages: Passages, pairs: int) -> Positions:
-    """Return how many words of each pair of texts are aligned, over all of its passages."""
+    """Return the number of aligned words of each pair over all of its passages: int64."""
     counts = np.bincount(passages.pair, weights=passages.matched, minlength=pairs)
     return counts.astype(np.int64)
 
 
-def relate(left_share: Shares, right_share: Shares, fold_share: float) -> npt.NDArray[np.str_]:
+def relate(left_share: Shares, right_share: Shares, fold_share: float) -> Labels:
     """Return the relation of two texts: near, contained or partial.
 
     Args:
-        left_share, right_share: share of the words of each text that are aligned, in [0, 1].
-        fold_share: near if both reach it, contained if one does.
+        left_share, right_share: shares of the words of each text that are aligned, in [0, 1].
+        fold_share: near if both reach it, contained if one does, else partial.
     """
     left, right = left_share >= fold_share, right_share >= fold_share
     return np.where(left & right, NEAR, np.where(left | right, CONTAINED, PARTIAL))
@@ -41,13 +40,13 @@ def relate(left_share: Shares, right_share: Shares, fold_share: float) -> npt.ND
 
 def relate_passages(
     matched: Positions, left_words: Positions, right_words: Positions, fold_share: float
-) -> npt.NDArray[np.str_]:
-    """Return what the two sides of each passage are to one another.
+) -> Labels:
+    """Return the relation of the two sides of each passage.
 
     Args:
-        matched: how many words are aligned with an equal one.
-        left_words, right_words: how many words each side has.
-        fold_share: near if this share of both sides is matched, contained if of one.
+        matched: number of words aligned with an equal one.
+        left_words, right_words: number of words of each side.
+        fold_share: near if this share of both sides is matched, contained if of one side.
 
     Returns:
         exact if all words of both sides are matched, else near, contained or partial.
@@ -67,7 +66,8 @@ class Links(NamedTuple):
 
     Attributes:
         left, right: int64, shape (pairs,), numbers of texts.
-        left_share, right_share: float64, shape (pairs,): words aligned, of those of each text.
+        left_share, right_share: float64, shape (pairs,): share of each text's words aligned, in
+            [0, 1].
         relation: shape (pairs,): near, contained or partial.
     """
 
@@ -75,13 +75,13 @@ class Links(NamedTuple):
     right: Positions
     left_share: Shares
     right_share: Shares
-    relation: npt.NDArray[np.str_]
+    relation: Labels
 
 
 def link_pairs(
     words: HashedWords, left: Positions, right: Positions, passages: Passages, fold_share: float
 ) -> tuple[Links, Passages]:
-    """Return the pairs that have a passage, and the passages with their pairs numbered anew."""
+    """Return the pairs that have a passage, and the passages with their pairs renumbered."""
     pairs = distinct(passages.pair)
     renumbered = passages._replace(pair=np.searchsorted(pairs, passages.pair))
     left, right = left[pairs], right[pairs]
@@ -94,7 +94,12 @@ def link_pairs(
 
 @kernel
 def join_clusters(count: int, left: Positions, right: Positions) -> Positions:
-    """Return for each of ``count`` members the least member of its connected component."""
+    """Return the lowest member of each member's connected component: int64, shape (count,).
+
+    Args:
+        count: number of members.
+        left, right: int64, shape (edges,), members.
+    """
     parent = np.arange(count)
     for edge in range(len(left)):
         a, b = _root(parent, left[edge]), _root(parent, right[edge])
@@ -116,12 +121,12 @@ def _root(parent: Positions, member: int) -> int:
 
 
 def first_occurrences(cluster: Positions, published_us: Positions, rank: Positions) -> Positions:
-    """Return the number of the earliest occurrence of each cluster, in the order of clusters.
+    """Return the row of the earliest occurrence of each cluster, in the order of clusters.
 
     Args:
         cluster: int64, shape (occurrences,).
-        published_us: microseconds since 1970; the largest int64 where there is no date.
-        rank: place by URI, document and ordinal, distinct.
+        published_us: microseconds since 1970; the largest int64 if there is no date.
+        rank: rank by URI, document and ordinal, distinct.
     """
     order = np.lexsort((rank, published_us, cluster))
     ordered = cluster[order]

@@ -1,10 +1,11 @@
 """Sign windows of texts with MinHash, bit for bit as ``datasketch.MinHash`` (affine32) does.
 
-The only file that imports datasketch, which takes longer than to read a small archive; so the
-permutations of the levels of sensitivity are kept in a file. ``python -m dedup.signatures`` writes
-it again. Sources: Broder, On the resemblance and containment of
+The only file that imports datasketch. That takes longer than reading a small archive, so the
+permutations of the sensitivity levels are stored in a file, which ``python -m
+palimpsest.dedup.signatures`` writes. Sources: Broder, On the resemblance and containment of
 documents, 1997; for affine32, datasketch 2.0: the input hash goes through the 32-bit finaliser of
-MurmurHash3, then ``a * h + b`` modulo 2**32 with odd ``a`` for each permutation; the least is kept.
+MurmurHash3, then ``a * h + b`` modulo 2**32 with odd ``a`` for each permutation; the signature is
+the minimum of each.
 """
 
 from __future__ import annotations
@@ -12,30 +13,29 @@ from __future__ import annotations
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from palimpsest.dedup.words import CHARACTER, CONTENT, Words
-from palimpsest.kernels.arrays import Bytes, Hashes, Positions
+from palimpsest.kernels.arrays import Bytes, Hashes, Positions, TextPositions
 from palimpsest.kernels.compiled import inlined, kernel
 from palimpsest.records.settings import SENSITIVITIES, Settings, SignSettings
 
 SCHEME = "affine32"
-_KEPT = "permutations.npz"
+_PERMUTATIONS_FILE = "permutations.npz"
 BAND_HASH_BITS = 26
-"""Bits of a band's hash: what the index has room for beside a window's number."""
+"""Bits of a band's hash, which leave room for the window number in an index entry."""
 MIN_WINDOW_SHINGLES = 5
-"""A text of fewer shingles is not signed: it could not reach the score of a passage."""
+"""A text of fewer shingles is not signed, since it cannot reach the score of a passage."""
 _EMPTY = 0xFFFFFFFF
 
 
 class Windows(NamedTuple):
-    """The windows of many texts, those of a text one behind the other.
+    """The windows of many texts, text after text.
 
     Attributes:
-        shingles: uint32, shape (shingles,), of all texts in order.
+        shingles: uint32, shape (shingles,), hashes of all shingles, text after text.
         texts: int64, shape (windows,), ascending: the number of the text that a window is of.
         starts, ends: int64, shape (windows,): the span of a window in ``shingles``.
     """
@@ -49,30 +49,30 @@ class Windows(NamedTuple):
 @cache
 def permutations_of(count: int, seed: int) -> tuple[Hashes, Hashes]:
     """Return datasketch's ``a`` and ``b``: uint32, shape (count,) each."""
-    with (resources.files("palimpsest.dedup") / _KEPT).open("rb") as file:
-        kept = np.load(file)
+    with (resources.files("palimpsest.dedup") / _PERMUTATIONS_FILE).open("rb") as file:
+        stored = np.load(file)
         name = f"{count}-{seed}"
-        a, b = kept[name] if name in kept else _made_by_datasketch(count, seed)
+        a, b = stored[name] if name in stored else _datasketch_permutations(count, seed)
     return a, b
 
 
-def _made_by_datasketch(count: int, seed: int) -> Hashes:
+def _datasketch_permutations(count: int, seed: int) -> Hashes:
     from datasketch import MinHash
 
-    made = MinHash(num_perm=count, seed=seed, scheme=SCHEME).permutations
-    return np.ascontiguousarray(made, dtype=np.uint32)
+    permutations = MinHash(num_perm=count, seed=seed, scheme=SCHEME).permutations
+    return np.ascontiguousarray(permutations, dtype=np.uint32)
 
 
 def sign_sets(shingles: Hashes, offsets: Positions, count: int, seed: int) -> Hashes:
     """Return the signatures of sets of hashed shingles: uint32, shape (sets, count).
 
     Args:
-        shingles: uint32, the sets one behind the other; repeats change nothing.
+        shingles: uint32, shape (shingles,), set after set; repeats make no difference.
         offsets: int64, shape (sets + 1,).
-        count: permutations.
+        count: number of permutations.
         seed: seed of the permutations.
     """
-    signatures = np.empty((len(offsets) - 1, count), dtype=np.uint32)  # in large pages, if it is so
+    signatures = np.empty((len(offsets) - 1, count), dtype=np.uint32)  # numpy asks for huge pages
     _sign_sets(shingles, offsets, *permutations_of(count, seed), signatures)
     return signatures
 
@@ -98,11 +98,11 @@ def estimate_resemblance(left: Hashes, right: Hashes) -> float:
 
 
 def shingle(words: Words) -> tuple[Hashes, Positions]:
-    """Return the shingles of texts, and which are whose.
+    """Return the shingles of texts, and where those of each text begin.
 
-    A shingle is a content word, or two neighbouring characters of a script without blanks;
-    function words and numbers are left out: the former stand in nearly every window, and the latter
-    change where all else is the same.
+    A shingle is a content word, or two adjacent characters of a script without spaces. Function
+    words are left out because nearly every window has them, and numbers because they change where
+    all else is the same.
 
     Returns:
         uint32, shape (shingles,), and int64 offsets, shape (texts + 1,).
@@ -111,7 +111,7 @@ def shingle(words: Words) -> tuple[Hashes, Positions]:
 
 
 def shingle_words(words: Words) -> tuple[Positions, Positions]:
-    """Return the words that each shingle is made of, in the order of ``shingle``.
+    """Return the words of each shingle, in the order of ``shingle``.
 
     Returns:
         int64, shape (shingles,) each: half-open spans of ``words``.
@@ -128,8 +128,9 @@ def shingle_words(words: Words) -> tuple[Positions, Positions]:
 def cut_windows(words: Words, settings: SignSettings) -> Windows:
     """Cut the shingles of each text into windows.
 
-    Windows are made of whole strides, and the last one reaches to the end of the text; a text of
-    less than a window is one window, and one of fewer than ``MIN_WINDOW_SHINGLES`` has none.
+    Windows begin at multiples of the stride, and the last one extends to the end of the text. A
+    text shorter than a window is one window, and one of fewer than ``MIN_WINDOW_SHINGLES`` has
+    none.
     """
     shingles, offsets = shingle(words)
     counts = np.diff(offsets)
@@ -138,11 +139,10 @@ def cut_windows(words: Words, settings: SignSettings) -> Windows:
     windows = np.where(counts < MIN_WINDOW_SHINGLES, 0, np.maximum(0, beyond_first) + 1)
     texts = np.repeat(np.arange(len(windows)), windows)
     first_of_text = np.cumsum(windows) - windows
-    place = np.arange(len(texts)) - first_of_text[texts]
-    starts = offsets[texts] + place * settings.stride_words
-    return Windows(
-        shingles, texts, starts, np.minimum(starts + settings.window_words, offsets[texts + 1])
-    )
+    number_in_text = np.arange(len(texts)) - first_of_text[texts]
+    starts = offsets[texts] + number_in_text * settings.stride_words
+    ends = np.minimum(starts + settings.window_words, offsets[texts + 1])
+    return Windows(shingles, texts, starts, ends)
 
 
 def hash_bands(windows: Windows, settings: SignSettings) -> Hashes:
@@ -164,7 +164,7 @@ def hash_bands(windows: Windows, settings: SignSettings) -> Hashes:
 
 
 def _by_row(components: Hashes, settings: SignSettings) -> Hashes:
-    """Return the first rows of all bands, then the second ones: bands are hashed side by side."""
+    """Return the first rows of all bands, then the second rows: bands are hashed side by side."""
     by_band = components[: settings.bands * settings.rows].reshape(settings.bands, settings.rows)
     return np.ascontiguousarray(by_band.T).reshape(-1)
 
@@ -173,8 +173,8 @@ def _by_row(components: Hashes, settings: SignSettings) -> Hashes:
 def _shingle(
     offsets: Positions,
     hashes: Hashes,
-    ends: npt.NDArray[Any],
-    starts: npt.NDArray[Any],
+    ends: TextPositions,
+    starts: TextPositions,
     kinds: Bytes,
 ) -> tuple[Hashes, Positions]:
     shingles = np.empty(len(hashes), dtype=np.uint32)
@@ -189,7 +189,7 @@ def _shingle(
                 is_shingle = follows and ends[word - 1] == starts[word]
                 if is_shingle:
                     hashed ^= np.uint32(hashes[word - 1] * np.uint32(0x9E3779B1))
-            shingles[count] = hashed  # and kept if it is one: no jump depends on the word
+            shingles[count] = hashed  # kept if it is one: no branch depends on the word
             count += np.uint64(is_shingle)
         shingle_offsets[text + 1] = count
     return shingles[:count].copy(), shingle_offsets
@@ -197,7 +197,7 @@ def _shingle(
 
 @inlined
 def _finalised(value: np.uint32) -> np.uint32:
-    """Return MurmurHash3's 32-bit finaliser of a value."""
+    """Apply MurmurHash3's 32-bit finaliser to a value."""
     value ^= value >> np.uint32(16)
     value = np.uint32(value * np.uint32(0x85EBCA6B))
     value ^= value >> np.uint32(13)
@@ -208,7 +208,7 @@ def _finalised(value: np.uint32) -> np.uint32:
 
 @inlined
 def _lower(least: Hashes, shingles: Hashes, begin: int, end: int, a: Hashes, b: Hashes) -> None:
-    """Take shingles into a signature, eight at a time, so that it is loaded less often."""
+    """Lower a signature by shingles, eight at a time, so that it is loaded less often."""
     at = begin
     while at + 8 <= end:
         one, two = _finalised(shingles[at]), _finalised(shingles[at + 1])
@@ -255,9 +255,10 @@ def _hash_bands(
     bands: int,
     rows: int,
 ) -> Hashes:
-    """Sign stride by stride: the signature of a union is the least of the signatures.
+    """Sign stride by stride: the signature of a union is the minimum of the signatures.
 
-    ``a`` and ``b`` are by row, and so are signatures.
+    ``a``, ``b`` and signatures are in the order of ``_by_row``. The last ``in_window`` strides are
+    in a ring.
     """
     buckets = np.empty((len(texts), bands), dtype=np.uint32)
     ring = np.empty((in_window, len(a)), dtype=np.uint32)
@@ -273,16 +274,16 @@ def _hash_bands(
             _lower(least, shingles, begin, min(ends[window], begin + stride), a, b)
             signed += 1
         signature[:] = np.uint32(_EMPTY)
-        for held in range(min(in_window, signed)):
+        for stride_in_ring in range(min(in_window, signed)):
             for k in range(len(a)):
-                signature[k] = min(signature[k], ring[held, k])
+                signature[k] = min(signature[k], ring[stride_in_ring, k])
         _put_band_hashes(signature, rows, buckets[window])
     return buckets
 
 
 @inlined
 def _put_band_hashes(signature: Hashes, rows: int, hashes: Hashes) -> None:
-    """Hash the components of each band (FNV-1a over words, then MurmurHash3's finaliser)."""
+    """Hash the components of each band (FNV-1a over 32-bit words, each mixed by the finaliser)."""
     bands = len(hashes)
     hashes[:] = np.uint32(0x811C9DC5)
     for row in range(rows):
@@ -295,13 +296,15 @@ def _put_band_hashes(signature: Hashes, rows: int, hashes: Hashes) -> None:
 
 
 def _write(path: Path) -> None:
-    """Keep the permutations that the levels of sensitivity take."""
+    """Write the permutations of the sensitivity levels."""
     levels = [Settings.model_validate({"sensitivity": level}).sign for level in SENSITIVITIES]
-    asked = {(level.permutations, level.seed) for level in levels}
-    made = {f"{count}-{seed}": _made_by_datasketch(count, seed) for count, seed in sorted(asked)}
+    permutations = {
+        f"{count}-{seed}": _datasketch_permutations(count, seed)
+        for count, seed in sorted({(level.permutations, level.seed) for level in levels})
+    }
     with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **made)
+        np.savez(file, allow_pickle=False, **permutations)
 
 
 if __name__ == "__main__":
-    _write(Path(__file__).with_name(_KEPT))
+    _write(Path(__file__).with_name(_PERMUTATIONS_FILE))

@@ -1,11 +1,11 @@
 """Cut texts into words: compiled, many texts at once.
 
-A word is a run of letters, digits and the marks on them (Unicode general categories L, N, M); an
-apostrophe between two letters belongs to it, characters that join invisibly (Cf) do not part it.
-In scripts without blanks (Han, kana, Thai, Lao, Khmer, Myanmar, Yi) each character with its marks
-is a word. An address (``scheme://`` and on to the next blank or character beyond ASCII) is one
-word. Words are compared by a hash of their folded characters (full case folding after compatibility
-forms), so that ``Straße``, ``STRASSE`` and ``strasse`` are one word.
+A word is a run of letters, digits and the marks on them (Unicode general categories L, N, M). An
+apostrophe between two letters is part of it; characters that join invisibly (Cf) do not end it. In
+scripts without spaces (Han, kana, Thai, Lao, Khmer, Myanmar, Yi) each character with its marks is a
+word. An address (``scheme://`` up to the next whitespace or non-ASCII character) is one word. Words
+are compared by a hash of their folded characters (full case folding after compatibility forms), so
+``Straße``, ``STRASSE`` and ``strasse`` are one word.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from importlib import resources
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from palimpsest.kernels.arrays import Bytes, Hashes, Positions
+from palimpsest.kernels.arrays import Bytes, Flags, Hashes, LongHashes, Positions, TextPositions
 from palimpsest.kernels.columns import as_read_only, grow
 from palimpsest.kernels.compiled import inlined, kernel
 from palimpsest.kernels.unicode import (
@@ -39,15 +38,15 @@ from palimpsest.kernels.unicode import (
 )
 
 CONTENT, FUNCTION, CHARACTER, NUMBER = range(4)
-"""Kinds of words: content word, function word, single character of a script without blanks, and
-what begins with a digit."""
+"""Kinds of words: content word, function word, single character of a script without spaces, and
+word that begins with a digit."""
 KINDS = 4
 
 _SLOTS = 1 << 14
 _BETWEEN = 128
 _SEED = np.uint64(0x243F6A8885A308D3)
 
-# The digit zero of each script but Latin, ascending; one to nine follow it (Unicode 14, Nd).
+# The digit zero of each script except Latin, ascending; one to nine follow it (Unicode 14, Nd).
 # fmt: off
 _ZEROS = (
     0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6, 0x0D66,
@@ -61,34 +60,34 @@ _ZEROS = (
 
 
 class Words(NamedTuple):
-    """The words of many texts, one behind the other.
+    """The words of many texts, text after text.
 
     Attributes:
-        offsets: int64, shape (texts + 1,): which words are whose.
+        offsets: int64, shape (texts + 1,): where the words of each text begin.
         hashes: uint32, shape (words,), never 0 or 1.
-        starts, ends: uint16, shape (words,), in bytes from the start of the text; int32 where one
+        starts, ends: shape (words,), in bytes from the start of the text: uint16, or int32 if one
             of the texts is longer than that allows.
         kinds: uint8, shape (words,): CONTENT, FUNCTION, CHARACTER or NUMBER.
     """
 
     offsets: Positions
     hashes: Hashes
-    starts: npt.NDArray[Any]
-    ends: npt.NDArray[Any]
+    starts: TextPositions
+    ends: TextPositions
     kinds: Bytes
 
 
 class HashedWords(Protocol):
-    """What comparing texts word by word must know of ``Words``."""
+    """The part of ``Words`` that is needed to compare texts word by word."""
 
     @property
     def offsets(self) -> Positions:
-        """Which words are whose."""
+        """Return where the words of each text begin: int64, shape (texts + 1,)."""
         ...
 
     @property
     def hashes(self) -> Hashes:
-        """Of all words."""
+        """Return the hashes of all words: uint32, shape (words,)."""
         ...
 
 
@@ -96,21 +95,25 @@ def find_words(buffer: Bytes, starts: Positions, ends: Positions) -> Words:
     """Return the words of texts.
 
     Args:
-        buffer: uint8, normalised texts as UTF-8.
+        buffer: uint8, normalised texts as valid UTF-8.
         starts, ends: int64, shape (texts,), in bytes of ``buffer``.
     """
     return _words_with(_function_word_slots(), buffer, starts, ends)
 
 
 def _words_with(function_words: Hashes, buffer: Bytes, starts: Positions, ends: Positions) -> Words:
-    read = as_read_only(buffer), as_read_only(starts), as_read_only(ends)
+    texts = as_read_only(buffer), as_read_only(starts), as_read_only(ends)
     is_short = (ends - starts).max(initial=0) <= np.iinfo(np.uint16).max
-    places = np.empty(0, np.uint16 if is_short else np.int32)
-    return Words(*_find_words(*read, *character_tables(), function_words, places))
+    no_positions = np.empty(0, np.uint16 if is_short else np.int32)
+    return Words(*_find_words(*texts, *character_tables(), function_words, no_positions))
 
 
 def hash_words(words: list[str]) -> Hashes:
-    """Return the hashes of words, each of which must be one word by itself."""
+    """Return the hashes of words: uint32, shape (words,).
+
+    Raises:
+        ValueError: an entry is not exactly one word.
+    """
     encoded = [word.encode() for word in words]
     ends = np.cumsum([len(word) for word in encoded], dtype=np.int64)
     starts = np.concatenate((np.zeros(1, dtype=np.int64), ends[:-1]))
@@ -122,17 +125,17 @@ def hash_words(words: list[str]) -> Hashes:
 
 
 def stem_words(words: Words, buffer: Bytes, starts: Positions, letters: int) -> Words:
-    """Return words of which content words are told apart by their first letters only.
+    """Return the words with hashes of content words that depend on their first letters only.
 
-    So ``translated`` and ``translation`` are one word: truncation, the plainest of stemmers, and on
-    a par with others over many languages (McNamee and Mayfield, Character n-gram tokenization for
-    European language text retrieval, 2004). Addresses stay whole.
+    So ``translated`` and ``translation`` are one word. Truncation is the simplest stemmer, and as
+    good as others across many languages (McNamee and Mayfield, Character n-gram tokenization for
+    European language text retrieval, 2004). Addresses are not truncated.
 
     Args:
-        words: as ``find_words`` gave them.
-        buffer: the texts.
+        words: as ``find_words`` returned them.
+        buffer: uint8, the texts as UTF-8.
         starts: int64, shape (texts,), in bytes of ``buffer``.
-        letters: how many, at least 1.
+        letters: letters that count, at least 1.
     """
     at = np.repeat(starts, np.diff(words.offsets))
     tables = character_tables()
@@ -140,15 +143,15 @@ def stem_words(words: Words, buffer: Bytes, starts: Positions, letters: int) -> 
     return words._replace(hashes=hashes)
 
 
-def find_sentences(words: Words, buffer: Bytes, starts: Positions) -> npt.NDArray[np.bool_]:
-    """Tell which words are the first of a sentence, or of a text: shape (words,).
+def find_sentences(words: Words, buffer: Bytes, starts: Positions) -> Flags:
+    """Return which words are the first of a sentence, or of a text: bool, shape (words,).
 
-    A sentence ends at ``.``, ``!``, ``?`` or what does so in other scripts, with quotation marks
-    and brackets behind it, and a blank. An abbreviation is taken for an end.
+    A sentence ends with ``.``, ``!``, ``?`` or their like in other scripts, any closing quotation
+    marks and brackets, and whitespace. The dot of an abbreviation counts as an end.
 
     Args:
-        words: as ``find_words`` gave them.
-        buffer: the texts.
+        words: as ``find_words`` returned them.
+        buffer: uint8, the texts as UTF-8.
         starts: int64, shape (texts,), in bytes of ``buffer``.
     """
     at = np.repeat(starts, np.diff(words.offsets))
@@ -160,7 +163,7 @@ def find_sentences(words: Words, buffer: Bytes, starts: Positions) -> npt.NDArra
 
 @cache
 def _function_word_slots() -> Hashes:
-    """Return a table of function words' hashes: uint32, open addressing, 0 is empty."""
+    """Return the hash table of function words: uint32, open addressing, 0 in empty slots."""
     text = (resources.files("palimpsest.dedup") / "function_words.txt").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line and line[0] not in "#["]
     slots = np.zeros(_SLOTS, dtype=np.uint32)
@@ -181,9 +184,9 @@ def _find_words(
     folds: Hashes,
     expansions: Hashes,
     function_words: Hashes,
-    places: npt.NDArray[Any],
-) -> tuple[Positions, Hashes, npt.NDArray[Any], npt.NDArray[Any], Bytes]:
-    """Find words; where they stand is written in the kind of numbers that ``places`` are."""
+    no_positions: TextPositions,
+) -> tuple[Positions, Hashes, TextPositions, TextPositions, Bytes]:
+    """Return the columns of ``Words``; positions have the dtype of ``no_positions``."""
     texts = len(text_starts)
     offsets = np.zeros(texts + 1, dtype=np.int64)
     total = 0
@@ -191,8 +194,8 @@ def _find_words(
         total += text_ends[text] - text_starts[text]
     room = total // 4 + 64
     hashes = np.empty(room, dtype=np.uint32)
-    starts = np.empty(room, dtype=places.dtype)
-    ends = np.empty(room, dtype=places.dtype)
+    starts = np.empty(room, dtype=no_positions.dtype)
+    ends = np.empty(room, dtype=no_positions.dtype)
     kinds = np.empty(room, dtype=np.uint8)
     plain = _plain_folds(properties, folds)
     values = np.empty(0, dtype=np.uint64)
@@ -237,17 +240,18 @@ def _cut_words(
     folds: Hashes,
     expansions: Hashes,
     plain: Bytes,
-    values: npt.NDArray[np.uint64],
-    starts: npt.NDArray[Any],
-    ends: npt.NDArray[Any],
+    values: LongHashes,
+    starts: TextPositions,
+    ends: TextPositions,
 ) -> int:
-    """Write where the words of a text stand, and their hashes before these are finished.
+    """Write the spans of a text's words and their hashes, not yet finished; return their number.
 
-    Where a word ends, no processor foresees. So among plain letters and what is between them no
-    jump depends on it: at each byte a word is written, and kept if it has ended there.
+    Processors cannot predict where a word ends. So in plain ASCII text no branch depends on it: at
+    each byte a word is written, and kept only if it has ended there. This is one function because
+    all of its state changes with each character.
     """
     prime = np.uint64(0x100000001B3)
-    count: Any = np.uint64(0)  # unsigned, and so known not to be counted from the end
+    count: Any = np.uint64(0)  # unsigned, so that numba generates no code for negative indices
     at, end = 0, len(text)
     while at < end:
         start, value = at, _SEED
@@ -307,10 +311,10 @@ def _cut_words(
 
 @inlined
 def _plain_folds(properties: Bytes, folds: Hashes) -> Bytes:
-    """Return for each byte what it is folded to, if it is an ASCII letter or digit.
+    """Return for each byte the character it folds to, if it is an ASCII letter or digit.
 
-    ``_BETWEEN`` stands for what is ASCII and can neither begin, go on nor join a word, and a larger
-    value for what has to be looked at.
+    ``_BETWEEN`` marks ASCII characters that can neither begin, continue nor join a word, a larger
+    value those that need a closer look.
     """
     plain = np.full(256, _BETWEEN + 1, dtype=np.uint8)
     for code_point in range(128):
@@ -359,9 +363,7 @@ def _stem_words(
 
 
 @kernel
-def _find_sentences(
-    buffer: Bytes, starts: Positions, ends: Positions, properties: Bytes
-) -> npt.NDArray[np.bool_]:
+def _find_sentences(buffer: Bytes, starts: Positions, ends: Positions, properties: Bytes) -> Flags:
     is_first = np.zeros(len(starts), dtype=np.bool_)
     for word in range(1, len(starts)):
         at, is_closing = ends[word - 1], False
@@ -384,7 +386,7 @@ def _find_sentences(
 
 @inlined
 def _is_digit(code_point: int) -> bool:
-    """Tell whether a character is a decimal digit, of any script."""
+    """Return whether a character is a decimal digit of any script."""
     if code_point < _ZEROS[0]:
         return 0x30 <= code_point <= 0x39
     for zero in _ZEROS:
@@ -403,7 +405,7 @@ def _letter_follows(buffer: Bytes, at: int, end: int, properties: Bytes) -> bool
 
 @inlined
 def _is_address(buffer: Bytes, at: int, end: int) -> bool:
-    """Tell whether ``://`` stands here."""
+    """Return whether ``://`` is at this position."""
     return at + 2 < end and buffer[at + 1] == 0x2F and buffer[at + 2] == 0x2F
 
 

@@ -1,12 +1,15 @@
-"""Segments of the index: what a run brings to it, as sorted arrays that are searched on disk.
+"""Segments of the index: what one run adds to it, as sorted arrays that are searched on disk.
 
-A segment is a folder, written once and never changed; several of a size become one.
-All of it is derived from committed tables. Its files are numpy's, one for each field of
-``Segment``, and ``segment.json`` says with which signatures it was made, and how long each file is.
+A segment is a folder that is written once and never changed; several of similar size are merged
+into one. Everything in it is derived from committed tables. Its files are numpy's, one for each
+field of ``Segment``, and ``segment.json`` with the settings of its signatures and the size and
+checksum of each file.
 
-The entries of a band are held in four bytes each. A band's hash has 26 bits: its upper bits choose
-a slot, and an entry holds the rest of the hash above the number of the window. With ``width`` bits
-for that number there are ``2**(width - 6)`` slots, of at most 64 entries on average.
+A bucket entry takes four bytes. A band's hash has 26 bits: its upper bits choose a slot, and the
+entry has the rest of the hash above the window number. With ``width`` bits for the window number
+there are ``2**(width - 6)`` slots, of at most 64 entries on average.
+
+*Prints* are truncated shingle hashes (``dedup.windows``): the lower 16 of 32 bits.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from palimpsest.dedup.signatures import BAND_HASH_BITS
-from palimpsest.kernels.arrays import Buckets, Bytes, Numbers, Positions, TruncatedHashes
+from palimpsest.kernels.arrays import Buckets, Bytes, Numbers, Positions, Sizes, TruncatedHashes
 from palimpsest.kernels.columns import take_spans
 from palimpsest.kernels.sorting import sortable, stable_order
 from palimpsest.records.errors import ContractError
@@ -34,16 +37,16 @@ _HALF = np.uint64(32)
 
 
 class Segment(NamedTuple):
-    """What is known of some texts, documents and sources of the archive.
+    """Keys and windows of some texts, documents and sources of the archive.
 
     Attributes:
         texts: uint8, shape (texts, 16), digests, sorted.
         documents: uint8, shape (documents, 16), ids, sorted.
         sources: uint8, shape (sources, 16), keys of URI, size and time, sorted.
-        window_texts: uint32, shape (windows,), ascending: the text that a window is of.
+        window_texts: uint32, shape (windows,), ascending: the number of the window's text.
         window_starts: uint32, shape (windows,): where it begins in ``prints``.
         window_sizes: uint16, shape (windows,), in shingles.
-        prints: uint16, the lower half of each shingle: enough to rule nearly all windows out.
+        prints: uint16, truncated shingle hashes, enough to rule out nearly all windows.
         slots: uint32, shape (bands, slots + 1): where the entries of a slot begin.
         entries: uint32, shape (bands, windows), sorted by hash and by window.
     """
@@ -53,18 +56,18 @@ class Segment(NamedTuple):
     sources: Bytes
     window_texts: Numbers
     window_starts: Numbers
-    window_sizes: npt.NDArray[np.uint16]
+    window_sizes: Sizes
     prints: TruncatedHashes
     slots: Numbers
     entries: Numbers
 
     @property
     def width(self) -> int:
-        """Bits of a window's number in an entry."""
+        """Bits of a window number in an entry."""
         return _width(len(self.window_texts))
 
     def buckets(self, band: int) -> Buckets:
-        """Return a band as uint64, shape (windows,): the hash above, the window below; sorted."""
+        """Return the sorted entries of a band: uint64, the hash above and the window below."""
         width, entries = self.width, self.entries[band].astype(np.uint64)
         slot = np.repeat(np.arange(self.slots.shape[1] - 1), np.diff(self.slots[band]))
         hashes = slot.astype(np.uint64) << np.uint64(32 - width) | entries >> np.uint64(width)
@@ -77,25 +80,31 @@ def _width(windows: int) -> int:
 
 
 def empty_keys() -> Bytes:
-    """Return no digest: uint8, shape (0, 16)."""
+    """Return no digests: uint8, shape (0, 16)."""
     return np.empty((0, 16), dtype=np.uint8)
 
 
 def keys_only(documents: Bytes, sources: Bytes) -> Segment:
     """Return a segment of documents and sources, without texts."""
-    numbers = np.empty(0, np.uint32)
-    prints, packed = np.empty(0, np.uint16), np.empty((0, 0), np.uint32)
-    sizes = np.empty(0, np.uint16)
+    no_numbers, no_bands = np.empty(0, np.uint32), np.empty((0, 0), np.uint32)
     return Segment(
-        empty_keys(), documents, sources, numbers, numbers, sizes, prints, packed, packed
+        texts=empty_keys(),
+        documents=documents,
+        sources=sources,
+        window_texts=no_numbers,
+        window_starts=no_numbers,
+        window_sizes=np.empty(0, np.uint16),
+        prints=np.empty(0, np.uint16),
+        slots=no_bands,
+        entries=no_bands,
     )
 
 
 def pack_band(buckets: Buckets) -> tuple[Numbers, Numbers]:
-    """Return a band's slots and entries.
+    """Return the slots and entries of a band, as they are in ``Segment``.
 
     Args:
-        buckets: uint64, sorted: the hash above, the number of the window below.
+        buckets: uint64, sorted: the hash above, the window number below.
     """
     width = _width(len(buckets))
     rest = np.uint64(32 - width)
@@ -108,14 +117,18 @@ def pack_band(buckets: Buckets) -> tuple[Numbers, Numbers]:
 def write_segment(
     folder: Path, segment: Segment, bands: Iterable[Buckets], count: int, made_with: Any
 ) -> None:
-    """Write a segment and make sure that it is on the disk.
+    """Write a segment and flush it to disk.
 
     Args:
         folder: must not exist.
-        segment: its slots and entries are not looked at, since they come from ``bands``.
-        bands: the buckets of each band, as ``pack_band`` takes them; one is held at a time.
-        count: how many bands there are.
-        made_with: plain values that all segments of an index must agree on.
+        segment: its slots and entries are ignored; ``bands`` has the entries.
+        bands: the bucket entries of each band, as ``pack_band`` takes them; one band is in memory
+            at a time.
+        count: number of bands.
+        made_with: JSON values that all segments of an index must agree on.
+
+    Raises:
+        ContractError: it has more shingles than 32-bit numbers can count.
     """
     if len(segment.prints) >= 2**32:
         raise ContractError(
@@ -165,16 +178,16 @@ def _save(
     return {"bytes": size, "crc32": checksum}
 
 
-def _checksum(values: npt.NDArray[Any], of_before: int = 0) -> int:
+def _checksum(values: npt.NDArray[Any], before: int = 0) -> int:
     flat = np.ascontiguousarray(values).reshape(-1)
-    return zlib.crc32(flat.view(np.uint8).data, of_before)
+    return zlib.crc32(flat.view(np.uint8).data, before)
 
 
 def open_segment(folder: Path, made_with: Any) -> Segment:
-    """Map a segment; its pages are read when they are needed.
+    """Map a segment into memory; its pages are read on demand.
 
     Raises:
-        ContractError: it is lost or damaged, or was made with something else.
+        ContractError: it is lost or damaged, or was made with other settings.
     """
     facts = _facts_of(folder)
     if facts.made_with != made_with:
@@ -182,30 +195,30 @@ def open_segment(folder: Path, made_with: Any) -> Segment:
             f"index segment {folder.name}: made with {facts.made_with}; "
             f"expected {made_with}; make it again with: palimpsest reindex"
         )
-    for name, told in facts.sizes.items():
+    for name, expected in facts.sizes.items():
         path = folder / f"{name}.npy"
         size = path.stat().st_size if path.is_file() else None
-        if size != told:
-            raise _damaged(folder, f"{path.name} has {size} bytes; expected {told}")
+        if size != expected:
+            raise _damaged(folder, f"{path.name} has {size} bytes; expected {expected}")
     return Segment(*(_load(folder / f"{name}.npy") for name in Segment._fields))
 
 
 def check_segment(folder: Path, made_with: Any) -> Segment:
-    """Return a segment after reading it whole and comparing its checksums.
+    """Map a segment, read it completely and compare its checksums.
 
     Raises:
-        ContractError: as ``open_segment``, and if a byte of it has changed.
+        ContractError: as ``open_segment``, or a checksum differs.
     """
     segment = open_segment(folder, made_with)
-    for name, told in _facts_of(folder).checksums.items():
+    for name, expected in _facts_of(folder).checksums.items():
         found = _checksum(getattr(segment, name))
-        if found != told:
-            raise _damaged(folder, f"{name}.npy has the checksum {found}; expected {told}")
+        if found != expected:
+            raise _damaged(folder, f"{name}.npy has the checksum {found}; expected {expected}")
     return segment
 
 
 class _Facts(NamedTuple):
-    """What a segment tells of itself: what it was made with; and of each file bytes and CRC-32."""
+    """The contents of ``segment.json``: settings, and the size in bytes and CRC-32 of each file."""
 
     made_with: Any
     sizes: dict[str, int]
@@ -247,23 +260,26 @@ def merge_segments(
     folder: Path,
     segments: Sequence[Segment],
     made_with: Any,
-    gone: Mapping[str, Bytes] | None = None,
+    removed: Mapping[str, Bytes] | None = None,
 ) -> None:
-    """Write one segment that holds what several hold.
+    """Write one segment with the contents of several.
 
     Args:
         folder: must not exist.
         segments: no text, document or source may be in two of them.
         made_with: as ``write_segment`` takes it.
-        gone: sorted digests of ``texts``, ``documents`` and ``sources`` that are left out.
+        removed: sorted digests of ``texts``, ``documents`` and ``sources`` to leave out.
     """
-    gone = gone or {}
+    removed = removed or {}
     keys = {
-        name: _merged_keys([getattr(one, name) for one in segments], gone.get(name))
+        name: _merged_keys([getattr(segment, name) for segment in segments], removed.get(name))
         for name in ("texts", "documents", "sources")
     }
     texts, numbers = keys["texts"]
-    owners = [number[one.window_texts] for one, number in zip(segments, numbers, strict=True)]
+    owners = [
+        new_number[segment.window_texts]
+        for segment, new_number in zip(segments, numbers, strict=True)
+    ]
     owner = np.concatenate([np.empty(0, np.int64), *owners])
     order = stable_order(owner + 1)[np.count_nonzero(owner < 0) :]
     renumbered = np.full(len(owner), -1, dtype=np.int64)
@@ -277,32 +293,38 @@ def merge_segments(
         window_sizes=sizes,
         prints=prints,
     )
-    count = max((one.entries.shape[0] for one in segments), default=0)
+    count = max((segment.entries.shape[0] for segment in segments), default=0)
     bands = _merged_bands(segments, renumbered, bounds, count)
     write_segment(folder, merged, bands, count, made_with)
 
 
-def _merged_keys(parts: Sequence[Bytes], gone: Bytes | None) -> tuple[Bytes, list[Positions]]:
-    """Return all keys but those gone, sorted; and the number of each part's keys, -1 if gone."""
-    held = np.concatenate([empty_keys(), *parts])
-    order = np.argsort(sortable(held), kind="stable")
-    if gone is not None and len(gone):
-        order = order[~np.isin(sortable(held)[order], sortable(gone))]
-    number = np.full(len(held), -1, dtype=np.int64)
+def _merged_keys(parts: Sequence[Bytes], removed: Bytes | None) -> tuple[Bytes, list[Positions]]:
+    """Return all keys except removed ones, sorted, and the new number of each part's keys or -1."""
+    keys = np.concatenate([empty_keys(), *parts])
+    order = np.argsort(sortable(keys), kind="stable")
+    if removed is not None and len(removed):
+        order = order[~np.isin(sortable(keys)[order], sortable(removed))]
+    number = np.full(len(keys), -1, dtype=np.int64)
     number[order] = np.arange(len(order))
     bounds = np.cumsum([0, *map(len, parts)])
-    return held[order], [number[first:last] for first, last in pairwise(bounds)]
+    return keys[order], [number[first:last] for first, last in pairwise(bounds)]
 
 
 def _merged_prints(
     segments: Sequence[Segment], owner: Positions, order: Positions
-) -> tuple[Numbers, npt.NDArray[np.uint16], TruncatedHashes]:
-    """Return where windows begin, their sizes, and the prints of the texts in their new order."""
-    shifts = np.cumsum([0, *(len(one.prints) for one in segments)])
-    none = np.empty(0, np.int64)
-    starts = np.concatenate(
-        [none, *(one.window_starts + shift for one, shift in zip(segments, shifts, strict=False))]
-    )[order]
+) -> tuple[Numbers, Sizes, TruncatedHashes]:
+    """Return the starts and sizes of windows, and the prints, in the new order of texts.
+
+    Args:
+        segments: to be merged.
+        owner: int64, the new number of each window's text, -1 if it is removed.
+        order: int64, the remaining windows in their new order.
+    """
+    shifts = np.cumsum([0, *(len(segment.prints) for segment in segments)])
+    shifted = (
+        segment.window_starts + shift for segment, shift in zip(segments, shifts, strict=False)
+    )
+    starts = np.concatenate([np.empty(0, np.int64), *shifted])[order]
     sizes = np.concatenate([np.empty(0, np.uint16), *(one.window_sizes for one in segments)])[order]
     texts = owner[order]
     is_first = np.ones(len(texts), dtype=np.bool_)
@@ -314,20 +336,21 @@ def _merged_prints(
         starts[firsts],
         starts[lasts] + sizes[lasts],
     )
-    place = np.cumsum(is_first) - 1
-    moved = starts - starts[firsts][place] + offsets[:-1][place]
+    text_number = np.cumsum(is_first) - 1
+    moved = starts - starts[firsts][text_number] + offsets[:-1][text_number]
     return moved.astype(np.uint32), sizes, prints
 
 
 def _merged_bands(
     segments: Sequence[Segment], renumbered: Positions, bounds: Positions, count: int
 ) -> Iterator[Buckets]:
+    """Yield the bucket entries of each band with the new numbers of windows, -1 if removed."""
     for band in range(count):
         parts = []
-        for one, shift in zip(segments, bounds, strict=False):
-            if not len(one.window_texts):
+        for segment, shift in zip(segments, bounds, strict=False):
+            if not len(segment.window_texts):
                 continue
-            buckets = one.buckets(band)
+            buckets = segment.buckets(band)
             window = renumbered[(buckets & _LOW).astype(np.int64) + shift]
             kept = (buckets & ~_LOW) | window.astype(np.uint64)
             parts.append(kept[window >= 0])
