@@ -177,7 +177,7 @@ def sign_set(shingles: Iterable[int], count: int, seed: int) -> np.ndarray:
 
 
 def cut_windows(shingles: int, window: int, stride: int, least: int = 5) -> list[tuple[int, int]]:
-    """Return the spans of windows: from stride to stride until one reaches the end."""
+    """Return the spans of windows: one at each stride until one reaches the end."""
     if shingles < least:
         return []
     spans = [(0, min(window, shingles))]
@@ -190,7 +190,7 @@ def cut_windows(shingles: int, window: int, stride: int, least: int = 5) -> list
 def hash_band(components: Iterable[int], bits: int = 26) -> int:
     """Return the hash of a band: FNV-1a over words, each step mixed by MurmurHash3's finaliser.
 
-    Only its upper bits count, so many of 32.
+    Only the upper ``bits`` of 32 are returned.
     """
     value = 0x811C9DC5
     for component in components:
@@ -211,7 +211,7 @@ def resemblance(left: Iterable[object], right: Iterable[object]) -> float:
 
 
 def head_limit(texts: int, crowd_texts: int, crowd_heads: int) -> int:
-    """Return below which upper half of its digest a text is a head of a crowd of so many texts."""
+    """Return the limit below which the upper half of a head's digest is in a crowd of ``texts``."""
     step = crowd_texts
     while 4 * step < texts:
         step *= 4
@@ -233,7 +233,7 @@ def heads_of(bucket: Collection[int], uppers: Sequence[int], sign: SignSettings)
 
 
 def shares_enough(left: Sequence[int], right: Sequence[int], sign: SignSettings) -> bool:
-    """Tell whether enough shingles of the left window stand in the right one."""
+    """Return whether the right window has enough shingles of the left one."""
     shared = sum(value in right for value in left)
     least = sign.min_shared_share * min(len(left), len(right))
     return shared >= max(sign.min_shared_shingles, least)
@@ -252,7 +252,7 @@ def give_pairs(
     Args:
         hashes, owners, contents: of each window its hash, its text and its shingles.
         uppers: the upper half of the digest of each text.
-        among: the texts that there are.
+        among: the texts in the archive.
         sign: limits of crowds, and how much two windows must share.
     """
     given = set()
@@ -289,7 +289,7 @@ def fill_table(left: Sequence[str], right: Sequence[str], scores: Sequence[int],
 def best_chain(
     left: Sequence[str], right: Sequence[str], scores: Sequence[int], gap: int, max_gap: int
 ) -> int:
-    """Return the best score of a chain of matches, by trying each match after each other one."""
+    """Return the best score of a chain of matches, trying every match after every other one."""
     reached: dict[tuple[int, int], int] = {}
     for i, word in enumerate(left):
         for j, other in enumerate(right):
@@ -305,7 +305,7 @@ def best_chain(
 
 
 def join_clusters(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
-    """Return the least member of the connected component of each member."""
+    """Return the lowest member of the connected component of each member."""
     graph = nx.Graph()
     graph.add_nodes_from(range(count))
     graph.add_edges_from(edges)
@@ -314,7 +314,7 @@ def join_clusters(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
 
 
 class Occurrence(NamedTuple):
-    """Where a text of a cluster stands; ``published`` is None without a date."""
+    """An occurrence of a text of a cluster; ``published`` is None without a date."""
 
     cluster: int
     published: int | None
@@ -332,13 +332,13 @@ def passage_score(
     unshared_cost: float,
     repeat_power: float,
 ) -> float:
-    """Return what content words on both sides come to, less the cost of those on one.
+    """Return the score of content words on both sides, less the cost of those on one side.
 
     Args:
         spans: content words of the two spans, in any order.
         documents: those of the two documents.
-        unshared_cost: what a word that stands on one side only costs.
-        repeat_power: power of how often a word is repeated, by which it counts less.
+        unshared_cost: cost of a word that only one side has.
+        repeat_power: exponent by which repeated words count less.
     """
     mine, theirs = map(Counter, spans)
     here, there = map(Counter, documents)

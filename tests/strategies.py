@@ -46,13 +46,13 @@ _PIECES = (
 )
 
 mixed_texts = st.lists(st.sampled_from(_PIECES), max_size=40).map("".join)
-"""Texts in which scripts, marks, joiners and signs follow one another as no writer would do."""
+"""Texts that mix scripts, marks, joiners and signs as no author would."""
 
 _NOUNS = ("river", "bridge", "market", "harbour", "season")
 _ANY_WORDS = (*_NOUNS, "the", "of", "1914", "橋")
 
 repetitive_texts = st.lists(st.sampled_from(_NOUNS), max_size=16).map(" ".join)
-"""Texts of few different content words, so that equal words are frequent."""
+"""Texts of few distinct content words, so that equal words are frequent."""
 varied_texts = st.lists(st.sampled_from(_ANY_WORDS), max_size=24).map(" ".join)
 """The same with function words, numbers and characters of a script without blanks."""
 
@@ -61,7 +61,7 @@ shingle_sets = st.lists(st.integers(0, 2**32 - 1), max_size=40)
 
 
 class Packed(NamedTuple):
-    """Texts as the rooms take them: UTF-8, and where each begins and ends."""
+    """Texts in one UTF-8 buffer, with the start and end of each."""
 
     buffer: npt.NDArray[np.uint8]
     starts: npt.NDArray[np.int64]
@@ -69,7 +69,7 @@ class Packed(NamedTuple):
 
 
 def pack_texts(texts: list[str]) -> Packed:
-    """Return texts one behind the other in one buffer."""
+    """Return texts concatenated in one buffer."""
     encoded = [text.encode() for text in texts]
     ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
     return Packed(np.frombuffer(b"".join(encoded), dtype=np.uint8), ends[:-1], ends[1:])
@@ -81,12 +81,12 @@ def words_of(texts: list[str]) -> Words:
 
 
 def invent_words(chance: random.Random, count: int) -> list[str]:
-    """Return distinct content words that stand in no list."""
+    """Return distinct content words that are in no list."""
     return [f"w{number:x}q" for number in chance.sample(range(16**6), count)]
 
 
 def edit_words(chance: random.Random, words: list[str], edits: int) -> list[str]:
-    """Return words with so many of them replaced, dropped or preceded by a new one."""
+    """Return words with ``edits`` of them replaced, dropped or preceded by a new one."""
     edited: list[str] = []
     touched = dict.fromkeys(chance.sample(range(len(words)), edits))
     new = iter(invent_words(chance, edits))
@@ -100,7 +100,7 @@ def edit_words(chance: random.Random, words: list[str], edits: int) -> list[str]
 
 
 class Planted(NamedTuple):
-    """Two texts that share an edited passage, and where it stands, in words, half-open."""
+    """Two texts that share an edited passage, and its spans in words, half-open."""
 
     left: str
     right: str
@@ -109,7 +109,7 @@ class Planted(NamedTuple):
 
 
 def plant_passage(chance: random.Random, length: int, edits: int, around: int = 60) -> Planted:
-    """Return two texts, otherwise unlike, of which the right one has an edited copy."""
+    """Return two otherwise different texts, of which the right one has an edited copy."""
     passage = invent_words(chance, length)
     copy = edit_words(chance, passage, edits)
     sides, spans = [], []
@@ -122,7 +122,7 @@ def plant_passage(chance: random.Random, length: int, edits: int, around: int = 
 
 
 def replace_words(chance: random.Random, words: list[str], count: int) -> list[str]:
-    """Return words with exactly so many of them replaced by new ones."""
+    """Return words with exactly ``count`` of them replaced by new ones."""
     places = chance.sample(range(len(words)), count)
     new = dict(zip(places, invent_words(chance, count), strict=True))
     return [new.get(place, word) for place, word in enumerate(words)]
@@ -130,7 +130,7 @@ def replace_words(chance: random.Random, words: list[str], count: int) -> list[s
 
 @st.composite
 def crowd_limits(draw: st.DrawFn) -> SignSettings:
-    """Draw limits of crowds so low that there are some."""
+    """Draw limits so low that there are crowds."""
     crowd_texts = draw(st.integers(1, 6))
     return SignSettings(
         crowd_texts=crowd_texts,

@@ -124,7 +124,7 @@ def test_words_aligned_over_all_passages_are_no_more_than_a_text_has(left, right
 @_many
 @example(*_REPEATS, _REPEATED)
 @given(varied_texts, varied_texts, several_passages)
-def test_passages_of_a_pair_lie_apart_or_one_around_the_other(left, right, several):
+def test_passages_of_a_pair_are_disjoint_or_nested(left, right, several):
     found = align((left, right), align_settings=several)
     rows = spans(found)
     for side in ([row[:2] for row in rows], [row[2:] for row in rows]):
@@ -132,7 +132,7 @@ def test_passages_of_a_pair_lie_apart_or_one_around_the_other(left, right, sever
             assert b <= c or d <= a or a < c < d < b or c < a < b < d
 
 
-def test_words_between_two_passages_are_counted_in_one_only():
+def test_words_between_two_passages_are_counted_once():
     chance = random.Random(12)
     words, other = invent_words(chance, 12), invent_words(chance, 20)
     left = " ".join([*words[:6], "of", "the", *words[6:]])
@@ -151,7 +151,7 @@ def test_passages_of_a_pair_come_best_first(left, right):
 
 @_heavy
 @given(varied_texts)
-def test_identical_texts_share_one_passage_over_the_whole(text):
+def test_identical_texts_share_one_passage_of_full_length(text):
     content, scores = content_of(text)
     found = align((text, text))
     size = int(np.diff(words_of([text]).offsets)[0])
@@ -231,7 +231,7 @@ def test_passage_that_moved_is_found_besides_the_best_one():
     assert found.score.tolist() == [18.0, 12.0]
 
 
-def test_no_more_passages_than_asked_for():
+def test_number_of_passages_is_limited():
     words = invent_words(random.Random(8), 60)
     blocks = [words[k : k + 10] for k in range(0, 60, 10)]
     left, right = " ".join(words), " ".join(" ".join(block) for block in blocks[::-1])
@@ -248,7 +248,7 @@ def test_pairs_are_reported_by_number_in_order():
     assert spans(found) == [(0, 16, 0, 16), (0, 8, 8, 16), (8, 24, 0, 16)]
 
 
-def test_room_for_passages_grows():
+def test_array_of_passages_grows():
     text = " ".join(invent_words(random.Random(10), 6))
     found = align((text, text), ((0, 1),) * 3000, AlignSettings())
     assert found.pair.tolist() == list(range(3000))

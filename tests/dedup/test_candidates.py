@@ -105,15 +105,15 @@ def expected_of(band, uppers, is_new, sign):
 
 def buckets_of(hashes, owners, is_new):
     """Return for each bucket its old and its new texts."""
-    held = {value: (set(), set()) for value in hashes}
+    texts_of_bucket = {value: (set(), set()) for value in hashes}
     for value, owner in zip(hashes, owners, strict=True):
-        held[value][is_new[owner]].add(owner)
-    return held
+        texts_of_bucket[value][is_new[owner]].add(owner)
+    return texts_of_bucket
 
 
 @max_examples(250)
 @given(bands(), some_uppers(), some_news(), crowd_limits())
-def test_candidates_are_what_the_rule_gives_of_all_texts(band, uppers, is_new, sign):
+def test_candidates_follow_the_rule_applied_to_all_texts(band, uppers, is_new, sign):
     texts = max(band[1]) + 1
     hashes = np.array(band[0], dtype=np.uint32)
     shared = shared_buckets(sort_buckets(hashes))
@@ -124,8 +124,10 @@ def test_candidates_are_what_the_rule_gives_of_all_texts(band, uppers, is_new, s
     np.testing.assert_array_equal(shared, np.sort(shared))
     found = pair(*band, is_new[:texts], uppers[:texts], **sign.model_dump())
     assert (pairs_of(found.pairs), pairs_of(found.lost)) == expected_of(band, uppers, is_new, sign)
-    held = buckets_of(*band[:2], is_new).values()
-    assert found.crowds == sum(len(old | new) > sign.crowd_texts for old, new in held if new)
+    texts_of_bucket = buckets_of(*band[:2], is_new).values()
+    assert found.crowds == sum(
+        len(old | new) > sign.crowd_texts for old, new in texts_of_bucket if new
+    )
 
 
 @max_examples(250)
@@ -136,7 +138,7 @@ def test_candidates_are_what_the_rule_gives_of_all_texts(band, uppers, is_new, s
     crowd_limits(),
     st.sets(st.integers(0, _TEXTS - 1), max_size=4),
 )
-def test_heads_of_a_crowd_that_keeps_them_are_enough(band, uppers, is_new, sign, also):
+def test_old_heads_are_enough_if_a_crowd_keeps_them(band, uppers, is_new, sign, also):
     needed, crowds = set(also), {}
     for value, (old, new) in buckets_of(*band[:2], is_new).items():
         before, after = (oracles.heads_of(some, uppers, sign) for some in (old, old | new))
@@ -157,24 +159,24 @@ def test_heads_of_a_crowd_that_keeps_them_are_enough(band, uppers, is_new, sign,
         crowds_of(crowds),
         **sign.model_dump(),
     )
-    told = [
+    named = [
         [(at_hand[left], at_hand[right]) for left, right in pairs_of(side)]
         for side in (found.pairs, found.lost)
     ]
-    assert tuple(told) == expected_of(band, uppers, is_new, sign)
+    assert tuple(named) == expected_of(band, uppers, is_new, sign)
 
 
-def test_pair_of_texts_that_are_both_old_is_left_out():
+def test_two_old_texts_are_not_paired():
     found = pair([7, 7, 7], [0, 1, 2], _ALIKE * 3, is_new=[False, False, True])
     assert pairs_of(found.pairs) == [(0, 2), (1, 2)]
     assert pairs_of(found.lost) == []
 
 
-def test_windows_of_one_text_are_no_pair():
+def test_windows_of_one_text_are_not_paired():
     assert pairs_of(pair([7, 7], [0, 0], _ALIKE * 2).pairs) == []
 
 
-def test_windows_without_enough_in_common_are_no_pair():
+def test_windows_with_too_few_common_shingles_are_not_paired():
     contents = [[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 9, 8]]
     assert pairs_of(pair([7, 7], [0, 1], contents, min_shared_shingles=5).pairs) == []
     assert pairs_of(pair([7, 7], [0, 1], contents, min_shared_shingles=4).pairs) == [(0, 1)]
@@ -189,35 +191,35 @@ def test_crowd_is_paired_with_its_heads_and_counted():
     assert found.crowds == 1
 
 
-def test_first_text_of_a_crowd_is_a_head_whatever_its_digest():
+def test_first_text_of_a_crowd_is_always_a_head():
     found = pair([7] * 5, range(5), _ALIKE * 5, None, [_TOP] * 5, crowd_texts=4, crowd_heads=1)
     assert pairs_of(found.pairs) == [(0, j) for j in range(1, 5)]
 
 
-def test_windows_of_few_texts_are_no_crowd_however_many_they_are():
+def test_many_windows_of_few_texts_are_not_a_crowd():
     found = pair([7] * 12, [0] * 6 + [1] * 6, _ALIKE * 12, crowd_texts=2, crowd_heads=1)
     assert found.crowds == 0
 
 
-def test_bucket_that_becomes_a_crowd_gives_up_pairs_of_old_texts():
+def test_bucket_that_becomes_a_crowd_loses_pairs_of_old_texts():
     is_new, uppers = [False, False, False, True], [0, 2**63, 2**63 + 1, _TOP]
     found = pair([7] * 4, range(4), _ALIKE * 4, is_new, uppers, crowd_texts=3, crowd_heads=1)
     assert pairs_of(found.pairs) == [(0, 3)]
     assert pairs_of(found.lost) == [(1, 2)]
 
 
-def test_bucket_of_just_the_most_texts_is_paired_in_full():
+def test_bucket_of_exactly_the_limit_is_paired_completely():
     found = pair([7] * 4, range(4), _ALIKE * 4, None, [_TOP] * 4, crowd_texts=4, crowd_heads=1)
     assert len(found.pairs) == 6
     assert found.crowds == 0
 
 
-def test_room_for_pairs_grows():
+def test_array_of_pairs_grows():
     found = pair([7] * 80, range(80), _ALIKE * 80)
     assert pairs_of(found.pairs) == [(i, j) for i in range(80) for j in range(i + 1, 80)]
 
 
-def test_room_for_lost_pairs_grows():
+def test_array_of_lost_pairs_grows():
     is_new, uppers = [False] * 40 + [True], [_TOP] * 41
     found = pair([7] * 41, range(41), _ALIKE * 41, is_new, uppers, crowd_texts=40, crowd_heads=1)
     assert pairs_of(found.lost) == [(i, j) for i in range(1, 40) for j in range(i + 1, 40)]
@@ -256,7 +258,7 @@ _some_pairs = st.lists(st.tuples(st.integers(0, 5), st.integers(6, 9)), max_size
     st.lists(st.tuples(_some_pairs, _some_pairs, st.integers(0, 3)), max_size=4),
     st.sampled_from([1, 4, 2**22]),
 )
-def test_merged_candidates_are_each_pair_once_in_order(parts, at_once):
+def test_merged_candidates_are_sorted_and_distinct(parts, at_once):
     def packed(pairs):
         kept = np.array(sorted(set(pairs)), dtype=np.int64).reshape(-1, 2)
         return pack_pairs(kept[:, 0], kept[:, 1])
@@ -272,7 +274,7 @@ def test_merged_candidates_are_each_pair_once_in_order(parts, at_once):
 
 @max_examples(100)
 @given(bands(), st.sets(st.tuples(st.integers(0, 11), st.integers(12, _TEXTS - 1)), max_size=30))
-def test_pairs_meet_in_every_bucket_in_which_their_windows_are_alike(band, pairs):
+def test_common_buckets_are_those_where_windows_are_similar(band, pairs):
     hashes, owners, contents = band
     sign = SignSettings(min_shared_shingles=2, min_shared_share=0.5)
     columns = np.array([[value, value % 2, 7] for value in hashes], dtype=np.uint32)
@@ -293,7 +295,7 @@ def test_pairs_meet_in_every_bucket_in_which_their_windows_are_alike(band, pairs
     assert set(zip(*(side.tolist() for side in found), strict=True)) == expected
 
 
-def test_room_for_meeting_buckets_grows():
+def test_array_of_common_buckets_grows():
     pairs = pack_pairs(np.array([0]), np.array([1]))
     columns = np.full((40, 2), 7, dtype=np.uint32)
     windows = windows_of([0] * 20 + [1] * 20, _ALIKE * 40)
@@ -306,10 +308,10 @@ def test_room_for_meeting_buckets_grows():
 def candidates_of(texts, sign):
     windows = cut_windows(words_of(texts), sign)
     hashes = hash_bands(windows, sign)
-    told = PairedTexts(np.ones(len(texts), np.bool_), np.arange(len(texts), dtype=np.uint64))
+    paired = PairedTexts(np.ones(len(texts), np.bool_), np.arange(len(texts), dtype=np.uint64))
     sketches = sketch_windows(windows)
     parts = [
-        pair_band(sort_buckets(hashes[:, band]), windows, sketches, told, Crowds.none(), sign)
+        pair_band(sort_buckets(hashes[:, band]), windows, sketches, paired, Crowds.none(), sign)
         for band in range(sign.bands)
     ]
     return merge_candidates(parts)

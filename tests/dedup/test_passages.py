@@ -181,7 +181,7 @@ def with_one_moved(chance, sentences):
     ("put", "most", "least_share"),
     [(in_any_order, 5, 0.4), (with_one_moved, 9, 0.6), (turned_round, 9, 1.0)],
 )
-def test_passage_in_another_order_of_sentences_is_one_clear_passage(put, most, least_share):
+def test_passage_with_reordered_sentences_is_one_clear_passage(put, most, least_share):
     # sentences at the ends that crossed the longest chain may be left out
     @_many
     @given(chances)
@@ -336,7 +336,7 @@ def test_quotation_of_seven_rare_words_in_long_articles_is_kept(chance):
 
 @_few
 @given(chances)
-def test_summary_is_told_with_the_document_that_it_sums_up(chance):
+def test_summary_is_found_with_the_document_it_summarises(chance):
     long = speak(chance, invent_words(chance, 800))
     summary = chance.sample([word for word in long if word not in _FUNCTION_WORDS], 60)
     sides = plant(chance, long, speak(chance, summary), least=80)
@@ -360,7 +360,7 @@ def test_unrelated_documents_have_no_summary(chance):
     assert not any(row.is_summary for row in find_between(*sides))
 
 
-def test_no_summary_is_told_where_a_strong_passage_is():
+def test_no_summary_is_reported_beside_a_strong_passage():
     chance = random.Random(3)
     long, passage = invent_words(chance, 800), invent_words(chance, 40)
     summary = chance.sample(long, 60)
@@ -369,7 +369,7 @@ def test_no_summary_is_told_where_a_strong_passage_is():
         assert [row.is_summary for row in rows] == [is_summary]
 
 
-def test_pairs_are_told_by_number_and_room_for_passages_grows():
+def test_passages_are_in_order_of_pairs_and_their_array_grows():
     words = words_of([" ".join(invent_words(random.Random(seed), 30)) for seed in (1, 1, 2)])
     rows = find_in(words, ((0, 1), (0, 2), (2, 2)) * 100)
     assert [row.pair for row in rows] == [k for k in range(300) if k % 3 != 1]
@@ -388,7 +388,7 @@ def test_documents_without_words_share_nothing():
     assert find_in(words_of(["", "…", "river bridge"]), ((0, 1), (1, 2), (2, 0))) == []
 
 
-def test_what_is_clear_is_long_and_near_the_best_of_the_pair():
+def test_clear_passages_are_long_and_close_to_the_best_score():
     chance = random.Random(5)
     words, other = invent_words(chance, 140), invent_words(chance, 300)
     left = [*words[:100], *other[:100], *words[100:120], *other[100:200], *words[120:]]

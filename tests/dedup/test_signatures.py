@@ -112,7 +112,7 @@ def test_shingles_are_content_words_and_pairs_of_characters():
 
 @max_examples(60)
 @given(st.lists(st.integers(0, 70), min_size=1, max_size=5), st.sampled_from(_SHAPES))
-def test_windows_are_cut_in_whole_strides_until_one_reaches_the_end(sizes, lengths):
+def test_windows_begin_at_strides_until_one_reaches_the_end(sizes, lengths):
     texts = [" ".join(f"w{k}" for k in range(size)) for size in sizes]
     windows = cut_windows(words_of(texts), shape(*lengths))
     found = list(zip(windows.texts, windows.starts, windows.ends, strict=True))

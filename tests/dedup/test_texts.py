@@ -59,7 +59,7 @@ def assert_texts_are(texts, strings):
 
 @_quick
 @given(some_texts)
-def test_distinct_texts_are_each_once_in_order_of_digests(strings):
+def test_distinct_texts_are_sorted_by_digest(strings):
     assert_texts_are(texts_from(strings + strings[::-1]), run_in_order(strings))
 
 
@@ -71,7 +71,7 @@ def test_texts_of_ids_and_strings_are_the_distinct_texts(strings):
     assert_texts_are(texts, run_in_order(strings))
 
 
-def test_digests_that_end_in_zeros_are_told_apart():
+def test_digests_that_differ_before_trailing_zeros_are_distinct():
     digests = np.zeros((3, 16), dtype=np.uint8)
     digests[0, :2], digests[1, 0] = (7, 1), 7
     texts = distinct_texts(digests, *pack_texts(["a", "b", "c"]))
@@ -81,7 +81,7 @@ def test_digests_that_end_in_zeros_are_told_apart():
 
 @_quick
 @given(parts_of_texts)
-def test_merged_texts_are_each_once_and_tell_where_they_came_from(parts):
+def test_merged_texts_are_distinct_and_traceable_to_their_parts(parts):
     merged, came_from = merge_texts([texts_from(part) for part in parts])
     assert_texts_are(merged, run_in_order(text for part in parts for text in part))
     all_texts = [text for part in parts for text in run_in_order(part)]
@@ -91,7 +91,7 @@ def test_merged_texts_are_each_once_and_tell_where_they_came_from(parts):
 
 @_quick
 @given(some_texts, st.data())
-def test_texts_taken_are_those_with_the_numbers(strings, data):
+def test_texts_are_taken_by_number(strings, data):
     texts, ordered = texts_from(strings), run_in_order(strings)
     is_taken = st.lists(st.booleans(), min_size=len(ordered), max_size=len(ordered))
     numbers = np.flatnonzero(data.draw(is_taken)).astype(np.int64)
@@ -102,9 +102,9 @@ def test_texts_taken_are_those_with_the_numbers(strings, data):
 
 @_quick
 @given(some_texts, some_texts)
-def test_numbers_of_texts_are_their_places_or_minus_one(held, sought):
-    ordered = run_in_order(held)
-    found = numbers_of(texts_from(held), digests_of(sought))
+def test_unknown_texts_have_the_number_minus_one(known, sought):
+    ordered = run_in_order(known)
+    found = numbers_of(texts_from(known), digests_of(sought))
     assert found.tolist() == [ordered.index(t) if t in ordered else -1 for t in sought]
 
 
@@ -135,7 +135,7 @@ def windows_of(windows):
 
 @_quick
 @given(parts_of_texts)
-def test_columns_taken_from_parts_are_those_of_the_merged_texts_marked_anew(parts):
+def test_columns_of_parts_equal_those_of_the_merged_texts(parts):
     texts = [texts_from(part) for part in parts]
     merged, came_from = merge_texts(texts)
     marked = [sign_texts(one, _SETTINGS) for one in texts]
@@ -144,7 +144,7 @@ def test_columns_taken_from_parts_are_those_of_the_merged_texts_marked_anew(part
 
 @_quick
 @given(long_texts, st.data())
-def test_columns_may_be_taken_of_some_texts_only(strings, data):
+def test_columns_of_some_texts_can_be_taken(strings, data):
     texts = texts_from(strings)
     is_taken = st.lists(st.booleans(), min_size=len(texts.digests), max_size=len(texts.digests))
     numbers = np.flatnonzero(data.draw(is_taken)).astype(np.int64)
@@ -153,7 +153,7 @@ def test_columns_may_be_taken_of_some_texts_only(strings, data):
 
 
 @pytest.mark.parametrize("strings", [[], [""], ["the of"]])
-def test_texts_without_windows_are_marked(strings):
+def test_texts_without_windows_can_be_signed(strings):
     marked = sign_texts(texts_from(strings), _SETTINGS)
     assert marked.bands.shape == (0, _SETTINGS.sign.bands)
     assert len(marked.words.offsets) == len(strings) + 1

@@ -81,7 +81,7 @@ def test_no_texts_and_empty_texts_have_no_words():
     assert words_of(["", " ", "…!"]).offsets.tolist() == [0, 0, 0, 0]
 
 
-def test_room_for_words_grows_for_texts_of_single_letters():
+def test_array_of_words_grows_for_texts_of_single_letters():
     words = words_of(["a b " * 1000, "c " * 5000])
     assert np.diff(words.offsets).tolist() == [2000, 5000]
     assert len(set(words.hashes.tolist())) == 3
@@ -143,7 +143,7 @@ def test_different_words_have_different_hashes(different):
     assert len(set(hash_words(different).tolist())) == len(different)
 
 
-def test_kinds_tell_content_function_character_and_number():
+def test_words_have_the_right_kinds():
     assert kinds("The river und 3rd 1914 橋 don’t") == [
         FUNCTION,
         CONTENT,
@@ -161,7 +161,7 @@ def test_digits_of_any_script_make_a_number(number):
 
 
 @pytest.mark.parametrize("words", [["two words"], ["!"], ["a", ""]])
-def test_hash_words_refuses_what_is_not_one_word_each(words):
+def test_hash_words_rejects_entries_of_several_words(words):
     with pytest.raises(ValueError, match="single word"):
         hash_words(words)
 

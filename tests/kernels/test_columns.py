@@ -43,7 +43,7 @@ def _rows(digests: list[bytes]) -> np.ndarray:
 
 @heavy
 @given(st.data(), st.lists(st.integers(-100, 100), max_size=40))
-def test_spans_are_taken_in_the_order_asked_for(data, values):
+def test_spans_are_taken_in_the_given_order(data, values):
     bound = st.integers(0, len(values))
     pairs = data.draw(st.lists(st.tuples(bound, bound).map(sorted), max_size=8))
     starts = np.array([start for start, _ in pairs], dtype=np.int64)
@@ -62,7 +62,7 @@ def test_characters_are_counted_as_python_does(texts):
 
 @heavy
 @given(TEXTS)
-def test_spans_become_strings_and_strings_become_spans(texts):
+def test_spans_and_strings_convert_both_ways(texts):
     strings = string_array(*_joined(texts))
     assert strings.to_pylist() == texts
     buffer, offsets = bytes_of(strings)

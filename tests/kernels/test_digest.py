@@ -32,7 +32,7 @@ def test_digests_equal_hashlib(pieces):
     assert _digests(pieces) == expected
 
 
-def test_a_text_has_the_same_id_one_by_one_and_in_a_batch():
+def test_single_and_batched_texts_have_the_same_ids():
     texts = ["the same words", "", "漢字かな"]
     rows = np.frombuffer(b"".join(_digests([t.encode() for t in texts])), np.uint8).reshape(-1, 16)
     assert hex_strings(rows).to_pylist() == [text_id_of(text) for text in texts]

@@ -79,11 +79,11 @@ def test_halves_are_digests_as_numbers_that_sort_alike(digests):
 
 @heavy
 @given(DIGESTS, DIGESTS)
-def test_places_are_those_of_a_search_one_by_one(held, others):
-    held = sorted(set(held))
-    wanted = [*others, *held[::-1]]
-    expected = [held.index(digest) if digest in held else -1 for digest in wanted]
-    assert find_digests(_rows(held), _rows(wanted)).tolist() == expected
+def test_digests_are_found_where_a_linear_search_finds_them(stored, others):
+    stored = sorted(set(stored))
+    wanted = [*others, *stored[::-1]]
+    expected = [stored.index(digest) if digest in stored else -1 for digest in wanted]
+    assert find_digests(_rows(stored), _rows(wanted)).tolist() == expected
 
 
 @pytest.mark.parametrize("bits", [1, 9, 10, 26, 27, 63, 64])
@@ -120,7 +120,7 @@ def test_equal_numbers_stay_in_their_order(size: int, kind: type) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_many_digests_are_found_where_each_stands_first(seed: int) -> None:
+def test_first_positions_of_many_digests_are_those_of_numpy(seed: int) -> None:
     rows = _many_digests(seed)
     ordered, firsts = np.unique(sortable(rows), return_index=True)
     assert np.array_equal(first_of_each(rows), firsts)
@@ -128,8 +128,8 @@ def test_many_digests_are_found_where_each_stands_first(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_many_places_are_those_of_a_search_one_by_one(seed: int) -> None:
+def test_many_digests_are_found_where_a_linear_search_finds_them(seed: int) -> None:
     rows = _many_digests(seed)
-    held = distinct_digests(rows[: len(rows) // 2])
-    expected = {row.tobytes(): place for place, row in enumerate(held)}
-    assert find_digests(held, rows).tolist() == [expected.get(row.tobytes(), -1) for row in rows]
+    stored = distinct_digests(rows[: len(rows) // 2])
+    expected = {row.tobytes(): place for place, row in enumerate(stored)}
+    assert find_digests(stored, rows).tolist() == [expected.get(row.tobytes(), -1) for row in rows]

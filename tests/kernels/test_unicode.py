@@ -32,7 +32,7 @@ def _property(character: str) -> int:
     return int(property_of(character_tables().properties, ord(character)))
 
 
-def test_the_stored_tables_are_what_this_python_would_build():
+def test_stored_tables_equal_those_built_from_this_python():
     if unicodedata.unidata_version != "14.0.0":
         pytest.skip(f"the tables are of Unicode 14.0.0, not {unicodedata.unidata_version}")
     built = build_tables()
@@ -107,7 +107,7 @@ def test_letters_that_differ_in_form_only_fold_alike(characters, folded):
 
 
 @pytest.mark.parametrize(("character", "folded"), [("ß", "ss"), ("ﬃ", "ffi"), ("ﬁ", "fi")])
-def test_letters_that_fold_to_several_stand_in_the_expansions(character, folded):
+def test_letters_that_fold_to_several_are_in_the_expansions(character, folded):
     tables = character_tables()
     entry = int(tables.folds[ord(character)])
     assert entry & 0x8000_0000

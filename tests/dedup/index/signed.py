@@ -47,7 +47,7 @@ key_sets = st.sets(digests, max_size=6)
 
 @st.composite
 def signed_texts(draw: st.DrawFn) -> Signed:
-    """Draw a text; few shingles, of which some have a print in common, and few hashes."""
+    """Draw a text; few shingles, some with equal truncated hashes, and few band hashes."""
     value = st.sampled_from([1, 2, 3, 2**16 + 1, 2**16 + 2, 2**31 + 1])
     shingles = tuple(draw(st.lists(value, max_size=8)))
     one_hash = st.sampled_from([0, 0, 0x1555555, 0x1555556, 2**BAND_HASH_BITS - 1])
@@ -79,16 +79,20 @@ def rows_of(keys: np.ndarray) -> list[bytes]:
 
 def enter(texts: Mapping[bytes, Signed]) -> NewWindows:
     """Return texts as the index looks for them."""
-    held = [texts[digest] for digest in sorted(texts)]
-    firsts = np.cumsum([0, *(len(one.shingles) for one in held)], dtype=np.int64)
+    in_order = [texts[digest] for digest in sorted(texts)]
+    firsts = np.cumsum([0, *(len(one.shingles) for one in in_order)], dtype=np.int64)
     windows = [
         (number, firsts[number] + start, firsts[number] + end)
-        for number, one in enumerate(held)
+        for number, one in enumerate(in_order)
         for start, end in one.windows()
     ]
     columns = np.array(windows, dtype=np.int64).reshape(-1, 3)
-    hashes = np.array([h for one in held for h in one.hashes], dtype=np.uint32).reshape(-1, BANDS)
-    prints = np.array([value % 2**16 for one in held for value in one.shingles], dtype=np.uint16)
+    hashes = np.array([h for one in in_order for h in one.hashes], dtype=np.uint32).reshape(
+        -1, BANDS
+    )
+    prints = np.array(
+        [value % 2**16 for one in in_order for value in one.shingles], dtype=np.uint16
+    )
     bands = [sort_buckets(hashes[:, band]) for band in range(BANDS)]
     return NewWindows(keys_of(texts), *(columns[:, n].copy() for n in range(3)), prints, bands)
 

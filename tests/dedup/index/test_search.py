@@ -73,7 +73,7 @@ def _alike(windows, number, news, sign):
 
 
 def _expected(buckets, new, sign):
-    """Return known texts that must be told, those that may be, and the crowds of each band."""
+    """Return known texts that must match, those that may, and the crowds of each band."""
     needed, allowed, crowds = set(), set(), [{} for _ in range(BANDS)]
     for (band, value), windows in buckets.windows.items():
         owners = {owner for owner, _ in windows}
@@ -96,7 +96,7 @@ def _expected(buckets, new, sign):
 
 @max_examples(250)
 @given(archives(), crowd_limits())
-def test_texts_that_new_ones_may_pair_with_are_shared(drawn, sign):
+def test_matches_are_the_texts_that_new_ones_may_pair_with(drawn, sign):
     parts, new = drawn
     texts = new | parts[0] | parts[1] | parts[2]
     index = Index([segment_of(part) for part in parts])
@@ -108,8 +108,8 @@ def test_texts_that_new_ones_may_pair_with_are_shared(drawn, sign):
     assert {buckets.digests[one] for one in needed} <= set(found)
     assert set(found) <= {buckets.digests[one] for one in allowed}
     if any(any(text.hashes for text in part.values()) for part in parts):
-        told = [list(zip(h.tolist(), n.tolist(), strict=True)) for h, n in sharing.crowds]
-        assert told == crowds
+        found_crowds = [list(zip(h.tolist(), n.tolist(), strict=True)) for h, n in sharing.crowds]
+        assert found_crowds == crowds
 
 
 def candidates_of(texts, new, crowds, sign):
@@ -143,7 +143,7 @@ def test_matches_of_the_index_give_the_candidates_that_all_texts_give(drawn, sig
     assert candidates_of(new | found, new, matches.crowds, sign) == everything
 
 
-def test_windows_that_are_unlike_share_a_bucket_for_nothing():
+def test_dissimilar_windows_in_one_bucket_are_no_match():
     old, new = b"a" * 16, b"b" * 16
     hashes = ((5, 5),)
     index = Index([segment_of({old: _text(range(4), hashes)})])
@@ -153,7 +153,7 @@ def test_windows_that_are_unlike_share_a_bucket_for_nothing():
     assert rows_of(index.find_matches(enter({new: unlike}), sign).texts) == []
 
 
-def test_bucket_of_another_band_is_not_shared():
+def test_buckets_of_different_bands_do_not_match():
     index = Index([segment_of({b"a" * 16: _text(range(4), ((1, 2),))})])
     sign = SignSettings(min_shared_shingles=2)
     for hashes, count in (((1, 9), 1), ((9, 2), 1), ((2, 1), 0)):
@@ -161,7 +161,7 @@ def test_bucket_of_another_band_is_not_shared():
         assert len(sharing.texts) == count
 
 
-def test_crowd_that_keeps_its_heads_is_shared_with_them_only():
+def test_only_heads_of_a_crowd_that_keeps_them_match():
     evenly = [(k * 2**64 // 8).to_bytes(8, "big") + b"\0" * 8 for k in range(8)]
     known = {digest: _text(range(4), ((5, 5),)) for digest in evenly}
     index = Index([segment_of(dict(list(known.items())[n::2])) for n in (0, 1)])
@@ -176,7 +176,7 @@ def test_crowd_that_keeps_its_heads_is_shared_with_them_only():
 
 @max_examples(200)
 @given(archives(), crowd_limits())
-def test_bucket_gives_the_pairs_of_its_heads(drawn, sign):
+def test_index_knows_the_heads_of_each_bucket(drawn, sign):
     parts, new = drawn
     index = Index([segment_of(part) for part in (*parts, new)])
     buckets = _Buckets(new | parts[0] | parts[1] | parts[2])
@@ -201,22 +201,22 @@ def test_bucket_gives_the_pairs_of_its_heads(drawn, sign):
 
 @max_examples(100)
 @given(st.lists(st.tuples(key_sets, key_sets, key_sets), max_size=3), key_sets, st.data())
-def test_keys_are_known_if_any_segment_has_them(parts, others, data):
+def test_index_contains_the_keys_of_any_segment(parts, others, data):
     segments = [
         keys_only(keys_of(documents), keys_of(sources))._replace(texts=keys_of(texts))
         for texts, documents, sources in parts
     ]
     index = Index(segments)
     for column, kind in enumerate(("texts", "documents", "sources")):
-        held = set().union(*(part[column] for part in parts))
-        asked = data.draw(st.permutations([*held, *others, *held]))
-        packed = np.frombuffer(b"".join(asked), np.uint8).reshape(-1, 16)
-        assert index.contains(kind, packed).tolist() == [key in held for key in asked]
+        stored = set().union(*(part[column] for part in parts))
+        keys = data.draw(st.permutations([*stored, *others, *stored]))
+        packed = np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 16)
+        assert index.contains(kind, packed).tolist() == [key in stored for key in keys]
 
 
 @max_examples(20)
 @given(digests)
-def test_keys_with_zero_bytes_at_the_end_are_told_apart(digest):
+def test_keys_that_differ_before_trailing_zeros_are_distinct(digest):
     keys = sorted({digest[:n] + b"\0" * (16 - n) for n in range(17)})
     index = Index([keys_only(keys_of(keys[::2]), keys_of([]))])
     assert index.contains("documents", keys_of(keys)).tolist() == [
@@ -224,7 +224,7 @@ def test_keys_with_zero_bytes_at_the_end_are_told_apart(digest):
     ]
 
 
-def test_without_segments_nothing_is_known_or_shared():
+def test_empty_index_contains_and_matches_nothing():
     index = Index([])
     assert index.contains("texts", np.ones((3, 16), dtype=np.uint8)).tolist() == [False] * 3
     sharing = index.find_matches(enter({b"b" * 16: _text(range(4), ((1, 2),))}), SignSettings())
@@ -232,6 +232,6 @@ def test_without_segments_nothing_is_known_or_shared():
     assert [len(hashes) for hashes, _ in sharing.crowds] == [0] * BANDS
 
 
-def test_index_is_opened_only_with_what_it_was_made_with(tmp_path):
+def test_lost_segment_is_reported_with_the_command_to_run(tmp_path):
     with pytest.raises(ContractError, match="palimpsest reindex"):
         Index.open([tmp_path / "lost"], MADE_WITH)

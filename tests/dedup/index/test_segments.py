@@ -47,7 +47,7 @@ _EDGES = [0, 1, 2, 15, 16, 17, 31, 32, 33, 65_535, 65_536, 65_537, 70_000]
     st.booleans(),
     st.integers(0, 2**32 - 1),
 )
-def test_packed_band_gives_its_buckets_again(windows, hashes, is_high, seed):
+def test_packed_band_unpacks_to_its_buckets(windows, hashes, is_high, seed):
     drawn = np.random.default_rng(seed).integers(0, hashes, windows, dtype=np.uint32)
     if is_high:
         drawn = (np.uint32(2**BAND_HASH_BITS - 1) - drawn).astype(np.uint32)
@@ -84,9 +84,9 @@ def test_segment_is_read_as_it_was_written(texts, documents, sources):
         assert size_bytes(folder / "s") == sum(p.stat().st_size for p in folder.rglob("*.*"))
 
 
-def _merged(folder: Path, parts: list[Segment], gone=None) -> Segment:
+def _merged(folder: Path, parts: list[Segment], to_remove=None) -> Segment:
     path = folder / f"m{sum(1 for _ in folder.iterdir())}"
-    merge_segments(path, parts, MADE_WITH, gone)
+    merge_segments(path, parts, MADE_WITH, to_remove)
     return open_segment(path, MADE_WITH)
 
 
@@ -109,24 +109,26 @@ def split_collections(draw):
 
 @max_examples(40)
 @given(split_collections(), st.data())
-def test_merged_segments_are_as_if_written_at_once_without_what_is_gone(split, data):
+def test_merged_segments_equal_one_written_without_removed_keys(split, data):
     (texts, documents, sources), parts = split
-    held = sorted({*texts, *documents, *sources})
-    some = st.sets(digests | st.sampled_from(held) if held else digests, max_size=5)
-    gone = data.draw(st.none() | st.fixed_dictionaries(
+    keys = sorted({*texts, *documents, *sources})
+    some = st.sets(digests | st.sampled_from(keys) if keys else digests, max_size=5)
+    to_remove = data.draw(st.none() | st.fixed_dictionaries(
         {}, optional={"texts": some, "documents": some, "sources": some}
     ))  # fmt: skip
-    told = gone or {}
+    removed = to_remove or {}
     kept = (
-        {key: text for key, text in texts.items() if key not in told.get("texts", ())},
-        documents - told.get("documents", set()),
-        sources - told.get("sources", set()),
+        {key: text for key, text in texts.items() if key not in removed.get("texts", ())},
+        documents - removed.get("documents", set()),
+        sources - removed.get("sources", set()),
     )
     with scratch() as folder:
         segments = [segment_of(*part) for part in parts]
         first = data.draw(st.integers(0, len(segments)))
         nested = [_merged(folder, segments[:first]), *segments[first:]]
-        packed = None if gone is None else {name: keys_of(keys) for name, keys in gone.items()}
+        packed = (
+            None if to_remove is None else {name: keys_of(keys) for name, keys in to_remove.items()}
+        )
         flat = _merged(folder, segments, packed)
         assert_same(_merged(folder, nested, packed), flat)
         if texts:
@@ -154,7 +156,7 @@ _FILES = [*(f"{name}.npy" for name in Segment._fields), "segment.json"]
 
 
 @pytest.mark.parametrize("name", _FILES)
-def test_lost_file_is_told_with_the_command_that_helps(written: Path, name: str) -> None:
+def test_lost_file_is_reported_with_the_command_to_run(written: Path, name: str) -> None:
     (written / name).unlink()
     for read in (open_segment, check_segment):
         with pytest.raises(ContractError, match=rf"s1: {name}.*palimpsest reindex"):
@@ -163,44 +165,42 @@ def test_lost_file_is_told_with_the_command_that_helps(written: Path, name: str)
 
 @pytest.mark.parametrize("name", _FILES)
 @pytest.mark.parametrize("kept", [0, -1])
-def test_truncated_file_is_told(written: Path, name: str, kept: int) -> None:
+def test_truncated_file_is_reported(written: Path, name: str, kept: int) -> None:
     (written / name).write_bytes((written / name).read_bytes()[:kept])
     with pytest.raises(ContractError, match=rf"s1: {name}.*palimpsest reindex"):
         open_segment(written, MADE_WITH)
 
 
 @pytest.mark.parametrize("name", _FILES)
-def test_flipped_bit_is_told_by_a_check_or_changes_nothing(written: Path, name: str) -> None:
+def test_flipped_bit_is_detected_or_harmless(written: Path, name: str) -> None:
     before = Segment(*(np.array(values) for values in open_segment(written, MADE_WITH)))
-    held = (written / name).read_bytes()
-    told = 0
-    for place in range(len(held)):
-        changed = bytearray(held)
+    content = (written / name).read_bytes()
+    detected = 0
+    for place in range(len(content)):
+        changed = bytearray(content)
         changed[place] ^= 1
         (written / name).write_bytes(changed)
         try:
             check_segment(written, MADE_WITH)
         except ContractError:
-            told += 1
+            detected += 1
         else:
             assert_same(open_segment(written, MADE_WITH), before)
-    assert told >= len(held) - 3
+    assert detected >= len(content) - 3
 
 
-def test_segment_made_with_something_else_is_told_with_both(written: Path) -> None:
+def test_segment_of_other_settings_is_reported_with_both(written: Path) -> None:
     with pytest.raises(ContractError, match=r"'seed': 1.*'seed': 2.*palimpsest reindex"):
         open_segment(written, {"seed": 2})
 
 
-def test_folder_that_is_lost_is_told(tmp_path: Path) -> None:
+def test_lost_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="palimpsest reindex"):
         open_segment(tmp_path / "nothing", MADE_WITH)
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.3])
-def test_segments_stay_few_and_entries_are_rarely_written_again(
-    tmp_path: Path, spread: float
-) -> None:
+def test_segments_stay_few_and_entries_are_rarely_rewritten(tmp_path: Path, spread: float) -> None:
     chance = random.Random(7)
     names: list[str] = []
     written: dict[str, list[int]] = {}  # by segment: how often each run's entries were written
