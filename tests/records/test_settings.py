@@ -224,7 +224,7 @@ def _another(model: BaseModel, name: str) -> object:
 def test_each_decisive_setting_changes_the_fingerprint(stage, name):
     changed = parse_settings({stage: {name: _another(getattr(Settings(), stage), name)}})
     assert changed.decisive() != Settings().decisive()
-    assert changed.fingerprint({"ingest": 1}) != Settings().seal({"ingest": 1})
+    assert changed.fingerprint({"ingest": 1}) != Settings().fingerprint({"ingest": 1})
 
 
 def test_settings_of_the_run_change_neither_digest_nor_fingerprint():
