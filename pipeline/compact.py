@@ -1,4 +1,4 @@
-"""Write an archive's rows into few files, and its index into one segment."""
+"""Merge an archive's rows into few files, and its index into one segment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from palimpsest.pipeline.fingerprint import check_fingerprint
-from palimpsest.pipeline.index_upkeep import joined, mend_index
+from palimpsest.pipeline.index_upkeep import merge_all, repair_index
 from palimpsest.records.ids import run_id_of
 from palimpsest.records.schemas import TABLES
 from palimpsest.store.address import open_archive
@@ -36,8 +36,8 @@ def compact(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str,
             return {"version": base.manifest.version, "files_before": before, "files_after": before}
         settings = base.settings()
         check_fingerprint(settings, base)
-        segments = mend_index(archive, base, f"{run_id}-mended", settings)
-        published = writer.compact(joined(archive, segments, run_id, settings))
+        segments = repair_index(archive, base, f"{run_id}-mended", settings)
+        published = writer.compact(merge_all(archive, segments, run_id, settings))
         clear_unpublished(archive, published)
     return {
         "version": published.manifest.version,

@@ -1,8 +1,8 @@
-"""Last step: near-duplicates are folded, representatives chosen, and the rows of the run made.
+"""Fourth step: fold near-duplicates, choose representatives, and build the rows of the run.
 
-Only clusters that the run can have changed are looked at: those of new texts, of old texts that a
-new one is a near-duplicate of, and of old texts that stand in a new document, under a new URI, or
-in a document that is taken down. A cluster can also fall apart, where an overlap goes.
+It considers only clusters that the run can have changed: those of new texts, of old texts that have
+a new near-duplicate, and of old texts that occur in a new document, under a new URI, or in a
+removed document. A cluster can also split, when an overlap is removed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from palimpsest.dedup.words import find_words
 from palimpsest.kernels.arrays import Bytes, Positions
 from palimpsest.kernels.columns import digests_of
 from palimpsest.kernels.sorting import distinct, find_digests, sortable
-from palimpsest.pipeline.matching import Matched, load_texts
+from palimpsest.pipeline.matching import MatchedTexts, load_texts
 from palimpsest.pipeline.new_rows import NewRows
 from palimpsest.pipeline.run_texts import RunTexts
 from palimpsest.records.document_facts import FACT_NAMES
@@ -38,24 +38,24 @@ from palimpsest.store.views import connect
 _NO_DATE = np.iinfo(np.int64).max
 _FACTS = [name for name in FACT_NAMES if name in TABLES["paragraphs"].names]
 """Facts of the document that a row of ``paragraphs`` repeats."""
-_TOLD_APART = {
+_COMPARED = {
     "paragraphs": ["paragraph_id", "document_id", "ordinal", "uri", *_FACTS],
     "variants": ["text_id", "paragraph_id"],
 }
-"""By table the columns that tell whether a row is still right; the first one is its key."""
+"""Columns whose values decide whether a stored row is still right; the first is its key."""
 _PLACE = ["document_id", "ordinal"]
 _SPANS = ["start_char", "end_char", "start_byte", "end_byte"]
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
-    """What a run takes out of the archive.
+class Deletions:
+    """What a run removes from the archive.
 
     Attributes:
-        documents: ids of documents that are taken down.
-        texts: uint8, shape (texts, 16): digests of the texts that only they had.
-        pairs: table of left_text_id and right_text_id: pairs of texts that stay, and whose overlaps
-            go because a crowd gave them up.
+        documents: ids of removed documents.
+        texts: uint8, shape (texts, 16): digests of texts that occur in no other document.
+        pairs: table of left_text_id and right_text_id: pairs of texts that stay, but whose overlaps
+            are removed because a crowd no longer pairs them.
     """
 
     documents: pa.Array
@@ -63,23 +63,23 @@ class Gone:
     pairs: pa.Table
 
     @classmethod
-    def nothing(cls) -> Gone:
-        """Return that nothing goes."""
+    def none(cls) -> Deletions:
+        """Return an empty set of deletions."""
         ids = pa.array([], pa.string())
         return cls(ids, empty_keys(), pa.table({"left_text_id": ids, "right_text_id": ids}))
 
 
 @dataclass(frozen=True, slots=True)
-class Folded:
-    """The rows that a run adds, and the keys of rows that go.
+class FoldResult:
+    """The rows that folding adds, and the keys of those that it removes.
 
     Attributes:
         added: paragraphs and variants, without ``run_id``.
-        withdrawn: by table, rows of key columns.
-        documents: documents not seen before.
-        paragraphs: occurrences in them.
-        texts_folded: new texts that are not the representative of their cluster.
-        superseded: paragraphs whose place an earlier one has taken.
+        withdrawn: by table, key columns of the rows to remove.
+        documents: number of new documents.
+        paragraphs: number of their occurrences.
+        texts_folded: number of new texts that do not represent their cluster.
+        superseded: number of paragraphs that an earlier occurrence has replaced.
     """
 
     added: dict[str, pa.Table]
@@ -92,41 +92,47 @@ class Folded:
 
 def fold(
     base: Snapshot | None,
-    matched: Matched,
-    news: NewRows,
-    gone: Gone,
+    matched: MatchedTexts,
+    new_rows: NewRows,
+    deletions: Deletions,
     settings: AlignSettings,
-) -> Folded:
-    """Make the rows of a run from what was staged, and tell the rows that go."""
-    touched = _touched_texts(matched, news, gone, base)
+) -> FoldResult:
+    """Return the rows of paragraphs and variants to add, and the rows to remove.
+
+    Reads the staged links and texts, and rows of the archive; writes nothing. The cost grows with
+    the new texts and the clusters that they touch, and with the occurrences of these.
+    """
+    touched = _touched_texts(matched, new_rows, deletions, base)
     members = _members(matched, touched)
     cluster = _clusters(members, matched, touched)
-    witnesses = _witnesses(members, news, touched)
+    witnesses = _witnesses(members, new_rows, touched)
     firsts = _first_of_clusters(witnesses, cluster)
     representative = np.empty(len(cluster), dtype=np.int64)  # by cluster
     chosen = witnesses.number[firsts]
     representative[cluster[chosen]] = chosen
     folded = np.flatnonzero(representative[cluster] != np.arange(len(cluster)))
-    _check(news, len(chosen) + len(folded), members)
+    _check(new_rows, len(chosen) + len(folded), members)
     changes = _changes(members, witnesses, firsts, folded, representative[cluster[folded]], touched)
-    texts, place = _texts_of(members, witnesses.number[changes.firsts], changes, matched, base)
+    texts, place = _texts_to_write(
+        members, witnesses.number[changes.firsts], changes, matched, base
+    )
     added = {
         "paragraphs": _paragraph_rows(members, witnesses, changes.firsts, texts, place),
         "variants": _variant_rows(members, changes.folded, changes.into, texts, place, settings),
     }
     withdrawn = dict(changes.withdrawn)
-    if news.changed.num_rows:
-        withdrawn["documents"] = news.changed.select(["document_id"])
+    if new_rows.changed.num_rows:
+        withdrawn["documents"] = new_rows.changed.select(["document_id"])
     if touched is not None and touched.lost_overlaps.num_rows:
         withdrawn["overlaps"] = touched.lost_overlaps
-    if len(gone.documents):
-        ids = pa.table({"document_id": gone.documents})
+    if len(deletions.documents):
+        ids = pa.table({"document_id": deletions.documents})
         withdrawn |= {"documents": ids, "occurrences": ids, "sources": ids}
-    return Folded(
+    return FoldResult(
         added,
         withdrawn,
-        news.documents.num_rows,
-        news.occurrences.num_rows,
+        new_rows.documents.num_rows,
+        new_rows.occurrences.num_rows,
         int(members.is_new[folded].sum()),
         changes.superseded,
     )
@@ -134,15 +140,15 @@ def fold(
 
 @dataclass(frozen=True, slots=True)
 class _Touched:
-    """Rows of the archive that the run may change, without what goes.
+    """Rows of the clusters in the archive that the run may change, without removed texts.
 
     Attributes:
-        folds, paragraphs, variants: of all clusters that the run may change, without their texts.
-        witnesses: occurrences of their texts that stay.
-        uris: the first URI of each document in ``witnesses`` that stays.
-        near: pairs of near-duplicates among the texts; None if no such pair goes, and ``folds``
-            tell the clusters as well.
-        lost_overlaps: pairs of texts whose overlaps go.
+        folds, paragraphs, variants: rows of these clusters, without their texts.
+        witnesses: occurrences of their texts in documents that stay.
+        uris: the first URI of each of these documents.
+        near: pairs of near-duplicates among the texts; None if no such pair is removed, so that
+            ``folds`` define the clusters as well.
+        lost_overlaps: pairs of texts whose overlaps are removed.
     """
 
     folds: pa.Table
@@ -156,12 +162,12 @@ class _Touched:
 
 @dataclass(frozen=True, slots=True)
 class _Witnesses:
-    """Occurrences of the members, with what the choice of a representative rests on.
+    """Occurrences of the members, with what decides which one represents its cluster.
 
     Attributes:
         rows: document_id, ordinal, spans, title, published_at, language, uri.
-        number: int64, the member that each is of.
-        published_us, rank: int64, as ``first_occurrences`` takes them.
+        number: int64, the member that each row is an occurrence of.
+        published_us, rank: int64, arguments of ``first_occurrences``.
     """
 
     rows: pa.Table
@@ -170,80 +176,99 @@ class _Witnesses:
     rank: Positions
 
 
+_TOUCHED_TABLES = """
+CREATE TEMP TABLE moved AS
+SELECT document_id FROM found UNION SELECT document_id FROM removed_documents;
+CREATE TEMP TABLE clusters AS
+SELECT DISTINCT paragraph_id FROM folds WHERE text_id IN (
+    SELECT text_id FROM linked UNION ALL SELECT text_id FROM placed
+    UNION ALL SELECT text_id FROM unlinked
+    UNION ALL SELECT o.text_id FROM occurrences o SEMI JOIN moved USING (document_id)
+);
+CREATE TEMP TABLE touched AS
+SELECT text_id, paragraph_id, words FROM folds SEMI JOIN clusters USING (paragraph_id)
+    ANTI JOIN removed_texts USING (text_id);
+CREATE TEMP TABLE witnessed AS
+SELECT o.*, d.title, d.published_at, d.language
+    FROM occurrences o SEMI JOIN touched USING (text_id)
+    JOIN (FROM changed UNION ALL
+        SELECT document_id, title, published_at, language
+        FROM documents ANTI JOIN changed USING (document_id)
+    ) d USING (document_id)
+    ANTI JOIN removed_documents USING (document_id)
+"""
+_NEAR_PAIRS = """
+SELECT DISTINCT left_text_id, right_text_id FROM "overlaps"
+    SEMI JOIN touched ON left_text_id = text_id
+    ANTI JOIN lost USING (left_text_id, right_text_id) WHERE relation = 'near'
+"""
+_FIRST_URIS = """
+SELECT document_id, min(uri) AS uri FROM sources
+    SEMI JOIN witnessed USING (document_id) GROUP BY ALL
+"""
+
+
 def _touched_texts(
-    matched: Matched, news: NewRows, gone: Gone, base: Snapshot | None
+    matched: MatchedTexts, new_rows: NewRows, deletions: Deletions, base: Snapshot | None
 ) -> _Touched | None:
-    """Return the rows of all clusters of the archive that the run may change, if there are any."""
+    """Return the rows of all clusters in the archive that the run may change; None if it is new."""
     if base is None:
         return None
-    edges = np.concatenate((matched.left, matched.right))
-    old = distinct(edges[~matched.is_new[edges]])
     with connect(base) as connection:
-        for name, table in (
-            ("linked", pa.table({"text_id": hex_strings(np.array(matched.texts.digests[old]))})),
-            ("placed", news.occurrences.select(["text_id"])),
-            ("found", news.sources.select(["document_id"])),
-            ("changed", news.changed.select(["document_id", *_FACTS])),
-            ("gone_documents", pa.table({"document_id": gone.documents})),
-            ("gone_texts", pa.table({"text_id": hex_strings(gone.texts)})),
-            ("gone_pairs", gone.pairs),
-        ):
+        for name, table in _tables_of_run(matched, new_rows, deletions).items():
             connection.register(name, table)
-        lost, breaks = _lost_overlaps(connection, gone)
-        connection.execute("""
-            CREATE TEMP TABLE moved AS
-            SELECT document_id FROM found UNION SELECT document_id FROM gone_documents;
-            CREATE TEMP TABLE clusters AS
-            SELECT DISTINCT paragraph_id FROM folds WHERE text_id IN (
-                SELECT text_id FROM linked UNION ALL SELECT text_id FROM placed
-                UNION ALL SELECT text_id FROM unlinked
-                UNION ALL SELECT o.text_id FROM occurrences o SEMI JOIN moved USING (document_id)
-            );
-            CREATE TEMP TABLE touched AS
-            SELECT text_id, paragraph_id, words FROM folds SEMI JOIN clusters USING (paragraph_id)
-                ANTI JOIN gone_texts USING (text_id);
-            CREATE TEMP TABLE witnessed AS
-            SELECT o.*, d.title, d.published_at, d.language
-                FROM occurrences o SEMI JOIN touched USING (text_id)
-                JOIN (FROM changed UNION ALL
-                    SELECT document_id, title, published_at, language
-                    FROM documents ANTI JOIN changed USING (document_id)
-                ) d USING (document_id)
-                ANTI JOIN gone_documents USING (document_id)
-        """)
-        near = """SELECT DISTINCT left_text_id, right_text_id FROM "overlaps"
-            SEMI JOIN touched ON left_text_id = text_id
-            ANTI JOIN lost USING (left_text_id, right_text_id) WHERE relation = 'near'"""
-        uris = """SELECT document_id, min(uri) AS uri FROM sources
-            SEMI JOIN witnessed USING (document_id) GROUP BY ALL"""
-
-        of_clusters = "SEMI JOIN clusters USING (paragraph_id)"
-        kept = {name: ", ".join(columns) for name, columns in _TOLD_APART.items()}
+        lost, breaks_clusters = _lost_overlaps(connection, deletions)
+        connection.execute(_TOUCHED_TABLES)
 
         def rows(query: str) -> pa.Table:
             return connection.sql(query).to_arrow_table()
 
+        def rows_of_clusters(name: str) -> pa.Table:
+            columns = ", ".join(_COMPARED[name])
+            return rows(f"SELECT {columns} FROM {name} SEMI JOIN clusters USING (paragraph_id)")
+
         return _Touched(
-            rows("FROM touched"),
-            rows(f"SELECT {kept['paragraphs']} FROM paragraphs {of_clusters}"),
-            rows(f"SELECT {kept['variants']} FROM variants {of_clusters}"),
-            rows("FROM witnessed"),
-            rows(uris),
-            rows(near) if breaks else None,
-            lost,
+            folds=rows("FROM touched"),
+            paragraphs=rows_of_clusters("paragraphs"),
+            variants=rows_of_clusters("variants"),
+            witnesses=rows("FROM witnessed"),
+            uris=rows(_FIRST_URIS),
+            near=rows(_NEAR_PAIRS) if breaks_clusters else None,
+            lost_overlaps=lost,
         )
 
 
-def _lost_overlaps(connection: Any, gone: Gone) -> tuple[pa.Table, bool]:
-    """Return the pairs of texts whose overlaps go, and whether one of them were near-duplicates.
+def _tables_of_run(
+    matched: MatchedTexts, new_rows: NewRows, deletions: Deletions
+) -> dict[str, pa.Table]:
+    """Return what the run adds, changes and removes, as the queries above name it."""
+    edges = np.concatenate((matched.left, matched.right))
+    old = distinct(edges[~matched.is_new[edges]])
+    return {
+        "linked": pa.table({"text_id": hex_strings(np.array(matched.texts.digests[old]))}),
+        "placed": new_rows.occurrences.select(["text_id"]),
+        "found": new_rows.sources.select(["document_id"]),
+        "changed": new_rows.changed.select(["document_id", *_FACTS]),
+        "removed_documents": pa.table({"document_id": deletions.documents}),
+        "removed_texts": pa.table({"text_id": hex_strings(deletions.texts)}),
+        "removed_pairs": deletions.pairs,
+    }
 
-    Makes the tables ``lost``, and ``unlinked`` of texts that lose a near-duplicate.
+
+def _lost_overlaps(connection: Any, deletions: Deletions) -> tuple[pa.Table, bool]:
+    """Return pairs of texts whose overlaps are removed, and whether any are near-duplicates.
+
+    Creates the tables ``lost`` (these pairs) and ``unlinked`` (texts that lose a near-duplicate).
     """
     pairs = 'SELECT left_text_id, right_text_id, relation FROM "overlaps"'
-    going = [f"{pairs} SEMI JOIN gone_pairs USING (left_text_id, right_text_id)"]
+    removed = [f"{pairs} SEMI JOIN removed_pairs USING (left_text_id, right_text_id)"]
     for side in ("left", "right"):
-        going.append(f"{pairs} SEMI JOIN gone_texts ON {side}_text_id = text_id")
-    query = " UNION ".join(going) if len(gone.texts) or gone.pairs.num_rows else f"{pairs} LIMIT 0"
+        removed.append(f"{pairs} SEMI JOIN removed_texts ON {side}_text_id = text_id")
+    query = (
+        " UNION ".join(removed)
+        if len(deletions.texts) or deletions.pairs.num_rows
+        else f"{pairs} LIMIT 0"
+    )
     connection.execute(f"""
         CREATE TEMP TABLE lost AS {query};
         CREATE TEMP TABLE unlinked AS
@@ -256,11 +281,11 @@ def _lost_overlaps(connection: Any, gone: Gone) -> tuple[pa.Table, bool]:
 
 
 class _Members(NamedTuple):
-    """Texts whose cluster the run decides.
+    """Texts whose cluster this run determines.
 
     Attributes:
         digests: uint8, shape (members, 16), sorted.
-        words: int32, how many words each has.
+        words: int32, number of words.
         is_new: bool.
     """
 
@@ -269,7 +294,7 @@ class _Members(NamedTuple):
     is_new: npt.NDArray[np.bool_]
 
 
-def _members(matched: Matched, touched: _Touched | None) -> _Members:
+def _members(matched: MatchedTexts, touched: _Touched | None) -> _Members:
     new = np.flatnonzero(matched.is_new)
     digests = matched.texts.digests[new]
     words = matched.texts.sizes(new).astype(np.int32)
@@ -281,8 +306,8 @@ def _members(matched: Matched, touched: _Touched | None) -> _Members:
     return _Members(digests[order], words[order], order < len(new))
 
 
-def _clusters(members: _Members, matched: Matched, touched: _Touched | None) -> Positions:
-    """Return the cluster of each member: the least member of it."""
+def _clusters(members: _Members, matched: MatchedTexts, touched: _Touched | None) -> Positions:
+    """Return the cluster of each member, named by its lowest member."""
     linked = (matched.texts.digests[side] for side in (matched.left, matched.right))
     left, right = (find_digests(members.digests, digests) for digests in linked)
     if touched is not None:
@@ -294,16 +319,16 @@ def _clusters(members: _Members, matched: Matched, touched: _Touched | None) -> 
     return join_clusters(len(members.digests), left, right)
 
 
-def _witnesses(members: _Members, news: NewRows, touched: _Touched | None) -> _Witnesses:
-    facts = news.documents.select(["document_id", *_FACTS])
+def _witnesses(members: _Members, new_rows: NewRows, touched: _Touched | None) -> _Witnesses:
+    facts = new_rows.documents.select(["document_id", *_FACTS])
     place = pc.index_in(
-        news.occurrences.column("document_id"),
+        new_rows.occurrences.column("document_id"),
         value_set=facts.column("document_id").combine_chunks(),
     )
-    rows = news.occurrences.select(["document_id", "ordinal", "text_id", *_SPANS])
+    rows = new_rows.occurrences.select(["document_id", "ordinal", "text_id", *_SPANS])
     for name in _FACTS:
         rows = rows.append_column(name, facts.column(name).take(place))
-    sources = news.sources.select(["document_id", "uri"])
+    sources = new_rows.sources.select(["document_id", "uri"])
     if touched is not None:
         rows = pa.concat_tables(
             [rows, touched.witnesses.select(rows.column_names).cast(rows.schema)]
@@ -331,13 +356,13 @@ def _first_of_clusters(witnesses: _Witnesses, cluster: Positions) -> Positions:
 
 
 class _Changes(NamedTuple):
-    """Which rows of paragraphs and variants are to be written, and which go.
+    """Which rows of paragraphs and variants to write, and which to remove.
 
     Attributes:
-        firsts: numbers of the witnesses that rows of paragraphs are made of.
-        folded, into: numbers of the members that rows of variants are made of.
-        withdrawn: by table, keys of rows that are in the archive and not right any more.
-        superseded: of the paragraphs that go, those that stand in another place from now on.
+        firsts: numbers of the witnesses that become rows of paragraphs.
+        folded, into: numbers of the members that become rows of variants.
+        withdrawn: by table, keys of stored rows that are no longer right.
+        superseded: number of removed paragraphs whose cluster has another place now.
     """
 
     firsts: Positions
@@ -355,7 +380,7 @@ def _changes(
     into: Positions,
     touched: _Touched | None,
 ) -> _Changes:
-    """Tell the rows that the archive does not have just so."""
+    """Return the rows that the archive does not have in exactly this form."""
     if touched is None:
         return _Changes(firsts, folded, into, {}, 0)
     chosen = witnesses.rows.take(pa.array(firsts))
@@ -366,32 +391,32 @@ def _changes(
     }
     is_missing, withdrawn, superseded = {}, {}, 0
     for name, old in (("paragraphs", touched.paragraphs), ("variants", touched.variants)):
-        names = _TOLD_APART[name]
+        names = _COMPARED[name]
         new_keys, old_keys = row_keys(right[name].select(names)), row_keys(old.select(names))
         is_missing[name] = pc.invert(pc.is_in(new_keys, value_set=old_keys)).to_numpy(
             zero_copy_only=False
         )
-        gone = old.filter(pc.invert(pc.is_in(old_keys, value_set=new_keys)))
-        if gone.num_rows:
-            withdrawn[name] = gone.select(names[:1])
-        if name == "paragraphs":  # where only the URI is another, it is the same place
-            places = [row_keys(rows.select(_PLACE)) for rows in (gone, right[name])]
+        outdated = old.filter(pc.invert(pc.is_in(old_keys, value_set=new_keys)))
+        if outdated.num_rows:
+            withdrawn[name] = outdated.select(names[:1])
+        if name == "paragraphs":  # a row of which only the URI differs is the same place
+            places = [row_keys(rows.select(_PLACE)) for rows in (outdated, right[name])]
             superseded = pc.sum(pc.invert(pc.is_in(places[0], value_set=places[1]))).as_py() or 0
     firsts, missing = firsts[is_missing["paragraphs"]], is_missing["variants"]
     return _Changes(firsts, folded[missing], into[missing], withdrawn, superseded)
 
 
-def _texts_of(
+def _texts_to_write(
     members: _Members,
     chosen: Positions,
     changes: _Changes,
-    matched: Matched,
+    matched: MatchedTexts,
     base: Snapshot | None,
 ) -> tuple[Texts | RunTexts, Positions]:
-    """Return texts with those of the rows to be written, from this run or else from the archive.
+    """Return the texts of the rows to write, from this run or else from the archive.
 
     Returns:
-        the texts; and int64, shape (members,), the number of each among them, -1 if it is not.
+        the texts; and int64, shape (members,), the number of each member's text, or -1.
     """
     place = find_digests(matched.texts.digests, members.digests)
     wanted = distinct(np.concatenate((chosen, changes.folded, changes.into)))
@@ -433,8 +458,10 @@ def _variant_rows(
 ) -> pa.Table:
     """Return rows of variants, without ``run_id``; each is aligned with its paragraph."""
     concerned, numbers = np.unique(np.concatenate((folded, into)), return_inverse=True)
-    held = texts.take(place[concerned])
-    words = find_words(held.buffer, held.offsets[:-1], held.offsets[1:])
+    texts_to_align = texts.take(place[concerned])
+    words = find_words(
+        texts_to_align.buffer, texts_to_align.offsets[:-1], texts_to_align.offsets[1:]
+    )
     left, right = numbers[: len(folded)], numbers[len(folded) :]
     passages = align_pairs(words, score_words(words, settings), left, right, settings)
     matched = aligned_words(passages, len(folded))
@@ -443,7 +470,7 @@ def _variant_rows(
     columns: dict[str, Any] = {
         "text_id": hex_strings(members.digests[folded]),
         "paragraph_id": hex_strings(members.digests[into]),
-        "text": held.strings(left),
+        "text": texts_to_align.strings(left),
         "words": sizes[left].astype(np.int32),
         "matched_words": matched.astype(np.int32),
         "resemblance": (matched / np.maximum(1, together)).astype(np.float32),
@@ -451,17 +478,17 @@ def _variant_rows(
     return pa.table(columns)
 
 
-def _check(news: NewRows, kept: int, members: _Members) -> None:
-    """Check conservation: every paragraph has an occurrence, every text a row that keeps it.
+def _check(new_rows: NewRows, kept: int, members: _Members) -> None:
+    """Check conservation: every paragraph has an occurrence, every text is in one row.
 
     Raises:
         ContractError: with the counts that differ.
     """
-    expected = pc.sum(news.documents.column("paragraphs"), min_count=0).as_py()
-    if expected != news.occurrences.num_rows:
+    expected = pc.sum(new_rows.documents.column("paragraphs"), min_count=0).as_py()
+    if expected != new_rows.occurrences.num_rows:
         raise ContractError(
-            f"occurrences: {news.occurrences.num_rows} rows; expected {expected}, as many as the "
-            "documents have paragraphs"
+            f"occurrences: {new_rows.occurrences.num_rows} rows; expected {expected}, the number "
+            "of paragraphs of the documents"
         )
     if kept != len(members.digests):
         raise ContractError(

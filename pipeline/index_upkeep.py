@@ -1,4 +1,4 @@
-"""The index of an archive as runs use it: opened, added to, merged, or made again."""
+"""The index of an archive in runs: open it, add a segment, merge segments, or rebuild it."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ from palimpsest.store.commit import ChangeSet, open_writer, retry_if_outrun
 from palimpsest.store.parquet import row_groups
 
 
-def made_with(settings: Settings) -> dict[str, Any]:
-    """Return what all signatures of an index must agree on."""
+def index_parameters(settings: Settings) -> dict[str, Any]:
+    """Return the parameters that all segments of an index must have been built with."""
     sign = settings.sign
     return {
         "scheme": SCHEME,
@@ -58,24 +58,24 @@ def made_with(settings: Settings) -> dict[str, Any]:
 
 
 def open_index(archive: StoredArchive, segments: Sequence[str], settings: Settings) -> Index:
-    """Return the index that is made of these segments.
+    """Return the index of these segments.
 
     Raises:
-        ContractError: a segment is lost, damaged, or made with something else.
+        ContractError: a segment is missing, damaged, or built with other parameters.
     """
-    return Index.open(archive.segments(segments), made_with(settings))
+    return Index.open(archive.segments(segments), index_parameters(settings))
 
 
-def mend_index(
+def repair_index(
     archive: StoredArchive, base: Snapshot | None, name: str, settings: Settings
 ) -> list[str]:
-    """Return the segments of a version, after making them again if one is lost or damaged.
+    """Return the segments of a version; rebuild them first if one is missing or damaged.
 
     Args:
-        archive: whose lock is held.
+        archive: locked by the caller.
         base: the version.
-        name: of the segment that takes the place of all others then.
-        settings: as the archive was made with.
+        name: of the segment that then replaces all others.
+        settings: of the archive.
     """
     if base is None:
         return []
@@ -88,7 +88,7 @@ def mend_index(
 
 
 def known_keys(archive: StoredArchive, base: Snapshot | None, settings: Settings) -> Index:
-    """Return what tells the known sources and documents, without holding the archive's lock."""
+    """Return an index of the known sources and documents, without locking the archive."""
     if base is None:
         return Index([])
     try:
@@ -97,45 +97,48 @@ def known_keys(archive: StoredArchive, base: Snapshot | None, settings: Settings
         return Index([_keys_of(base)])
 
 
-def enter(digests: Bytes, windows: Windows, bands: Sequence[Buckets]) -> NewWindows:
-    """Return new texts as the index looks for them."""
+def to_new_windows(digests: Bytes, windows: Windows, bands: Sequence[Buckets]) -> NewWindows:
+    """Return new texts in the form that the index searches for."""
     prints = windows.shingles.astype(np.uint16)
     return NewWindows(digests, windows.texts, windows.starts, windows.ends, prints, bands)
 
 
 def save_segment(
-    folder: Path, entering: NewWindows, documents: Bytes, sources: Bytes, settings: Settings
+    folder: Path, new_windows: NewWindows, documents: Bytes, sources: Bytes, settings: Settings
 ) -> None:
     """Write a segment of new texts, documents and sources, each sorted."""
     segment = keys_only(documents, sources)._replace(
-        texts=entering.texts,
-        window_texts=entering.window_texts.astype(np.uint32),
-        window_starts=entering.starts.astype(np.uint32),
-        window_sizes=(entering.ends - entering.starts).astype(np.uint16),
-        prints=entering.prints,
+        texts=new_windows.texts,
+        window_texts=new_windows.window_texts.astype(np.uint32),
+        window_starts=new_windows.starts.astype(np.uint32),
+        window_sizes=(new_windows.ends - new_windows.starts).astype(np.uint16),
+        prints=new_windows.prints,
     )
-    bands = entering.bands
-    write_segment(folder, segment, bands, len(bands), made_with(settings))
+    bands = new_windows.bands
+    write_segment(folder, segment, bands, len(bands), index_parameters(settings))
 
 
-def merged_names(
+def merge_if_many(
     archive: StoredArchive, names: Sequence[str], name: str, settings: Settings
 ) -> list[str]:
-    """Merge segments if there are many of a size; return the names of those to go on with."""
+    """Merge segments if there are many of one size; return the names of the current segments."""
     merged = segments_to_merge(archive.index, names)
     if not merged:
         return list(names)
-    return [*(one for one in names if one not in merged), *joined(archive, merged, name, settings)]
+    return [
+        *(one for one in names if one not in merged),
+        *merge_all(archive, merged, name, settings),
+    ]
 
 
-def joined(
+def merge_all(
     archive: StoredArchive, names: Sequence[str], name: str, settings: Settings
 ) -> list[str]:
-    """Merge segments, if there are several; return the name of the one that there is then."""
+    """Merge segments into one, if there are several; return its name in a list."""
     if len(names) < 2:
         return list(names)
-    parts = [open_segment(archive.index / one, made_with(settings)) for one in names]
-    merge_segments(archive.index / name, parts, made_with(settings))
+    parts = [open_segment(archive.index / one, index_parameters(settings)) for one in names]
+    merge_segments(archive.index / name, parts, index_parameters(settings))
     return [name]
 
 
@@ -145,16 +148,18 @@ def sort_bands(bands: Hashes, pool: ThreadPoolExecutor) -> list[Buckets]:
 
 
 def write_index(index: Path, name: str, base: Snapshot, settings: Settings) -> None:
-    """Write one segment of all that is in a version, reading some texts at a time."""
+    """Write one segment with everything in a version, reading some texts at a time."""
     segments, folders = [_keys_of(base)], []
     with ThreadPoolExecutor(settings.run.workers) as pool:
         for number, texts in enumerate(_all_texts(base)):
             marked = sign_texts(texts, settings)
-            entering = enter(texts.digests, marked.windows, sort_bands(marked.bands, pool))
+            new_windows = to_new_windows(
+                texts.digests, marked.windows, sort_bands(marked.bands, pool)
+            )
             folders.append(index / f"{name}-part-{number:05d}")
-            save_segment(folders[-1], entering, empty_keys(), empty_keys(), settings)
-            segments.append(open_segment(folders[-1], made_with(settings)))
-    merge_segments(index / name, segments, made_with(settings))
+            save_segment(folders[-1], new_windows, empty_keys(), empty_keys(), settings)
+            segments.append(open_segment(folders[-1], index_parameters(settings)))
+    merge_segments(index / name, segments, index_parameters(settings))
     for folder in folders:
         shutil.rmtree(folder)
 
@@ -183,8 +188,8 @@ FILE_KEY = SOURCE_KEY[:3]
 def source_keys(sources: pa.Table) -> Bytes:
     """Return the keys of sources: uint8, shape (sources, 16).
 
-    A file is known by what can be told without reading it, the member of a container by its bytes:
-    its container may have grown since.
+    The key of a file is what can be known without reading it; that of a member of a container is
+    its content, since the container may have grown.
     """
     uris = sources.column("uri")
     members = pc.binary_join_element_wise(sources.column("document_id"), uris, " ")
@@ -193,12 +198,12 @@ def source_keys(sources: pa.Table) -> Bytes:
 
 
 def file_keys(files: pa.Table) -> Bytes:
-    """Return the keys of files, by which containers are known as others are."""
+    """Return the keys of files; containers have such keys too."""
     return _digests(_as_found(files))
 
 
 def _as_found(files: pa.Table) -> pa.ChunkedArray:
-    """Return size, time as ISO 8601 has it, and URI of files, with blanks between."""
+    """Return size, time in ISO 8601, and URI of files, separated by spaces."""
     size = files.column("bytes").cast(pa.string())
     time = files.column("modified_at").cast(pa.timestamp("us")).cast(pa.string())
     second = pc.replace_substring(pc.utf8_slice_codeunits(time, 0, 19), " ", "T")
@@ -208,14 +213,14 @@ def _as_found(files: pa.Table) -> pa.ChunkedArray:
     return pc.binary_join_element_wise(size, time, files.column("uri"), " ")
 
 
-def _digests(told: pa.ChunkedArray) -> Bytes:
-    buffer, offsets = bytes_of(told)
+def _digests(names: pa.ChunkedArray) -> Bytes:
+    buffer, offsets = bytes_of(names)
     return digest_spans(buffer, offsets[:-1], offsets[1:])
 
 
 @retry_if_outrun
 def reindex(archive_path: str | Path, wait_seconds: float = 3600.0) -> dict[str, Any]:
-    """Make the index of an archive again from its tables, as a new version with the same rows.
+    """Rebuild the index of an archive from its tables, as a new version with the same rows.
 
     Raises:
         SettingsError: there is no archive.

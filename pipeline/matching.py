@@ -1,4 +1,4 @@
-"""Third step: the run's texts are put together, paired by shared buckets, and aligned."""
+"""Third step: collect the run's texts, pair those that share buckets, and align the pairs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from palimpsest.dedup.texts import Texts, sign_texts, split_texts, take_windows,
 from palimpsest.dedup.windows import sketch_windows
 from palimpsest.kernels.arrays import Bytes, Hashes, Pairs, Positions
 from palimpsest.kernels.sorting import distinct, find_digests, first_of_each, halves_of
-from palimpsest.pipeline.index_upkeep import enter, open_index, save_segment, sort_bands
+from palimpsest.pipeline.index_upkeep import open_index, save_segment, sort_bands, to_new_windows
 from palimpsest.pipeline.new_rows import load_new_rows
 from palimpsest.pipeline.overlaps import (
     PAIRS_IN_CHUNK,
@@ -42,7 +42,7 @@ from palimpsest.pipeline.overlaps import (
     staged_chunks,
 )
 from palimpsest.pipeline.read import StagedBatch, stage_texts, staged_batches
-from palimpsest.pipeline.run_texts import RunTexts, load_digests, load_words, save_gathered
+from palimpsest.pipeline.run_texts import RunTexts, load_digests, load_words, save_run_texts
 from palimpsest.pipeline.staging import load_array, load_arrays, save_arrays
 from palimpsest.records.errors import ContractError
 from palimpsest.records.ids import hex_strings
@@ -53,7 +53,7 @@ from palimpsest.store.views import connect
 TEXTS_IN_GROUP = 10_000
 """The bands of fewer texts are paired in one task, which takes about a second or less."""
 _PIECE_BYTES = 4 * 2**20
-"""So much text of the archive is marked at a time."""
+"""Bytes of the archive's texts that are signed at a time."""
 
 
 def gather_texts(
@@ -63,46 +63,48 @@ def gather_texts(
     segments: Sequence[str],
     settings: Settings,
 ) -> int:
-    """Put together the new texts of all batches and the old ones that they may pair with.
+    """Collect the new texts of all batches and the old ones that they may pair with.
 
-    Writes what ``lay_out`` does, and the index segment of what is new, which counts once the run
-    commits. Returns how many texts are new.
+    Reads ``batch-*/`` and ``new-rows/``; writes ``texts/`` (see ``stage_run_texts``) and the index
+    segment of the new rows, which becomes part of the index when the run commits. The cost grows
+    with the words of the new texts, and with the old texts that share a bucket with one. Returns
+    the number of new texts.
 
     Args:
         folder: the run's.
-        archive: whose lock the run holds.
-        version: that readers see, or None before the first; it is opened where the step runs,
-            since a manifest of many files is no small argument.
+        archive: locked by the run.
+        version: the current one, or None before the first; the step opens it itself, since a
+            manifest of many files would be a large argument for a task.
         segments: of the index.
         settings: of the run.
     """
     base = _version_seen(archive, version)
     segment = archive.index / folder.name
-    for begun in (folder / "texts", segment):  # by a worker that was lost
+    for begun in (folder / "texts", segment):  # left by a worker that died
         if begun.exists():
             shutil.rmtree(begun)
-    parts, news = staged_batches(folder), load_new_rows(folder)
+    parts, new_rows = staged_batches(folder), load_new_rows(folder)
     index = open_index(archive, segments, settings)
     all_digests = np.concatenate([part.texts().digests for part in parts])
-    came_from = first_of_each(all_digests)
-    digests = all_digests[came_from]
+    staged_numbers = first_of_each(all_digests)
+    digests = all_digests[staged_numbers]
     is_new = ~index.contains("texts", digests)
-    if news.rejects.num_rows:
-        is_new &= find_digests(news.text_digests(), digests) >= 0
-    came_from, digests = came_from[is_new], digests[is_new]
+    if new_rows.rejects.num_rows:
+        is_new &= find_digests(new_rows.text_digests(), digests) >= 0
+    staged_numbers, digests = staged_numbers[is_new], digests[is_new]
 
-    def keep(entering: NewWindows) -> None:
-        save_segment(segment, entering, news.document_keys, news.source_keys, settings)
+    def save_windows(new_windows: NewWindows) -> None:
+        save_segment(segment, new_windows, new_rows.document_keys, new_rows.source_keys, settings)
 
-    lay_out(folder, parts, digests, came_from, index, base, settings, keep)
+    stage_run_texts(folder, parts, digests, staged_numbers, index, base, settings, save_windows)
     return len(digests)
 
 
 def _version_seen(archive: StoredArchive, version: int | None) -> Snapshot | None:
-    """Return the version that readers see.
+    """Return the current version of an archive.
 
     Raises:
-        ContractError: it is not the one that the run was given.
+        ContractError: it is not the one that the run expects.
     """
     if version is None:
         return None
@@ -115,30 +117,30 @@ def _version_seen(archive: StoredArchive, version: int | None) -> Snapshot | Non
     return base
 
 
-def lay_out(
+def stage_run_texts(
     folder: Path,
     parts: Sequence[StagedBatch],
     digests: Bytes,
-    came_from: Positions,
+    staged_numbers: Positions,
     index: Index,
     base: Snapshot | None,
     settings: Settings,
-    keep: Callable[[NewWindows], None],
+    save_windows: Callable[[NewWindows], None],
 ) -> None:
-    """Write what is to be known of texts that come to an archive, and old ones they may pair with.
+    """Write ``texts/``: new texts and the old ones that they may pair with, ready for matching.
 
-    Writes ``texts/``: where the texts are, words, ranked words, windows, shared buckets, crowds,
-    which are new.
+    It contains the locations of the texts, their words, scored words, windows, shared buckets and
+    crowds, and which of them are new.
 
     Args:
         folder: the run's.
-        parts: that hold the texts that come, with their words and windows.
-        digests: of the texts that come, sorted.
-        came_from: which of all texts in ``parts`` each one is.
-        index: of the texts that they may pair with.
-        base: the version that those are read from.
+        parts: the staged new texts, with their words and windows.
+        digests: of the new texts, sorted.
+        staged_numbers: the number of each of them among all texts in ``parts``.
+        index: of the old texts.
+        base: the version that old texts are read from.
         settings: of the archive.
-        keep: takes the texts as the index looks for them, while other things are written.
+        keep: called with the windows of the new texts, while other files are written.
     """
     target = folder / "texts"
     target.mkdir(exist_ok=True)
@@ -147,33 +149,33 @@ def lay_out(
         saving = []
         if base is None:
             saving += [
-                pool.submit(save_gathered, folder, parts, digests, came_from, settings.align)
+                pool.submit(save_run_texts, folder, parts, digests, staged_numbers, settings.align)
             ]
         marked = [part.marked() for part in parts]
-        windows, bands = take_windows(marked, came_from)
-        entering = enter(digests, windows, sort_bands(bands, pool))
+        windows, bands = take_windows(marked, staged_numbers)
+        new_windows = to_new_windows(digests, windows, sort_bands(bands, pool))
         del bands
-        saving += [pool.submit(keep, entering)]
-        sharing = index.find_matches(entering, settings.sign, settings.run.workers)
-        with_old: Hashes | None = None
-        if base is not None:  # one after the other, so that less is held
+        saving += [pool.submit(save_windows, new_windows)]
+        matches = index.find_matches(new_windows, settings.sign, settings.run.workers)
+        all_bands: Hashes | None = None
+        if base is not None:  # one after the other, which needs less memory
             all_texts = sum(len(one.words.offsets) - 1 for one in marked)
-            old = all_texts + np.arange(len(sharing.texts))
-            parts = [*parts, *_stage_old(load_texts(base, sharing.texts), target, pool, settings)]
-            digests = np.concatenate((digests, sharing.texts))
+            old = all_texts + np.arange(len(matches.texts))
+            parts = [*parts, *_stage_old(load_texts(base, matches.texts), target, pool, settings)]
+            digests = np.concatenate((digests, matches.texts))
             order = first_of_each(digests)
             is_new = order < len(is_new)
-            digests, came_from = digests[order], np.concatenate((came_from, old))[order]
-            save_gathered(folder, parts, digests, came_from, settings.align)
-            windows, with_old = take_windows([part.marked() for part in parts], came_from)
+            digests, staged_numbers = digests[order], np.concatenate((staged_numbers, old))[order]
+            save_run_texts(folder, parts, digests, staged_numbers, settings.align)
+            windows, all_bands = take_windows([part.marked() for part in parts], staged_numbers)
         save_arrays(windows, target / "windows")
         np.save(target / "is_new.npy", is_new)
 
         def save_band(band: int) -> None:
-            new = entering.bands[band]
-            buckets = new if with_old is None else sort_buckets(with_old[:, band])
+            new = new_windows.bands[band]
+            buckets = new if all_bands is None else sort_buckets(all_bands[:, band])
             np.save(target / f"buckets-{band:03d}.npy", shared_buckets(buckets))
-            save_arrays(Crowds(*sharing.crowds[band]), target / f"crowds-{band:03d}")
+            save_arrays(Crowds(*matches.crowds[band]), target / f"crowds-{band:03d}")
 
         del windows
         saving += [pool.submit(save_band, band) for band in range(settings.sign.bands)]
@@ -184,7 +186,7 @@ def lay_out(
 def _stage_old(
     texts: Texts, target: Path, pool: ThreadPoolExecutor, settings: Settings
 ) -> list[StagedBatch]:
-    """Find words and windows of texts, some at a time, and stage them."""
+    """Find the words and windows of texts, some at a time, and stage them."""
     pieces = split_texts(texts, max(settings.run.workers, -(-len(texts.buffer) // _PIECE_BYTES)))
     places = [target / f"old-{number:05d}" for number in range(len(pieces))]
 
@@ -198,7 +200,7 @@ def load_texts(base: Snapshot, digests: Bytes) -> Texts:
     """Return texts of a version by their digests.
 
     Raises:
-        ContractError: one is not there.
+        ContractError: one is missing.
     """
     if not len(digests):
         return texts_of(pa.array([], pa.string()), pa.array([], pa.string()))
@@ -210,13 +212,13 @@ def load_texts(base: Snapshot, digests: Bytes) -> Texts:
     if rows.num_rows != len(digests):
         raise ContractError(
             f"index: {len(digests)} texts asked for, {rows.num_rows} found in the tables; "
-            f"make the index again with: palimpsest reindex"
+            f"rebuild the index with: palimpsest reindex"
         )
     return texts_of(rows.column("text_id"), rows.column("text"))
 
 
 def band_groups(folder: Path, settings: SignSettings, workers: int) -> int:
-    """Return how many groups the bands are paired in: one a worker, or fewer for few texts."""
+    """Return the number of groups of bands: one for each worker, or fewer for few texts."""
     texts = len(load_array(folder / "texts" / "is_new.npy"))
     return max(1, min(workers, settings.bands, texts // TEXTS_IN_GROUP))
 
@@ -224,10 +226,13 @@ def band_groups(folder: Path, settings: SignSettings, workers: int) -> int:
 def pair_bands(folder: Path, group: int, groups: int, settings: SignSettings) -> int:
     """Find the candidates of a group of bands and stage them; return the number of crowds.
 
+    Reads ``texts/``; writes ``candidates-NNN/``. The cost grows with the pairs of windows that
+    share a bucket, which crowds limit.
+
     Args:
         folder: the run's.
-        group: of ``groups``: every so manieth band, from this one on.
-        groups: how many groups there are.
+        group: the group takes every ``groups``-th band, starting with this one.
+        groups: number of groups.
         settings: of signatures and crowds.
     """
     target = folder / "texts"
@@ -247,7 +252,7 @@ def pair_bands(folder: Path, group: int, groups: int, settings: SignSettings) ->
 
 
 def merge_groups(folder: Path, groups: int) -> tuple[int, int]:
-    """Put together the candidates of all groups; return their number and that of the crowds."""
+    """Merge the candidates of all groups; return their number and that of the crowds."""
     staged = (load_arrays(Candidates, folder / f"candidates-{n:03d}") for n in range(groups))
     found = merge_candidates(part._replace(crowds=int(part.crowds)) for part in staged)
     np.save(folder / "pairs.npy", found.pairs)
@@ -258,12 +263,12 @@ def merge_groups(folder: Path, groups: int) -> tuple[int, int]:
 def pairs_given_up(
     folder: Path, archive: StoredArchive, segments: Sequence[str], settings: Settings
 ) -> Pairs:
-    """Return the pairs that crowds gave up and that no other bucket gives: packed.
+    """Return the pairs that a crowd no longer pairs and that share no other bucket, packed.
 
     Args:
-        folder: where candidates are written.
-        archive: whose index is asked.
-        segments: of all texts, the new ones too.
+        folder: the run's.
+        archive: the one whose index is searched.
+        segments: of all texts, including the new ones.
         settings: of the archive.
     """
     lost = np.array(load_array(folder / "lost.npy"))
@@ -290,7 +295,11 @@ def pair_ids(folder: Path, pairs: Pairs) -> pa.Table:
 
 
 def align_chunk(folder: Path, chunk: int, settings: AlignSettings) -> int:
-    """Align a chunk of the candidates, stage the overlaps, and return how many there are."""
+    """Align a chunk of the candidates, stage the overlaps, and return their number.
+
+    Reads ``pairs.npy`` and ``texts/``; writes ``overlaps-NNNNN/`` and ``links-NNNNN/``. The cost
+    grows with the words of the pairs.
+    """
     words, ranked = load_words(folder)
     mine = slice(chunk * PAIRS_IN_CHUNK, (chunk + 1) * PAIRS_IN_CHUNK)
     left, right = unpack_pairs(load_array(folder / "pairs.npy")[mine])
@@ -302,7 +311,7 @@ def align_chunk(folder: Path, chunk: int, settings: AlignSettings) -> int:
     return len(passages.pair)
 
 
-class Matched(NamedTuple):
+class MatchedTexts(NamedTuple):
     """The run's texts, and which of them are near-duplicates.
 
     Attributes:
@@ -317,12 +326,12 @@ class Matched(NamedTuple):
     right: Positions
 
 
-def load_matched(folder: Path) -> Matched:
+def load_matched(folder: Path) -> MatchedTexts:
     """Return what matching staged."""
     parts = [load_arrays(Links, links_path(folder, chunk)) for chunk in staged_chunks(folder)]
     near = [part.relation == NEAR for part in parts]
     none = np.empty(0, dtype=np.int64)
-    return Matched(
+    return MatchedTexts(
         RunTexts.load(folder),
         np.array(load_array(folder / "texts" / "is_new.npy")),
         np.concatenate([none, *(p.left[n] for p, n in zip(parts, near, strict=True))]),

@@ -1,6 +1,6 @@
-"""What of the staged rows is new to the archive, told while its lock is held.
+"""Which of the staged rows are new to the archive; determined under its lock.
 
-Another run may have committed since the sources were found, and documents may have been taken down.
+Another run may have committed since the sources were found, and documents may have been removed.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from palimpsest.store.archive import Snapshot
 from palimpsest.store.views import connect
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewRows:
     """Rows that the archive does not have yet.
 
     Attributes:
         documents, occurrences, sources, containers: staged rows, without ``run_id``.
-        changed: documents of the archive of which a new source tells something else, such as an
-            earlier date; the rows as they are from now on, without ``run_id``.
-        rejects: sources of documents that were taken down, without ``run_id``.
-        known: sources that the archive has, such as members of a container that has grown.
-        source_keys, document_keys: uint8, shape (n, 16), sorted, of what is new.
+        changed: documents of the archive whose facts a new source changes, such as an earlier
+            date; their new rows, without ``run_id``.
+        rejects: sources of documents that were removed, without ``run_id``.
+        known: number of sources that the archive has, such as members of a container that grew.
+        source_keys, document_keys: uint8, shape (n, 16), sorted, of the new rows.
     """
 
     documents: pa.Table
@@ -55,15 +55,15 @@ class NewRows:
         return not self.sources.num_rows and not self.containers.num_rows
 
     @classmethod
-    def nothing(cls) -> NewRows:
-        """Return that nothing is new."""
+    def none(cls) -> NewRows:
+        """Return no rows."""
         tables = {
             name: schema_without(table, "run_id").empty_table() for name, table in _TABLES.items()
         }
         return cls(**tables, known=0, source_keys=empty_keys(), document_keys=empty_keys())
 
     def rows(self) -> dict[str, pa.Table]:
-        """Return the rows to add by table; those that a run refuses are told elsewhere."""
+        """Return the rows to add by table, without rejects, which the run collects itself."""
         changed = self.changed.select(self.documents.column_names).cast(self.documents.schema)
         return {
             "documents": pa.concat_tables([self.documents, changed]),
@@ -90,25 +90,28 @@ _KEYS = ("source_keys", "document_keys")
 _KNOWN = "known.txt"
 
 
-def save_new_rows(news: NewRows, folder: Path) -> None:
-    """Write news into the folder ``news`` of a run's."""
+def save_new_rows(new_rows: NewRows, folder: Path) -> None:
+    """Write new rows into ``new-rows/`` in the folder of a run."""
     for name in _TABLES:
-        save_table(getattr(news, name), folder / "news" / f"{name}.arrow")
+        save_table(getattr(new_rows, name), folder / "new-rows" / f"{name}.arrow")
     for name in _KEYS:
-        np.save(folder / "news" / f"{name}.npy", getattr(news, name))
-    (folder / "news" / _KNOWN).write_text(str(news.known), encoding="ascii")
+        np.save(folder / "new-rows" / f"{name}.npy", getattr(new_rows, name))
+    (folder / "new-rows" / _KNOWN).write_text(str(new_rows.known), encoding="ascii")
 
 
 def load_new_rows(folder: Path) -> NewRows:
     """Return what ``save_new_rows`` wrote."""
-    tables = {name: load_table(folder / "news" / f"{name}.arrow") for name in _TABLES}
-    source_keys, document_keys = (load_array(folder / "news" / f"{name}.npy") for name in _KEYS)
-    known = int((folder / "news" / _KNOWN).read_text(encoding="ascii"))
+    tables = {name: load_table(folder / "new-rows" / f"{name}.arrow") for name in _TABLES}
+    source_keys, document_keys = (load_array(folder / "new-rows" / f"{name}.npy") for name in _KEYS)
+    known = int((folder / "new-rows" / _KNOWN).read_text(encoding="ascii"))
     return NewRows(**tables, known=known, source_keys=source_keys, document_keys=document_keys)
 
 
 def find_new_rows(folder: Path, index: Index, base: Snapshot | None) -> NewRows:
-    """Return what of the staged rows is new."""
+    """Return the staged rows that the archive does not have.
+
+    Reads the tables of all batches and the keys in the index; the cost grows with the rows staged.
+    """
     sources = pa.concat_tables(staged_tables(folder, "sources"))
     removed = base.read("removals") if base else TABLES["removals"].empty_table()
     is_removed = pc.is_in(
@@ -121,55 +124,56 @@ def find_new_rows(folder: Path, index: Index, base: Snapshot | None) -> NewRows:
     documents, occurrences = _new_documents(folder, index, removed)
     sources = sources.filter(pa.array(~is_known))
     containers = pa.concat_tables(staged_tables(folder, "containers"))
-    held = file_keys(containers)
-    is_held = index.contains("sources", held)
+    container_keys = file_keys(containers)
+    is_known_container = index.contains("sources", container_keys)
+    new_keys = np.concatenate((keys[~is_known], container_keys[~is_known_container]))
     return NewRows(
-        _as_told(documents, sources),
-        _changed_documents(sources, documents, base),
-        occurrences,
-        sources,
-        containers.filter(pa.array(~is_held)),
-        rejects,
-        int(is_known.sum()),
-        distinct_digests(np.concatenate((keys[~is_known], held[~is_held]))),
-        distinct_digests(digests_of(documents.column("document_id"))),
+        documents=_with_source_facts(documents, sources),
+        changed=_changed_documents(sources, documents, base),
+        occurrences=occurrences,
+        sources=sources,
+        containers=containers.filter(pa.array(~is_known_container)),
+        rejects=rejects,
+        known=int(is_known.sum()),
+        source_keys=distinct_digests(new_keys),
+        document_keys=distinct_digests(digests_of(documents.column("document_id"))),
     )
 
 
-def _as_told(documents: pa.Table, sources: pa.Table) -> pa.Table:
-    """Return documents with what the first of their sources tells: by date, then by URI."""
+def _with_source_facts(documents: pa.Table, sources: pa.Table) -> pa.Table:
+    """Return documents with the facts of their first source: the first by date, then by URI."""
     ranked = sources.sort_by([(name, "ascending") for name in ("published_at", "uri")])
     first = pc.ScalarAggregateOptions(skip_nulls=False)
-    told = ranked.group_by("document_id", use_threads=False).aggregate(
+    facts = ranked.group_by("document_id", use_threads=False).aggregate(
         [(name, "first", first) for name in FACT_NAMES]
     )
     place = pc.index_in(
-        documents.column("document_id"), value_set=told.column("document_id").combine_chunks()
+        documents.column("document_id"), value_set=facts.column("document_id").combine_chunks()
     )
     for name in FACT_NAMES:
         field = documents.schema.field(name)
-        column = told.column(f"{name}_first").take(place)
+        column = facts.column(f"{name}_first").take(place)
         documents = documents.set_column(documents.schema.get_field_index(name), field, column)
     return documents
 
 
-def _changed_documents(found: pa.Table, news: pa.Table, base: Snapshot | None) -> pa.Table:
-    """Return the documents of the archive of which new sources tell something else."""
+def _changed_documents(found: pa.Table, new_rows: pa.Table, base: Snapshot | None) -> pa.Table:
+    """Return the documents of the archive whose facts new sources change, as they are now."""
     documents, sources = (schema_without(name, "run_id") for name in ("documents", "sources"))
-    new = news.column("document_id").combine_chunks()
+    new = new_rows.column("document_id").combine_chunks()
     again = found.filter(pc.invert(pc.is_in(found.column("document_id"), value_set=new)))
     if base is None or not again.num_rows:
         return documents.empty_table()
     with connect(base) as connection:
         connection.register("again", again.select(["document_id"]))
 
-        def held(name: str, schema: pa.Schema) -> pa.Table:
+        def stored_rows(name: str, schema: pa.Schema) -> pa.Table:
             query = f"FROM {name} SEMI JOIN again USING (document_id)"
             return connection.sql(query).to_arrow_table().select(schema.names).cast(schema)
 
-        before = held("documents", documents)
-        told = pa.concat_tables([held("sources", sources), again])
-    after = _as_told(before, told)
+        before = stored_rows("documents", documents)
+        facts = pa.concat_tables([stored_rows("sources", sources), again])
+    after = _with_source_facts(before, facts)
     rows = (table.select(list(FACT_NAMES)).to_pylist() for table in (before, after))
     differs = [one != other for one, other in zip(*rows, strict=True)]
     return after.filter(pa.array(differs, pa.bool_()))
@@ -186,10 +190,11 @@ def unrecorded_rejects(rejects: pa.Table, base: Snapshot | None) -> pa.Table:
 
 
 def _removed_rejects(sources: pa.Table, removed: pa.Table) -> pa.Table:
-    told = {row["document_id"]: row for row in removed.to_pylist()}
+    """Return a reject for each source of a removed document, with the reason of the removal."""
+    removals = {row["document_id"]: row for row in removed.to_pylist()}
     rows = []
     for row in sources.to_pylist():
-        removal = told[row.pop("document_id")]
+        removal = removals[row.pop("document_id")]
         detail = f"taken down on {removal['removed_at']:%Y-%m-%d}: {removal['reason']}"
         rows.append(row | {"reason": "removed", "detail": detail})
     return pa.Table.from_pylist(rows, schema=schema_without("rejects", "run_id"))

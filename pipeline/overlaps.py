@@ -1,4 +1,4 @@
-"""The rows of overlaps: passages with their spans and texts, made where they are aligned."""
+"""The rows of overlaps: passages with their spans and texts, built where they are aligned."""
 
 from __future__ import annotations
 
@@ -65,24 +65,24 @@ def staged_chunks(folder: Path) -> range:
 
 
 def chunks_of(candidates: int) -> int:
-    """Return how many chunks that many candidates are aligned in."""
+    """Return the number of chunks for a number of candidates."""
     return -(-candidates // PAIRS_IN_CHUNK)
 
 
 def stage_overlaps(rows: pa.Table, folder: Path, chunk: int) -> None:
-    """Write the overlaps of a chunk as they will stand in the archive; whole or not at all."""
+    """Write the overlaps of a chunk as files of the archive, all of them or nothing."""
     target = _overlaps_folder(folder, chunk)
-    building = target.with_suffix(f".{secrets.token_hex(3)}.part")  # of this attempt alone
+    building = target.with_suffix(f".{secrets.token_hex(3)}.part")  # unique to this attempt
     write_rows(rows, "overlaps", building)
     put_in_place(building, target)
 
 
 def staged_overlaps(folder: Path, rows: Sequence[int]) -> list[Path]:
-    """Return the files that hold the overlaps of all chunks.
+    """Return the files of the overlaps of all chunks.
 
     Args:
         folder: the run's.
-        rows: how many overlaps each chunk has.
+        rows: number of overlaps of each chunk.
     """
     return [
         path

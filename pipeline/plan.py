@@ -1,4 +1,8 @@
-"""First step: what there is to read, and what is known already."""
+"""First step: find the sources, skip those that are known, and number the batches.
+
+Reads the names, sizes and times of the sources, and the keys in the index; writes ``plan.arrow``,
+``rejects.arrow``, ``batches.txt`` and ``seal.txt``. The cost grows with the number of files.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ from palimpsest.store.archive import Snapshot
 
 MAX_BATCH_FILES = 20_000
 SEAL, FILES = "seal.txt", "files.arrow"
-"""What a staged batch was made with, for all of a run; and the files in it."""
+"""The fingerprint of all batches of a run; and the files of one batch."""
 _BATCHES = "batches.txt"
 
 _PLAN = pa.schema(
@@ -42,13 +46,13 @@ _PLAN = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What sources there are, and what is to be done with them.
+    """The sources that were found, and which of them to read.
 
     Attributes:
         fresh: files to read, as they were found.
         known: how many sources are in files that an earlier run has read, and that have not
             changed since.
-        known_rejects: how many an earlier run has refused for good in such files.
+        known_rejects: how many sources in such files an earlier run has rejected for good.
         rejects: names that lead to no file.
     """
 
@@ -64,7 +68,7 @@ class Survey:
         return len(self.fresh) + self.known + self.known_rejects + rejects
 
     def portions(self, portion_bytes: int) -> Iterator[Survey]:
-        """Cut what is to be read into portions of about so many bytes; there is at least one."""
+        """Cut the files to read into portions of about ``portion_bytes``; there is at least one."""
         cuts = _cuts(self.fresh, portion_bytes)
         for number in range(int(cuts[-1]) + 1 if len(cuts) else 1):
             first, end = np.searchsorted(cuts, [number, number + 1])
@@ -77,12 +81,12 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run has before it.
+    """The work of a run.
 
     Attributes:
         survey: the sources.
-        taken_up: batches that a run that ended too early had staged already.
-        batches: how many batches there are, with those taken up first.
+        taken_up: number of batches that an unfinished run had staged, and that this one resumes.
+        batches: number of all batches; the resumed ones come first.
     """
 
     survey: Survey
@@ -93,12 +97,12 @@ class Plan:
 def survey_sources(
     sources: Sequence[str], base: Snapshot | None, index: Index, settings: Settings
 ) -> Survey:
-    """Find the sources and tell those that are known.
+    """Find the sources and separate those that are known.
 
     Args:
         sources: files, folders and patterns.
         base: the version that readers see.
-        index: what tells the known sources.
+        index: the keys of known sources.
         settings: of the run.
 
     Raises:
@@ -131,16 +135,18 @@ def survey_sources(
 
 
 def plan_run(survey: Survey, folder: Path, settings: Settings, seal: str) -> Plan:
-    """Write ``plan.arrow``, the batches of what is to be read, and the rejects of the survey.
+    """Write the batches to read and the rejects of the survey.
 
     Args:
         survey: what the run is to read.
-        folder: the run's, with what dead runs left.
+        folder: the run's, with what unfinished runs left in ``left/``.
         settings: of the run.
-        seal: digest of all that decides what a batch holds.
+        seal: digest of everything that determines the contents of a staged batch.
     """
-    (folder / SEAL).write_text(seal, encoding="utf-8")  # first: what is taken up stays sealed
-    taken_up, rest = _take_up(survey.fresh, folder, seal)
+    (folder / SEAL).write_text(
+        seal, encoding="utf-8"
+    )  # first, since batches may be moved here next
+    taken_up, rest = _resume_batches(survey.fresh, folder, seal)
     batches = _number_batches(rest, settings.run.batch_bytes) + taken_up
     save_table(_plan_table(rest, batches), folder / "plan.arrow")
     save_table(survey.rejects, folder / "rejects.arrow")
@@ -149,32 +155,32 @@ def plan_run(survey: Survey, folder: Path, settings: Settings, seal: str) -> Pla
     return Plan(survey, taken_up, count)
 
 
-def _take_up(files: list[FoundFile], folder: Path, seal: str) -> tuple[int, list[FoundFile]]:
-    """Take up batches that dead runs had staged, if all of their files are to be read just so.
+def _resume_batches(files: list[FoundFile], folder: Path, seal: str) -> tuple[int, list[FoundFile]]:
+    """Resume batches that unfinished runs staged, if all of their files are still to be read.
 
     Returns:
-        how many batches there are now, and the files that are in none of them.
+        the number of resumed batches, and the files that are in none of them.
     """
     waiting = {found.path: found for found in files}
-    taken = 0
+    resumed = 0
     for left in sorted((folder / "left").rglob(SEAL)):
         is_alike = left.read_text(encoding="utf-8") == seal
         for batch in sorted(left.parent.glob("batch-?????")) if is_alike else ():
-            held = files_of(load_table(batch / FILES))
-            if held and all(waiting.get(found.path) == found for found in held):
-                batch.rename(batch_folder(folder, taken))
-                taken += 1
-                for found in held:
+            staged_files = files_of(load_table(batch / FILES))
+            if staged_files and all(waiting.get(found.path) == found for found in staged_files):
+                batch.rename(batch_folder(folder, resumed))
+                resumed += 1
+                for found in staged_files:
                     del waiting[found.path]
-        left.unlink()  # so that nobody takes up what is half removed
+        left.unlink()  # so that no run resumes half of a folder
     shutil.rmtree(folder / "left")
-    return taken, list(waiting.values())
+    return resumed, list(waiting.values())
 
 
 def planned_batches(folder: Path) -> int:
     """Return how many batches a run has, without listing its folder.
 
-    What other machines wrote to a shared folder is found by its name at once, in a listing later.
+    A file that another machine wrote to a shared folder can be opened at once, but is listed late.
     """
     return int((folder / _BATCHES).read_text(encoding="ascii"))
 
@@ -199,10 +205,10 @@ def files_of(planned: pa.Table) -> list[FoundFile]:
 
 
 def _refused_files(base: Snapshot | None, encoding: str | None) -> set[Any]:
-    """Return URI, size and time of the files that earlier runs refused.
+    """Return URI, size and time of the files that earlier runs rejected for good.
 
-    What was refused for a reason that may pass is tried again, and so is what was refused in
-    another encoding: naming one is how a user helps.
+    Files rejected for a reason that may pass are tried again, and so are those rejected under
+    another ``read.encoding``: setting it is how a user repairs such a rejection.
     """
     if base is None or not base.rows("rejects"):
         return set()
@@ -232,13 +238,13 @@ def _known_containers(base: Snapshot | None) -> dict[tuple[Any, ...], tuple[int,
 
 
 def _number_batches(files: list[FoundFile], batch_bytes: int) -> np.ndarray[Any, Any]:
-    """Return the batch of each file, in order: about so many bytes, and not too many files."""
+    """Return the batch of each file: about ``batch_bytes``, at most ``MAX_BATCH_FILES`` files."""
     cuts = _cuts(files, batch_bytes) + np.arange(len(files)) // MAX_BATCH_FILES
     return np.unique(cuts, return_inverse=True)[1] if len(files) else cuts
 
 
 def _cuts(files: list[FoundFile], part_bytes: int) -> np.ndarray[Any, Any]:
-    """Return the part of each file, from 0 on, with parts of about so many bytes."""
+    """Return the part of each file, from 0 on, with parts of about ``part_bytes``."""
     sizes = np.array([found.size_bytes for found in files], dtype=np.int64)
     cuts = (np.cumsum(sizes) - sizes) // part_bytes
     return np.unique(cuts, return_inverse=True)[1] if len(files) else cuts

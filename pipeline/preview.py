@@ -1,4 +1,4 @@
-"""What a run would read, and how, without an archive being changed or made."""
+"""Show what a run would read, and how, without changing or creating an archive."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _REJECT = ("uri", "reason", "detail")
 def preview(
     sources: Sequence[str], archive: str | Path, settings: Settings, report: Report = silent
 ) -> dict[str, Any]:
-    """Read sources as a run would, and tell what came out.
+    """Read sources as a run would, and return the results.
 
     Returns:
-        ``known``: how many sources the archive has; ``sources``: a row for each new one, with what
-        would be kept of it; ``rejects``: a row for each that would be refused, with the reason;
-        ``rejects_new``: how many of these no earlier run has recorded.
+        ``known``: number of sources that the archive has; ``sources``: a row for each new one, with
+        its facts; ``rejects``: a row for each that would be rejected, with the reason;
+        ``rejects_new``: number of these that no earlier run has recorded.
 
     Raises:
         SettingsError: a source names nothing, or the archive was made with other settings.

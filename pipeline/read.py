@@ -1,4 +1,4 @@
-"""Second step, a batch at a time: files become documents, occurrences and marked texts."""
+"""Second step, a batch at a time: files become documents, occurrences and signed texts."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from palimpsest.pipeline.staging import (
 from palimpsest.records.settings import Settings
 
 _COUNTS = "counts.json"
-"""What the parts of a batch held; its length tells how many there are."""
+"""The counts of each part of a batch; the list is as long as there are parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchCounts:
-    """What a batch held: ``found`` sources, of which ``rejects`` could not be read."""
+    """The contents of a batch: ``found`` sources, of which ``rejects`` could not be read."""
 
     files: int
     found: int
@@ -47,7 +47,7 @@ class BatchCounts:
 
 @dataclass(frozen=True, slots=True)
 class StagedBatch:
-    """A part of a batch in a run's folder; what it holds is mapped when it is asked for."""
+    """A part of a batch in a run's folder; its arrays are mapped on each call."""
 
     folder: Path
 
@@ -87,7 +87,7 @@ def stage_batch(folder: Path, batch: int, settings: Settings, processes: int = 1
 
 def _read_batch(folder: Path, batch: int, target: Path, settings: Settings, processes: int) -> None:
     planned = planned_files(folder, batch)
-    # Of this attempt alone: what a cluster takes for dead, and does again elsewhere, may go on.
+    # Its name is unique: a task that a cluster believes dead and repeats may still be running.
     building = target.with_suffix(f".{secrets.token_hex(3)}.part")
     save_table(planned, building / FILES)
     counts = []
@@ -115,7 +115,7 @@ def _part_folder(batch: Path, number: int) -> Path:
 
 
 def _stage_part(read: Batch, folder: Path, settings: Settings) -> dict[str, int]:
-    """Stage a part of a batch; return what it held."""
+    """Stage a part of a batch; return its counts."""
     texts = distinct_texts(read.digests, read.texts.buffer, read.texts.starts, read.texts.ends)
     marked = sign_texts(texts, settings)
     save_table(read.sources, folder / "sources.arrow")
@@ -135,7 +135,7 @@ def _stage_part(read: Batch, folder: Path, settings: Settings) -> dict[str, int]
 
 
 def stage_texts(texts: Texts, marked: SignedTexts, folder: Path) -> StagedBatch:
-    """Write texts with their words and windows as a part of a batch has them."""
+    """Write texts with their words and windows, as in a part of a batch."""
     save_arrays(texts, folder / "texts")
     save_arrays(marked.words, folder / "words")
     save_arrays(marked.windows, folder / "windows")

@@ -1,7 +1,7 @@
-"""Take documents down: their rows, the texts that only they had, and what was made of these.
+"""Remove documents: their rows, texts that occur nowhere else, and everything derived from these.
 
-What is left is what the archive would be if they had never come, but for the record of the removal.
-A crowd that loses texts may have other heads then; pairs that these bring are aligned.
+The archive is then as if they had never been ingested, but for the record of the removal. A crowd
+that loses texts may get other heads; the pairs that these add are aligned.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from palimpsest.kernels.arrays import Bytes
 from palimpsest.kernels.columns import digests_of
 from palimpsest.kernels.sorting import distinct_digests
 from palimpsest.pipeline.fingerprint import check_fingerprint
-from palimpsest.pipeline.fold import Gone, fold
+from palimpsest.pipeline.fold import Deletions, fold
 from palimpsest.pipeline.index_upkeep import (
     SOURCE_KEY,
-    made_with,
-    mend_index,
+    index_parameters,
     open_index,
+    repair_index,
     source_keys,
 )
 from palimpsest.pipeline.matching import (
     align_chunk,
     band_groups,
-    lay_out,
     load_matched,
     load_texts,
     merge_groups,
     pair_bands,
     pair_ids,
+    stage_run_texts,
 )
 from palimpsest.pipeline.new_rows import NewRows
 from palimpsest.pipeline.overlaps import staged_chunks, staged_overlaps
@@ -62,7 +62,7 @@ from palimpsest.store.views import connect
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What was taken down. Counts are of rows that went."""
+    """The result of a removal. Counts are of removed rows."""
 
     run_id: str
     archive: str
@@ -81,12 +81,12 @@ class Removal:
 def remove(
     archive_path: str | Path, names: Sequence[str], reason: str, wait_seconds: float = 3600.0
 ) -> Removal:
-    """Take documents down and publish a version without them.
+    """Remove documents and publish a version without them.
 
     Args:
         archive_path: of the archive.
-        names: document ids or URIs; of a URI, every document that was found there goes.
-        reason: is kept with the removal.
+        names: document ids or URIs; a URI removes every document that was found there.
+        reason: stored with the removal.
         wait_seconds: how long to wait while a run is writing.
 
     Raises:
@@ -96,7 +96,7 @@ def remove(
     archive = open_archive(archive_path).require()
     if not reason.strip():
         raise SettingsError(["reason: empty; say why, it is kept with the removal"])
-    find_documents(archive.snapshot(), names)  # refused before a folder is made
+    find_documents(archive.snapshot(), names)  # fails before a folder is created
     started_at = datetime.now(UTC)
     run_id = run_id_of(started_at, secrets.token_hex(3))
     with (
@@ -107,13 +107,13 @@ def remove(
         settings = base.settings()
         sealed = check_fingerprint(settings, base)
         ids = sorted(set(find_documents(base, names)))
-        gone, lost_sources, paragraphs = _gone(base, ids)
-        segments = mend_index(archive, base, f"{run_id}-mended", settings)
-        segments = _without(archive, segments, gone, lost_sources, run_id, settings)
-        gained = _stage_gained(folder, archive, segments, base, gone, settings)
+        deletions, lost_sources, paragraphs = _deletions_of(base, ids)
+        segments = repair_index(archive, base, f"{run_id}-mended", settings)
+        segments = _without(archive, segments, deletions, lost_sources, run_id, settings)
+        gained = _stage_regained_overlaps(folder, archive, segments, base, deletions, settings)
         matched = load_matched(folder)
         matched = matched._replace(is_new=np.zeros(len(matched.is_new), dtype=np.bool_))
-        folded = fold(base, matched, NewRows.nothing(), gone, settings.align)
+        folded = fold(base, matched, NewRows.none(), deletions, settings.align)
         added = dict(folded.added)
         added["runs"] = run_row(run_id, settings, started_at)
         added["removals"] = _removals(ids, reason, started_at)
@@ -133,13 +133,13 @@ def remove(
             published.manifest.version,
             ids,
             paragraphs,
-            len(gone.texts),
+            len(deletions.texts),
             overlaps - published.rows("overlaps"),
         )
 
 
-def _gone(base: Snapshot, ids: list[str]) -> tuple[Gone, Bytes, int]:
-    """Return what goes with documents, the keys of their sources, and how many paragraphs."""
+def _deletions_of(base: Snapshot, ids: list[str]) -> tuple[Deletions, Bytes, int]:
+    """Return what to remove with documents, their sources' keys, and their paragraph count."""
     documents = pa.array(ids, pa.string())
     with connect(base) as connection:
         connection.register("removed", pa.table({"document_id": documents}))
@@ -154,31 +154,31 @@ def _gone(base: Snapshot, ids: list[str]) -> tuple[Gone, Bytes, int]:
             "SELECT count(*) AS n FROM occurrences SEMI JOIN removed USING (document_id)"
         ).to_arrow_table()["n"]
     digests = distinct_digests(digests_of(texts.column("text_id")))
-    gone = Gone(documents, digests, Gone.nothing().pairs)
+    deletions = Deletions(documents, digests, Deletions.none().pairs)
     sources = sources.cast(pa.schema([TABLES["sources"].field(n) for n in sources.column_names]))
-    return gone, distinct_digests(source_keys(sources)), paragraphs.as_py()
+    return deletions, distinct_digests(source_keys(sources)), paragraphs.as_py()
 
 
 def _without(
     archive: StoredArchive,
     segments: Sequence[str],
-    gone: Gone,
+    deletions: Deletions,
     lost_sources: Bytes,
     run_id: str,
     settings: Settings,
 ) -> list[str]:
-    """Write the segments again that know of what goes; return the names of those to go on with."""
+    """Rewrite the segments that contain removed keys; return the names of the current segments."""
     keys = {
-        "texts": gone.texts,
-        "documents": distinct_digests(digests_of(gone.documents)),
+        "texts": deletions.texts,
+        "documents": distinct_digests(digests_of(deletions.documents)),
         "sources": lost_sources,
     }
     names = []
     for number, name in enumerate(segments):
-        segment = open_segment(archive.index / name, made_with(settings))
+        segment = open_segment(archive.index / name, index_parameters(settings))
         if _has_any(segment, keys):
             name = f"{run_id}-{number:04d}"
-            merge_segments(archive.index / name, [segment], made_with(settings), keys)
+            merge_segments(archive.index / name, [segment], index_parameters(settings), keys)
         names.append(name)
     return names
 
@@ -187,26 +187,26 @@ def _has_any(segment: Segment, keys: dict[str, Bytes]) -> bool:
     return any(bool(Index([segment]).contains(kind, some).any()) for kind, some in keys.items())
 
 
-def _stage_gained(
+def _stage_regained_overlaps(
     folder: Path,
     archive: StoredArchive,
     segments: Sequence[str],
     base: Snapshot,
-    gone: Gone,
+    deletions: Deletions,
     settings: Settings,
 ) -> list[int]:
-    """Stage the overlaps of pairs that crowds give once the texts are gone; return how many.
+    """Stage the overlaps of pairs that crowds add when the texts are removed.
 
-    They are the pairs that the crowds would lose if the texts came.
+    They are the pairs that the crowds would lose if the texts were added.
 
     Returns:
-        how many overlaps each chunk has.
+        the number of overlaps of each chunk.
     """
     index = open_index(archive, segments, settings)
-    texts = load_texts(base, gone.texts)
-    parts = [stage_texts(texts, sign_texts(texts, settings), folder / "gone")]
+    texts = load_texts(base, deletions.texts)
+    parts = [stage_texts(texts, sign_texts(texts, settings), folder / "removed")]
     everything = np.arange(len(texts.digests))
-    lay_out(folder, parts, texts.digests, everything, index, base, settings, lambda _: None)
+    stage_run_texts(folder, parts, texts.digests, everything, index, base, settings, lambda _: None)
     groups = band_groups(folder, settings.sign, settings.run.workers)
     stage = partial(pair_bands, folder, groups=groups, settings=settings.sign)
     with ThreadPoolExecutor(groups) as pool:

@@ -22,8 +22,8 @@ import pyarrow.compute as pc
 
 from palimpsest.pipeline.executors import StepExecutor, run_in_order
 from palimpsest.pipeline.fingerprint import check_fingerprint, fingerprint_digest
-from palimpsest.pipeline.fold import Folded, Gone
-from palimpsest.pipeline.index_upkeep import known_keys, mend_index, merged_names, open_index
+from palimpsest.pipeline.fold import Deletions, FoldResult
+from palimpsest.pipeline.index_upkeep import known_keys, merge_if_many, open_index, repair_index
 from palimpsest.pipeline.matching import (
     band_groups,
     load_matched,
@@ -188,7 +188,7 @@ class _Matching:
     """
 
     new_rows: NewRows
-    folded: Folded
+    folded: FoldResult
     written: dict[str, list[Path]]
     overlaps_found: int
     segments: list[str]
@@ -254,7 +254,7 @@ def _match(
 ) -> _Matching:
     """Match and fold what was read, under the archive's lock."""
     archive, base = writer.archive, writer.base
-    segments = mend_index(archive, base, f"{writer.run_id}-mended", settings)
+    segments = repair_index(archive, base, f"{writer.run_id}-mended", settings)
     save_new_rows(find_new_rows(folder, open_index(archive, segments, settings), base), folder)
     new_rows = load_new_rows(folder)
     arguments = (folder, archive, base and base.manifest.version, segments, settings)
@@ -267,15 +267,15 @@ def _match(
     segments.append(writer.run_id)
     release_freed_memory()  # memory that matching used
     given_up = pairs_given_up(folder, archive, segments, settings)
-    gone = replace(Gone.nothing(), pairs=pair_ids(folder, given_up))
-    fold_arguments = (base, load_matched(folder), new_rows, gone, settings.align)
+    deletions = replace(Deletions.none(), pairs=pair_ids(folder, given_up))
+    fold_arguments = (base, load_matched(folder), new_rows, deletions, settings.align)
     with ThreadPoolExecutor(1) as pool:
         writing_rows = pool.submit(_write_complete_rows, folder, new_rows, writer.run_id)
         if settings.run.memory:
             writing_rows.result()  # so that folding and writing do not need memory together
         [folded] = run_in_order(FOLD, [fold_arguments], report)
         written = writing_rows.result()
-    segments = merged_names(archive, segments, f"{writer.run_id}-merged", settings)
+    segments = merge_if_many(archive, segments, f"{writer.run_id}-merged", settings)
     written["overlaps"] = staged_overlaps(folder, overlaps)
     return _Matching(
         new_rows=new_rows,

@@ -1,8 +1,8 @@
-"""The texts of a run, each read where a part of a batch holds it.
+"""The distinct texts of a run, numbered in the order of their digests.
 
-They are numbered in the order of their digests. Their words are put together, since alignment goes
-through them again and again; the texts themselves, and where words stand in them, are looked up for
-what is written only, so they stay where they were staged.
+The hashes of their words are copied into one array, since alignment scans them again and again. The
+texts themselves and the offsets of their words are needed only for rows that are written, so they
+stay in the parts of batches where they were staged.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from palimpsest.records.settings import AlignSettings
 
 _IS_ASCII, _PLACES, _WORD_PLACES = "is_ascii.npy", "places", "word-places"
 _PARTS = "parts.json"
-"""Names the folders that hold the texts, as seen from the folder of the run."""
+"""The folders that contain the texts, relative to the folder of the run."""
 
 
 class WordHashes(NamedTuple):
-    """The words of all texts, one behind the other, without where they stand.
+    """The hashes of the words of all texts, one text after the other.
 
     Attributes:
-        offsets: int64, shape (texts + 1,): which words are whose.
+        offsets: int64, shape (texts + 1,): the words of text i are at offsets[i]:offsets[i + 1].
         hashes: uint32, shape (words,).
     """
 
@@ -44,28 +44,28 @@ class WordHashes(NamedTuple):
     hashes: npt.NDArray[np.uint32]
 
 
-def save_gathered(
+def save_run_texts(
     folder: Path,
     parts: Sequence[StagedBatch],
     digests: Bytes,
-    came_from: Positions,
+    staged_numbers: Positions,
     settings: AlignSettings,
 ) -> None:
-    """Write into the folder ``texts`` of a run's what ``RunTexts`` and ``load_words`` read.
+    """Write what ``RunTexts`` and ``load_words`` read into ``texts/`` in the folder of a run.
 
     Args:
         folder: the run's.
-        parts: that hold the texts.
+        parts: the staged texts.
         digests: uint8, shape (texts, 16), of the texts, sorted.
-        came_from: which of all texts of the parts each one is.
-        settings: what matches of words earn.
+        staged_numbers: the number of each text among those of all parts.
+        settings: the scores of matching words.
     """
     target = folder / "texts"
     texts, words = [part.texts() for part in parts], [part.words() for part in parts]
-    word_places = TextSpans.of([one.offsets for one in words], came_from)
+    word_places = TextSpans.of([one.offsets for one in words], staged_numbers)
     np.save(target / "digests.npy", digests)
-    np.save(target / _IS_ASCII, np.concatenate([_are_ascii(one) for one in texts])[came_from])
-    save_arrays(TextSpans.of([one.offsets for one in texts], came_from), target / _PLACES)
+    np.save(target / _IS_ASCII, np.concatenate([_are_ascii(one) for one in texts])[staged_numbers])
+    save_arrays(TextSpans.of([one.offsets for one in texts], staged_numbers), target / _PLACES)
     save_arrays(word_places, target / _WORD_PLACES)
     names = [os.path.relpath(part.folder, folder) for part in parts]
     (target / _PARTS).write_text(json.dumps(names), encoding="utf-8")
@@ -113,7 +113,7 @@ class RunTexts:
 
     @classmethod
     def load(cls, folder: Path) -> RunTexts:
-        """Open the texts that ``save_gathered`` wrote into a run's folder."""
+        """Open the texts that ``save_run_texts`` wrote into a run's folder."""
         target = folder / "texts"
         names = json.loads((target / _PARTS).read_text(encoding="utf-8"))
         parts = [StagedBatch(folder / name) for name in names]
@@ -136,11 +136,11 @@ class RunTexts:
         return gather_strings(self.buffers, part, begin + starts, begin + ends)
 
     def take(self, numbers: Positions) -> Texts:
-        """Return some texts, by ascending numbers, one behind the other."""
+        """Return some texts, by ascending numbers."""
         return Texts(self.digests[numbers], *self.places.at(numbers).take(self.buffers))
 
     def sizes(self, numbers: Positions) -> Positions:
-        """Return how many words some texts have."""
+        """Return the number of words of each of some texts."""
         _, starts, ends = self.word_places.at(numbers)
         return ends - starts
 

@@ -1,22 +1,22 @@
-"""What a run keeps in its folder between steps: Arrow files and numpy arrays that can be mapped.
+"""The files that the steps of a run exchange: Arrow tables and numpy arrays that can be mapped.
 
-The steps may be carried out on several machines that share the folder. So what is staged has a name
-that follows from its number and is never looked for in a listing, which may be an old one there.
+Steps may run on several machines that share the folder, where listings can be out of date. So each
+file has a name that follows from its number, and no step lists the folder.
 
 ::
 
     plan.arrow              files to read, with the batch that each is in
     batches.txt             how many batches there are
-    seal.txt                what the batches were made with
+    seal.txt                fingerprint of the batches
     batch-00000/            files of a batch; sources, rejects, documents, occurrences, texts, words
-    news/                   what of all batches is new to the archive
-    texts/                  where the distinct texts of the run are, and old ones that they may
-                            pair with, which stand in old-*; the words of all of them
+    new-rows/               rows of all batches that are new to the archive
+    texts/                  the distinct texts of the run, and old ones that they may pair with
+                            (staged in old-*); the words of all of them
     candidates-*            those of some bands
-    pairs.npy, lost.npy     candidates of all bands, and pairs that crowds gave up
-    links-*                 what became of a chunk of them
+    pairs.npy, lost.npy     candidates of all bands, and pairs that crowds no longer pair
+    links-*                 the results of aligning a chunk of them
     overlaps-*              its overlaps, as files of the archive
-    rows/                   the rows that do not wait for folding, as files of the archive
+    rows/                   the rows that folding does not change, as files of the archive
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Prove an archive: its tables by themselves, its texts against documents and against raw files.
 
-Nothing is written. Raw files are read one at a time; the texts and places of the archive are held
-as columns, some bytes more than the tables themselves.
+Nothing is written. Raw files are read one at a time; the texts and places of the archive are kept
+in memory as columns, which take a little more space than the tables themselves.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from palimpsest.kernels.arrays import Bytes
 from palimpsest.kernels.columns import bytes_of, digests_of
 from palimpsest.kernels.sorting import distinct_digests
 from palimpsest.kernels.unicode import character_tables
-from palimpsest.pipeline.index_upkeep import made_with
+from palimpsest.pipeline.index_upkeep import index_parameters
 from palimpsest.records.errors import ContractError, SourceError
 from palimpsest.records.progress import READING_RAW_FILES, READING_TABLES, Report, silent
 from palimpsest.records.schemas import PARAGRAPH_SEPARATOR
@@ -88,20 +88,20 @@ def verify(
 ) -> Verification:
     """Check a version of an archive, and its raw files where they still are.
 
-    - files: rows, bytes and schema are what manifest and schemas tell, and every page can be read
+    - files: rows, bytes and schema are what manifest and schemas say, and every page can be read
     - keys, references, conservation: what must be unique is, what is named is there, counts agree
     - identity: ids are digests of content
     - lossless: every document can be rebuilt from the tables, to the byte
-    - passages: the passages of overlaps are the told spans of the texts
+    - passages: the passages of overlaps are the texts of their spans
     - fixity: raw files are as they were when they were read
-    - index: it is whole, and knows the texts and documents of the tables and no others
+    - index: it is complete, and contains the texts and documents of the tables and no others
     - spans: every place of a text leads to that text in the raw file, in bytes and in characters
 
     Args:
         archive: whose index is checked with its current version.
         snapshot: the version to check.
         tables_only: leave fixity and spans out.
-        report: told how far it is.
+        report: called with the progress.
     """
     files, sound = check_files(snapshot)
     checks = [files]
@@ -125,16 +125,16 @@ def _check_index(archive: StoredArchive, snapshot: Snapshot, sound: set[str]) ->
     if damaged:
         check.skip(len(segments), damage_reason(damaged))
         return check
-    held: dict[str, list[Bytes]] = {"texts": [], "documents": []}
+    indexed: dict[str, list[Bytes]] = {"texts": [], "documents": []}
     for name, folder in zip(segments, archive.segments(segments), strict=True):
         try:
-            segment = check_segment(folder, made_with(snapshot.settings()))
+            segment = check_segment(folder, index_parameters(snapshot.settings()))
         except ContractError as error:
             check.fail(Failure("index", name, str(error), "a whole segment", "palimpsest reindex"))
             continue
         check.passed += 1
-        held["texts"].append(segment.texts)
-        held["documents"].append(segment.documents)
+        indexed["texts"].append(segment.texts)
+        indexed["documents"].append(segment.documents)
     expected = {
         "texts": [
             digests_of(snapshot.read(name, [key]).column(key))
@@ -143,7 +143,7 @@ def _check_index(archive: StoredArchive, snapshot: Snapshot, sound: set[str]) ->
         "documents": [digests_of(snapshot.read("documents", ["document_id"]).column(0))],
     }
     for kind, parts in expected.items() if not check.failed else ():
-        there, known = np.concatenate(parts), np.concatenate([empty_keys(), *held[kind]])
+        there, known = np.concatenate(parts), np.concatenate([empty_keys(), *indexed[kind]])
         if len(there) == len(known) and np.array_equal(
             distinct_digests(there), distinct_digests(known)
         ):
@@ -191,19 +191,19 @@ class _Kept:
         texts = pa.concat_tables(parts)
         names = ["start_char", "end_char", "start_byte", "end_byte"]
         lists = ["stretch_start", "stretch_end"]
-        told = ["document_id", "ordinal", "text_id", *names, *lists]
-        places = snapshot.read("occurrences", told)
+        columns = ["document_id", "ordinal", "text_id", *names, *lists]
+        places = snapshot.read("occurrences", columns)
         places = places.sort_by([("document_id", "ascending"), ("ordinal", "ascending")])
         number = pc.index_in(places.column("text_id"), value_set=texts.column("text_id"))
         self._number = number.fill_null(-1).to_numpy().astype(np.int64)
         self._buffer, self._offsets = bytes_of(texts.column("text"))
         self._ordinal = places.column("ordinal").to_numpy()
-        columns = [places.column(name).fill_null(_NO_BYTE).to_numpy() for name in names]
-        self._spans = np.stack(columns, axis=1)
+        bounds = [places.column(name).fill_null(_NO_BYTE).to_numpy() for name in names]
+        self._spans = np.stack(bounds, axis=1)
         self._stretches = [places.column(name).combine_chunks() for name in lists]
         self._of_document = _runs(places.column("document_id"))
-        told = ["document_id", "sha256", "media_type", "encoding", "characters", "text_sha256"]
-        rows = snapshot.read("documents", told).to_pylist()
+        columns = ["document_id", "sha256", "media_type", "encoding", "characters", "text_sha256"]
+        rows = snapshot.read("documents", columns).to_pylist()
         self.documents: dict[str, dict[str, Any]] = {row["document_id"]: row for row in rows}
 
     def places(self, document_id: str) -> _Places:
@@ -233,7 +233,7 @@ def _check_lossless(snapshot: Snapshot, kept: _Kept | None, sound: set[str]) -> 
     if kept is None:
         check.skip(snapshot.rows("documents"), damage_reason(sorted(_KEPT - sound)))
         return check
-    for document_id, told in kept.documents.items():
+    for document_id, document in kept.documents.items():
         places = kept.places(document_id)
         lost = [
             str(k) for k, text in zip(places.ordinals, places.texts, strict=True) if text is None
@@ -242,12 +242,12 @@ def _check_lossless(snapshot: Snapshot, kept: _Kept | None, sound: set[str]) -> 
             text for text in places.texts if text is not None
         )
         sha256 = hashlib.sha256(joined).hexdigest()
-        if sha256 == told["text_sha256"] and not lost:
+        if sha256 == document["text_sha256"] and not lost:
             check.passed += 1
             continue
         found = f"no text at {', '.join(lost)}" if lost else sha256
         check.fail(
-            Failure("text_sha256", document_id, found, str(told["text_sha256"]), FROM_BACKUP)
+            Failure("text_sha256", document_id, found, str(document["text_sha256"]), FROM_BACKUP)
         )
     return check
 
@@ -274,17 +274,17 @@ def _check_raw(
             versions = uris[uri]
             sha256 = _check_fixity(uri, raw, fault, versions, kept, fixity)
             for document_id in versions:
-                told = kept.documents.get(document_id)
-                if told and document_id in pending and told["sha256"] == sha256:
+                document = kept.documents.get(document_id)
+                if document and document_id in pending and document["sha256"] == sha256:
                     pending.discard(document_id)
-                    _check_spans(raw, told, uri, kept.places(document_id), read, spans)
+                    _check_spans(raw, document, uri, kept.places(document_id), read, spans)
             done += len(versions)
             if done % _REPORT_EVERY == 0 or done == rows.num_rows:
                 report(READING_RAW_FILES, done, rows.num_rows)
     for document_id in pending:
         spans.skip(len(kept.places(document_id).ordinals), _NO_RAW)
-    told_of = spans.passed + spans.failed + spans.not_checked
-    spans.skip(snapshot.rows("occurrences") - told_of, _NO_DOCUMENT)
+    counted = spans.passed + spans.failed + spans.not_checked
+    spans.skip(snapshot.rows("occurrences") - counted, _NO_DOCUMENT)
     return [fixity, spans]
 
 
@@ -296,22 +296,22 @@ def _check_fixity(
     kept: _Kept,
     check: Check,
 ) -> str | None:
-    """Check each document that stood under a URI against what is there now.
+    """Check each document that was read from a URI against the file as it is now.
 
     Returns:
-        The SHA-256 of what is there now; None if it is not to be had.
+        The SHA-256 of the file as it is now; None if it is not available.
     """
     if fault is not None:
-        check.skip(len(versions), f"the file is not to be had ({fault.reason})")
+        check.skip(len(versions), f"the file is not available ({fault.reason})")
         return None
     sha256 = hashlib.sha256(raw).hexdigest()
-    told = [kept.documents.get(document_id, {}).get("sha256") for document_id in versions]
-    for number, document_sha256 in enumerate(told):
+    recorded = [kept.documents.get(document_id, {}).get("sha256") for document_id in versions]
+    for number, document_sha256 in enumerate(recorded):
         if document_sha256 == sha256:
             check.passed += 1
         elif document_sha256 is None:
             check.skip(1, _NO_DOCUMENT)
-        elif sha256 in told[number + 1 :]:
+        elif sha256 in recorded[number + 1 :]:
             check.skip(1, "the file was replaced since, and read again")
         else:
             advice = "the raw file has changed: bring it back, or ingest it again as it is now"
@@ -322,25 +322,28 @@ def _check_fixity(
 
 def _check_spans(
     raw: bytes,
-    told: dict[str, Any],
+    document: dict[str, Any],
     uri: str,
     places: _Places,
     settings: ReadSettings,
     check: Check,
 ) -> None:
     """Check that each place of a document gives its text, in bytes and in characters."""
-    document_id, encoding = told["document_id"], told["encoding"]
-    if told["media_type"] == PAGE:
-        _check_anchors(raw, told, uri, places, check)
+    document_id, encoding = document["document_id"], document["encoding"]
+    if document["media_type"] == PAGE:
+        _check_anchors(raw, document, uri, places, check)
         return
-    if told["media_type"] == JSON:
-        decoded, decode_cut = _json_text(raw, settings.text_fields, told["characters"]), unescape
+    if document["media_type"] == JSON:
+        decoded, decode_cut = (
+            _json_text(raw, settings.text_fields, document["characters"]),
+            unescape,
+        )
     else:
-        decoded = _decode_whole(raw, encoding, told["characters"])
+        decoded = _decode_whole(raw, encoding, document["characters"])
         decode_cut = partial(decode_span, encoding=encoding)
     if decoded is None:
         for ordinal in places.ordinals:
-            expected = f"{told['characters']} characters of {encoding}"
+            expected = f"{document['characters']} characters of {encoding}"
             place = f"{document_id} at {ordinal}, {uri}"
             check.fail(Failure("decoded text", place, "another length", expected, FROM_BACKUP))
         return
@@ -360,13 +363,13 @@ def _check_spans(
             continue
         unit, start, end, found = wrong[0]
         place = f"{document_id} at {places.ordinals[number]}, {uri}, {unit} {start}-{end}"
-        check.fail(Failure(f"span in {unit}", place, _told(found), _told(text), FROM_BACKUP))
+        check.fail(Failure(f"span in {unit}", place, _quote(found), _quote(text), FROM_BACKUP))
 
 
 def _decode_whole(raw: bytes, encoding: str, characters: int) -> str | None:
     """Return a raw file decoded as it was read, without its mark; None if that is not possible.
 
-    Whether there was a mark, or bytes that look like one, is told by the length of the text.
+    The length of the text shows whether there was a mark, or only bytes that look like one.
     """
     starts = [len(mark) for mark in _MARKS if raw.startswith(mark)]
     for start in (*starts, 0):
@@ -380,7 +383,7 @@ def _decode_whole(raw: bytes, encoding: str, characters: int) -> str | None:
 
 
 def _check_anchors(
-    raw: bytes, told: dict[str, Any], uri: str, places: _Places, check: Check
+    raw: bytes, document: dict[str, Any], uri: str, places: _Places, check: Check
 ) -> None:
     """Check that the stretches of raw bytes of each paragraph of a page hold its text."""
     for number, text in enumerate(places.texts):
@@ -389,14 +392,18 @@ def _check_anchors(
             check.skip(1, "it has no anchor in the raw page")
             continue
         stretches = places.stretches[number] or [(0, end - start)]
-        shown = text.decode() if text is not None else None
+        expected_text = text.decode() if text is not None else None
         spans = [(start + first, start + last) for first, last in stretches]
-        if shown is not None and reproduces(raw, spans, told["encoding"], shown):
+        if expected_text is not None and reproduces(
+            raw, spans, document["encoding"], expected_text
+        ):
             check.passed += 1
             continue
-        place = f"{told['document_id']} at {places.ordinals[number]}, {uri}, bytes {start}-{end}"
-        found = _told(raw[start:end]) if 0 <= start <= end <= len(raw) else "nothing"
-        check.fail(Failure("anchor in bytes", place, found, _told(text), FROM_BACKUP))
+        place = (
+            f"{document['document_id']} at {places.ordinals[number]}, {uri}, bytes {start}-{end}"
+        )
+        found = _quote(raw[start:end]) if 0 <= start <= end <= len(raw) else "nothing"
+        check.fail(Failure("anchor in bytes", place, found, _quote(text), FROM_BACKUP))
 
 
 def _json_text(raw: bytes, fields: Sequence[str], characters: int) -> str | None:
@@ -437,10 +444,10 @@ def _normalise(pieces: list[bytes]) -> list[bytes]:
     bounds = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
     buffer = np.frombuffer(b"".join(pieces), dtype=np.uint8)
     texts = normalise_paragraphs(buffer, bounds[:-1], bounds[1:], character_tables())
-    held = texts.buffer.tobytes()
+    joined = texts.buffer.tobytes()
     spans = zip(texts.starts.tolist(), texts.ends.tolist(), strict=True)
-    return [held[start:end] for start, end in spans]
+    return [joined[start:end] for start, end in spans]
 
 
-def _told(text: bytes | None) -> str:
+def _quote(text: bytes | None) -> str:
     return "nothing" if text is None else repr(text.decode("utf-8", "replace")[:80])

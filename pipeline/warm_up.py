@@ -36,7 +36,7 @@ def warm_up(*, to_look: bool = True) -> None:
     """Call every kernel once, as a run and a comparison do, on two tiny articles.
 
     Args:
-        to_look: with those that no run needs, only who looks at what is there.
+        to_look: also those that only commands that show an archive need.
     """
     with tempfile.TemporaryDirectory() as folder:
         first, second = Path(folder, "first.txt"), Path(folder, "second.txt")
@@ -57,14 +57,14 @@ def warm_up(*, to_look: bool = True) -> None:
 
 
 def _sort_many() -> None:
-    """Call what only long columns are sorted with."""
+    """Call the kernels that sort only long columns."""
     digests = np.zeros((KERNEL_MIN_DIGESTS, 16), dtype=np.uint8)
     digests[:, :8] = np.arange(KERNEL_MIN_DIGESTS, dtype=">u8").view(np.uint8).reshape(-1, 8)
     find_digests(distinct_digests(digests), digests)
 
 
 def _weigh_crowds(archive: StoredArchive) -> None:
-    """Call what runs need only where crowds give pairs up."""
+    """Call the kernels that runs need only when a crowd stops pairing texts."""
     settings = Settings()
     base = archive.snapshot()
     rows = base.read("paragraphs", ["paragraph_id", "text"])

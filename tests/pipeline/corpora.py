@@ -48,13 +48,13 @@ _SYLLABLES = [
 
 
 def make_words(seed: int, count: int = 45) -> list[str]:
-    """Return words that nearly surely stand in no other paragraph."""
+    """Return words that almost certainly occur in no other paragraph."""
     rng = random.Random(seed)
     return ["".join(rng.choices(_SYLLABLES, k=3)) for _ in range(count)]
 
 
 def make_paragraph(seed: int, count: int = 45, *, edit: int = 0) -> str:
-    """Return a paragraph; ``edit`` replaces so many words, spread evenly."""
+    """Return a paragraph; ``edit`` words are replaced, spread evenly."""
     words = make_words(seed, count)
     for number in range(edit):
         words[(number + 1) * count // (edit + 1) - 1] = f"edited{seed}x{number}"
@@ -101,7 +101,7 @@ def ingest(
 
 @contextmanager
 def documents_dated(date_of: DateOf) -> Iterator[None]:
-    """Let documents have dates that their text does not tell.
+    """Give documents dates that are not in their text.
 
     Args:
         date_of: returns the date of the document with this SHA-256.
@@ -163,9 +163,9 @@ def assert_lossless(archive: Path) -> None:
     """Check that every document can be rebuilt, to the byte."""
     snapshot = StoredArchive(archive).snapshot()
     rebuilt = rebuilt_documents(snapshot)
-    told = snapshot.read("documents", ["document_id", "text_sha256"]).to_pylist()
-    assert {row["document_id"] for row in told} == set(rebuilt)
-    for row in told:
+    documents = snapshot.read("documents", ["document_id", "text_sha256"]).to_pylist()
+    assert {row["document_id"] for row in documents} == set(rebuilt)
+    for row in documents:
         text = rebuilt[row["document_id"]]
         assert hashlib.sha256(text.encode()).hexdigest() == row["text_sha256"]
 

@@ -39,8 +39,8 @@ def join_all(*processes: BaseProcess) -> None:
     assert codes == [0] * len(processes)
 
 
-def ingest_with(barrier: Barrier, sources: list[Path], archive: Path, told: Path) -> None:
-    """Ingest, waiting for the others once the sources are planned; tell the summary in a file."""
+def ingest_with(barrier: Barrier, sources: list[Path], archive: Path, summary_path: Path) -> None:
+    """Ingest, waiting for the others once the sources are planned; write the summary to a file."""
     met = []
 
     def wait_and_stage(*arguments: Any) -> Any:
@@ -51,7 +51,7 @@ def ingest_with(barrier: Barrier, sources: list[Path], archive: Path, told: Path
     palimpsest.pipeline.run.STAGE_BATCH = replace(STAGE_BATCH, function=wait_and_stage)
     summary = ingest(sources, archive, settings_of(1, BATCH_BYTES))
     assert met
-    told.write_text(json.dumps(summary.to_dict()))
+    summary_path.write_text(json.dumps(summary.to_dict()))
 
 
 def remove_with(barrier: Barrier, archive: Path, name: str) -> None:
@@ -77,7 +77,7 @@ def _wait_before_writing(module: Any, barrier: Barrier) -> None:
 
 
 def change_until(stop: Event, sources: list[Path], archive: Path) -> None:
-    """Ingest, take down, compact and clean in turns until told to stop; then leave all there."""
+    """Ingest, take down, compact and clean in turns until stopped; then keep all documents."""
     coming = iter(sources)
     while not stop.is_set():
         first, second = next(coming), next(coming)

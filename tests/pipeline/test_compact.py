@@ -82,7 +82,7 @@ def test_compacting_a_second_time_does_nothing(archive: Path) -> None:
     assert listing(archive) == before
 
 
-def test_files_that_were_merged_are_gone_after_cleaning(archive: Path) -> None:
+def test_clean_deletes_the_files_that_were_merged(archive: Path) -> None:
     compact(archive)
     assert clean(StoredArchive(archive))["dropped"] == [1, 2, 3]
     place = StoredArchive(archive)

@@ -1,4 +1,4 @@
-"""Who carries out the steps of a run (pipeline/executors.py); forks in a process without other threads."""
+"""Executors of a run's steps (pipeline/executors.py); forks in a process without other threads."""
 
 import json
 import subprocess
@@ -62,7 +62,7 @@ def _write_corpus(folder: Path) -> Path:
 
 
 def _ingest(corpus: Path, archive: Path, fault: str = "") -> tuple[Any, set[str], list[int]]:
-    """Return the process, who read batches, and which batches were begun."""
+    """Return the process, the ids of the processes that read batches, and the batches begun."""
     pids = archive.with_name("pids")
     pids.mkdir()
     command = [sys.executable, "-c", _SCRIPT, str(corpus), str(archive), str(pids), fault]
@@ -76,7 +76,7 @@ def _digest(archive: Path) -> str:
 
 
 @pytest.mark.parametrize("fault", ["", "killed", "refused"])
-def test_what_forks_read_or_leave_undone_makes_the_same_tables(tmp_path: Path, fault: str) -> None:
+def test_tables_are_the_same_if_forks_read_batches_or_fail(tmp_path: Path, fault: str) -> None:
     corpus = _write_corpus(tmp_path / "corpus")
     ran, readers, batches = _ingest(corpus, tmp_path / "forked", fault)
     assert ran.returncode == 0, ran.stderr
@@ -90,7 +90,7 @@ def test_what_forks_read_or_leave_undone_makes_the_same_tables(tmp_path: Path, f
     assert _digest(tmp_path / "forked") == _digest(tmp_path / "alone")
 
 
-def test_what_cannot_be_read_is_told_by_the_process_that_was_started(tmp_path: Path) -> None:
+def test_parent_process_reports_a_batch_that_cannot_be_read(tmp_path: Path) -> None:
     corpus = _write_corpus(tmp_path / "corpus")
     ran, _, _ = _ingest(corpus, tmp_path / "archive", "disk")
     assert ran.returncode == 1
@@ -107,15 +107,15 @@ _STEP = RunStep(name="thread", title="threads", function=_thread)
 
 
 @pytest.mark.parametrize("executor", [thread_executor(2), fork_executor(2), run_in_order])
-def test_other_steps_give_their_results_in_order(executor: Any) -> None:
-    told = []
+def test_results_come_in_the_order_of_the_arguments(executor: Any) -> None:
+    reports = []
     arguments = [(number,) for number in range(9)]
-    results = executor(_STEP, arguments, lambda *said: told.append(said))
+    results = executor(_STEP, arguments, lambda *report: reports.append(report))
     assert [number for number, _ in results] == list(range(9))
-    assert told == [(_STEP, done, 9) for done in range(1, 10)]
+    assert reports == [(_STEP, done, 9) for done in range(1, 10)]
 
 
-def test_beside_other_threads_nothing_is_forked(
+def test_no_process_is_forked_while_other_threads_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corpus = _write_corpus(tmp_path / "corpus")
@@ -132,7 +132,7 @@ def test_beside_other_threads_nothing_is_forked(
     assert StoredArchive(tmp_path / "archive").exists()
 
 
-def test_a_run_that_is_to_hold_little_forks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_with_a_memory_limit_does_not_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("palimpsest.pipeline.executors.fork_executor", None)
     step = RunStep(name="abs", title="absolute values", function=abs, is_forkable=True)
     assert executor_for(RunSettings(memory="512MB", workers=2))(step, [(-1,)], silent) == [1]

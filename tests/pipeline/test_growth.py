@@ -56,18 +56,20 @@ def _lay_out(texts: Texts) -> _Laid:
     return _Laid(digests, windows, bands)
 
 
-def _bring(held: set, known: Texts, new: Texts, index: Index, after: Index, sign: SignSettings):
+def _bring(
+    found_pairs: set, known: Texts, new: Texts, index: Index, after: Index, sign: SignSettings
+):
     """Change the pairs of an archive as a run does that brings new texts."""
     sharing = index.find_matches(enter(new), sign)
     laid = _lay_out(new | {digest: known[digest] for digest in rows_of(sharing.texts)})
     upper, _ = halves_of(keys_of(laid.digests))
-    told = PairedTexts(np.array([one in new for one in laid.digests], dtype=np.bool_), upper)
+    paired = PairedTexts(np.array([one in new for one in laid.digests], dtype=np.bool_), upper)
     found = merge_candidates(
         pair_band(
             sort_buckets(laid.bands[:, band]),
             laid.windows,
             sketch_windows(laid.windows),
-            told,
+            paired,
             Crowds(*sharing.crowds[band]),
             sign,
         )
@@ -84,8 +86,8 @@ def _bring(held: set, known: Texts, new: Texts, index: Index, after: Index, sign
     number, band, value = common_buckets(laid.bands, laid.windows, found.lost, sign)
     lefts = b"".join(lost[one][0] for one in number)
     gives = after.are_heads(band, value, np.frombuffer(lefts, np.uint8).reshape(-1, 16), sign)
-    held |= set(pairs)
-    held -= {pair for n, pair in enumerate(lost) if n not in number[gives]}
+    found_pairs |= set(pairs)
+    found_pairs -= {pair for n, pair in enumerate(lost) if n not in number[gives]}
 
 
 def _expected(texts: Texts, sign: SignSettings) -> set[tuple[bytes, bytes]]:
@@ -125,15 +127,15 @@ def growing(draw):
 @given(growing(), st.integers(0, 4))
 def test_pairs_are_those_of_all_texts_whatever_runs_they_come_in(drawn, merged_after):
     runs, sign = drawn
-    held: set[tuple[bytes, bytes]] = set()
+    found_pairs: set[tuple[bytes, bytes]] = set()
     known: Texts = {}
     segments = []
     for number, new in enumerate(runs):
         before = list(segments)
         segments.append(segment_of(new))
-        _bring(held, known, new, Index(before), Index(segments), sign)
+        _bring(found_pairs, known, new, Index(before), Index(segments), sign)
         known |= new
-        assert held == _expected(known, sign)
+        assert found_pairs == _expected(known, sign)
         if number == merged_after:
             with scratch() as folder:
                 merge_segments(folder / "m", segments, MADE_WITH)

@@ -1,4 +1,4 @@
-"""An index that is lost or damaged is made again, and nobody can tell from the tables."""
+"""An index that is lost or damaged is rebuilt, without any trace in the tables."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from palimpsest.dedup.index.segments import Segment, check_segment, open_segment
-from palimpsest.pipeline.index_upkeep import made_with, open_index, reindex
+from palimpsest.pipeline.index_upkeep import index_parameters, open_index, reindex
 from palimpsest.records.errors import ContractError, SettingsError, TransientError
 from palimpsest.records.settings import Settings, SignSettings
 from palimpsest.store.archive import StoredArchive
@@ -45,7 +45,7 @@ def _segments(archive: Path) -> list[Path]:
 
 
 def _texts_in_index(archive: Path) -> list[str]:
-    segments = [open_segment(folder, made_with(Settings())) for folder in _segments(archive)]
+    segments = [open_segment(folder, index_parameters(Settings())) for folder in _segments(archive)]
     return sorted(row.tobytes().hex() for one in segments for row in one.texts)
 
 
@@ -60,7 +60,7 @@ def _assert_repaired(archive: Path, shelf: _Shelf) -> None:
     ingest(shelf.files[4:], archive)
     assert contents(archive) == shelf.after
     for folder in _segments(archive):
-        check_segment(folder, made_with(Settings()))
+        check_segment(folder, index_parameters(Settings()))
     assert _texts_in_index(archive) == _texts_in_tables(archive)
     before = listing(archive)
     assert ingest(shelf.files, archive).version is None
@@ -76,10 +76,10 @@ def _cut_short(path: Path) -> None:
 
 
 def _garble(path: Path) -> None:
-    """Change a byte near the beginning, where numpy and JSON tell what follows."""
-    held = bytearray(path.read_bytes())
-    held[8] ^= 0xFF
-    path.write_bytes(held)
+    """Change a byte near the beginning, where numpy and JSON describe what follows."""
+    content = bytearray(path.read_bytes())
+    content[8] ^= 0xFF
+    path.write_bytes(content)
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -103,7 +103,7 @@ def test_lost_segments_are_made_again(tmp_path: Path, shelf: _Shelf, lost: tuple
     _assert_repaired(archive, shelf)
 
 
-def test_known_sources_are_told_without_an_index(tmp_path: Path, shelf: _Shelf) -> None:
+def test_known_sources_are_recognised_without_an_index(tmp_path: Path, shelf: _Shelf) -> None:
     archive = copy_archive(shelf.before, tmp_path / "press")
     shutil.rmtree(StoredArchive(archive).index)
     summary = ingest(shelf.files[:4], archive)
@@ -113,10 +113,10 @@ def test_known_sources_are_told_without_an_index(tmp_path: Path, shelf: _Shelf) 
 def test_reindexing_publishes_the_same_rows_with_one_segment(tmp_path: Path, shelf: _Shelf) -> None:
     archive = copy_archive(shelf.before, tmp_path / "press")
     rows, texts = contents(archive), _texts_in_index(archive)
-    told = reindex(archive)
+    result = reindex(archive)
     manifest = StoredArchive(archive).snapshot().manifest
     assert (manifest.version, manifest.operation) == (3, "reindex")
-    assert told == {"version": 3, "texts": len(texts)}
+    assert result == {"version": 3, "texts": len(texts)}
     assert len(manifest.segments) == 1
     assert contents(archive) == rows
     assert _texts_in_index(archive) == texts
@@ -125,9 +125,9 @@ def test_reindexing_publishes_the_same_rows_with_one_segment(tmp_path: Path, she
 
 def test_index_made_again_is_that_of_the_runs_merged(tmp_path: Path, shelf: _Shelf) -> None:
     archive = copy_archive(shelf.before, tmp_path / "press")
-    runs = [open_segment(folder, made_with(Settings())) for folder in _segments(archive)]
+    runs = [open_segment(folder, index_parameters(Settings())) for folder in _segments(archive)]
     reindex(archive)
-    [again] = (open_segment(folder, made_with(Settings())) for folder in _segments(archive))
+    [again] = (open_segment(folder, index_parameters(Settings())) for folder in _segments(archive))
     for name in ("texts", "documents", "sources"):
         parts = np.concatenate([getattr(one, name) for one in runs]).tolist()
         assert getattr(again, name).tolist() == sorted(parts)

@@ -116,7 +116,7 @@ def test_document_that_another_run_brings_under_another_name_is_one_document(
     assert contents(fresh_archive) == contents(once)
 
 
-def test_rejects_that_another_run_has_told_are_not_told_again(
+def test_rejects_recorded_by_another_run_are_not_recorded_again(
     files: list[Path], fresh_archive: Path
 ) -> None:
     (files[0].parent / "empty.txt").write_text("")
@@ -129,14 +129,14 @@ def test_rejects_that_another_run_has_told_are_not_told_again(
 def test_document_that_was_taken_down_does_not_come_back_under_any_name(
     files: list[Path], fresh_archive: Path, tmp_path: Path
 ) -> None:
-    gone, others = files[2], files[:2] + files[3:]
+    removed, others = files[2], files[:2] + files[3:]
     copy = tmp_path / "copy.txt"
-    copy.write_bytes(gone.read_bytes())
+    copy.write_bytes(removed.read_bytes())
     without = tmp_path / "without" / "press"
     for archive in (fresh_archive, without):
         ingest(files[:1], archive)
     removal = {
-        "document_id": document_id_of(hashlib.sha256(gone.read_bytes()).hexdigest()),
+        "document_id": document_id_of(hashlib.sha256(removed.read_bytes()).hexdigest()),
         "reason": "asked for",
         "removed_at": datetime(2024, 5, 1, tzinfo=UTC),
         "run_id": "r0",
@@ -169,9 +169,9 @@ def test_keys_are_digests_of_what_a_source_is_found_by() -> None:
     ]
     rows = [dict(zip(SOURCE_KEY, one, strict=True)) for one in found]
     sources = pa.Table.from_pylist(rows, schema=pa.schema([_field(one) for one in SOURCE_KEY]))
-    told = [f"{size} {time.isoformat()} {uri}" for uri, size, time, _ in found[:4]]
-    told += [f"{document_id} {uri}" for uri, _, _, document_id in found[4:]]
-    keys = [hashlib.blake2b(one.encode(), digest_size=16).digest() for one in told]
+    names = [f"{size} {time.isoformat()} {uri}" for uri, size, time, _ in found[:4]]
+    names += [f"{document_id} {uri}" for uri, _, _, document_id in found[4:]]
+    keys = [hashlib.blake2b(one.encode(), digest_size=16).digest() for one in names]
     assert source_keys(sources).tobytes() == b"".join(keys)
     assert file_keys(sources.slice(0, 4).select(FILE_KEY)).tobytes() == b"".join(keys[:4])
     assert file_keys(sources.slice(0, 0)).shape == (0, 16)

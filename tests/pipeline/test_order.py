@@ -1,4 +1,4 @@
-"""The tables tell what is in the archive, and nothing of how it came there.
+"""The tables depend on what is in the archive, not on how it came there.
 
 Order, splits into runs, workers, size of batches, killed runs, compaction and cleaning between them
 make no difference; nor do documents that were taken down.
@@ -149,11 +149,11 @@ def make_removal(chance: random.Random) -> History:
     articles = make_articles(chance, MOST_FILES)
     order = chance.sample(list(articles), len(articles))
     place = len(order) if chance.randrange(2) else chance.randint(1, len(order))
-    gone = chance.sample(order[:place], chance.randint(1, place))
+    removed = chance.sample(order[:place], chance.randint(1, place))
     steps = make_runs(chance, order[:place], 2)
     if chance.randrange(5) == 0:
         steps.append(Step("compact"))
-    steps.append(Step("remove", gone))
+    steps.append(Step("remove", removed))
     if order[place:]:
         steps += make_runs(chance, order[place:], 1)
     return History(articles, make_sign(chance), steps)
@@ -233,9 +233,11 @@ def test_documents_taken_down_leave_what_would_be_without_them(history: History)
         folder = Path(place)
         write_history(folder / "in", history)
         follow(history, folder / "in", folder / "press")
-        gone = {n for step in history.steps if step.command == "remove" for n in step.files}
-        told = [history.articles[name] for name in gone]
-        names = [name for name, article in history.articles.items() if article not in told]
+        removed = {n for step in history.steps if step.command == "remove" for n in step.files}
+        removed_articles = [history.articles[name] for name in removed]
+        names = [
+            name for name, article in history.articles.items() if article not in removed_articles
+        ]
         names.append(NO_TEXT)  # so that there is an archive if nothing stays
         whole = run_at_once(history, folder / "in", folder / "whole" / "press", names)
         found, expected = (
@@ -294,7 +296,7 @@ def test_earlier_original_that_comes_last_takes_over_in_the_same_version(
 SEEDS_OF_CROWDS = (1, 2, 3)
 
 
-def test_digest_tells_if_pairs_that_a_crowd_gave_up_are_kept(
+def test_digest_changes_if_pairs_that_a_crowd_dropped_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     differ = [_differs_by_order(tmp_path / f"right-{seed}", seed) for seed in SEEDS_OF_CROWDS]
@@ -307,7 +309,7 @@ def test_digest_tells_if_pairs_that_a_crowd_gave_up_are_kept(
 
 
 def _differs_by_order(place: Path, seed: int) -> bool:
-    """Tell whether files one by one, the last ones first, give what they do at once."""
+    """Return whether files one by one, the last ones first, give what they do at once."""
     sign = SignSettings(crowd_texts=2, crowd_heads=1)
     articles = make_articles(random.Random(seed), 6)
     files = sorted(write_articles(place / "in", articles).iterdir(), reverse=True)

@@ -152,15 +152,15 @@ def test_spans_of_the_archive_point_at_the_passages(all_passages: list[dict[str,
         for side in ("left", "right"):
             article = _Article(Path(unquote(row[f"{side}_uri"].removeprefix("file://"))))
             [(start, end)] = _spans(row, [side])
-            told = row[f"{side}_passage"].replace("\n\n", " ")
+            passage = row[f"{side}_passage"].replace("\n\n", " ")
             text = normalise_text(article.text[start:end])
-            if text == told:
+            if text == passage:
                 continue
-            merged += 1  # what stands between its pieces is in the span, not in the passage
-            assert text.startswith(told[:30])
-            assert text.endswith(told[-30:])
+            merged += 1  # text between its pieces is in the span, not in the passage
+            assert text.startswith(passage[:30])
+            assert text.endswith(passage[-30:])
             rest = iter(re.findall(r"\w+", text))
-            assert all(word in rest for word in re.findall(r"\w+", told)), (told, text)
+            assert all(word in rest for word in re.findall(r"\w+", passage)), (passage, text)
     assert merged < len(all_passages)
 
 
@@ -178,7 +178,7 @@ def test_spans_of_paragraphs_reproduce_their_texts(examples_archive: Path) -> No
         assert normalise_text(article.text[row["start_char"] : row["end_char"]]) == row["text"]
 
 
-def test_identical_and_rejected_files_are_told(examples_archive: Path) -> None:
+def test_identical_and_rejected_files_are_recorded(examples_archive: Path) -> None:
     snapshot = StoredArchive(examples_archive).snapshot()
     [reject] = snapshot.read("rejects").to_pylist()
     assert reject["uri"].endswith(PLANTED["rejected"][0]["file"])

@@ -45,9 +45,9 @@ def _assert_texts_are_used_and_unique(snapshot: Snapshot) -> None:
 def _assert_sources_match_documents(snapshot: Snapshot) -> None:
     named = snapshot.read("sources", ["document_id"]).column(0).to_pylist()
     there = snapshot.read("documents", ["document_id"]).column(0).to_pylist()
-    gone = snapshot.read("removals", ["document_id"]).column(0).to_pylist()
+    removed = snapshot.read("removals", ["document_id"]).column(0).to_pylist()
     assert set(named) == set(there)
-    assert not set(gone) & set(there)
+    assert not set(removed) & set(there)
 
 
 def _assert_tables_agree_in_duckdb(snapshot: Snapshot) -> None:
@@ -115,23 +115,23 @@ def test_reads_succeed_and_agree_while_the_archive_changes(
     assert slowest < _SLOWEST_SECONDS
 
 
-def test_snapshot_that_is_held_survives_clean_until_it_is_released(
+def test_open_snapshot_survives_clean_until_it_is_released(
     tmp_path: Path, fresh_archive: Path
 ) -> None:
     first, second, third = _articles(tmp_path / "in", 3)
     ingest(first, fresh_archive)
     archive = StoredArchive(fresh_archive)
-    held = archive.snapshot()
-    before = {name: held.read(name) for name in TABLES}
+    snapshot = archive.snapshot()
+    before = {name: snapshot.read(name) for name in TABLES}
     ingest(second, fresh_archive)
     ingest(third, fresh_archive)
     now = contents(fresh_archive)
     done = clean(archive)
     assert (done["dropped"], done["in_use"]) == ([2], [1])
-    assert {name: held.read(name) for name in TABLES} == before
+    assert {name: snapshot.read(name) for name in TABLES} == before
     for check in (*_CHECKS, _assert_tables_agree_in_duckdb):
-        check(held)
-    del held
+        check(snapshot)
+    del snapshot
     done = clean(archive)
     assert (done["dropped"], done["in_use"]) == ([1], [])
     assert archive.numbers() == [3]

@@ -47,18 +47,18 @@ def digest_of(archive: Path | str) -> str:
 def test_all_that_changes_an_archive_gives_the_same_in_both_places(
     s3_archive: str, fresh_archive: Path, corpus: list[Path]
 ) -> None:
-    told = []
+    digests = []
     for archive in (fresh_archive, s3_archive):
         ingest(corpus[:3], archive)
         ingest(corpus[3:], archive)
-        told.append([digest_of(archive)])
+        digests.append([digest_of(archive)])
         removal = remove(archive, [corpus[1].as_uri()], "asked for")
         assert removal.archive == str(archive)
         compact(archive)
         reindex(archive)
-        told[-1].append(digest_of(archive))
-    assert told[0] == told[1]
-    assert told[0][0] != told[0][1]
+        digests[-1].append(digest_of(archive))
+    assert digests[0] == digests[1]
+    assert digests[0][0] != digests[0][1]
     archive = open_archive(s3_archive)
     assert [one.operation for one in archive.published()][2:] == ["remove", "compact", "reindex"]
     assert not verify(archive, archive.snapshot()).failed
@@ -131,10 +131,10 @@ def test_killed_at_its_commit_a_run_leaves_a_whole_version_and_is_completed(root
         [sys.executable, "-m", "tests.sweep.remote", "--kills", "2"],
         cwd=root, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
-    told = re.search(
+    counts = re.search(
         r"commit: (\d+), killed: 2, .*before: (\d), after: (\d), torn: (\d)", done.stdout
     )
-    assert told, done.stdout + done.stderr
-    assert int(told[1]) > 15
-    assert [int(one) for one in told.groups()[1:]] == [1, 1, 0], done.stdout
+    assert counts, done.stdout + done.stderr
+    assert int(counts[1]) > 15
+    assert [int(one) for one in counts.groups()[1:]] == [1, 1, 0], done.stdout
     assert done.returncode == 0

@@ -1,4 +1,4 @@
-"""Documents are taken down: what only they had is gone, what others have stays."""
+"""Removing documents deletes what only they contain and keeps what others contain too."""
 
 import glob
 from collections.abc import Sequence
@@ -29,13 +29,13 @@ from tests.pipeline.corpora import (
 )
 
 SECRETS = ["quizzelbrantford", "mirtavolkhendra", "ostrumplekinsey"]
-"""Words that stand in nothing but the title, the paragraph and the passage of ``gone.txt``."""
+"""Words that occur only in the title, the paragraph and the passage of ``gone.txt``."""
 
 
 def take_down(archive: Path, *names: object, reason: str = "asked for") -> Removal:
     """Remove files by their paths, or documents by their ids; the archive proves whole after."""
-    told = [uri_of(str(name)) if isinstance(name, Path) else str(name) for name in names]
-    removal = remove(archive, told, reason)
+    values = [uri_of(str(name)) if isinstance(name, Path) else str(name) for name in names]
+    removal = remove(archive, values, reason)
     assert_intact(archive)
     return removal
 
@@ -158,8 +158,8 @@ def test_reason_must_not_be_empty(folder: Path, archive: Path, reason: str) -> N
 def test_removal_is_recorded_and_the_files_stay_out(folder: Path, archive: Path) -> None:
     removal = take_down(archive, folder / "a.txt", reason="licence ended")
     [row] = snapshot_of(archive).read("removals").to_pylist()
-    told = [row[name] for name in ("document_id", "reason", "run_id")]
-    assert told == [*removal.documents, "licence ended", removal.run_id]
+    values = [row[name] for name in ("document_id", "reason", "run_id")]
+    assert values == [*removal.documents, "licence ended", removal.run_id]
     runs = snapshot_of(archive).read("runs").to_pylist()
     assert removal.run_id in {run["run_id"] for run in runs}
     summary = ingest(folder, archive)
@@ -194,18 +194,18 @@ def test_document_can_be_taken_down_after_another(
     assert_as_if_never_ingested(archive, [folder / "b.txt"], tmp_path / "whole")
 
 
-def _files_that_tell(archive: Path, words: Sequence[str]) -> list[str]:
-    """Return the files under an archive in which one of the words stands, compressed or not."""
+def _files_with_words(archive: Path, words: Sequence[str]) -> list[str]:
+    """Return the files under an archive that contain one of the words, compressed or not."""
     place = StoredArchive(archive)
     found = []
     for path in sorted(place.home.rglob("*")):
         if not path.is_file():
             continue
-        held = path.read_bytes()
+        content = path.read_bytes()
         if path.suffix == ".parquet":
             rows = pq.read_table(path, partitioning=None)
-            held += repr(rows.to_pydict()).encode() + repr(rows.schema.metadata).encode()
-        if any(word.encode() in held.lower() for word in words):
+            content += repr(rows.to_pydict()).encode() + repr(rows.schema.metadata).encode()
+        if any(word.encode() in content.lower() for word in words):
             found.append(str(path.relative_to(place.home)))
     return found
 
@@ -214,18 +214,18 @@ def test_nothing_is_left_of_the_text_after_cleaning(folder: Path, archive: Path)
     title, own, within = SECRETS
     passage = [*make_words(1)[:20], within, *make_words(1)[20:]]
     paragraphs = [title, f"{make_paragraph(8)} {own}.", " ".join(passage)]
-    gone = write_articles(folder, {"gone.txt": paragraphs}) / "gone.txt"
-    ingest(gone, archive)
+    removed_file = write_articles(folder, {"gone.txt": paragraphs}) / "gone.txt"
+    ingest(removed_file, archive)
     ingest(write_articles(folder, {"e.txt": [f"{make_paragraph(8)} And more."]}), archive)
     for word in SECRETS:
-        assert _files_that_tell(archive, [word]), word
+        assert _files_with_words(archive, [word]), word
     assert any(within in row["left_passage"] + row["right_passage"] for row in _overlaps(archive))
-    take_down(archive, gone)
-    assert _files_that_tell(archive, SECRETS)  # in the versions before
+    take_down(archive, removed_file)
+    assert _files_with_words(archive, SECRETS)  # in the versions before
     clean(StoredArchive(archive))
-    assert _files_that_tell(archive, SECRETS) == []
+    assert _files_with_words(archive, SECRETS) == []
     ingest(folder, archive)
-    assert _files_that_tell(archive, SECRETS) == []
+    assert _files_with_words(archive, SECRETS) == []
     assert_intact(archive)
 
 
@@ -235,17 +235,19 @@ def _overlaps(archive: Path) -> list[dict[str, object]]:
 
 
 def test_nothing_is_left_by_a_run_that_was_killed_before(folder: Path, archive: Path) -> None:
-    gone = write_articles(folder, {"gone.txt": [f"{SECRETS[0]} {make_paragraph(8)}"]}) / "gone.txt"
-    ingest(gone, archive)
+    removed_file = (
+        write_articles(folder, {"gone.txt": [f"{SECRETS[0]} {make_paragraph(8)}"]}) / "gone.txt"
+    )
+    ingest(removed_file, archive)
     left = StoredArchive(archive).staging / "20200101T000000000000-abcdef" / "batch-00000"
     left.mkdir(parents=True)
     (left / "texts.arrow").write_text(SECRETS[0])
-    take_down(archive, gone)
+    take_down(archive, removed_file)
     clean(StoredArchive(archive))
-    assert _files_that_tell(archive, SECRETS) == []
+    assert _files_with_words(archive, SECRETS) == []
 
 
-def test_overlaps_of_its_texts_are_gone(folder: Path, archive: Path) -> None:
+def test_overlaps_of_its_texts_are_removed(folder: Path, archive: Path) -> None:
     ids = [row["text_id"] for row in snapshot_of(archive).read("variants").to_pylist()]
     assert _overlaps(archive)
     removal = take_down(archive, folder / "b.txt")
@@ -255,9 +257,7 @@ def test_overlaps_of_its_texts_are_gone(folder: Path, archive: Path) -> None:
     assert snapshot_of(archive).rows("variants") == 0
 
 
-def test_cluster_that_only_it_held_together_falls_apart(
-    tmp_path: Path, fresh_archive: Path
-) -> None:
+def test_cluster_splits_when_its_only_link_is_removed(tmp_path: Path, fresh_archive: Path) -> None:
     words = make_words(1, 60)
     far_left = " ".join([*make_words(2, 9), *words[9:]])
     far_right = " ".join([*words[:51], *make_words(3, 9)])

@@ -1,4 +1,4 @@
-"""What a run that ended too early had staged is taken up whole, or not at all."""
+"""A run resumes whole batches that an unfinished run has staged, or none."""
 
 import errno
 import shutil

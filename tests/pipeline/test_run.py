@@ -342,7 +342,7 @@ def test_file_touched_but_not_changed_is_no_new_document(
     assert StoredArchive(fresh_archive).snapshot().rows("occurrences") == 1
 
 
-def test_run_row_tells_counts_and_settings(tmp_path: Path, fresh_archive: Path) -> None:
+def test_run_row_records_counts_and_settings(tmp_path: Path, fresh_archive: Path) -> None:
     folder = write_articles(
         tmp_path / "in", {"a.txt": [make_paragraph(1)], "b.txt": [make_paragraph(1, edit=3)]}
     )
@@ -391,12 +391,12 @@ def test_run_settings_may_differ(corpus: Path, fresh_archive: Path) -> None:
     assert ingest(corpus, fresh_archive, other).version is None
 
 
-def test_run_row_tells_the_encoding_of_that_run(tmp_path: Path, fresh_archive: Path) -> None:
+def test_run_row_records_the_encoding_of_that_run(tmp_path: Path, fresh_archive: Path) -> None:
     folder = write_articles(tmp_path / "in", {"a.txt": [make_paragraph(1)]})
     ingest(folder, fresh_archive)
     (folder / "b.txt").write_bytes("Œuvre à cœur vaillant".encode("cp1252"))
-    told = settings_of(read=ReadSettings(encoding="cp1252"))
-    ingest(folder, fresh_archive, told)
+    other_encoding = settings_of(read=ReadSettings(encoding="cp1252"))
+    ingest(folder, fresh_archive, other_encoding)
     rows = StoredArchive(fresh_archive).snapshot().read("runs").sort_by("run_id").to_pylist()
     assert [json.loads(row["settings"])["read"]["encoding"] for row in rows] == [None, "cp1252"]
 
@@ -409,8 +409,8 @@ def test_file_of_unknown_encoding_is_read_once_the_encoding_is_named(
     (folder / "a.txt").write_bytes(b"\xff\xfd\xb4\xe2" * 3 + b" ok\n")
     first = ingest(folder, fresh_archive, settings_of(read=ReadSettings(encoding="ascii")))
     assert first.rejects_by_reason == {"encoding-mismatch": 1}
-    told = settings_of(read=ReadSettings(encoding="cp1252"))
-    assert ingest(folder, fresh_archive, told).sources_new == 1
+    other_encoding = settings_of(read=ReadSettings(encoding="cp1252"))
+    assert ingest(folder, fresh_archive, other_encoding).sources_new == 1
 
 
 def test_names_of_any_bytes_are_read(tmp_path: Path, fresh_archive: Path) -> None:

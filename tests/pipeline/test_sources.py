@@ -101,9 +101,9 @@ def snapshot_of(archive: Path) -> Snapshot:
 
 def assert_verified(archive: Path) -> dict:
     """Everything that can be checked is right, and nothing could not be checked."""
-    told = verify(StoredArchive(archive), snapshot_of(archive))
-    checks = {check.name: check for check in told.checks}
-    assert not told.failed, told.to_dict()
+    result = verify(StoredArchive(archive), snapshot_of(archive))
+    checks = {check.name: check for check in result.checks}
+    assert not result.failed, result.to_dict()
     assert checks["spans"].not_checked == 0
     return checks
 
@@ -156,7 +156,7 @@ def test_provenance_of_a_page_is_the_bytes_between_its_tags(tmp_path) -> None:
     assert source["published_at"] == datetime(2024, 3, 4, tzinfo=UTC)
 
 
-def test_web_archive_tells_where_and_when_a_page_was_taken(tmp_path) -> None:
+def test_web_archive_gives_the_address_and_date_of_a_page(tmp_path) -> None:
     ingest(write(tmp_path / "in", {"c.warc.gz": as_warc(as_page())}), tmp_path / "press")
     [source] = rows(tmp_path / "press", "sources")
     assert source["target_uri"] == "https://example.org/0"
@@ -167,8 +167,8 @@ def test_web_archive_tells_where_and_when_a_page_was_taken(tmp_path) -> None:
 def test_of_two_dates_of_one_document_the_earliest_wins_and_both_are_kept(tmp_path, order) -> None:
     early, late = ({"date": date} for date in ("2024-03-04", "2024-03-09"))
     files = {
-        name: {f"{name}.txt": as_text(), f"{name}.txt.json": json.dumps(told).encode()}
-        for name, told in (("early", early), ("late", late))
+        name: {f"{name}.txt": as_text(), f"{name}.txt.json": json.dumps(facts).encode()}
+        for name, facts in (("early", early), ("late", late))
     }
     files["both"] = files["early"] | files["late"]
     for name in order:
@@ -237,11 +237,11 @@ def test_anchor_that_is_wrong_fails(tmp_path) -> None:
     ingest(folder, tmp_path / "press")
     page = (folder / "b.html").read_bytes()
     write(folder, {"b.html": page.replace(b"an hour late", b"an hour soon")})
-    told = verify(StoredArchive(tmp_path / "press"), snapshot_of(tmp_path / "press"))
-    assert {check.name for check in told.checks if check.failed} >= {"fixity"}
+    result = verify(StoredArchive(tmp_path / "press"), snapshot_of(tmp_path / "press"))
+    assert {check.name for check in result.checks if check.failed} >= {"fixity"}
 
 
-def test_dates_and_series_come_from_paths_where_nothing_else_tells(tmp_path) -> None:
+def test_dates_and_series_come_from_paths_where_nothing_else_has_them(tmp_path) -> None:
     folder = write(
         tmp_path / "in",
         {
@@ -252,10 +252,10 @@ def test_dates_and_series_come_from_paths_where_nothing_else_tells(tmp_path) -> 
     )
     read = ReadSettings(date_from_path="%Y%m%d", series="@folder")
     ingest(folder, tmp_path / "press", Settings(read=read))
-    told = {row["uri"][-5:]: row for row in rows(tmp_path / "press", "sources")}
-    assert [told[name]["published_from"] for name in ("a.txt", "b.txt")] == ["path", "header"]
-    assert told["a.txt"]["published_at"] == datetime(2024, 3, 4, tzinfo=UTC)
-    assert told["a.txt"]["series"] == "20240304"
+    result = {row["uri"][-5:]: row for row in rows(tmp_path / "press", "sources")}
+    assert [result[name]["published_from"] for name in ("a.txt", "b.txt")] == ["path", "header"]
+    assert result["a.txt"]["published_at"] == datetime(2024, 3, 4, tzinfo=UTC)
+    assert result["a.txt"]["series"] == "20240304"
 
 
 def test_what_a_series_shares_with_itself_can_be_left_out(tmp_path) -> None:
@@ -278,16 +278,16 @@ def test_what_a_series_shares_with_itself_can_be_left_out(tmp_path) -> None:
     assert 0 < across.num_rows < everything.num_rows
 
 
-def test_preview_tells_what_a_run_then_does_and_changes_nothing(tmp_path) -> None:
+def test_preview_shows_what_a_run_would_do_and_changes_nothing(tmp_path) -> None:
     folder = write(
         tmp_path / "in", {"a.txt": as_text(), "b.html": as_page(), "c.zip": as_zip({"x.txt": b""})}
     )
-    told = preview([str(folder)], tmp_path / "press", Settings())
+    result = preview([str(folder)], tmp_path / "press", Settings())
     assert not (tmp_path / "press").exists()
     summary = ingest(folder, tmp_path / "press")
-    assert len(told["sources"]) == summary.sources_new == 2
-    assert [row["reason"] for row in told["rejects"]] == ["empty"]
-    assert {row["media_type"] for row in told["sources"]} == {"text/plain", "text/html"}
+    assert len(result["sources"]) == summary.sources_new == 2
+    assert [row["reason"] for row in result["rejects"]] == ["empty"]
+    assert {row["media_type"] for row in result["sources"]} == {"text/plain", "text/html"}
     before = digest_archive(snapshot_of(tmp_path / "press"))
     again = preview([str(folder)], tmp_path / "press", Settings())
     assert (again["known"], again["sources"]) == (3, [])
@@ -348,8 +348,8 @@ def test_what_may_pass_is_asked_for_again_and_what_cannot_is_not(tmp_path, web) 
     addresses = [f"{web}/{name}.txt" for name in ("slow", "closed", "broken")]
     summary = run_ingest(addresses, tmp_path / "press", Settings())
     assert (summary.sources_new, summary.sources_rejected) == (1, 2)
-    told = {row["uri"][-10:]: row["reason"] for row in rows(tmp_path / "press", "rejects")}
-    assert told == {"closed.txt": "no-permission", "broken.txt": "unreachable"}
+    result = {row["uri"][-10:]: row["reason"] for row in rows(tmp_path / "press", "rejects")}
+    assert result == {"closed.txt": "no-permission", "broken.txt": "unreachable"}
     assert Web.asked.count("/closed.txt") == 1
     Web.answers = {}
     again = run_ingest(addresses, tmp_path / "press", Settings())

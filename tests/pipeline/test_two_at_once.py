@@ -53,14 +53,14 @@ def _ingest_both(
     left: list[Path], right: list[Path], archive: Path, folder: Path
 ) -> list[dict[str, Any]]:
     barrier = SPAWN.Barrier(2)
-    told = [folder / "left.json", folder / "right.json"]
+    paths = [folder / "left.json", folder / "right.json"]
     join_all(
         *(
             start(ingest_with, barrier, sources, archive, path)
-            for sources, path in zip((left, right), told, strict=True)
+            for sources, path in zip((left, right), paths, strict=True)
         )
     )
-    return [json.loads(path.read_text()) for path in told]
+    return [json.loads(path.read_text()) for path in paths]
 
 
 def _assert_nothing_left(archive: Path) -> None:
@@ -80,38 +80,38 @@ def test_runs_over_two_halves_give_what_one_run_gives(
 ) -> None:
     if known:
         ingest(corpus[:known], fresh_archive)
-    told = _ingest_both(corpus[known::2], corpus[known + 1 :: 2], fresh_archive, tmp_path)
+    summaries = _ingest_both(corpus[known::2], corpus[known + 1 :: 2], fresh_archive, tmp_path)
     assert contents(fresh_archive) == at_once
     assert_lossless(fresh_archive)
-    assert sum(one["sources_new"] for one in told) == len(corpus) - known
-    assert sum(one["sources_known"] for one in told) == 0
-    assert sorted(one["version"] for one in told) == [known + 1, known + 2]
+    assert sum(one["sources_new"] for one in summaries) == len(corpus) - known
+    assert sum(one["sources_known"] for one in summaries) == 0
+    assert sorted(one["version"] for one in summaries) == [known + 1, known + 2]
     _assert_nothing_left(fresh_archive)
 
 
 def test_runs_over_the_same_files_bring_them_once(
     corpus: list[Path], at_once: dict[str, list[str]], fresh_archive: Path, tmp_path: Path
 ) -> None:
-    told = _ingest_both(corpus, corpus, fresh_archive, tmp_path)
+    summaries = _ingest_both(corpus, corpus, fresh_archive, tmp_path)
     assert contents(fresh_archive) == at_once
-    assert sorted(one["sources_new"] for one in told) == [0, len(corpus)]
-    assert sorted(one["sources_known"] for one in told) == [0, len(corpus)]
-    assert sorted(one["version"] or 0 for one in told) == [0, 1]
+    assert sorted(one["sources_new"] for one in summaries) == [0, len(corpus)]
+    assert sorted(one["sources_known"] for one in summaries) == [0, len(corpus)]
+    assert sorted(one["version"] or 0 for one in summaries) == [0, 1]
     _assert_nothing_left(fresh_archive)
 
 
 def test_ingest_and_removal_at_once_give_what_they_give_one_by_one(
     corpus: list[Path], fresh_archive: Path, tmp_path: Path
 ) -> None:
-    gone = corpus[2].as_uri()
+    removed = corpus[2].as_uri()
     one_by_one = tmp_path / "one-by-one"
     ingest(corpus, one_by_one)
-    remove(one_by_one, [gone], "asked for")
+    remove(one_by_one, [removed], "asked for")
     ingest(corpus[:4], fresh_archive)
     barrier = SPAWN.Barrier(2)
     join_all(
         start(ingest_with, barrier, corpus[4:], fresh_archive, tmp_path / "told.json"),
-        start(remove_with, barrier, fresh_archive, gone),
+        start(remove_with, barrier, fresh_archive, removed),
     )
     found, expected = contents(fresh_archive), contents(one_by_one)
     [removal], [expected_removal] = found.pop("removals"), expected.pop("removals")

@@ -42,16 +42,16 @@ def verified(archive: Path, *options: str, code: int) -> Checks:
     """Run the command; return its checks by name."""
     result = CliRunner().invoke(main, ["verify", str(archive), "--json", *options])
     assert result.exit_code == code, result.output
-    told = json.loads(result.stdout)
-    assert [check["name"] for check in told["checks"]] == CHECKS
-    assert told["failed"] == sum(check["failed"] for check in told["checks"])
-    for check in told["checks"]:
+    reports = json.loads(result.stdout)
+    assert [check["name"] for check in reports["checks"]] == CHECKS
+    assert reports["failed"] == sum(check["failed"] for check in reports["checks"])
+    for check in reports["checks"]:
         assert len(check["failures"]) == min(check["failed"], 10)
         assert sum(check["not_checked_because"].values()) == check["not_checked"]
         for failure in check["failures"]:
             assert set(failure) == {"what", "where", "found", "expected", "next"}
             assert all(isinstance(part, str) and part for part in failure.values())
-    return {check["name"]: check for check in told["checks"]}
+    return {check["name"]: check for check in reports["checks"]}
 
 
 def failing(checks: Checks) -> set[str]:
@@ -122,7 +122,7 @@ def test_spans_of_odd_encodings_pass(tmp_path: Path, name: str, raw: bytes) -> N
     assert checks["spans"]["not_checked"] == 0
 
 
-def test_tables_only_tells_the_rest_as_not_checked(examples_archive: Path) -> None:
+def test_tables_only_reports_the_rest_as_not_checked(examples_archive: Path) -> None:
     checks = verified(examples_archive, "--tables-only", code=0)
     snapshot = StoredArchive(examples_archive).snapshot()
     for name, table in (("fixity", "sources"), ("spans", "occurrences")):
@@ -180,12 +180,12 @@ DAMAGE: list[tuple[str, Change, set[str]]] = [
     ("paragraphs", put("document_id", NOBODY), {"references"}),
     ("paragraphs", put("ordinal", 99), {"references"}),
     ("paragraphs", put("uri", "file:///none.txt"), {"references"}),
-    # a row that stands there twice
+    # a row that occurs twice
     ("paragraphs", double(), {"keys", "index"}),
     ("variants", double(), {"keys", "index"}),
     ("documents", double(), {"keys", "index"}),
     ("occurrences", double(), {"keys", "conservation", "lossless"}),
-    # a row that is gone
+    # a row that is missing
     ("paragraphs", lose(), {"references", "lossless", "index", "spans"}),
     ("variants", lose(), {"references", "lossless", "passages", "index", "spans"}),
     ("documents", lose(), {"references", "index"}),
@@ -221,11 +221,13 @@ def test_damage_fails_its_checks(
 @pytest.mark.parametrize("column", ["start_char", "end_char", "start_byte", "end_byte"])
 def test_wrong_span_of_a_repeat_fails_by_itself(damaged: Path, column: str) -> None:
     snapshot = StoredArchive(damaged).snapshot()
-    held = {(row["document_id"], row["ordinal"]) for row in snapshot.read("paragraphs").to_pylist()}
+    kept_places = {
+        (row["document_id"], row["ordinal"]) for row in snapshot.read("paragraphs").to_pylist()
+    }
     places = [
         (row["document_id"], row["ordinal"]) for row in snapshot.read("occurrences").to_pylist()
     ]
-    repeat = next(at for at, place in enumerate(places) if place not in held)
+    repeat = next(at for at, place in enumerate(places) if place not in kept_places)
     by = -1 if column.startswith("end") else 1
     rewrite(damaged, "occurrences", put(column, _shift(by), repeat))
     checks = verified(damaged, code=1)
@@ -328,7 +330,7 @@ def test_file_that_cannot_be_used_fails_and_the_rest_is_still_checked(
     assert checks["conservation"]["passed"] > 0
 
 
-def test_lost_row_that_the_manifest_still_tells_fails(damaged: Path) -> None:
+def test_lost_row_that_the_manifest_still_counts_fails(damaged: Path) -> None:
     rewrite(damaged, "rejects", lose(), is_listed=False)
     checks = verified(damaged, "--tables-only", code=1)
     [failure] = checks["files"]["failures"]
@@ -358,7 +360,7 @@ def test_flipped_byte_in_a_raw_file_fails_fixity(own: tuple[Path, Path]) -> None
     assert failing(verified(archive, "--tables-only", code=0)) == set()
 
 
-def test_raw_file_that_is_gone_is_not_checked(own: tuple[Path, Path]) -> None:
+def test_raw_file_that_is_missing_is_not_checked(own: tuple[Path, Path]) -> None:
     folder, archive = own
     (folder / "a.txt").unlink()
     (folder / "c.txt").unlink()
@@ -366,8 +368,8 @@ def test_raw_file_that_is_gone_is_not_checked(own: tuple[Path, Path]) -> None:
     checks = verified(archive, code=0)
     assert (checks["fixity"]["passed"], checks["fixity"]["not_checked"]) == (1, 2)
     assert set(checks["fixity"]["not_checked_because"]) == {
-        "the file is not to be had (vanished)",
-        "the file is not to be had (not-a-file)",
+        "the file is not available (vanished)",
+        "the file is not available (not-a-file)",
     }
     assert (checks["spans"]["passed"], checks["spans"]["not_checked"]) == (2, 3)
 
@@ -412,7 +414,7 @@ def test_source_that_is_not_to_be_had_is_not_checked(
     rewrite(archive, "sources", put("uri", "http://127.0.0.1:9/a.txt"))
     checks = verified(archive, code=1)
     reasons = checks["fixity"]["not_checked_because"]
-    assert reasons == {"the file is not to be had (unreachable)": 1}
+    assert reasons == {"the file is not available (unreachable)": 1}
 
 
 def test_name_of_any_bytes_is_read_again(tmp_path: Path) -> None:
@@ -430,10 +432,10 @@ def test_archive_without_rows_passes(tmp_path: Path) -> None:
 
 
 def test_progress_is_reported_to_the_end(examples_archive: Path) -> None:
-    told: list[tuple[Step, int, int]] = []
+    reports: list[tuple[Step, int, int]] = []
     place = StoredArchive(examples_archive)
-    verify(place, place.snapshot(), report=lambda *step: told.append(step))
+    verify(place, place.snapshot(), report=lambda *step: reports.append(step))
     for name in (READING_TABLES, READING_RAW_FILES):
-        steps = [(done, total) for step, done, total in told if step == name]
+        steps = [(done, total) for step, done, total in reports if step == name]
         assert steps[-1][0] == steps[-1][1] > 0
         assert steps == sorted(steps)
