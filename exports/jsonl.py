@@ -26,7 +26,8 @@ from palimpsest.store.views import connect_bounded
 if TYPE_CHECKING:
     from palimpsest.store.views import Connection
 
-_FACTS = (*(name for name in FACT_NAMES if not name.startswith("published")), "published_from")
+_TIMES = ("published_at", "published_from")
+_FACTS = (*(name for name in FACT_NAMES if name not in _TIMES), "published_from")
 """In ``metadata``; ``published_at`` is ``created``."""
 _BYTES = ("media_type", "encoding", "sha256", "run_id")
 _PLACE = ("ordinal", "text_id", "paragraph_id", "is_representative")

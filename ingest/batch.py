@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -373,7 +373,7 @@ def _source_table(placed: Sequence[_SourceDocument]) -> pa.Table:
 
 def _fact_columns(facts: Sequence[DocumentFacts]) -> dict[str, pa.Array]:
     """Return the columns of facts in ``documents`` and ``sources``."""
-    columns = zip(*facts, strict=True) if facts else _NO_VALUES
+    columns: Iterable[tuple[Any, ...]] = zip(*facts, strict=True) if facts else _NO_VALUES
     return {
         fact.name: times(values) if fact.is_time else strings(values)
         for fact, values in zip(DOCUMENT_FACTS, columns, strict=True)

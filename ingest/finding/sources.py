@@ -109,7 +109,7 @@ def walk_file(
         settings: how to read.
         folders: which folders contain sidecars.
     """
-    kind = None
+    kind: str | None = None
     try:
         with _opened(found, settings.max_document_bytes) as (file, seen):
             for member in walk(file, seen.path, limits_of(settings)):
