@@ -441,7 +441,7 @@ def _no_client(patched: pytest.MonkeyPatch) -> str:
         (_no_bucket, "create the bucket no-such-bucket"),
         (_no_credentials, "AWS_ACCESS_KEY_ID"),
         (_no_endpoint, "AWS_ENDPOINT_URL"),
-        (_no_client, r"pip install 'palimpsest\[s3\]'"),
+        (_no_client, r"pip install 'palimpsest-archive\[s3\]'"),
     ],
 )
 @pytest.mark.usefixtures("s3")
