@@ -49,14 +49,14 @@ def crowds_of(sizes):
 
 def pair(hashes, owners, contents, is_new=None, uppers=None, crowds=None, **more):
     texts = max(owners, default=-1) + 1
-    news = np.ones(texts, dtype=np.bool_) if is_new is None else np.array(is_new)
+    flags = np.ones(texts, dtype=np.bool_) if is_new is None else np.array(is_new)
     halves = range(texts) if uppers is None else uppers
     windows = windows_of(owners, contents)
     return pair_band(
         shared_buckets(sort_buckets(np.array(hashes, dtype=np.uint32))),
         windows,
         sketch_windows(windows),
-        PairedTexts(news, np.array(halves, dtype=np.uint64)),
+        PairedTexts(flags, np.array(halves, dtype=np.uint64)),
         crowds or Crowds.none(),
         SignSettings(**more),
     )
@@ -86,7 +86,7 @@ def some_uppers(draw):
 
 
 @st.composite
-def some_news(draw):
+def new_flags(draw):
     """Draw which texts are new: any, or few of those that sort last, which are seldom heads."""
     if draw(st.booleans()):
         return draw(st.lists(st.booleans(), min_size=_TEXTS, max_size=_TEXTS))
@@ -112,7 +112,7 @@ def buckets_of(hashes, owners, is_new):
 
 
 @max_examples(250)
-@given(bands(), some_uppers(), some_news(), crowd_limits())
+@given(bands(), some_uppers(), new_flags(), crowd_limits())
 def test_candidates_follow_the_rule_applied_to_all_texts(band, uppers, is_new, sign):
     texts = max(band[1]) + 1
     hashes = np.array(band[0], dtype=np.uint32)
@@ -134,7 +134,7 @@ def test_candidates_follow_the_rule_applied_to_all_texts(band, uppers, is_new, s
 @given(
     bands(),
     some_uppers(),
-    some_news(),
+    new_flags(),
     crowd_limits(),
     st.sets(st.integers(0, _TEXTS - 1), max_size=4),
 )

@@ -71,7 +71,7 @@ class Sides(NamedTuple):
 def plant(chance, passage, copy, least=0, most=200):
     """Return documents that share nothing but a passage and its copy.
 
-    So many words, at least and at most, stand before and behind them.
+    From ``least`` to ``most`` words come before and after them.
     """
     documents, spans = [], []
     for planted in (passage, copy):
@@ -265,7 +265,7 @@ def test_score_counts_shared_content_words_in_any_order(pair, under):
 
 
 def shared_words(left, right):
-    """Return how many content words stand in both documents, each as often as in both."""
+    """Return the number of content words in both documents, each as often as in both."""
     mine, theirs = (
         Counter(w.folded for w in oracles.find_words(" ".join(side)) if w.kind != "function")
         for side in (left, right)
@@ -310,8 +310,8 @@ def test_words_do_not_know_paragraphs(pair, under, size):
     assert find_in(joined, under=under) == find_between(*pair, under)
 
 
-def write_news(chance, common, length):
-    """Return an article: words of its own, and words that other articles have as well."""
+def write_article(chance, common, length):
+    """Return an article: its own words, and words that other articles share."""
     names = invent_words(chance, length)
     words = [
         name if chance.random() < 0.7 else common[int(len(common) * chance.random() ** 2)]
@@ -324,7 +324,7 @@ def write_news(chance, common, length):
 @given(chances)
 def test_quotation_of_seven_rare_words_in_long_articles_is_kept(chance):
     common, quotation = invent_words(chance, 400), invent_words(chance, 7)
-    sides = [write_news(chance, common, chance.randint(600, 900)) for _ in range(2)]
+    sides = [write_article(chance, common, chance.randint(600, 900)) for _ in range(2)]
     spans = []
     for side in sides:
         at = chance.randrange(len(side))
@@ -356,7 +356,7 @@ def test_summary_is_found_with_the_document_it_summarises(chance):
 @given(chances)
 def test_unrelated_documents_have_no_summary(chance):
     common = invent_words(chance, 400)
-    sides = [write_news(chance, common, chance.randint(50, 900)) for _ in range(2)]
+    sides = [write_article(chance, common, chance.randint(50, 900)) for _ in range(2)]
     assert not any(row.is_summary for row in find_between(*sides))
 
 

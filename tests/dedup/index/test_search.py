@@ -61,10 +61,10 @@ class _Buckets:
         return oracles.heads_of(texts, self.uppers, sign)
 
 
-def _alike(windows, number, news, sign):
-    """Tell whether a window of a text is alike enough to one of a new text."""
+def _alike(windows, number, new_texts, sign):
+    """Return whether a window of a text is alike enough to one of a new text."""
     mine = [content for owner, content in windows if owner == number]
-    others = [(owner, content) for owner, content in windows if owner in news]
+    others = [(owner, content) for owner, content in windows if owner in new_texts]
     return any(
         oracles.shares_enough(*((one, other) if number < owner else (other, one)), sign)
         for one in mine
@@ -77,18 +77,18 @@ def _expected(buckets, new, sign):
     needed, allowed, crowds = set(), set(), [{} for _ in range(BANDS)]
     for (band, value), windows in buckets.windows.items():
         owners = {owner for owner, _ in windows}
-        news = {owner for owner in owners if buckets.digests[owner] in new}
-        old = owners - news
-        if not news:
+        new_texts = {owner for owner in owners if buckets.digests[owner] in new}
+        old = owners - new_texts
+        if not new_texts:
             continue
         allowed |= old
         if len(owners) <= sign.crowd_texts:
-            needed |= {one for one in old if _alike(windows, one, news, sign)}
+            needed |= {one for one in old if _alike(windows, one, new_texts, sign)}
         elif len(old) > sign.crowd_texts:
             crowds[band][value] = len(old)
             before, after = buckets.heads(old, sign), buckets.heads(owners, sign)
             needed |= before if before <= after else old
-            needed |= {one for one in old if _alike(windows, one, news & after, sign)}
+            needed |= {one for one in old if _alike(windows, one, new_texts & after, sign)}
         else:
             needed |= old
     return needed, allowed, [sorted(one.items()) for one in crowds]
