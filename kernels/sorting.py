@@ -136,8 +136,8 @@ def _find_digests(upper: Keys, lower: Keys, wanted_upper: Keys, wanted_lower: Ke
     starts = np.zeros((1 << bits) + 1, dtype=np.int64)
     for k in range(len(upper)):
         starts[np.int64(upper[k] >> shift) + 1] += 1
-    for slot in range(1 << bits):
-        starts[slot + 1] += starts[slot]
+    for before in range(1 << bits):
+        starts[before + 1] += starts[before]
     positions = np.full(len(wanted_upper), -1, dtype=np.int64)
     for k in range(len(wanted_upper)):
         slot = np.int64(wanted_upper[k] >> shift)
