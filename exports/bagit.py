@@ -1,14 +1,14 @@
-"""An archive as a bag (BagIt, RFC 8493): its tables, and if asked for the raw files, with digests.
+"""An archive as a bag (BagIt, RFC 8493): its tables and, on request, the raw files, with digests.
 
 ::
 
     BAG/
         bagit.txt, bag-info.txt, manifest-*.txt, tagmanifest-*.txt
         data/archive/<table>/*.parquet, manifest.json    the version, as it is in the archive
-        data/raw/...                                     raw files that are as they were read
-        data/raw.csv                                     which source is which of them, or why not
+        data/raw/...                                     raw files that have not changed since
+        data/raw.csv                                     the file of each source, or why none
 
-Tables are hard links where that is possible: no file of an archive is ever changed. Raw files are
+Tables are hard links where possible, since no file of an archive is ever changed. Raw files are
 copied, since their owners may change them.
 """
 
@@ -34,7 +34,7 @@ from palimpsest.evidence.raw import (
 )
 from palimpsest.exports.streams import rows_of
 from palimpsest.records import __version__
-from palimpsest.records.errors import ContractError, SettingsError, SourceError
+from palimpsest.records.errors import VERIFY_ADVICE, ContractError, SettingsError, SourceError
 from palimpsest.records.progress import READING_RAW_FILES, READING_TABLES, Report, silent
 from palimpsest.records.schemas import TABLES
 from palimpsest.records.settings import ReadSettings
@@ -48,14 +48,14 @@ if TYPE_CHECKING:
 ALGORITHMS = ("sha256", "sha512")
 TABLES_FOLDER, RAW_FOLDER, RAW_LIST = "data/archive", "data/raw", "data/raw.csv"
 AS_READ, REPLACED, CHANGED, AT_ADDRESS = "as-read", "replaced", "changed", "at-address"
-"""What became of the raw file of a source; or a reason for a reject, if it cannot be read."""
+"""Status of the raw file of a source; if it cannot be read, the status is a reject reason."""
 
 _CHUNK_BYTES = 2**20
 _MAX_NAME_BYTES = 255
 _REPORT_EVERY = 100
 _OWN_LABELS = ("Bagging-Date", "Bag-Software-Agent", "Payload-Oxum", "Bag-Size")
-# Names that every reader of manifests takes as they are: no controls and no blanks at their ends,
-# and no percent sign, which the standard has encoded and some readers take literally.
+# Names that every reader of manifests takes literally: without control characters, whitespace at
+# the ends, and percent signs, which the standard encodes and some readers do not.
 _PLAIN_NAME = re.compile(r"[^%\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 _FILES = """
@@ -68,8 +68,8 @@ _SOURCES = """
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """A file of a bag: its path there, digests in the order of ``ALGORITHMS``, and size."""
+class _BagFile:
+    """A file of a bag: its path in it, digests in the order of ``ALGORITHMS``, and size."""
 
     path: str
     digests: tuple[str, ...]
@@ -77,7 +77,7 @@ class _Held:
 
 
 class _Bag:
-    """A bag that is being filled."""
+    """A bag that is being written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -95,41 +95,41 @@ class _Bag:
         for manifest in self._manifests:
             manifest.close()
 
-    def copy(self, file: BinaryIO, path: str) -> _Held:
-        """Write a file's bytes to a new place, which is not told yet."""
+    def copy(self, file: BinaryIO, path: str) -> _BagFile:
+        """Copy a file into the bag, without adding it to the manifests."""
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as copy:
             return _digested(file, path, copy)
 
     def link(self, source: Path, path: str) -> None:
-        """Let a file that is never changed stand in a place too."""
+        """Link a file that is never changed into the bag, and add it to the manifests."""
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         link_file(source, target)
-        self.tell(path)
+        self.add(path)
 
-    def tell(self, held: _Held | str) -> None:
-        """Put a file of the payload into the manifests."""
-        if isinstance(held, str):
-            with (self.folder / held).open("rb") as file:
-                held = _digested(file, held)
-        for manifest, digest in zip(self._manifests, held.digests, strict=True):
-            manifest.write(f"{digest}  {held.path}\n")
-        self.size_bytes += held.size_bytes
+    def add(self, entry: _BagFile | str) -> None:
+        """Add a file of the payload to the manifests."""
+        if isinstance(entry, str):
+            with (self.folder / entry).open("rb") as file:
+                entry = _digested(file, entry)
+        for manifest, digest in zip(self._manifests, entry.digests, strict=True):
+            manifest.write(f"{digest}  {entry.path}\n")
+        self.size_bytes += entry.size_bytes
         self.files += 1
 
 
-def _digested(file: BinaryIO, path: str, copy: BinaryIO | None = None) -> _Held:
-    """Return the digests of a file, and write its bytes to another if there is one."""
+def _digested(file: BinaryIO, path: str, copy: BinaryIO | None = None) -> _BagFile:
+    """Return the digests of a file, and write its bytes to ``copy`` if there is one."""
     hashes, size = [hashlib.new(name) for name in ALGORITHMS], 0
     while chunk := file.read(_CHUNK_BYTES):
         size += len(chunk)
-        for one in hashes:
-            one.update(chunk)
+        for digest in hashes:
+            digest.update(chunk)
         if copy:
             copy.write(chunk)
-    return _Held(path, tuple(one.hexdigest() for one in hashes), size)
+    return _BagFile(path, tuple(digest.hexdigest() for digest in hashes), size)
 
 
 def write_bag(
@@ -146,18 +146,17 @@ def write_bag(
     Args:
         snapshot: the version to write.
         path: of the new folder.
-        name: what the archive is called.
+        name: of the archive.
         info: more labels and values for ``bag-info.txt``, such as ``Source-Organization``.
-        with_raw: put in the raw files that are as they were read.
-        report: told how far it is.
+        with_raw: include the raw files that have not changed since.
+        report: called with the progress.
 
     Returns:
-        ``files`` and ``bytes`` of the payload; ``raw``, how many sources there are of each status.
+        ``files`` and ``bytes`` of the payload; ``raw``, the number of sources by status.
 
     Raises:
-        SettingsError: a label cannot be used, something is there already, or nothing can be
-            written there.
-        ContractError: a file of the archive is not as it was written.
+        SettingsError: a label cannot be used, or ``path`` exists or cannot be written.
+        ContractError: a file of the archive is damaged.
     """
     _expect_labels(info)
     raw: dict[str, int] = {}
@@ -167,8 +166,8 @@ def write_bag(
             if with_raw:
                 raw = _put_raw(bag, snapshot, path.absolute().parent, report)
         _write_tags(bag, snapshot, name, info)
-    told = {"files": bag.files, "bytes": bag.size_bytes}
-    return told | ({"raw": raw} if with_raw else {})
+    counts = {"files": bag.files, "bytes": bag.size_bytes}
+    return counts | ({"raw": raw} if with_raw else {})
 
 
 def _expect_labels(info: Sequence[tuple[str, str]]) -> None:
@@ -190,20 +189,18 @@ def _expect_labels(info: Sequence[tuple[str, str]]) -> None:
 def _put_tables(bag: _Bag, snapshot: Snapshot, report: Report) -> None:
     bag.link(snapshot.folder / MANIFEST, f"{TABLES_FOLDER}/{MANIFEST}")
     for number, name in enumerate(TABLES, start=1):
-        told = {file["name"]: file["bytes"] for file in snapshot.manifest.files[name]}
+        sizes = {file["name"]: file["bytes"] for file in snapshot.manifest.files[name]}
         for path in snapshot.files(name):
             size = path.stat().st_size
-            if size != told[path.name]:
-                advice = "the archive is damaged; palimpsest verify tells all that is wrong"
-                raise ContractError(
-                    f"{path}: {size} bytes; expected {told[path.name]}, by the manifest; {advice}"
-                )
+            if size != sizes[path.name]:
+                expected = f"expected {sizes[path.name]}, by the manifest"
+                raise ContractError(f"{path}: {size} bytes; {expected}; {VERIFY_ADVICE}")
             bag.link(path, f"{TABLES_FOLDER}/{name}/{path.name}")
         report(READING_TABLES, number, len(TABLES))
 
 
 def _put_raw(bag: _Bag, snapshot: Snapshot, beside: Path, report: Report) -> dict[str, int]:
-    """Copy the files of sources, and list what became of each; return how many of each status."""
+    """Copy the files of sources and list their status; return the number of sources by status."""
     counts: dict[str, int] = {}
     total = snapshot.rows("sources")
     with (
@@ -221,12 +218,12 @@ def _put_raw(bag: _Bag, snapshot: Snapshot, beside: Path, report: Report) -> dic
             done = sum(counts.values())
             if done % _REPORT_EVERY == 0 or done == total:
                 report(READING_RAW_FILES, done, total)
-    bag.tell(RAW_LIST)
+    bag.add(RAW_LIST)
     return counts
 
 
 def _folder_of(first: str | None, last: str | None) -> str:
-    """Return the folder in which all files are, by the first and last of their URIs."""
+    """Return the folder that contains all files, from the first and last of their URIs."""
     if first is None or last is None:
         return ""
     paths = [file_uri_of(uri).removeprefix("file://") for uri in (first, last)]
@@ -236,7 +233,7 @@ def _folder_of(first: str | None, last: str | None) -> str:
 def _sources(
     connection: Connection,
 ) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield each URI with id and SHA-256 of a document that stood there, the earliest first."""
+    """Yield each URI with id and SHA-256 of a document found there, the earliest first."""
     for row in rows_of(connection, _SOURCES):
         yield row["uri"], (row["document_id"], row["sha256"])
 
@@ -244,19 +241,19 @@ def _sources(
 def _put_file(
     bag: _Bag, uris: dict[str, list[tuple[str, str]]], root: str, settings: ReadSettings
 ) -> Iterator[tuple[str, str, str, str, str]]:
-    """Copy a file if a source in it is as it was read; yield a line of the list for each source."""
+    """Copy a file if a source in it has not changed; yield a line of the list for each source."""
     uri = file_uri_of(next(iter(uris)))
-    held, found = None, {}
+    copied, found = None, {}
     if uri.startswith("file:///"):
         try:
             name = _free_name(bag.folder, _name_of(uri.removeprefix(f"{root}/")))
             try:
                 with reopen(uri) as file:
-                    held = bag.copy(file, name)
+                    copied = bag.copy(file, name)
             except SourceError:
                 (bag.folder / name).unlink(missing_ok=True)
                 raise
-            found = _found_in(bag, held, uris, settings)
+            found = _found_in(bag, copied, uris, settings)
         except SourceError as error:
             found = dict.fromkeys(uris, error.reason)
     else:
@@ -267,50 +264,50 @@ def _put_file(
         for document_id, sha256 in versions
     ]
     is_kept = any(line[3] == AS_READ for line in lines)
-    if held and is_kept:
-        bag.tell(held)
-    elif held:
-        (bag.folder / held.path).unlink()
+    if copied and is_kept:
+        bag.add(copied)
+    elif copied:
+        (bag.folder / copied.path).unlink()
     for line in lines:
-        yield *line, held.path if held and line[3] == AS_READ else ""
+        yield *line, copied.path if copied and line[3] == AS_READ else ""
 
 
 def _found_in(
-    bag: _Bag, held: _Held, uris: dict[str, list[tuple[str, str]]], settings: ReadSettings
+    bag: _Bag, copied: _BagFile, uris: dict[str, list[tuple[str, str]]], settings: ReadSettings
 ) -> dict[str, str]:
-    """Return for each source in a copied file the SHA-256 of its document; else why there is none.
+    """Return the SHA-256 of the document of each source in a copied file, or why there is none.
 
-    A file that is one document needs no other look; what is compressed, or a container, does.
+    The digest of a file that is one document is known; compressed files and containers are read.
     """
-    [sha256, _] = held.digests
+    [sha256, _] = copied.digests
     [first, *more] = uris
-    if not more and first == file_uri_of(first) and sha256 in {told for _, told in uris[first]}:
+    if not more and first == file_uri_of(first) and sha256 in {digest for _, digest in uris[first]}:
         return {first: sha256}
-    path = str((bag.folder / held.path).absolute())
-    copied = {uri_of_copy(uri, path): uri for uri in uris}
+    path = str((bag.folder / copied.path).absolute())
+    originals = {uri_of_copy(uri, path): uri for uri in uris}
     found = {}
-    for uri, raw, fault in reread_documents(list(copied), settings):
-        found[copied[uri]] = fault.reason if fault else hashlib.sha256(raw).hexdigest()
+    for uri, raw, fault in reread_documents(list(originals), settings):
+        found[originals[uri]] = fault.reason if fault else hashlib.sha256(raw).hexdigest()
     return found
 
 
 def _status(found: str, sha256: str, versions: list[tuple[str, str]]) -> str:
-    """Return what became of a document that stood under a URI.
+    """Return the status of a document that was found under a URI.
 
     Args:
         found: the SHA-256 of what is there now, or why there is nothing.
         sha256: of the document.
-        versions: all documents that stood there.
+        versions: all documents that were found there.
     """
     if found == sha256:
         return AS_READ
     if len(found) != len(sha256):
         return found
-    return REPLACED if found in {told for _, told in versions} else CHANGED
+    return REPLACED if found in {digest for _, digest in versions} else CHANGED
 
 
 def _name_of(tail: str) -> str:
-    """Return where a raw file is put, by its URI from the folder on in which all of them are.
+    """Return the path of a raw file in the bag, from its URI below the common folder.
 
     Example:
         >>> _name_of("march/a%20b.txt"), _name_of("march/100%25.txt")
@@ -335,7 +332,7 @@ def _free_name(folder: Path, name: str) -> str:
 
 
 def _write_tags(bag: _Bag, snapshot: Snapshot, name: str, info: Sequence[tuple[str, str]]) -> None:
-    """Write what tells of the bag, and the digests of that."""
+    """Write the files that describe the bag, and the manifests of their digests."""
     manifest = snapshot.manifest
     counts = ", ".join(f"{snapshot.rows(table)} {table}" for table in ("documents", "paragraphs"))
     facts = [
@@ -354,11 +351,11 @@ def _write_tags(bag: _Bag, snapshot: Snapshot, name: str, info: Sequence[tuple[s
     for file, text in texts.items():
         (bag.folder / file).write_text(text, encoding="utf-8", newline="\n")
     tags = [*texts, *(f"manifest-{algorithm}.txt" for algorithm in ALGORITHMS)]
-    held = []
+    entries = []
     for tag in tags:
         with (bag.folder / tag).open("rb") as written:
-            held.append(_digested(written, tag))
+            entries.append(_digested(written, tag))
     for number, algorithm in enumerate(ALGORITHMS):
-        lines = "".join(f"{one.digests[number]}  {one.path}\n" for one in held)
+        lines = "".join(f"{entry.digests[number]}  {entry.path}\n" for entry in entries)
         tagged = bag.folder / f"tagmanifest-{algorithm}.txt"
         tagged.write_text(lines, encoding="utf-8", newline="\n")

@@ -1,8 +1,8 @@
-"""Tables and passages as CSV files (RFC 4180), with what their columns are: CSV on the Web.
+"""Tables and passages as CSV files (RFC 4180) with a description of their columns: CSV on the Web.
 
 ``csv-metadata.json`` is the name under which readers of the W3C's metadata vocabulary for tabular
-data look for it. Values are not altered: what a spreadsheet might take for a formula stays as it
-is, since the data would be others; docs/EXPORTS.md tells how to open them.
+data look for it. Values are not altered, not even those that a spreadsheet might take for a
+formula; docs/EXPORTS.md says how to open the files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from palimpsest.store.parquet import row_groups
 
 METADATA = "csv-metadata.json"
 _PASSAGES = "passages"
-_LIST_PARTED_BY = ";"
+_LIST_SEPARATOR = ";"
 _DATATYPES = {
     pa.string(): "string",
     pa.int32(): "int",
@@ -80,14 +80,14 @@ def write_csv(
         snapshot: the version to write.
         path: of the new folder.
         wanted: which passages; None for no file of passages.
-        settings: how passages are found; by the level of the archive unless given.
-        report: told how far it is.
+        settings: how passages are found; by default as the archive was created for.
+        report: called with the progress.
 
     Returns:
         ``rows`` by table.
 
     Raises:
-        SettingsError: something is there already, or nothing can be written there.
+        SettingsError: ``path`` exists or cannot be written.
     """
     schemas = dict(TABLES)
     rows = {}
@@ -100,8 +100,8 @@ def write_csv(
             found = iterate_passages(snapshot, wanted, settings, report=report)
             rows[_PASSAGES] = _write_table(folder / f"{_PASSAGES}.csv", PASSAGES, found)
             schemas[_PASSAGES] = PASSAGES
-        told = metadata_of(schemas, snapshot.manifest)
-        text = json.dumps(told, ensure_ascii=False, indent=1) + "\n"
+        metadata = metadata_of(schemas, snapshot.manifest)
+        text = json.dumps(metadata, ensure_ascii=False, indent=1) + "\n"
         (folder / METADATA).write_text(text, encoding="utf-8")
     return {"rows": rows}
 
@@ -112,7 +112,7 @@ def _write_table(path: Path, schema: pa.Schema, parts: Iterable[pa.Table]) -> in
 
 
 def write_rows(file: BinaryIO, schema: pa.Schema, parts: Iterable[pa.Table]) -> int:
-    """Write rows to a file as they come; return how many."""
+    """Write rows to a file part by part; return how many."""
     plain = pa.schema([pa.field(field.name, _plain(field.type)) for field in schema])
     options = csv.WriteOptions(eol="\r\n")
     count = 0
@@ -133,12 +133,12 @@ def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_timestamp(column.type):
         return pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ")
     if pa.types.is_list(column.type):
-        return pc.binary_join(column.cast(pa.list_(pa.string())), _LIST_PARTED_BY)
+        return pc.binary_join(column.cast(pa.list_(pa.string())), _LIST_SEPARATOR)
     return column
 
 
 def metadata_of(schemas: dict[str, pa.Schema], manifest: Manifest) -> dict[str, Any]:
-    """Return what tells a reader which files there are and what their columns hold.
+    """Return the metadata that describes the files and their columns.
 
     Args:
         schemas: of the files, by name; descriptions and units are taken from them.
@@ -166,19 +166,19 @@ def metadata_of(schemas: dict[str, pa.Schema], manifest: Manifest) -> dict[str, 
 
 
 def _column(field: pa.Field) -> dict[str, Any]:
-    """Return what tells of a column: an empty cell is no value, or a list of none."""
-    told = {key.decode(): value.decode() for key, value in field.metadata.items()}
+    """Return the description of a column; an empty cell means null, or an empty list."""
+    facts = {key.decode(): value.decode() for key, value in field.metadata.items()}
     column = {
         "name": field.name,
         "titles": field.name,
-        "dc:description": told["description"],
+        "dc:description": facts["description"],
         "datatype": _DATATYPES[field.type],
         "required": not field.nullable,
     }
-    if "unit" in told:
-        column["schema:unitText"] = told["unit"]
+    if "unit" in facts:
+        column["schema:unitText"] = facts["unit"]
     if pa.types.is_list(field.type):
-        column |= {"separator": _LIST_PARTED_BY, "required": False}
+        column |= {"separator": _LIST_SEPARATOR, "required": False}
     return column
 
 

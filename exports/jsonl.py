@@ -1,8 +1,8 @@
 """Documents as JSON Lines, in the shape that corpus builders read: id, text, source, metadata.
 
-It is the document format of the Dolma toolkit, whose names datatrove and others take too. What is
-known of a document is in ``metadata``, and ``paragraphs`` tells for each stretch of ``text`` where
-it stands in the document and which paragraph of the archive it is.
+It is the document format of the Dolma toolkit, whose names datatrove and others use too. Facts of a
+document are in ``metadata``; ``paragraphs`` lists for each paragraph of ``text`` its place in the
+document and the paragraph of the archive that it belongs to.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from palimpsest.exports.streams import compressed, iso_or_none, rows_of, to_json
 from palimpsest.records.document_facts import FACT_NAMES
-from palimpsest.records.errors import ContractError
+from palimpsest.records.errors import VERIFY_ADVICE, ContractError
 from palimpsest.records.progress import Report, Step, silent
 from palimpsest.records.schemas import PARAGRAPH_SEPARATOR
 from palimpsest.store.archive import Snapshot
@@ -37,8 +37,8 @@ _WRITING = Step("documents", "writing documents")
 
 _Row = dict[str, Any]
 
-# Documents by date, those without one last, then by URI: so that of equal texts, the one that
-# stands for all comes first.
+# Documents by date, those without one last, then by URI, so that the representative of equal texts
+# comes first.
 _RANKED = """
     CREATE TABLE ranked AS
     SELECT document_id, row_number() OVER (
@@ -74,24 +74,24 @@ def write_jsonl(
     replace: bool = False,
     report: Report = silent,
 ) -> dict[str, Any]:
-    """Write a document a line to a new file, compressed as its name says.
+    """Write one document per line to a new file, compressed as its name says.
 
     Args:
         snapshot: the version to write.
         path: of the new file; ``.gz`` or ``.zst`` at its end means that it is compressed.
-        source: what the corpus is called, in each line.
+        source: name of the corpus, written in each line.
         document_id: only this document.
-        deduplicated: of each document only the paragraphs that stand for all that are like them;
-            a document that has none of these is left out.
+        deduplicated: of each document, write only the paragraphs that are representatives; a
+            document without any is left out.
         replace: replace a file that exists.
-        report: told how far it is.
+        report: called with the progress.
 
     Returns:
         ``documents`` and ``paragraphs`` written.
 
     Raises:
-        ContractError: a text is not what was read: the archive is damaged.
-        SettingsError: something is there already, or nothing can be written there.
+        ContractError: a text differs from the one that was read: the archive is damaged.
+        SettingsError: ``path`` exists or cannot be written.
     """
     documents = paragraphs = 0
     total = 1 if document_id else snapshot.rows("documents")
@@ -114,7 +114,7 @@ def write_jsonl(
 def _documents(
     connection: Connection, document_id: str | None, *, deduplicated: bool
 ) -> Iterator[tuple[_Row, list[str], list[_Row]]]:
-    """Give each document with its URIs and its paragraphs, or those that stand for others."""
+    """Yield each document with its URIs and its paragraphs, or only the representatives."""
     connection.execute(_RANKED, {"document": document_id})
     query = _PARAGRAPHS.format(where=_REPRESENTATIVE if deduplicated else "")
     uris, paragraphs = (_by_rank(rows_of(connection, one)) for one in (_URIS, query))
@@ -126,7 +126,7 @@ def _documents(
 
 
 def _by_rank(rows: Iterator[_Row]) -> Callable[[int], list[_Row]]:
-    """Return what gives the rows of a rank, if it is asked for ranks in order."""
+    """Return a function that returns the rows of a rank; ranks must be asked for in order."""
     grouped = groupby(rows, key=itemgetter("rank"))
     ahead = next(grouped, None)
 
@@ -142,25 +142,24 @@ def _by_rank(rows: Iterator[_Row]) -> Callable[[int], list[_Row]]:
 
 
 def _expect_whole(document: _Row, paragraphs: list[_Row]) -> None:
-    """Refuse a text that is not the one that was read."""
+    """Refuse a text that differs from the one that was read."""
     text = PARAGRAPH_SEPARATOR.join(one["text"] for one in paragraphs)
     found = hashlib.sha256(text.encode()).hexdigest()
     if found != document["text_sha256"]:
-        told = f"document {document['document_id']}: its text has the SHA-256 {found}"
-        advice = "the archive is damaged; palimpsest verify tells all that is wrong"
-        raise ContractError(f"{told}; expected {document['text_sha256']}; {advice}")
+        fault = f"document {document['document_id']}: its text has the SHA-256 {found}"
+        raise ContractError(f"{fault}; expected {document['text_sha256']}; {VERIFY_ADVICE}")
 
 
 def _line(document: _Row, uris: list[str], paragraphs: list[_Row], source: str) -> _Row:
-    """Return a document as a line tells it. Spans in ``paragraphs`` are half-open.
+    """Return the line of a document. Spans in ``paragraphs`` are half-open.
 
     ``start`` and ``end`` are characters of the line's text, the others those of the occurrence.
     """
-    told, start = [], 0
+    listed, start = [], 0
     for one in paragraphs:
         end = start + len(one["text"])
         names = {name: one[name] for name in (*_PLACE, *_SPANS)}
-        told.append({"start": start, "end": end, **names})
+        listed.append({"start": start, "end": end, **names})
         start = end + len(PARAGRAPH_SEPARATOR)
     return {
         "id": document["document_id"],
@@ -172,5 +171,5 @@ def _line(document: _Row, uris: list[str], paragraphs: list[_Row], source: str) 
             "uris": uris,
             **{name: document[name] for name in (*_FACTS, *_BYTES)},
         },
-        "paragraphs": told,
+        "paragraphs": listed,
     }

@@ -2,8 +2,8 @@
 
 Entities are sources as they were found, the documents read from them, the settings of runs, and, of
 a single document, its texts and their places. Activities are runs; the agents are the versions of
-Palimpsest that carried them out. A text that is folded is an alternate of the text that stands for
-it: both are one paragraph, and which of them came of the other is not known.
+Palimpsest that executed them. A folded text is an alternate of its paragraph's text: both are one
+paragraph, and which of them derives from the other is not known.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PREFIXES = {
     "settings": "urn:palimpsest:settings:",
     "dcterms": "http://purl.org/dc/terms/",
 }
-"""What names begin with, besides prov and xsd, which every reader of PROV-JSON knows."""
+"""Prefixes of names, besides prov and xsd, which every reader of PROV-JSON knows."""
 
 _WRITING = Step("records", "writing records")
 _Row = dict[str, Any]
@@ -58,7 +58,7 @@ _TERMS = {
     "media_type": "dcterms:format",
     "published_at": "dcterms:issued",
 }
-"""Columns that Dublin Core has a word for; others are told by their own names."""
+"""Columns that Dublin Core has a term for; others keep their own names."""
 _OF_DOCUMENTS = (
     *FACT_NAMES,
     "media_type", "encoding", "sha256", "text_sha256", "bytes", "paragraphs", "words",
@@ -68,8 +68,8 @@ _OF_SOURCES = ("bytes", "modified_at", "target_uri", "captured_at")
 _OF_RUNS = ("sources_found", "sources_new", "sources_known", "sources_rejected", "flow_run_id")
 _OF_PLACES = ("ordinal", "start_char", "end_char", "start_byte", "end_byte")
 
-# What is told of: all documents, or one with those in which the texts stand that stand for its own.
-_ALL = "CREATE TABLE told AS SELECT document_id FROM documents"
+# The documents to describe: all of them, or one and those with the representatives of its texts.
+_ALL = "CREATE TABLE described AS SELECT document_id FROM documents"
 _PLACES = """
     CREATE TABLE places AS
     WITH mine AS (
@@ -83,16 +83,16 @@ _PLACES = """
     SEMI JOIN (FROM mine WHERE text_id <> mine.paragraph_id) USING (paragraph_id)
     JOIN occurrences o ON o.document_id = p.document_id AND o.ordinal = p.ordinal
 """
-_SOME = "CREATE TABLE told AS SELECT DISTINCT document_id FROM places"
+_SOME = "CREATE TABLE described AS SELECT DISTINCT document_id FROM places"
 
 _SOURCES = """
     SELECT uri, bytes, modified_at, document_id, min(run_id) AS run_id,
         any_value(target_uri) AS target_uri, any_value(captured_at) AS captured_at
-    FROM sources SEMI JOIN told USING (document_id)
+    FROM sources SEMI JOIN described USING (document_id)
     GROUP BY uri, bytes, modified_at, document_id ORDER BY ALL
 """
 _DOCUMENTS = """
-    SELECT d.*, r.version FROM documents d SEMI JOIN told USING (document_id)
+    SELECT d.*, r.version FROM documents d SEMI JOIN described USING (document_id)
     LEFT JOIN runs r USING (run_id) ORDER BY document_id
 """
 _DERIVED = f"""
@@ -101,8 +101,8 @@ _DERIVED = f"""
 """  # noqa: S608
 _RUNS = """
     SELECT * FROM runs SEMI JOIN (
-        SELECT run_id FROM documents SEMI JOIN told USING (document_id)
-        UNION SELECT run_id FROM sources SEMI JOIN told USING (document_id)
+        SELECT run_id FROM documents SEMI JOIN described USING (document_id)
+        UNION SELECT run_id FROM sources SEMI JOIN described USING (document_id)
     ) USING (run_id) ORDER BY run_id
 """
 _SETTINGS = f"SELECT DISTINCT seal, settings FROM ({_RUNS}) ORDER BY seal"  # noqa: S608
@@ -125,20 +125,20 @@ def write_prov(
     replace: bool = False,
     report: Report = silent,
 ) -> dict[str, Any]:
-    """Write how documents came to be to a new file, compressed as its name says.
+    """Write the provenance of documents to a new file, compressed as its name says.
 
     Args:
         snapshot: the version to write.
         path: of the new file; ``.gz`` or ``.zst`` at its end means that it is compressed.
         document_id: only this document, with its paragraphs.
         replace: replace a file that exists.
-        report: told how far it is.
+        report: called with the progress.
 
     Returns:
         ``records`` written, by kind.
 
     Raises:
-        SettingsError: something is there already, or nothing can be written there.
+        SettingsError: ``path`` exists or cannot be written.
     """
     records = {}
     with (
@@ -163,7 +163,7 @@ def write_prov(
 
 
 def _sections(connection: Connection, *, with_places: bool) -> dict[str, Iterator[_Member]]:
-    """Return the records of each kind, made when they are asked for."""
+    """Return the records of each kind as lazy iterators."""
 
     def rows(query: str) -> Iterator[_Row]:
         return rows_of(connection, query)
@@ -196,7 +196,7 @@ def _sections(connection: Connection, *, with_places: bool) -> dict[str, Iterato
 
 
 def _numbered(letter: str, relations: Iterator[_Row]) -> Iterator[_Member]:
-    """Give relations the names of records that need none."""
+    """Number relations, since PROV-JSON needs a name for each."""
     return ((f"_:{letter}{number}", one) for number, one in enumerate(relations, start=1))
 
 
@@ -213,8 +213,8 @@ def _literal(value: Any) -> Any:
     return value
 
 
-def _told(row: _Row, names: tuple[str, ...]) -> _Row:
-    """Return what is known of a row, by the words of Dublin Core where it has one."""
+def _facts(row: _Row, names: tuple[str, ...]) -> _Row:
+    """Return the known facts of a row, under terms of Dublin Core where there are any."""
     return {
         _TERMS.get(name, f"palimpsest:{name}"): _literal(row[name])
         for name in names
@@ -223,7 +223,7 @@ def _told(row: _Row, names: tuple[str, ...]) -> _Row:
 
 
 def _source_id(row: _Row) -> str:
-    """Return the name of a source as it was found: the same file, unchanged, has the same."""
+    """Return the name of a source as it was found; an unchanged file keeps its name."""
     found = [row["uri"], row["bytes"], iso_time(row["modified_at"]), row["document_id"]]
     return f"source:{hashlib.blake2b(to_json(found), digest_size=DIGEST_BYTES).hexdigest()}"
 
@@ -234,13 +234,13 @@ def _place_id(row: _Row) -> str:
 
 def _source(row: _Row) -> _Member:
     location = {"$": row["uri"], "type": "xsd:anyURI"}
-    told = {"prov:type": _name("palimpsest:Source"), "prov:location": location}
-    return _source_id(row), told | _told(row, _OF_SOURCES)
+    record = {"prov:type": _name("palimpsest:Source"), "prov:location": location}
+    return _source_id(row), record | _facts(row, _OF_SOURCES)
 
 
 def _document(row: _Row) -> _Member:
-    told = {"prov:type": _name("palimpsest:Document")} | _told(row, _OF_DOCUMENTS)
-    return f"document:{row['document_id']}", told
+    record = {"prov:type": _name("palimpsest:Document")} | _facts(row, _OF_DOCUMENTS)
+    return f"document:{row['document_id']}", record
 
 
 def _plan(row: _Row) -> _Member:
@@ -258,22 +258,25 @@ def _text(row: _Row) -> _Member:
 
 
 def _place(row: _Row) -> _Member:
-    return _place_id(row), {"prov:type": _name("palimpsest:Occurrence")} | _told(row, _OF_PLACES)
+    return _place_id(row), {"prov:type": _name("palimpsest:Occurrence")} | _facts(row, _OF_PLACES)
 
 
 def _run(row: _Row) -> _Member:
-    told = {
+    record = {
         "prov:type": _name("palimpsest:Run"),
         "prov:startTime": iso_time(row["started_at"]),
         "prov:endTime": iso_time(row["finished_at"]),
         "palimpsest:seal": row["seal"],
     }
-    return f"run:{row['run_id']}", told | _told(row, _OF_RUNS)
+    return f"run:{row['run_id']}", record | _facts(row, _OF_RUNS)
 
 
 def _software(row: _Row) -> _Member:
-    told = {"prov:type": _name("prov:SoftwareAgent"), "prov:label": f"Palimpsest {row['version']}"}
-    return f"software:{row['version']}", told
+    record = {
+        "prov:type": _name("prov:SoftwareAgent"),
+        "prov:label": f"Palimpsest {row['version']}",
+    }
+    return f"software:{row['version']}", record
 
 
 def _used(row: _Row) -> _Row:
@@ -292,13 +295,13 @@ def _place_generated(row: _Row) -> _Row:
 
 
 def _document_derived(row: _Row) -> _Row:
-    told = {
+    record = {
         "prov:generatedEntity": f"document:{row['document_id']}",
         "prov:usedEntity": _source_id(row),
     }
-    if row["read_by"] == row["run_id"]:  # else it was read again, and is the same
-        told["prov:activity"] = f"run:{row['run_id']}"
-    return told
+    if row["read_by"] == row["run_id"]:  # else a later run found the same bytes
+        record["prov:activity"] = f"run:{row['run_id']}"
+    return record
 
 
 def _place_derived(row: _Row) -> _Row:
@@ -324,7 +327,7 @@ def _associated(row: _Row) -> _Row:
 
 
 def _specialised(row: _Row) -> _Row:
-    """Return that a text in a place is that text."""
+    """Return the relation of an occurrence to its text."""
     return {
         "prov:specificEntity": _place_id(row),
         "prov:generalEntity": f"text:{row['text_id']}",

@@ -150,7 +150,7 @@ def test_damaged_text_is_refused_and_nothing_is_left(hostile: Path, tmp_path: Pa
     rewrite(archive, "paragraphs", put("text", lambda text: text + "!"))
     target = tmp_path / "out" / "press.jsonl"
     target.parent.mkdir()
-    with pytest.raises(ContractError, match="the archive is damaged; palimpsest verify tells"):
+    with pytest.raises(ContractError, match="verify the archive for a list of all damage"):
         write_jsonl(snapshot_of(archive), target, "press")
     assert list(target.parent.iterdir()) == []
 
