@@ -31,12 +31,14 @@ def complete(*words: str) -> list[str]:
         (("ingest", "articles", "--sensitivity", "re"), ["plain,reworded"]),
     ],
 )
-def test_names_are_completed(words: tuple[str, ...], offered: list[str]) -> None:
+def test_commands_options_tables_and_paths_are_completed(
+    words: tuple[str, ...], offered: list[str]
+) -> None:
     assert complete(*words) == offered
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_line_in_the_documents_makes_a_script(shell: str, root: Path) -> None:
+def test_documented_command_prints_a_completion_script(shell: str, root: Path) -> None:
     page = (root / "docs" / "COMMANDS.md").read_text(encoding="utf-8")
     [found] = re.findall(rf"_PALIMPSEST_COMPLETE={shell}_source palimpsest", page)
     name, _, _ = found.partition(" ")

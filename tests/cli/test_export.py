@@ -51,7 +51,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_is_written_is_told_and_never_written_over(
+def test_export_prints_its_path_and_never_overwrites(
     form: str, archive: Path, tmp_path: Path
 ) -> None:
     name, counted = FORMS[form]
@@ -70,9 +70,7 @@ def test_what_is_written_is_told_and_never_written_over(
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_files_are_replaced_with_force_and_folders_are_not(
-    form: str, archive: Path, tmp_path: Path
-) -> None:
+def test_force_replaces_files_but_not_folders(form: str, archive: Path, tmp_path: Path) -> None:
     path = tmp_path / FORMS[form][0]
     if path.suffix:
         path.write_bytes(b"mine")
@@ -86,7 +84,7 @@ def test_files_are_replaced_with_force_and_folders_are_not(
 
 
 @pytest.mark.parametrize("form", ["jsonl", "annotations", "prov"])
-def test_other_endings_are_refused(form: str, archive: Path, tmp_path: Path) -> None:
+def test_unknown_endings_are_refused(form: str, archive: Path, tmp_path: Path) -> None:
     result = run(archive, form, tmp_path / "press.xlsx")
     assert result.exit_code == 2
     assert f"press.xlsx: {'expected' if form == 'annotations' else 'ends in none of'}" in (
@@ -96,7 +94,9 @@ def test_other_endings_are_refused(form: str, archive: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_json_tells_where_and_what(form: str, archive: Path, tmp_path: Path) -> None:
+def test_json_gives_path_format_version_and_counts(
+    form: str, archive: Path, tmp_path: Path
+) -> None:
     path = tmp_path / FORMS[form][0]
     found = told(archive, form, path)
     assert list(found)[:3] == ["output", "format", "version"]
@@ -110,14 +110,14 @@ def test_earlier_version_can_be_exported(archive: Path, tmp_path: Path) -> None:
     assert run(archive, "jsonl", tmp_path / "b.jsonl", "--version", 3).exit_code == 2
 
 
-def test_lines_bear_the_name_of_the_archive(archive: Path, tmp_path: Path) -> None:
+def test_lines_contain_the_name_of_the_archive(archive: Path, tmp_path: Path) -> None:
     told(archive, "jsonl", tmp_path / "a.jsonl", "--deduplicated")
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert {line["source"] for line in lines} == {"press"}
     assert sum(len(line["paragraphs"]) for line in lines) == 5
 
 
-def test_document_limits_what_is_written(archive: Path, tmp_path: Path) -> None:
+def test_document_option_limits_the_export(archive: Path, tmp_path: Path) -> None:
     path = archive.parent / "in" / "b.txt"
     assert told(archive, "jsonl", tmp_path / "b.jsonl", "--document", path)["documents"] == 1
     few = told(archive, "annotations", tmp_path / "b.json", "--document", path)
@@ -129,7 +129,7 @@ def test_document_limits_what_is_written(archive: Path, tmp_path: Path) -> None:
     assert "not in the archive" in unknown.stderr
 
 
-def test_passages_are_filtered_as_by_the_passages_command(archive: Path, tmp_path: Path) -> None:
+def test_passages_are_filtered_as_in_the_passages_command(archive: Path, tmp_path: Path) -> None:
     count = told(archive, "annotations", tmp_path / "clear.jsonl", "--clear")["annotations"]
     assert count == 1
     strict = ("--clear", "--set", "passages.clear_score=1000")
@@ -140,7 +140,7 @@ def test_passages_are_filtered_as_by_the_passages_command(archive: Path, tmp_pat
     assert "passages" not in told(archive, "csv", tmp_path / "few", "--without-passages")["rows"]
 
 
-def test_options_without_a_use_are_refused_all_at_once(archive: Path, tmp_path: Path) -> None:
+def test_options_without_effect_are_refused_all_at_once(archive: Path, tmp_path: Path) -> None:
     more = ("--document", "x", "--with-raw", "--clear", "--set", "passages.clear_score=1")
     result = run(archive, "csv", tmp_path / "tables", *more, "--without-passages")
     assert result.exit_code == 2
@@ -153,7 +153,7 @@ def test_options_without_a_use_are_refused_all_at_once(archive: Path, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_raw_files_that_are_not_in_the_bag_show_in_the_exit_code(tmp_path: Path) -> None:
+def test_bag_without_some_raw_files_exits_with_1(tmp_path: Path) -> None:
     sources = write_articles(tmp_path / "in", {"a.txt": ["One."], "b.txt": ["Two."]})
     ingest(sources, tmp_path / "press")
     whole = run(tmp_path / "press", "bagit", tmp_path / "whole", "--with-raw")
@@ -184,7 +184,7 @@ def test_archive_without_documents_can_be_exported(tmp_path: Path) -> None:
     bagit.Bag(str(tmp_path / "bag")).validate()
 
 
-def test_there_has_to_be_an_archive(tmp_path: Path) -> None:
+def test_missing_archive_is_refused(tmp_path: Path) -> None:
     result = run(tmp_path / "none", "jsonl", tmp_path / "a.jsonl")
     assert result.exit_code == 2
     assert "there is none" in result.stderr

@@ -112,13 +112,13 @@ def test_missing_archive_is_refused_with_advice(tmp_path: Path) -> None:
     assert "there is none; ingest sources into it first: palimpsest ingest" in result.stderr
 
 
-def test_version_that_is_not_there_is_refused(press: Path) -> None:
+def test_unknown_version_is_refused(press: Path) -> None:
     result = run("inspect", press, "--port", 0, "--version", 7)
     assert result.exit_code == 2
     assert "there is no version 7; found 1" in result.stderr
 
 
-def test_folder_that_is_no_archive_is_refused(tmp_path: Path) -> None:
+def test_folder_without_an_archive_is_refused(tmp_path: Path) -> None:
     result = run("inspect", tmp_path, "--port", 0)
     assert result.exit_code == 2
     assert "no archive" in result.stderr
@@ -133,7 +133,7 @@ def test_folder_that_is_no_archive_is_refused(tmp_path: Path) -> None:
         (("--port", "70000"), "65535"),
     ],
 )
-def test_what_cannot_be_listened_at_is_refused(
+def test_unusable_server_options_are_refused(
     press: Path, options: tuple[str, ...], said: str
 ) -> None:
     result = run("inspect", press, *options)
@@ -151,7 +151,7 @@ def test_port_in_use_is_refused(press: Path) -> None:
     assert f"--port {port}: Address already in use; choose another port" in result.stderr
 
 
-def test_any_port_is_printed_and_ctrl_c_ends_it(press: Path, state: Path) -> None:
+def test_server_prints_its_port_and_ends_at_ctrl_c(press: Path, state: Path) -> None:
     with shown(press, "--port", "0", state=state) as server:
         address = server.address()
         assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d+/", address)
@@ -170,7 +170,7 @@ def test_sigterm_is_the_normal_end_of_a_server(press: Path, state: Path) -> None
         assert server.interrupt(signal.SIGTERM)[:2] == (0, "stopped\n")
 
 
-def test_request_under_way_does_not_delay_the_end(press: Path, state: Path) -> None:
+def test_unfinished_request_does_not_delay_the_end(press: Path, state: Path) -> None:
     with shown(press, "--port", "0", state=state) as server:
         address = urlsplit(server.address())
         assert address.hostname
@@ -183,7 +183,7 @@ def test_request_under_way_does_not_delay_the_end(press: Path, state: Path) -> N
     assert seconds < SOON
 
 
-def test_ctrl_c_ends_the_making_of_a_catalogue(press: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_build_of_a_catalogue(press: Path, tmp_path: Path) -> None:
     with shown(press, "--port", "0", state=tmp_path) as server:
         until = time.monotonic() + SECONDS
         while not list(tmp_path.glob("catalogues/*/lock")):
@@ -196,7 +196,7 @@ def test_ctrl_c_ends_the_making_of_a_catalogue(press: Path, tmp_path: Path) -> N
     assert seconds < SOON
 
 
-def test_others_than_this_machine_need_a_token(press: Path, state: Path) -> None:
+def test_other_machines_need_a_token(press: Path, state: Path) -> None:
     with shown(press, "--host", "0.0.0.0", "--port", "0", state=state) as server:
         address = server.address()
         plain, _, token = address.partition("?token=")
@@ -213,7 +213,7 @@ def test_others_than_this_machine_need_a_token(press: Path, state: Path) -> None
             assert page.status == 200
 
 
-def test_a_token_of_any_words_is_printed_as_an_address(press: Path, state: Path) -> None:
+def test_chosen_token_is_escaped_in_the_printed_address(press: Path, state: Path) -> None:
     port = str(free_port())
     with shown(press, "--port", port, "--token", "two wörds&", "--wait", state=state) as server:
         address = server.address()

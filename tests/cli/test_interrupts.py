@@ -110,7 +110,7 @@ def corpus(tmp_path: Path) -> Path:
     [(_READING, _SLEEPING), (_READING, _STUCK), (_ALIGNING, _STUCK), (_COMMITTING, _STUCK)],
     ids=["sleeping", "reading", "aligning", "committing"],
 )
-def test_ctrl_c_ends_a_direct_run_soon_and_leaves_the_archive(
+def test_ctrl_c_ends_a_direct_run_soon_and_leaves_the_archive_unchanged(
     step: tuple[str, str], wait: str, corpus: Path, fresh_archive: Path, tmp_path: Path
 ) -> None:
     ingest(corpus / "1.txt", fresh_archive)
@@ -137,7 +137,7 @@ def _expect_a_flow_run_to_end_soon(
     assert not archive.exists()
 
 
-def test_ctrl_c_ends_a_flow_run_soon_without_any_noise(
+def test_ctrl_c_ends_a_flow_run_soon_with_a_single_line(
     corpus: Path, fresh_archive: Path, tmp_path: Path
 ) -> None:
     _expect_a_flow_run_to_end_soon(_READING, signal.SIGINT, corpus, fresh_archive, tmp_path)
@@ -152,7 +152,7 @@ def test_signal_ends_a_flow_run_soon_in_every_phase(
     _expect_a_flow_run_to_end_soon(step, number, corpus, fresh_archive, tmp_path)
 
 
-def test_sigterm_has_a_code_of_its_own(corpus: Path, fresh_archive: Path, tmp_path: Path) -> None:
+def test_sigterm_has_its_own_exit_code(corpus: Path, fresh_archive: Path, tmp_path: Path) -> None:
     command = _command(_READING, "ingest", corpus, "--archive", fresh_archive, wait=_SLEEPING)
     code, printed = _interrupted(command, tmp_path, signal.SIGTERM)
     assert code == 143
@@ -168,7 +168,7 @@ def test_second_ctrl_c_ends_a_run_at_once(
     assert _interrupted(command, tmp_path, times=2)[0] == 130
 
 
-def test_versions_that_a_run_has_published_are_reported(
+def test_interrupted_run_reports_the_version_it_published(
     corpus: Path, fresh_archive: Path, tmp_path: Path
 ) -> None:
     portions = ("--set", "run.portion_bytes=1", "--set", "run.batch_bytes=1")
@@ -180,13 +180,13 @@ def test_versions_that_a_run_has_published_are_reported(
     assert StoredArchive(fresh_archive).snapshot().manifest.version == 2
 
 
-def test_command_without_an_archive_is_interrupted_too(corpus: Path, tmp_path: Path) -> None:
+def test_command_without_an_archive_can_be_interrupted(corpus: Path, tmp_path: Path) -> None:
     arguments = ("compare", corpus / "1.txt", corpus / "2.txt")
     step = "palimpsest.evidence.compare", "read_and_compare"
     assert _interrupted(_command(step, *arguments, wait=_STUCK), tmp_path) == (130, "interrupted\n")
 
 
-def test_ctrl_c_on_a_terminal_gives_the_terminal_back(
+def test_ctrl_c_restores_the_cursor_of_the_terminal(
     corpus: Path, fresh_archive: Path, tmp_path: Path
 ) -> None:
     command = _command(_ALIGNING, "ingest", corpus, "--archive", fresh_archive, wait=_STUCK)
@@ -214,7 +214,7 @@ def test_ctrl_c_on_a_terminal_gives_the_terminal_back(
     assert "Traceback" not in text
 
 
-def test_error_after_some_portions_says_what_was_published(
+def test_error_after_a_commit_reports_the_published_version(
     corpus: Path, fresh_archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = Writer.commit

@@ -51,7 +51,7 @@ def test_help_shows_an_example(command: str) -> None:
     assert f"palimpsest {command}".strip() in example
 
 
-def test_help_lists_each_command_once_and_whole() -> None:
+def test_help_lists_each_command_once_with_its_whole_summary() -> None:
     lines = run("--help").stdout.splitlines()  # of 80 columns
     assert max(map(len, lines)) <= 80
     first = lines.index("Start:")
@@ -64,7 +64,7 @@ def test_help_lists_each_command_once_and_whole() -> None:
 
 @pytest.mark.parametrize("columns", [60, 80])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_examples_are_wrapped_and_stay_commands(command: str, columns: int) -> None:
+def test_wrapped_examples_are_still_commands(command: str, columns: int) -> None:
     text = CliRunner().invoke(main, [command, "--help"], terminal_width=columns).stdout
     assert max(map(len, text.splitlines())) <= columns
     example = text.partition("Example:\n")[2].partition("\n\n")[0].replace("\\\n", " ")
@@ -107,7 +107,7 @@ def test_ingest_with_rejects_exits_with_1(corpus: Path, fresh_archive: Path) -> 
     assert "1 empty" in result.stdout
 
 
-def test_known_rejects_are_no_reason_to_exit_with_1(corpus: Path, fresh_archive: Path) -> None:
+def test_known_rejects_exit_with_0_and_new_ones_with_1(corpus: Path, fresh_archive: Path) -> None:
     (corpus / "empty.txt").write_bytes(b"")
     (corpus / "gone.txt").symlink_to("nowhere")  # tried again in each run
     arguments = ("ingest", corpus, "--archive", fresh_archive, "--no-prefect")
@@ -123,7 +123,7 @@ def test_known_rejects_are_no_reason_to_exit_with_1(corpus: Path, fresh_archive:
     assert "5 found = 0 new + 2 known + 3 rejected (2 known)" in more.stdout
 
 
-def test_summary_names_the_first_rejects_and_the_command_that_lists_them(
+def test_summary_shows_the_first_rejects_and_the_command_that_lists_them(
     tmp_path: Path, fresh_archive: Path
 ) -> None:
     folder = tmp_path / "in"
@@ -141,7 +141,7 @@ def test_summary_names_the_first_rejects_and_the_command_that_lists_them(
 
 
 @pytest.mark.usefixtures("compiled_kernels")
-def test_little_memory_makes_more_versions_and_the_same_tables(
+def test_memory_limit_splits_a_run_without_changing_the_tables(
     tmp_path: Path, fresh_archive: Path
 ) -> None:
     articles = {
@@ -161,7 +161,7 @@ def test_little_memory_makes_more_versions_and_the_same_tables(
     assert contents(fresh_archive) == contents(tmp_path / "whole" / "press")
 
 
-def test_all_wrong_settings_are_told_at_once(corpus: Path, fresh_archive: Path) -> None:
+def test_all_wrong_settings_are_reported_at_once(corpus: Path, fresh_archive: Path) -> None:
     result = run(
         "ingest", corpus, "--archive", fresh_archive, "--no-prefect", "--set", "sign.bands=99",
         "--set", "align.min_score=-1", "--set", "nonsense", "--encoding", "klingon",
@@ -173,7 +173,7 @@ def test_all_wrong_settings_are_told_at_once(corpus: Path, fresh_archive: Path) 
     assert not fresh_archive.parent.exists()
 
 
-def test_other_setting_than_the_archive_was_made_with_exits_with_2(
+def test_setting_that_differs_from_the_archive_exits_with_2(
     corpus: Path, fresh_archive: Path
 ) -> None:
     ingest(corpus, fresh_archive)
@@ -185,9 +185,7 @@ def test_other_setting_than_the_archive_was_made_with_exits_with_2(
     assert listing(fresh_archive) == before
 
 
-def test_other_level_is_one_fault_beside_what_was_set_besides(
-    corpus: Path, fresh_archive: Path
-) -> None:
+def test_other_sensitivity_is_reported_as_a_single_fault(corpus: Path, fresh_archive: Path) -> None:
     ingest(corpus, fresh_archive)
     arguments = ("ingest", corpus, "--archive", fresh_archive, "--no-prefect")
     level = ("--sensitivity", "reworded")
@@ -222,7 +220,7 @@ def test_other_level_is_one_fault_beside_what_was_set_besides(
     ],
     ids=" ".join,
 )
-def test_wrong_usage_exits_with_2_and_says_what(
+def test_wrong_usage_exits_with_2_and_a_message(
     corpus: Path, fresh_archive: Path, examples_archive: Path, arguments: tuple[str, ...]
 ) -> None:
     (corpus / "empty").write_bytes(b"")
@@ -241,9 +239,7 @@ def test_every_missing_source_is_named(fresh_archive: Path) -> None:
     assert "missing-two" in result.stderr
 
 
-def test_archive_that_another_process_writes_to_exits_with_3(
-    corpus: Path, fresh_archive: Path
-) -> None:
+def test_archive_locked_by_another_process_exits_with_3(corpus: Path, fresh_archive: Path) -> None:
     ingest(corpus / "a.txt", fresh_archive)
     before = contents(fresh_archive)
     lock = StoredArchive(fresh_archive).home / "lock"
@@ -283,7 +279,7 @@ def test_compare_prints_json_with_the_documented_keys(examples: Path) -> None:
     assert f"{len(told['passages'])} shared passages" in text
 
 
-def test_show_tells_tables_and_rows(examples_archive: Path) -> None:
+def test_show_lists_tables_and_their_rows(examples_archive: Path) -> None:
     told = json.loads(run("show", examples_archive, "--json").stdout)
     assert [row["table"] for row in told] == list(TABLES)
     text = run("show", examples_archive).stdout
@@ -316,7 +312,7 @@ def _hostile(tmp_path: Path) -> tuple[Path, Path]:
     return folder, folder / name
 
 
-def test_hostile_text_cannot_steer_the_terminal(tmp_path: Path) -> None:
+def test_hostile_text_cannot_control_the_terminal(tmp_path: Path) -> None:
     folder, stem = _hostile(tmp_path)
     archive = tmp_path / "\x1b[31mpress"
     results = [
@@ -349,14 +345,16 @@ def test_hostile_text_cannot_steer_the_terminal(tmp_path: Path) -> None:
         assert not set(result.output) & {"\x1b", "\x07"}, result.output
 
 
-def test_archive_named_like_markup_is_shown_by_its_name(corpus: Path, tmp_path: Path) -> None:
+def test_archive_name_that_looks_like_markup_is_shown_unchanged(
+    corpus: Path, tmp_path: Path
+) -> None:
     archive = tmp_path / "[bold]"
     ingest(corpus, archive)
     assert "[bold]" in run("show", archive).stdout.replace("\n", "")
 
 
 @pytest.mark.usefixtures("compiled_kernels")
-def test_file_name_that_is_no_utf_8_can_be_compared(tmp_path: Path) -> None:
+def test_file_whose_name_is_invalid_utf_8_can_be_compared(tmp_path: Path) -> None:
     path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.txt")
     Path(path).write_text(make_paragraph(1), encoding="utf-8")
     for extra in ((), ("--json",)):
@@ -378,7 +376,7 @@ def test_file_name_that_is_no_utf_8_can_be_compared(tmp_path: Path) -> None:
         (["--no-prefect"], {"PREFECT_API_URL": "http://127.0.0.1:9/api"}, False),
     ],
 )
-def test_ingest_is_a_flow_run_only_where_prefect_is_configured_or_asked_for(
+def test_ingest_is_a_flow_run_only_if_prefect_is_configured_or_requested(
     arguments: list[str],
     environment: dict[str, str],
     is_flow_run: bool,

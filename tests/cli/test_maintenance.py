@@ -66,7 +66,7 @@ def test_remove_lists_removed_documents_and_rows(corpus: Path, archive: Path) ->
     assert (row["document_id"], row["reason"]) == (document, "asked by the author")
 
 
-def test_remove_reports_as_json(corpus: Path, archive: Path) -> None:
+def test_remove_prints_its_counts_as_json(corpus: Path, archive: Path) -> None:
     document = document_of(archive, corpus / "b.txt")
     removal = told("remove", archive, document[:8], "--reason", "asked by the author")
     assert removal.pop("run_id") == StoredArchive(archive).snapshot().manifest.run_id
@@ -76,7 +76,7 @@ def test_remove_reports_as_json(corpus: Path, archive: Path) -> None:
     }  # fmt: skip
 
 
-def test_remove_takes_a_path_of_a_file_that_is_gone(
+def test_remove_accepts_the_path_of_a_deleted_file(
     corpus: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (corpus / "b.txt").unlink()
@@ -84,7 +84,7 @@ def test_remove_takes_a_path_of_a_file_that_is_gone(
     assert told("remove", archive, "in/b.txt", "--reason", "gone anyway")["version"] == 3
 
 
-def test_ingest_tells_that_a_document_was_taken_down(corpus: Path, archive: Path) -> None:
+def test_ingest_reports_that_a_document_was_removed(corpus: Path, archive: Path) -> None:
     told("remove", archive, corpus / "b.txt", "--reason", "asked by the author")
     result = run("ingest", corpus, "--archive", archive, "--no-prefect")
     assert result.exit_code == 1, result.output
@@ -107,7 +107,7 @@ def test_remove_needs_a_reason(corpus: Path, archive: Path) -> None:
     assert listing(archive) == before
 
 
-def test_compact_tells_files_before_and_after(archive: Path) -> None:
+def test_compact_reports_files_before_and_after(archive: Path) -> None:
     files = sum(len(StoredArchive(archive).snapshot().files(name)) for name in TABLES)
     before = digest_archive(StoredArchive(archive).snapshot())
     result = run("compact", archive)
@@ -141,7 +141,7 @@ def test_clean_reports_deleted_versions(archive: Path) -> None:
     assert told("clean", archive)["dropped"] == []
 
 
-def test_clean_keeps_as_many_versions_as_told(archive: Path) -> None:
+def test_clean_keeps_the_requested_number_of_versions(archive: Path) -> None:
     told("reindex", archive)
     assert told("clean", archive, "--keep", 2)["dropped"] == [1]
     assert [one["version"] for one in told("versions", archive)] == [2, 3]
@@ -154,7 +154,7 @@ def test_clean_keeps_at_least_one_version(archive: Path, keep: str) -> None:
     assert listing(archive) == before
 
 
-def test_versions_are_listed_a_line_each(corpus: Path, archive: Path) -> None:
+def test_versions_are_listed_one_per_line(corpus: Path, archive: Path) -> None:
     told("remove", archive, corpus / "b.txt", "--reason", "asked")
     result = run("versions", archive)
     assert result.exit_code == 0, result.output
@@ -170,7 +170,7 @@ def test_versions_are_listed_a_line_each(corpus: Path, archive: Path) -> None:
         assert Path(one["path"], "paragraphs").is_dir()
 
 
-def test_archive_is_shown_as_of_a_version(archive: Path) -> None:
+def test_show_reads_an_earlier_version(archive: Path) -> None:
     documents = {
         version: [row["rows"] for row in told("show", archive, "--version", version)
                   if row["table"] == "documents"]
@@ -182,21 +182,23 @@ def test_archive_is_shown_as_of_a_version(archive: Path) -> None:
     assert len(told("show", archive, "documents")) == 2
 
 
-def test_passages_are_shown_as_of_a_version(archive: Path) -> None:
+def test_passages_of_an_earlier_version_are_shown(archive: Path) -> None:
     assert told("passages", archive, "--version", 1) == []
     assert run("passages", archive, "--version", 1).stdout == "no passages\n"
     assert told("passages", archive, "--version", 2) == told("passages", archive)
     assert len(told("passages", archive)) == 1
 
 
-def test_digest_is_told_as_of_a_version(corpus: Path, archive: Path, tmp_path: Path) -> None:
+def test_digest_of_an_earlier_version_is_printed(
+    corpus: Path, archive: Path, tmp_path: Path
+) -> None:
     ingest(corpus / "a.txt", tmp_path / "first")
     assert told("digest", archive, "--version", 1) == told("digest", tmp_path / "first")
     assert run("digest", archive, "--version", 2).stdout == run("digest", archive).stdout
     assert told("digest", archive, "--version", 1) != told("digest", archive)
 
 
-def test_version_is_verified_but_for_the_index_of_another(archive: Path) -> None:
+def test_earlier_version_is_verified_except_for_the_index(archive: Path) -> None:
     checks = {one["name"]: one for one in told("verify", archive, "--version", 1)["checks"]}
     assert checks["lossless"]["passed"] == 1
     assert checks["index"]["not_checked_because"] == {"the index is that of the current version": 1}
@@ -208,7 +210,7 @@ def test_version_is_verified_but_for_the_index_of_another(archive: Path) -> None
     assert checks["index"]["not_checked"] == 0
 
 
-def test_document_is_rebuilt_as_of_a_version(corpus: Path, archive: Path) -> None:
+def test_document_is_rebuilt_from_an_earlier_version(corpus: Path, archive: Path) -> None:
     path = corpus / "a.txt"
     told("remove", archive, path, "--reason", "asked")
     assert "not in the archive" in refused("rebuild", archive, path)
@@ -217,7 +219,7 @@ def test_document_is_rebuilt_as_of_a_version(corpus: Path, archive: Path) -> Non
 
 
 @pytest.mark.parametrize("command", LOOKING)
-def test_unknown_version_exits_with_2_and_names_those_there_are(
+def test_unknown_version_exits_with_2_and_lists_the_existing_ones(
     corpus: Path, archive: Path, command: str
 ) -> None:
     more = [corpus / "a.txt"] if command == "rebuild" else []
@@ -231,7 +233,7 @@ def test_unknown_version_exits_with_2_and_names_those_there_are(
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, *LOOKING])
-def test_missing_archive_exits_with_2_and_makes_none(tmp_path: Path, command: str) -> None:
+def test_missing_archive_exits_with_2_and_creates_none(tmp_path: Path, command: str) -> None:
     more = ["a.txt"] if command in {"remove", "rebuild"} else []
     options = ["--reason", "asked"] if command == "remove" else []
     for option in ((), ("--json",)):
@@ -241,7 +243,7 @@ def test_missing_archive_exits_with_2_and_makes_none(tmp_path: Path, command: st
 
 
 @pytest.mark.parametrize("command", COMMANDS[:-1])
-def test_archive_that_is_written_to_is_waited_for_only_so_long(
+def test_command_stops_waiting_for_a_locked_archive(
     corpus: Path, archive: Path, command: str
 ) -> None:
     before = digest_archive(StoredArchive(archive).snapshot())

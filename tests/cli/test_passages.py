@@ -47,7 +47,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "press"
 
 
-def test_formulas_and_what_may_be_chance_can_be_left_out(archive: Path) -> None:
+def test_recurring_and_chance_passages_can_be_left_out(archive: Path) -> None:
     rows = told(archive)
     assert len(rows) == 11 * 10 // 2 + 2
     assert sum(row["is_recurring"] for row in rows) == 11 * 10 // 2
@@ -80,7 +80,9 @@ def test_all_passages_are_written_to_a_file(archive: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "ending", [".csv", ".csv.gz", ".csv.zst", ".jsonl", ".JSONL.GZ", ".jsonl.zst"]
 )
-def test_ending_of_the_file_chooses_its_format(archive: Path, tmp_path: Path, ending: str) -> None:
+def test_ending_of_the_file_name_chooses_the_format(
+    archive: Path, tmp_path: Path, ending: str
+) -> None:
     path = tmp_path / f"passages{ending}"
     result = run("passages", archive, "--output", path)
     assert (result.exit_code, result.stdout) == (0, f"57 passages written to {path}\n")
@@ -105,16 +107,14 @@ def read_compressed(path: Path) -> Any:
     return path.open("rb")
 
 
-def test_other_endings_are_refused_with_those_that_can_be_written(
-    archive: Path, tmp_path: Path
-) -> None:
+def test_unknown_ending_is_refused_with_the_known_ones(archive: Path, tmp_path: Path) -> None:
     result = run("passages", archive, "--output", tmp_path / "p.xlsx")
     assert result.exit_code == 2
     assert "ends in none of .parquet, .csv, .csv.gz, .csv.zst, .jsonl" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_file_is_replaced_with_force_only(archive: Path, tmp_path: Path) -> None:
+def test_file_is_replaced_only_with_force(archive: Path, tmp_path: Path) -> None:
     path = tmp_path / "passages.csv"
     path.write_bytes(b"mine")
     refused = run("passages", archive, "--output", path)
@@ -146,12 +146,12 @@ def test_many_passages_are_printed_as_they_are_found(
     assert len(aligned) == 1
 
 
-def test_no_passages_are_an_empty_array(archive: Path) -> None:
+def test_no_passages_are_printed_as_an_empty_array(archive: Path) -> None:
     assert run("passages", archive, "--min-words", 1000, "--json").stdout == "[]\n"
     assert run("passages", archive, "--min-words", 1000).stdout == "no passages\n"
 
 
-def test_reader_that_ends_early_ends_the_command_quietly(archive: Path) -> None:
+def test_closed_pipe_ends_the_command_quietly(archive: Path) -> None:
     script = "from palimpsest.cli.main import main; main(prog_name='palimpsest')"
     command = [sys.executable, "-c", script, "passages", archive, "--limit", "100000", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -162,11 +162,11 @@ def test_reader_that_ends_early_ends_the_command_quietly(archive: Path) -> None:
         assert process.stderr.read() == b""
 
 
-def test_settings_of_passages_can_be_given_when_looking(archive: Path) -> None:
+def test_settings_of_passages_can_be_changed_for_one_command(archive: Path) -> None:
     assert told(archive, "--clear", "--set", "passages.clear_score=1000") == []
 
 
-def test_document_is_named_by_path_and_unknown_ones_are_refused(archive: Path) -> None:
+def test_document_is_found_by_path_and_an_unknown_id_is_refused(archive: Path) -> None:
     path = archive.parent / "in" / "a.txt"
     [row] = told(archive, "--document", path)
     assert path.as_uri() in {row["left_uri"], row["right_uri"]}
@@ -175,7 +175,7 @@ def test_document_is_named_by_path_and_unknown_ones_are_refused(archive: Path) -
     assert "not in the archive" in result.stderr
 
 
-def test_reworded_archive_keeps_what_edited_does_not(tmp_path: Path) -> None:
+def test_reworded_level_finds_a_passage_that_edited_misses(tmp_path: Path) -> None:
     words = make_words(5, 60)
     other = list(words)
     for number in range(0, 60, 2):
@@ -189,7 +189,7 @@ def test_reworded_archive_keeps_what_edited_does_not(tmp_path: Path) -> None:
     assert found == {"verbatim": 0, "edited": 0, "reworded": 1}
 
 
-def test_level_of_the_archive_decides_how_its_passages_are_found(tmp_path: Path) -> None:
+def test_passages_are_found_at_the_level_of_the_archive(tmp_path: Path) -> None:
     words = [f"{word}stem" for word in make_words(7, 60)]
     other = [f"{word}{'s' if number % 2 else ''}" for number, word in enumerate(words)]
     around = iter([" ".join(make_words(seed, 20)) for seed in range(8, 12)])

@@ -53,7 +53,7 @@ def test_verify_prints_failures_and_exits_with_1(examples_archive: Path, tmp_pat
     assert listing(archive) == before
 
 
-def test_verify_says_that_not_checked_is_no_failure() -> None:
+def test_verify_help_says_that_not_checked_is_neither_failure_nor_success() -> None:
     told = " ".join(run("verify", "--help").stdout.split())
     assert "counted as not checked, which is neither a failure nor a success" in told
 
@@ -68,7 +68,7 @@ def test_rebuild_prints_the_text_byte_for_byte(
     assert not text.isascii()
 
 
-def test_rebuild_takes_a_uri_and_a_path(examples_archive: Path, source: dict[str, Any]) -> None:
+def test_rebuild_accepts_a_uri_and_a_path(examples_archive: Path, source: dict[str, Any]) -> None:
     path = Path(source["uri"].removeprefix("file://"))
     expected = run("rebuild", examples_archive, source["document_id"]).stdout_bytes
     relative = os.path.relpath(path)
@@ -78,7 +78,7 @@ def test_rebuild_takes_a_uri_and_a_path(examples_archive: Path, source: dict[str
         assert result.stdout_bytes == expected
 
 
-def test_rebuild_finds_the_path_of_a_file_that_is_gone(tmp_path: Path) -> None:
+def test_rebuild_accepts_the_path_of_a_deleted_file(tmp_path: Path) -> None:
     folder = write_articles(tmp_path / "in", {"a \udcff.txt": [make_paragraph(1)]})
     ingest(folder, tmp_path / "press")
     [path] = folder.iterdir()
@@ -88,7 +88,7 @@ def test_rebuild_finds_the_path_of_a_file_that_is_gone(tmp_path: Path) -> None:
     assert result.stdout == make_paragraph(1)
 
 
-def test_rebuild_tells_what_the_text_is_of_as_json(
+def test_rebuild_prints_the_text_and_its_document_as_json(
     examples_archive: Path, source: dict[str, Any]
 ) -> None:
     told = json.loads(run("rebuild", examples_archive, source["uri"], "--json").stdout)
@@ -98,7 +98,7 @@ def test_rebuild_tells_what_the_text_is_of_as_json(
     assert hashlib.sha256(told["text"].encode()).hexdigest() == told["text_sha256"]
 
 
-def test_rebuild_writes_a_new_file_and_no_other(
+def test_rebuild_writes_a_new_file_and_replaces_none(
     examples_archive: Path, source: dict[str, Any], tmp_path: Path
 ) -> None:
     target = tmp_path / "text"
@@ -144,7 +144,7 @@ def test_rebuild_of_a_damaged_document_exits_with_3(
     assert not target.exists()
 
 
-def test_digest_prints_a_line_a_table_and_one_of_all(examples_archive: Path) -> None:
+def test_digest_prints_one_line_per_table_and_one_for_all(examples_archive: Path) -> None:
     snapshot = StoredArchive(examples_archive).snapshot()
     tables, whole = digest_tables(snapshot), digest_archive(snapshot)
     lines = run("digest", examples_archive).stdout.splitlines()
@@ -157,7 +157,7 @@ def test_digest_prints_a_line_a_table_and_one_of_all(examples_archive: Path) -> 
     assert set(tables) == set(TABLES) - {"runs"}
 
 
-def test_archive_made_again_has_the_same_digest(
+def test_archive_ingested_again_has_the_same_digest(
     examples: Path, examples_archive: Path, tmp_path: Path
 ) -> None:
     ingest(examples, tmp_path / "again")
@@ -165,7 +165,7 @@ def test_archive_made_again_has_the_same_digest(
     assert again == run("digest", examples_archive).stdout
 
 
-def test_digest_of_a_torn_file_exits_with_3(examples_archive: Path, tmp_path: Path) -> None:
+def test_digest_of_a_truncated_file_exits_with_3(examples_archive: Path, tmp_path: Path) -> None:
     archive = copy_archive(examples_archive, tmp_path / "press")
     [path] = StoredArchive(archive).snapshot().files("overlaps")
     path.write_bytes(path.read_bytes()[:-9])
@@ -176,7 +176,7 @@ def test_digest_of_a_torn_file_exits_with_3(examples_archive: Path, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("compiled_kernels")
-def test_text_on_a_terminal_cannot_steer_it(tmp_path: Path) -> None:
+def test_rebuilt_text_cannot_control_the_terminal(tmp_path: Path) -> None:
     text = make_paragraph(1).replace(" ", " \x1b]0;title\x07 ", 1)
     folder = write_articles(tmp_path / "in", {"a.txt": [text]})
     ingest(folder, tmp_path / "press")
@@ -192,7 +192,7 @@ def test_text_on_a_terminal_cannot_steer_it(tmp_path: Path) -> None:
     assert not set(shown) & {0x1B, 0x07}
 
 
-def test_explain_tells_texts_and_documents(tmp_path: Path) -> None:
+def test_explain_shows_the_overlaps_of_texts_and_documents(tmp_path: Path) -> None:
     articles = {"a.txt": [make_paragraph(1)], "b.txt": [make_paragraph(1, edit=3)]}
     folder = write_articles(tmp_path / "in", articles)
     archive = tmp_path / "press"
@@ -210,7 +210,7 @@ def test_explain_tells_texts_and_documents(tmp_path: Path) -> None:
     assert (none["pairs_found"], none["pairs"]) == (1, [])
 
 
-def test_explain_of_what_shares_nothing_says_so(tmp_path: Path) -> None:
+def test_explain_says_that_two_documents_share_nothing(tmp_path: Path) -> None:
     articles = {"a.txt": [make_paragraph(1)], "b.txt": [make_paragraph(2)]}
     folder = write_articles(tmp_path / "in", articles)
     ingest(folder, tmp_path / "press")

@@ -32,7 +32,9 @@ def told(*arguments: str) -> Any:
     return json.loads(run(*arguments, "--json").stdout)
 
 
-def test_commands_take_an_address(made: str, examples: Path, tmp_path: Path) -> None:
+def test_commands_accept_the_address_of_an_archive(
+    made: str, examples: Path, tmp_path: Path
+) -> None:
     article = str(examples / "tarn-wire" / "2024-11-12-lantern-bridge-closed.txt")
     overview = run("show", made).output
     assert made.removeprefix("s3://") in overview
@@ -56,7 +58,7 @@ def test_commands_take_an_address(made: str, examples: Path, tmp_path: Path) -> 
     assert told("clean", made)["dropped"][0] == 1
 
 
-def test_exports_are_those_of_the_same_archive_in_a_folder(
+def test_exports_equal_those_of_the_same_archive_in_a_folder(
     made: str, examples: Path, tmp_path: Path
 ) -> None:
     local = str(tmp_path / "press")
@@ -75,7 +77,7 @@ def test_exports_are_those_of_the_same_archive_in_a_folder(
     bagit.Bag(str(tmp_path / "bag")).validate()
 
 
-def test_files_are_those_of_the_version(made: str, tmp_path: Path) -> None:
+def test_files_of_a_version_are_listed_as_addresses(made: str, tmp_path: Path) -> None:
     found = told("files", made)
     assert (found["archive"], found["version"]) == (made, 1)
     assert set(found["files"]) == set(TABLES)
@@ -95,12 +97,12 @@ def test_files_are_those_of_the_version(made: str, tmp_path: Path) -> None:
     run("files", made, "--version", "9", expected=2)
 
 
-def test_files_of_an_archive_in_a_folder_are_paths(examples_archive: Path) -> None:
+def test_files_of_a_local_archive_are_listed_as_paths(examples_archive: Path) -> None:
     paths = told("files", str(examples_archive))["files"]["paragraphs"]
     assert sum(pq.read_metadata(path).num_rows for path in paths) > 50
 
 
-def test_what_cannot_be_reached_ends_with_its_code(
+def test_unusable_address_exits_with_the_code_for_its_cause(
     s3_archive: str, examples: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "there is none" in run("show", s3_archive, expected=2).output

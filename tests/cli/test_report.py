@@ -28,7 +28,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield
 
 
-def test_report_is_written_and_told(examples_archive: Path, tmp_path: Path) -> None:
+def test_report_is_written_and_its_path_printed(examples_archive: Path, tmp_path: Path) -> None:
     before = listing(examples_archive)
     out = tmp_path / "press.html"
     result = run("report", examples_archive, "--output", out)
@@ -51,7 +51,7 @@ def test_report_is_opened_in_the_browser(
     assert opened.get(timeout=10) == out.as_uri()
 
 
-def test_report_as_markdown_is_the_same_values(examples_archive: Path, tmp_path: Path) -> None:
+def test_markdown_report_shows_the_same_values(examples_archive: Path, tmp_path: Path) -> None:
     out = tmp_path / "press.md"
     told = json.loads(run("report", examples_archive, "--output", out, "--json").stdout)
     assert told == {"output": str(out), "bytes": out.stat().st_size, "version": 1}
@@ -60,7 +60,7 @@ def test_report_as_markdown_is_the_same_values(examples_archive: Path, tmp_path:
     assert "139 paragraphs seen = 87 kept + 22 folded + 30 repeated" in page
 
 
-def test_report_of_a_document_and_of_two_take_ids_and_paths(
+def test_reports_of_one_and_two_documents_accept_ids_and_paths(
     examples: Path, examples_archive: Path, tmp_path: Path
 ) -> None:
     uris = StoredArchive(examples_archive).snapshot().read("sources").to_pylist()
@@ -90,7 +90,7 @@ def test_comparing_two_documents_needs_no_catalogue(
     assert not state_folder().exists()
 
 
-def test_report_of_an_older_version_tells_of_that(tmp_path: Path) -> None:
+def test_report_of_an_older_version_shows_that_version(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     for seed in (1, 2):
         write_articles(folder, {f"{seed}.txt": [make_paragraph(seed)]})
@@ -101,7 +101,7 @@ def test_report_of_an_older_version_tells_of_that(tmp_path: Path) -> None:
     assert "1 document from 1 source" in root.xpath("//p[@class='lead']")[0].text_content()
 
 
-def test_compare_writes_html_beside_what_it_prints(examples: Path, tmp_path: Path) -> None:
+def test_compare_writes_the_passages_it_prints_as_html(examples: Path, tmp_path: Path) -> None:
     out, names = tmp_path / "x.html", (examples / LEFT, examples / RIGHT)
     printed = json.loads(run("compare", *names, "--json").stdout)
     result = run("compare", *names, "--output", out, "--json")
@@ -145,7 +145,7 @@ def test_wrong_usage_exits_with_2_and_leaves_no_file(
 
 
 @pytest.mark.parametrize("command", ["report", "compare"])
-def test_what_is_there_is_not_overwritten(
+def test_existing_file_is_replaced_only_with_force(
     command: str, examples: Path, examples_archive: Path, tmp_path: Path
 ) -> None:
     mine = tmp_path / "mine.html"
@@ -162,7 +162,7 @@ def test_what_is_there_is_not_overwritten(
     assert f"--output {tmp_path}/none/x.html: No such file or directory" in nowhere.stderr
 
 
-def test_name_of_the_file_cannot_steer_the_terminal(examples: Path, tmp_path: Path) -> None:
+def test_file_name_cannot_control_the_terminal(examples: Path, tmp_path: Path) -> None:
     out = tmp_path / "\x1b[31mred\x07.html"
     for extra in ((), ("--json",)):  # the second time it is refused
         result = run("compare", examples / LEFT, examples / RIGHT, "--output", out, *extra)
@@ -170,7 +170,7 @@ def test_name_of_the_file_cannot_steer_the_terminal(examples: Path, tmp_path: Pa
         assert not set(result.output) & {"\x1b", "\x07"}
 
 
-def test_names_that_are_no_utf_8_are_written_and_told(tmp_path: Path) -> None:
+def test_file_names_with_invalid_utf_8_are_shown_in_reports(tmp_path: Path) -> None:
     folder = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
     Path(folder).mkdir()
     for name, edit in (("a", 0), ("b", 2)):

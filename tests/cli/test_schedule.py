@@ -20,7 +20,9 @@ from palimpsest.cli.main import main
         (("--every", "1h", "--set", "align.x=1"), "align.x"),
     ],
 )
-def test_wrong_timetables_are_refused(tmp_path: Path, options: tuple[str, ...], said: str) -> None:
+def test_invalid_timetables_are_refused(
+    tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
     (tmp_path / "a.txt").write_text("An article.", encoding="utf-8")
     arguments = ["schedule", str(tmp_path), "--archive", str(tmp_path / "press"), *options]
     result = CliRunner().invoke(main, arguments)
@@ -29,7 +31,7 @@ def test_wrong_timetables_are_refused(tmp_path: Path, options: tuple[str, ...], 
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_missing_source_is_refused(tmp_path: Path) -> None:
     arguments = ["schedule", str(tmp_path / "none"), "--archive", "press", "--every", "1h"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2

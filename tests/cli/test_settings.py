@@ -39,13 +39,13 @@ def test_settings_of_an_archive_are_shown_beside_the_defaults(tmp_path: Path) ->
     assert values["run.workers"] is None
 
 
-def test_wrong_uses_are_refused(tmp_path: Path) -> None:
+def test_wrong_usage_is_refused(tmp_path: Path) -> None:
     assert run("settings", tmp_path / "none").exit_code == 2
     assert "leave it out" in run("settings", tmp_path, "--sensitivity", "edited").stderr
     assert "name one" in run("settings", "--version", 1).stderr
 
 
-def test_unknown_and_bad_settings_are_answered_with_what_is_expected(tmp_path: Path) -> None:
+def test_wrong_settings_are_refused_with_the_expected_values(tmp_path: Path) -> None:
     result = run(
         "ingest", tmp_path, "--archive", tmp_path / "press", "--set", "passages.clear=1",
         "--set", "run.memory=lots", "--series", "@foldr",

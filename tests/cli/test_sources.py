@@ -26,7 +26,7 @@ def corpus(tmp_path: Path) -> Path:
     return write(tmp_path / "in", files)
 
 
-def test_dry_run_tells_what_would_be_read_and_makes_no_archive(
+def test_dry_run_shows_what_would_be_read_and_creates_no_archive(
     corpus: Path, tmp_path: Path
 ) -> None:
     done = run("ingest", corpus, "--archive", tmp_path / "press", "--dry-run")
@@ -39,7 +39,7 @@ def test_dry_run_tells_what_would_be_read_and_makes_no_archive(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
-def test_dry_run_tells_all_as_json(corpus: Path, tmp_path: Path) -> None:
+def test_dry_run_prints_sources_and_rejects_as_json(corpus: Path, tmp_path: Path) -> None:
     done = run("ingest", corpus, "--archive", tmp_path / "press", "--dry-run", "--json")
     told = json.loads(done.output)
     assert {row["media_type"] for row in told["sources"]} == {"text/plain", "text/html"}
@@ -63,7 +63,7 @@ def test_dates_and_series_are_taken_from_paths(corpus: Path, tmp_path: Path) -> 
         ("--set", "read.metadata_fields=colour=red", "title, author, site"),
     ],
 )
-def test_wrong_option_is_told_with_what_is_right(
+def test_wrong_option_is_refused_with_the_expected_values(
     corpus: Path, tmp_path: Path, option: str, value: str, said: str
 ) -> None:
     done = run("ingest", corpus, "--archive", tmp_path / "press", option, value)
@@ -71,7 +71,9 @@ def test_wrong_option_is_told_with_what_is_right(
     assert said in done.output
 
 
-def test_member_is_shown_rebuilt_and_removed_by_its_address(corpus: Path, tmp_path: Path) -> None:
+def test_member_of_a_container_is_rebuilt_and_removed_by_its_address(
+    corpus: Path, tmp_path: Path
+) -> None:
     run("ingest", corpus, "--archive", tmp_path / "press", "--no-prefect")
     member = f"{corpus}/c.zip#member=20240306.txt"
     rebuilt = run("rebuild", tmp_path / "press", member)

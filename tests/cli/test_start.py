@@ -47,7 +47,7 @@ def imported_by(root):
     return run
 
 
-def test_help_imports_no_room_and_no_library_of_one(imported_by):
+def test_help_imports_no_room_and_no_large_library(imported_by):
     imported, printed = imported_by("--help")
     assert "Look after:" in printed
     assert imported & (RARE | OF_TABLES | COMPILED) == set()
@@ -56,7 +56,7 @@ def test_help_imports_no_room_and_no_library_of_one(imported_by):
 
 
 @pytest.mark.usefixtures("compiled_kernels")
-def test_a_comparison_imports_no_flow_no_store_and_nothing_that_reads_archives(imported_by):
+def test_compare_imports_nothing_that_reads_archives(imported_by):
     imported, printed = imported_by("compare", LEFT, RIGHT)
     assert printed.startswith("near, ")
     assert imported & (RARE | OF_TABLES | LEFT_OUT) == set()
@@ -65,9 +65,7 @@ def test_a_comparison_imports_no_flow_no_store_and_nothing_that_reads_archives(i
 
 @pytest.mark.usefixtures("compiled_kernels")
 @pytest.mark.parametrize("level", ["verbatim", "edited", "reworded"])
-def test_a_run_without_prefect_imports_nothing_that_its_sources_do_not_need(
-    imported_by, tmp_path, level
-):
+def test_direct_run_imports_only_what_its_sources_need(imported_by, tmp_path, level):
     archive = ("--archive", str(tmp_path / "archive"), "--sensitivity", level)
     imported, printed = imported_by("ingest", "--no-prefect", LEFT, RIGHT, *archive)
     assert "2 new" in printed

@@ -36,7 +36,7 @@ from tests.services import needs_servers
 from tests.services.ports import free_port
 
 
-def test_intervals_are_counted_from_midnight_whatever_the_time_of_the_start() -> None:
+def test_intervals_count_from_midnight_whenever_the_schedule_starts() -> None:
     [schedule] = Timetable(every=timedelta(hours=6)).schedules()
     now = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
     dates = asyncio.run(_dates(schedule, now))

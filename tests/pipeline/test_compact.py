@@ -124,7 +124,9 @@ def test_reindexing_repairs_a_lost_segment(archive: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [compact, reindex])
-def test_archive_without_texts_is_taken(tmp_path: Path, command: object) -> None:
+def test_archive_without_texts_can_be_compacted_and_reindexed(
+    tmp_path: Path, command: object
+) -> None:
     (tmp_path / "empty.txt").write_bytes(b"")
     ingest(tmp_path / "empty.txt", tmp_path / "press")
     before = digest_of(tmp_path / "press")
@@ -134,7 +136,7 @@ def test_archive_without_texts_is_taken(tmp_path: Path, command: object) -> None
 
 
 @pytest.mark.parametrize("command", [compact, reindex])
-def test_archive_that_is_not_there_is_not_made(tmp_path: Path, command: object) -> None:
+def test_missing_archive_is_refused_and_not_created(tmp_path: Path, command: object) -> None:
     with pytest.raises(SettingsError):
         command(tmp_path / "press")  # type: ignore[operator]
     assert list(tmp_path.iterdir()) == []

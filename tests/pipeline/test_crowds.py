@@ -32,7 +32,9 @@ def test_near_identical_texts_are_paired_with_few_heads(
     assert (snapshot.rows("paragraphs"), snapshot.rows("variants")) == (1, _REPORTS - 1)
 
 
-def test_adding_to_a_crowd_costs_what_is_added(tmp_path: Path, fresh_archive: Path) -> None:
+def test_adding_to_a_crowd_costs_in_proportion_to_the_new_texts(
+    tmp_path: Path, fresh_archive: Path
+) -> None:
     folder = write_articles(tmp_path / "in", {"a.txt": _reports(0, 1000)})
     ingest(folder, fresh_archive)
     write_articles(folder, {"b.txt": _reports(1000, 1010)})

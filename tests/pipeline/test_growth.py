@@ -59,7 +59,7 @@ def _lay_out(texts: Texts) -> _Laid:
 def _bring(
     found_pairs: set, known: Texts, new: Texts, index: Index, after: Index, sign: SignSettings
 ):
-    """Change the pairs of an archive as a run does that brings new texts."""
+    """Update the pairs of an archive as a run with new texts does."""
     sharing = index.find_matches(enter(new), sign)
     laid = _lay_out(new | {digest: known[digest] for digest in rows_of(sharing.texts)})
     upper, _ = halves_of(keys_of(laid.digests))
@@ -125,7 +125,7 @@ def growing(draw):
 
 @max_examples(200)
 @given(growing(), st.integers(0, 4))
-def test_pairs_are_those_of_all_texts_whatever_runs_they_come_in(drawn, merged_after):
+def test_pairs_do_not_depend_on_how_texts_are_split_into_runs(drawn, merged_after):
     runs, sign = drawn
     found_pairs: set[tuple[bytes, bytes]] = set()
     known: Texts = {}

@@ -85,7 +85,7 @@ def _garble(path: Path) -> None:
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("name", _FILES)
 @pytest.mark.parametrize("damage", [_lose, _cut_short, _garble])
-def test_damaged_segment_is_made_again(
+def test_damaged_segment_is_rebuilt(
     tmp_path: Path, shelf: _Shelf, damage: object, name: str, number: int
 ) -> None:
     archive = copy_archive(shelf.before, tmp_path / "press")
@@ -94,7 +94,7 @@ def test_damaged_segment_is_made_again(
 
 
 @pytest.mark.parametrize("lost", [(0,), (1,), (0, 1)], ids=str)
-def test_lost_segments_are_made_again(tmp_path: Path, shelf: _Shelf, lost: tuple[int, ...]) -> None:
+def test_lost_segments_are_rebuilt(tmp_path: Path, shelf: _Shelf, lost: tuple[int, ...]) -> None:
     archive = copy_archive(shelf.before, tmp_path / "press")
     segments = _segments(archive)
     assert len(segments) == 2
@@ -123,7 +123,9 @@ def test_reindexing_publishes_the_same_rows_with_one_segment(tmp_path: Path, she
     _assert_repaired(archive, shelf)
 
 
-def test_index_made_again_is_that_of_the_runs_merged(tmp_path: Path, shelf: _Shelf) -> None:
+def test_rebuilt_index_equals_the_merged_segments_of_the_runs(
+    tmp_path: Path, shelf: _Shelf
+) -> None:
     archive = copy_archive(shelf.before, tmp_path / "press")
     runs = [open_segment(folder, index_parameters(Settings())) for folder in _segments(archive)]
     reindex(archive)
@@ -137,7 +139,7 @@ def test_index_made_again_is_that_of_the_runs_merged(tmp_path: Path, shelf: _She
         np.testing.assert_array_equal(again.buckets(band) >> np.uint64(32), np.sort(hashes))
 
 
-def test_damaged_index_can_be_made_again_by_hand(tmp_path: Path, shelf: _Shelf) -> None:
+def test_reindexing_rebuilds_a_damaged_index(tmp_path: Path, shelf: _Shelf) -> None:
     archive = copy_archive(shelf.before, tmp_path / "press")
     _lose(_segments(archive)[0] / "entries.npy")
     reindex(archive)
@@ -145,7 +147,7 @@ def test_damaged_index_can_be_made_again_by_hand(tmp_path: Path, shelf: _Shelf) 
     _assert_repaired(archive, shelf)
 
 
-def test_texts_are_read_for_the_index_some_at_a_time(
+def test_index_is_built_from_several_files_of_texts(
     tmp_path: Path, shelf: _Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("palimpsest.store.commit.FILE_ROWS", 2)
@@ -158,13 +160,13 @@ def test_texts_are_read_for_the_index_some_at_a_time(
     _assert_repaired(archive, shelf)
 
 
-def test_index_of_another_seed_is_refused_with_the_command_that_helps(shelf: _Shelf) -> None:
+def test_index_of_another_seed_is_refused_with_the_command_that_repairs_it(shelf: _Shelf) -> None:
     place = StoredArchive(shelf.before)
     with pytest.raises(ContractError, match=r"'seed': 1.*'seed': 2.*palimpsest reindex"):
         open_index(place, place.snapshot().manifest.segments, Settings(sign=SignSettings(seed=2)))
 
 
-def test_nothing_is_indexed_where_there_is_no_archive(fresh_archive: Path) -> None:
+def test_reindexing_a_missing_archive_is_refused(fresh_archive: Path) -> None:
     with pytest.raises(SettingsError, match="there is none"):
         reindex(fresh_archive)
 

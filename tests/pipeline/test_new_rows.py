@@ -65,11 +65,11 @@ def files(tmp_path: Path) -> list[Path]:
 
 @pytest.fixture(params=["first run", "later run"])
 def known(request: pytest.FixtureRequest) -> int:
-    """How many files an earlier run has brought."""
+    """Return the number of files that an earlier run has ingested."""
     return 0 if request.param == "first run" else 2
 
 
-def test_sources_of_two_runs_at_once_are_new_once_and_known_once(
+def test_two_concurrent_runs_count_each_source_as_new_only_once(
     files: list[Path], known: int, fresh_archive: Path, tmp_path: Path
 ) -> None:
     once = tmp_path / "once" / "press"
@@ -89,7 +89,7 @@ def test_sources_of_two_runs_at_once_are_new_once_and_known_once(
     assert list(StoredArchive(fresh_archive).staging.iterdir()) == []
 
 
-def test_runs_at_once_over_parts_of_the_same_files_make_what_one_run_makes(
+def test_concurrent_runs_over_overlapping_files_give_what_one_run_gives(
     files: list[Path], known: int, fresh_archive: Path, tmp_path: Path
 ) -> None:
     once = tmp_path / "once" / "press"
@@ -104,7 +104,7 @@ def test_runs_at_once_over_parts_of_the_same_files_make_what_one_run_makes(
     assert_lossless(fresh_archive)
 
 
-def test_document_that_another_run_brings_under_another_name_is_one_document(
+def test_copies_ingested_by_two_concurrent_runs_are_one_document(
     files: list[Path], fresh_archive: Path, tmp_path: Path
 ) -> None:
     copies = sorted(write_articles(tmp_path / "copies", reuse_articles()).iterdir())
@@ -126,7 +126,7 @@ def test_rejects_recorded_by_another_run_are_not_recorded_again(
     assert StoredArchive(fresh_archive).snapshot().rows("rejects") == 1
 
 
-def test_document_that_was_taken_down_does_not_come_back_under_any_name(
+def test_removed_document_is_rejected_under_any_name(
     files: list[Path], fresh_archive: Path, tmp_path: Path
 ) -> None:
     removed, others = files[2], files[:2] + files[3:]
@@ -157,7 +157,7 @@ def test_document_that_was_taken_down_does_not_come_back_under_any_name(
     assert (again.version, *_counts(again)[1:]) == (None, 0, len(files) - 1, 2)
 
 
-def test_keys_are_digests_of_what_a_source_is_found_by() -> None:
+def test_source_keys_are_digests_of_their_identifying_columns() -> None:
     first, second = datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 5, 1, 0, 0, 0, 1, tzinfo=UTC)
     found = [
         ("file:///a%201", 12, first, "d" * 32),

@@ -213,7 +213,7 @@ def run_at_once(
 
 @max_examples(300 if LONG else 8)
 @given(history=histories)
-def test_no_order_and_no_accident_makes_a_difference(history: History) -> None:
+def test_order_batches_and_failures_do_not_change_the_tables(history: History) -> None:
     with TemporaryDirectory() as place, documents_dated(some_date):
         folder = Path(place)
         write_history(folder / "in", history)
@@ -228,7 +228,7 @@ def test_no_order_and_no_accident_makes_a_difference(history: History) -> None:
 
 @max_examples(300 if LONG else 4)
 @given(history=removals)
-def test_documents_taken_down_leave_what_would_be_without_them(history: History) -> None:
+def test_removed_documents_leave_the_tables_as_if_never_ingested(history: History) -> None:
     with TemporaryDirectory() as place, documents_dated(some_date):
         folder = Path(place)
         write_history(folder / "in", history)
@@ -249,7 +249,7 @@ def test_documents_taken_down_leave_what_would_be_without_them(history: History)
         assert_lossless(folder / "press")
 
 
-def test_order_of_the_examples_makes_no_difference(
+def test_order_of_the_examples_does_not_change_the_tables(
     examples: Path, examples_archive: Path, tmp_path: Path
 ) -> None:
     files = sorted(path for path in examples.rglob("*") if path.is_file())
@@ -262,7 +262,7 @@ def test_order_of_the_examples_makes_no_difference(
         assert digest_archive(StoredArchive(archive).snapshot()) == expected
 
 
-def test_earlier_original_that_comes_last_takes_over_in_the_same_version(
+def test_earlier_original_becomes_the_representative_even_if_ingested_last(
     tmp_path: Path, fresh_archive: Path
 ) -> None:
     articles = {

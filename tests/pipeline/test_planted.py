@@ -207,7 +207,7 @@ def test_comparison_of_a_file_with_itself_is_one_exact_passage(examples: Path) -
     assert row["left"] == row["right"]
 
 
-def test_comparison_with_sides_swapped_finds_the_same(examples: Path) -> None:
+def test_comparison_with_swapped_sides_finds_the_same_passages(examples: Path) -> None:
     left, right = (str(examples.parent / name) for name in PAIRS[0])
     one, other = compare_files(left, right)["passages"], compare_files(right, left)["passages"]
     assert one

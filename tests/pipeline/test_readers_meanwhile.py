@@ -138,7 +138,7 @@ def test_open_snapshot_survives_clean_until_it_is_released(
     assert contents(fresh_archive) == now
 
 
-def test_reader_finds_its_way_when_the_version_it_was_led_to_is_just_dropped(
+def test_reader_opens_a_newer_version_if_its_own_was_just_deleted(
     tmp_path: Path, fresh_archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = _articles(tmp_path / "in", 2)
@@ -147,7 +147,7 @@ def test_reader_finds_its_way_when_the_version_it_was_led_to_is_just_dropped(
     resolve, late = Path.resolve, [archive.snapshot().folder]
 
     def resolve_late(path: Path, strict: bool = False) -> Path:
-        """Stand between the link and the version while another run commits and cleans."""
+        """Resolve a link to a version that another run deletes at the same moment."""
         if path == archive.path and late:
             assert resolve(path) == late.pop()
             ingest(second, fresh_archive)

@@ -1,4 +1,4 @@
-"""Runs on an object store give what runs in a folder give, from whatever machine, also at once."""
+"""Runs on an object store give what runs in a folder give, from any machine and concurrently."""
 
 import re
 import subprocess
@@ -44,7 +44,7 @@ def digest_of(archive: Path | str) -> str:
     return digest_archive(open_archive(archive).snapshot())
 
 
-def test_all_that_changes_an_archive_gives_the_same_in_both_places(
+def test_every_change_gives_the_same_tables_in_a_folder_and_on_s3(
     s3_archive: str, fresh_archive: Path, corpus: list[Path]
 ) -> None:
     digests = []
@@ -111,7 +111,7 @@ def test_two_machines_at_once_publish_one_after_the_other_and_lose_nothing(
     assert digest_of(s3_archive) == at_once
 
 
-def test_flow_takes_an_address(
+def test_flow_accepts_the_address_of_an_archive(
     s3_archive: str,
     corpus: list[Path],
     at_once: str,
@@ -126,7 +126,7 @@ def test_flow_takes_an_address(
 
 @needs_servers
 @pytest.mark.usefixtures("s3")
-def test_killed_at_its_commit_a_run_leaves_a_whole_version_and_is_completed(root: Path) -> None:
+def test_run_killed_at_its_commit_leaves_a_whole_version(root: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.sweep.remote", "--kills", "2"],
         cwd=root, capture_output=True, text=True, timeout=300, check=False,

@@ -87,7 +87,7 @@ def archive(folder: Path, fresh_archive: Path) -> Path:
     return fresh_archive
 
 
-def test_text_that_others_have_stays_with_another_representative(
+def test_shared_text_is_kept_under_another_representative(
     folder: Path, archive: Path, tmp_path: Path
 ) -> None:
     removal = take_down(archive, folder / "a.txt")
@@ -106,7 +106,7 @@ def test_text_that_others_have_stays_with_another_representative(
 
 
 @pytest.mark.parametrize("letters", [8, 12, 32])
-def test_document_is_named_by_its_id_or_the_beginning_of_it(
+def test_document_is_found_by_its_id_or_a_prefix_of_it(
     folder: Path, archive: Path, letters: int
 ) -> None:
     [document] = ids_of(archive, folder / "d.txt")
@@ -114,13 +114,13 @@ def test_document_is_named_by_its_id_or_the_beginning_of_it(
     assert document not in snapshot_of(archive).read("documents")["document_id"].to_pylist()
 
 
-def test_document_named_twice_is_taken_down_once(folder: Path, archive: Path) -> None:
+def test_document_named_twice_is_removed_once(folder: Path, archive: Path) -> None:
     [document] = ids_of(archive, folder / "d.txt")
     assert take_down(archive, document, folder / "d.txt").documents == [document]
     assert snapshot_of(archive).rows("removals") == 1
 
 
-def test_document_under_two_uris_loses_both(folder: Path, archive: Path) -> None:
+def test_removing_a_document_removes_both_of_its_uris(folder: Path, archive: Path) -> None:
     copy = folder / "z.txt"
     copy.write_bytes((folder / "d.txt").read_bytes())
     ingest(copy, archive)
@@ -129,7 +129,7 @@ def test_document_under_two_uris_loses_both(folder: Path, archive: Path) -> None
     assert sorted(uri.rpartition("/")[2] for uri in uris) == ["a.txt", "b.txt", "c.txt"]
 
 
-def test_uri_of_two_documents_over_time_removes_both(folder: Path, archive: Path) -> None:
+def test_uri_of_two_successive_documents_removes_both(folder: Path, archive: Path) -> None:
     write_articles(folder, {"d.txt": [make_paragraph(6), make_paragraph(7)]})
     ingest(folder / "d.txt", archive)
     documents = ids_of(archive, folder / "d.txt")
@@ -155,7 +155,7 @@ def test_reason_must_not_be_empty(folder: Path, archive: Path, reason: str) -> N
     assert listing(archive) == before
 
 
-def test_removal_is_recorded_and_the_files_stay_out(folder: Path, archive: Path) -> None:
+def test_removal_is_recorded_and_its_files_are_rejected_later(folder: Path, archive: Path) -> None:
     removal = take_down(archive, folder / "a.txt", reason="licence ended")
     [row] = snapshot_of(archive).read("removals").to_pylist()
     values = [row[name] for name in ("document_id", "reason", "run_id")]
@@ -177,7 +177,9 @@ def test_removal_is_recorded_and_the_files_stay_out(folder: Path, archive: Path)
     assert_intact(archive)
 
 
-def test_removed_document_is_known_by_its_bytes_under_any_name(folder: Path, archive: Path) -> None:
+def test_removed_document_is_recognised_by_its_bytes_under_another_name(
+    folder: Path, archive: Path
+) -> None:
     take_down(archive, folder / "d.txt")
     (folder / "renamed.txt").write_bytes((folder / "d.txt").read_bytes())
     summary = ingest(folder / "renamed.txt", archive)
@@ -185,7 +187,7 @@ def test_removed_document_is_known_by_its_bytes_under_any_name(folder: Path, arc
     assert snapshot_of(archive).rows("documents") == 3
 
 
-def test_document_can_be_taken_down_after_another(
+def test_documents_can_be_removed_one_after_another(
     folder: Path, archive: Path, tmp_path: Path
 ) -> None:
     take_down(archive, folder / "c.txt")
@@ -210,7 +212,7 @@ def _files_with_words(archive: Path, words: Sequence[str]) -> list[str]:
     return found
 
 
-def test_nothing_is_left_of_the_text_after_cleaning(folder: Path, archive: Path) -> None:
+def test_no_word_of_a_removed_text_is_left_after_cleaning(folder: Path, archive: Path) -> None:
     title, own, within = SECRETS
     passage = [*make_words(1)[:20], within, *make_words(1)[20:]]
     paragraphs = [title, f"{make_paragraph(8)} {own}.", " ".join(passage)]
@@ -234,7 +236,9 @@ def _overlaps(archive: Path) -> list[dict[str, object]]:
     return rows
 
 
-def test_nothing_is_left_by_a_run_that_was_killed_before(folder: Path, archive: Path) -> None:
+def test_cleaning_deletes_what_a_killed_run_left_of_a_removed_text(
+    folder: Path, archive: Path
+) -> None:
     removed_file = (
         write_articles(folder, {"gone.txt": [f"{SECRETS[0]} {make_paragraph(8)}"]}) / "gone.txt"
     )
@@ -247,7 +251,7 @@ def test_nothing_is_left_by_a_run_that_was_killed_before(folder: Path, archive: 
     assert _files_with_words(archive, SECRETS) == []
 
 
-def test_overlaps_of_its_texts_are_removed(folder: Path, archive: Path) -> None:
+def test_overlaps_of_a_removed_document_are_removed(folder: Path, archive: Path) -> None:
     ids = [row["text_id"] for row in snapshot_of(archive).read("variants").to_pylist()]
     assert _overlaps(archive)
     removal = take_down(archive, folder / "b.txt")
@@ -274,7 +278,9 @@ def test_cluster_splits_when_its_only_link_is_removed(tmp_path: Path, fresh_arch
     )
 
 
-def test_crowds_take_pairs_up_again(tmp_path: Path, fresh_archive: Path) -> None:
+def test_removal_restores_pairs_that_a_crowd_had_dropped(
+    tmp_path: Path, fresh_archive: Path
+) -> None:
     sign = SignSettings(crowd_texts=4, crowd_heads=1)
     articles = {
         f"{n:02d}.txt": [f"{make_paragraph(1)} {make_words(50 + n, 1)[0]}"] for n in range(9)

@@ -33,7 +33,7 @@ def _stage_only(corpus: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) ->
     return len(list(StoredArchive(archive).staging.rglob("batch-?????")))
 
 
-def test_batches_of_a_run_that_failed_are_taken_up(
+def test_batches_of_a_failed_run_are_resumed(
     corpus: Path, fresh_archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     staged = _stage_only(corpus, fresh_archive, monkeypatch)
@@ -43,7 +43,7 @@ def test_batches_of_a_run_that_failed_are_taken_up(
     assert contents(fresh_archive) == contents(tmp_path / "undisturbed")
 
 
-def test_batches_are_taken_up_again_from_a_run_that_failed_while_planning(
+def test_batches_are_resumed_again_after_a_run_that_failed_while_planning(
     corpus: Path, fresh_archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     staged = _stage_only(corpus, fresh_archive, monkeypatch)
@@ -54,7 +54,7 @@ def test_batches_are_taken_up_again_from_a_run_that_failed_while_planning(
     assert ingest(corpus, fresh_archive, _SETTINGS).batches_taken_up == staged
 
 
-def test_staging_folder_that_was_half_removed_is_no_obstacle(
+def test_half_removed_staging_folder_is_no_obstacle(
     corpus: Path, fresh_archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remove_tree = shutil.rmtree

@@ -54,7 +54,7 @@ def test_reuse_of_each_kind_is_recorded(at_once: Path) -> None:
     assert snapshot.read("variants").num_rows == 3
 
 
-def test_sources_found_are_new_known_or_rejected(tmp_path: Path, fresh_archive: Path) -> None:
+def test_every_source_found_is_new_known_or_rejected(tmp_path: Path, fresh_archive: Path) -> None:
     folder = write_articles(tmp_path / "in", {"a.txt": [make_paragraph(1)], "b.txt": ["Words"]})
     ingest(folder, fresh_archive)
     write_articles(folder, {"c.txt": [make_paragraph(2)]})
@@ -106,14 +106,14 @@ def test_second_run_over_the_same_folder_changes_nothing(corpus: Path, fresh_arc
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("batch_bytes", [1, 2**24])
-def test_batches_and_workers_do_not_matter(
+def test_batches_and_workers_do_not_change_the_tables(
     corpus: Path, at_once: Path, fresh_archive: Path, workers: int, batch_bytes: int
 ) -> None:
     ingest(corpus, fresh_archive, settings_of(workers, batch_bytes))
     assert contents(fresh_archive) == contents(at_once)
 
 
-def test_portions_are_runs_of_their_own_and_do_not_matter(
+def test_portions_are_separate_runs_and_do_not_change_the_tables(
     corpus: Path, at_once: Path, fresh_archive: Path, tmp_path: Path
 ) -> None:
     empty = tmp_path / "empty.txt"
@@ -132,7 +132,7 @@ def test_portions_are_runs_of_their_own_and_do_not_matter(
     assert contents(fresh_archive) == whole
 
 
-def test_portions_that_were_committed_stay_if_a_later_one_fails(
+def test_committed_portions_stay_if_a_later_one_fails(
     corpus: Path, at_once: Path, fresh_archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
@@ -155,7 +155,7 @@ def test_portions_that_were_committed_stay_if_a_later_one_fails(
 
 
 @pytest.mark.parametrize("cuts", [(1,), (3,), (1, 2, 3, 4, 5)], ids=str)
-def test_several_runs_give_what_one_gives(
+def test_several_runs_give_what_one_run_gives(
     corpus: Path, at_once: Path, fresh_archive: Path, cuts: tuple[int, ...]
 ) -> None:
     files = sorted(corpus.iterdir())
@@ -165,7 +165,7 @@ def test_several_runs_give_what_one_gives(
     assert_lossless(fresh_archive)
 
 
-def test_several_runs_over_the_examples_give_what_one_gives(
+def test_several_runs_over_the_examples_give_what_one_run_gives(
     examples: Path, examples_archive: Path, fresh_archive: Path
 ) -> None:
     folders = sorted(examples.iterdir())
@@ -174,7 +174,7 @@ def test_several_runs_over_the_examples_give_what_one_gives(
     assert contents(fresh_archive) == contents(examples_archive)
 
 
-def test_near_duplicate_that_comes_later_is_folded(tmp_path: Path, fresh_archive: Path) -> None:
+def test_near_duplicate_of_a_later_run_is_folded(tmp_path: Path, fresh_archive: Path) -> None:
     folder = write_articles(tmp_path / "in", {"a.txt": [make_paragraph(1), make_paragraph(2)]})
     ingest(folder, fresh_archive)
     before = contents(fresh_archive)
@@ -191,7 +191,7 @@ def test_near_duplicate_that_comes_later_is_folded(tmp_path: Path, fresh_archive
     assert 0.8 < variant["resemblance"] < 1
 
 
-def test_exact_copy_that_comes_later_adds_an_occurrence_only(
+def test_exact_copy_of_a_later_run_adds_only_an_occurrence(
     tmp_path: Path, fresh_archive: Path
 ) -> None:
     folder = write_articles(tmp_path / "in", {"a.txt": [make_paragraph(1), make_paragraph(2)]})
@@ -230,7 +230,7 @@ def test_text_that_joins_two_clusters_leaves_one_paragraph(
     assert_lossless(fresh_archive)
 
 
-def test_identical_paragraphs_never_cost_an_alignment(tmp_path: Path, fresh_archive: Path) -> None:
+def test_identical_paragraphs_are_never_aligned(tmp_path: Path, fresh_archive: Path) -> None:
     same = [make_paragraph(1), make_paragraph(2)]
     articles = {f"{n:02d}.txt": [f"Number {n}", *same] for n in range(40)}
     summary = ingest(write_articles(tmp_path / "in", articles), fresh_archive)
@@ -254,7 +254,7 @@ def test_identical_files_are_two_sources_of_one_document(
     assert sorted(row["uri"].rpartition("/")[2] for row in sources) == ["a.txt", "b.txt"]
 
 
-def test_identical_file_that_comes_later_is_a_source_only(
+def test_identical_file_of_a_later_run_adds_only_a_source(
     tmp_path: Path, fresh_archive: Path
 ) -> None:
     folder = write_articles(tmp_path / "in", {"a.txt": [make_paragraph(1)]})
@@ -266,7 +266,7 @@ def test_identical_file_that_comes_later_is_a_source_only(
     assert {name for name in after if after[name] != before[name]} == {"sources"}
 
 
-def test_paragraph_names_the_first_uri_whenever_it_comes(
+def test_paragraph_names_the_first_uri_whichever_run_ingests_it(
     tmp_path: Path, fresh_archive: Path
 ) -> None:
     folder = write_articles(tmp_path / "in", {"b.txt": [make_paragraph(1)]})
@@ -290,7 +290,7 @@ def test_rejects_do_not_stop_a_run(tmp_path: Path, fresh_archive: Path) -> None:
     assert all(row["detail"] for row in rows)
 
 
-def test_run_of_rejects_only_makes_an_archive_that_can_be_added_to(
+def test_run_with_only_rejects_creates_an_archive_that_can_grow(
     tmp_path: Path, fresh_archive: Path
 ) -> None:
     folder = tmp_path / "in"
@@ -304,7 +304,7 @@ def test_run_of_rejects_only_makes_an_archive_that_can_be_added_to(
     assert StoredArchive(fresh_archive).snapshot().rows("paragraphs") == 1
 
 
-def test_only_broken_links_make_rejects(tmp_path: Path, fresh_archive: Path) -> None:
+def test_broken_link_alone_is_recorded_as_a_reject(tmp_path: Path, fresh_archive: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "link.txt").symlink_to("nowhere")
     summary = ingest(tmp_path / "in", fresh_archive)
@@ -331,7 +331,7 @@ def test_known_file_with_changed_bytes_is_a_new_source(tmp_path: Path, fresh_arc
     assert_lossless(fresh_archive)
 
 
-def test_file_touched_but_not_changed_is_no_new_document(
+def test_touched_file_with_the_same_bytes_is_no_new_document(
     tmp_path: Path, fresh_archive: Path
 ) -> None:
     folder = write_articles(tmp_path / "in", {"a.txt": [make_paragraph(1)]})
@@ -413,7 +413,7 @@ def test_file_of_unknown_encoding_is_read_once_the_encoding_is_named(
     assert ingest(folder, fresh_archive, other_encoding).sources_new == 1
 
 
-def test_names_of_any_bytes_are_read(tmp_path: Path, fresh_archive: Path) -> None:
+def test_file_names_with_invalid_utf_8_are_read(tmp_path: Path, fresh_archive: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     for name in (b"\xff\xfe.txt", "日本 é%.txt".encode(), b"line\nbreak\x1b[31m.txt", b"'q\".txt"):

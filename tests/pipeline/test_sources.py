@@ -156,7 +156,7 @@ def test_provenance_of_a_page_is_the_bytes_between_its_tags(tmp_path) -> None:
     assert source["published_at"] == datetime(2024, 3, 4, tzinfo=UTC)
 
 
-def test_web_archive_gives_the_address_and_date_of_a_page(tmp_path) -> None:
+def test_address_and_date_of_a_page_come_from_its_web_archive(tmp_path) -> None:
     ingest(write(tmp_path / "in", {"c.warc.gz": as_warc(as_page())}), tmp_path / "press")
     [source] = rows(tmp_path / "press", "sources")
     assert source["target_uri"] == "https://example.org/0"
@@ -164,7 +164,7 @@ def test_web_archive_gives_the_address_and_date_of_a_page(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("order", [("early", "late"), ("late", "early"), ("both",)])
-def test_of_two_dates_of_one_document_the_earliest_wins_and_both_are_kept(tmp_path, order) -> None:
+def test_earliest_of_two_dates_of_a_document_wins_and_both_are_kept(tmp_path, order) -> None:
     early, late = ({"date": date} for date in ("2024-03-04", "2024-03-09"))
     files = {
         name: {f"{name}.txt": as_text(), f"{name}.txt.json": json.dumps(facts).encode()}
@@ -182,7 +182,7 @@ def test_of_two_dates_of_one_document_the_earliest_wins_and_both_are_kept(tmp_pa
     assert_verified(tmp_path / "press")
 
 
-def test_order_and_packing_do_not_show_in_the_tables(tmp_path) -> None:
+def test_order_and_packing_do_not_change_the_tables(tmp_path) -> None:
     shared = [make_paragraph(number) for number in range(4)]
     texts = {
         f"{number}.txt": f"Date: 2024-03-0{number + 1}\n\n".encode()
@@ -203,7 +203,7 @@ def test_order_and_packing_do_not_show_in_the_tables(tmp_path) -> None:
     assert (again.version, again.sources_known) == (None, 12)
 
 
-def test_container_that_has_grown_is_read_again_and_brings_what_is_new(tmp_path) -> None:
+def test_grown_container_is_read_again_for_its_new_members(tmp_path) -> None:
     lines = [json.dumps({"text": make_paragraph(number)}) for number in range(3)]
     folder = write(tmp_path / "in", {"a.jsonl": "\n".join(lines[:2]).encode() + b"\n"})
     assert ingest(folder, tmp_path / "press").sources_new == 2
@@ -214,7 +214,7 @@ def test_container_that_has_grown_is_read_again_and_brings_what_is_new(tmp_path)
     assert_verified(tmp_path / "press")
 
 
-def test_member_that_was_removed_stays_away_and_leaves_the_others(tmp_path) -> None:
+def test_removed_member_is_not_ingested_again_and_the_others_stay(tmp_path) -> None:
     members = {f"{number}.txt": make_paragraph(number).encode() for number in range(3)}
     folder = write(tmp_path / "in", {"a.zip": as_zip(members)})
     ingest(folder, tmp_path / "press")
@@ -232,7 +232,7 @@ def test_all_specimens_verify_down_to_their_bytes(tmp_path) -> None:
     assert checks["spans"].passed > 100
 
 
-def test_anchor_that_is_wrong_fails(tmp_path) -> None:
+def test_wrong_anchor_fails(tmp_path) -> None:
     folder = write(tmp_path / "in", {"b.html": as_page()})
     ingest(folder, tmp_path / "press")
     page = (folder / "b.html").read_bytes()
@@ -241,7 +241,7 @@ def test_anchor_that_is_wrong_fails(tmp_path) -> None:
     assert {check.name for check in result.checks if check.failed} >= {"fixity"}
 
 
-def test_dates_and_series_come_from_paths_where_nothing_else_has_them(tmp_path) -> None:
+def test_dates_and_series_come_from_paths_if_nothing_else_states_them(tmp_path) -> None:
     folder = write(
         tmp_path / "in",
         {
@@ -258,7 +258,7 @@ def test_dates_and_series_come_from_paths_where_nothing_else_has_them(tmp_path) 
     assert result["a.txt"]["series"] == "20240304"
 
 
-def test_what_a_series_shares_with_itself_can_be_left_out(tmp_path) -> None:
+def test_passages_within_a_series_can_be_left_out(tmp_path) -> None:
     masthead = make_paragraph(1)
     for series in ("talbote", "umschau"):
         files = {
@@ -341,7 +341,7 @@ def test_sources_on_the_web_are_read_as_files_are(tmp_path, web) -> None:
     assert checks["spans"].passed == 6
 
 
-def test_what_may_pass_is_asked_for_again_and_what_cannot_is_not(tmp_path, web) -> None:
+def test_only_temporary_failures_are_retried(tmp_path, web) -> None:
     for name in ("slow", "closed", "broken"):
         write(tmp_path / "web", {f"{name}.txt": as_text([make_paragraph(len(name))])})
     Web.answers = {"/slow.txt": [503, 429], "/closed.txt": [403] * 9, "/broken.txt": [500] * 99}

@@ -71,7 +71,7 @@ def _assert_nothing_left(archive: Path) -> None:
 
 
 @pytest.mark.parametrize("known", [0, 1], ids=["no-archive-yet", "an-archive"])
-def test_runs_over_two_halves_give_what_one_run_gives(
+def test_concurrent_runs_over_two_halves_give_what_one_run_gives(
     corpus: list[Path],
     at_once: dict[str, list[str]],
     fresh_archive: Path,
@@ -89,7 +89,7 @@ def test_runs_over_two_halves_give_what_one_run_gives(
     _assert_nothing_left(fresh_archive)
 
 
-def test_runs_over_the_same_files_bring_them_once(
+def test_concurrent_runs_over_the_same_files_ingest_them_once(
     corpus: list[Path], at_once: dict[str, list[str]], fresh_archive: Path, tmp_path: Path
 ) -> None:
     summaries = _ingest_both(corpus, corpus, fresh_archive, tmp_path)
@@ -100,7 +100,7 @@ def test_runs_over_the_same_files_bring_them_once(
     _assert_nothing_left(fresh_archive)
 
 
-def test_ingest_and_removal_at_once_give_what_they_give_one_by_one(
+def test_concurrent_ingest_and_removal_give_what_they_give_in_turn(
     corpus: list[Path], fresh_archive: Path, tmp_path: Path
 ) -> None:
     removed = corpus[2].as_uri()
@@ -110,7 +110,7 @@ def test_ingest_and_removal_at_once_give_what_they_give_one_by_one(
     ingest(corpus[:4], fresh_archive)
     barrier = SPAWN.Barrier(2)
     join_all(
-        start(ingest_with, barrier, corpus[4:], fresh_archive, tmp_path / "told.json"),
+        start(ingest_with, barrier, corpus[4:], fresh_archive, tmp_path / "summary.json"),
         start(remove_with, barrier, fresh_archive, removed),
     )
     found, expected = contents(fresh_archive), contents(one_by_one)
@@ -120,14 +120,14 @@ def test_ingest_and_removal_at_once_give_what_they_give_one_by_one(
     _assert_nothing_left(fresh_archive)
 
 
-def test_ingest_and_compact_at_once_lose_nothing(
+def test_concurrent_ingest_and_compaction_lose_nothing(
     corpus: list[Path], at_once: dict[str, list[str]], fresh_archive: Path, tmp_path: Path
 ) -> None:
     for source in corpus[:3]:
         ingest(source, fresh_archive)
     barrier = SPAWN.Barrier(2)
     join_all(
-        start(ingest_with, barrier, corpus[3:], fresh_archive, tmp_path / "told.json"),
+        start(ingest_with, barrier, corpus[3:], fresh_archive, tmp_path / "summary.json"),
         start(compact_with, barrier, fresh_archive),
     )
     assert contents(fresh_archive) == at_once

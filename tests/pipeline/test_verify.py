@@ -238,7 +238,7 @@ def test_wrong_span_of_a_repeat_fails_by_itself(damaged: Path, column: str) -> N
     assert failure["where"].startswith(f"{document} at {ordinal}, file://")
 
 
-def test_removed_document_that_is_still_there_fails(damaged: Path) -> None:
+def test_removed_document_that_is_still_stored_fails(damaged: Path) -> None:
     one = StoredArchive(damaged).snapshot().read("documents").column("document_id")[0].as_py()
     row = make_row("removals", 0, document_id=one, removed_at=datetime(2024, 1, 1, tzinfo=UTC))
     rows = pa.Table.from_pylist([row], schema=TABLES["removals"])
@@ -250,7 +250,7 @@ def test_removed_document_that_is_still_there_fails(damaged: Path) -> None:
     assert failure["where"] == one
 
 
-def test_variant_that_is_a_paragraph_too_fails(damaged: Path) -> None:
+def test_variant_that_is_also_a_paragraph_fails(damaged: Path) -> None:
     one = StoredArchive(damaged).snapshot().read("paragraphs").column("paragraph_id")[0].as_py()
     rewrite(damaged, "variants", put("text_id", one))
     checks = verified(damaged, "--tables-only", code=1)
@@ -308,7 +308,7 @@ def _allow_nulls(path: Path) -> None:
     "tear", [_tear, _truncate, _flip_page, _remove, _drop_column, _change_type, _allow_nulls]
 )
 @pytest.mark.parametrize("name", ["paragraphs", "occurrences", "sources", "rejects"])
-def test_file_that_cannot_be_used_fails_and_the_rest_is_still_checked(
+def test_unusable_file_fails_and_the_rest_is_still_checked(
     damaged: Path, name: str, tear: Callable[[Path], None]
 ) -> None:
     [path] = StoredArchive(damaged).snapshot().files(name)
@@ -396,7 +396,7 @@ def test_file_that_was_replaced_and_read_again_is_not_checked(own: tuple[Path, P
     assert checks["spans"]["not_checked"] == 1
 
 
-def test_file_put_back_as_it_was_before_it_was_replaced_fails(own: tuple[Path, Path]) -> None:
+def test_file_restored_to_an_earlier_content_fails(own: tuple[Path, Path]) -> None:
     folder, archive = own
     first = (folder / "c.txt").read_bytes()
     write_articles(folder, {"c.txt": [make_paragraph(5)]})
@@ -406,7 +406,7 @@ def test_file_put_back_as_it_was_before_it_was_replaced_fails(own: tuple[Path, P
     assert (checks["fixity"]["passed"], checks["fixity"]["failed"]) == (3, 1)
 
 
-def test_source_that_is_not_to_be_had_is_not_checked(
+def test_unavailable_source_is_not_checked(
     own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, archive = own
@@ -417,7 +417,7 @@ def test_source_that_is_not_to_be_had_is_not_checked(
     assert reasons == {"the file is not available (unreachable)": 1}
 
 
-def test_name_of_any_bytes_is_read_again(tmp_path: Path) -> None:
+def test_file_whose_name_is_invalid_utf_8_is_verified(tmp_path: Path) -> None:
     folder = write_articles(tmp_path / "in", {"50% & more\udcff.txt": [make_paragraph(1)]})
     ingest(folder, tmp_path / "press")
     assert verified(tmp_path / "press", code=0)["fixity"]["passed"] == 1
