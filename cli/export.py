@@ -61,7 +61,7 @@ class _Export:
     snapshot: Snapshot
     output: Path
     name: str
-    wanted: PassageFilter
+    selection: PassageFilter
     settings: PassageSettings
     options: dict[str, Any]
     report: Report
@@ -147,7 +147,7 @@ def export(
                 snapshot=snapshot,
                 output=output,
                 name=name,
-                wanted=PassageFilter(document_id=document_id, **filters),
+                selection=PassageFilter(document_id=document_id, **filters),
                 settings=settings,
                 options=options,
                 report=report,
@@ -190,7 +190,7 @@ def _as_jsonl(job: _Export) -> dict[str, Any]:
         job.snapshot,
         job.output,
         job.name,
-        job.wanted.document_id,
+        job.selection.document_id,
         deduplicated=job.options["deduplicated"],
         replace=job.options["force"],
         report=job.report,
@@ -200,8 +200,8 @@ def _as_jsonl(job: _Export) -> dict[str, Any]:
 def _as_csv(job: _Export) -> dict[str, Any]:
     from palimpsest.exports.csvw import write_csv
 
-    wanted = None if job.options["without_passages"] else job.wanted
-    return write_csv(job.snapshot, job.output, wanted, job.settings, report=job.report)
+    selection = None if job.options["without_passages"] else job.selection
+    return write_csv(job.snapshot, job.output, selection, job.settings, report=job.report)
 
 
 def _as_annotations(job: _Export) -> dict[str, Any]:
@@ -210,7 +210,7 @@ def _as_annotations(job: _Export) -> dict[str, Any]:
     return write_annotations(
         job.snapshot,
         job.output,
-        job.wanted,
+        job.selection,
         job.settings,
         replace=job.options["force"],
         report=job.report,
@@ -223,7 +223,7 @@ def _as_prov(job: _Export) -> dict[str, Any]:
     return write_prov(
         job.snapshot,
         job.output,
-        job.wanted.document_id,
+        job.selection.document_id,
         replace=job.options["force"],
         report=job.report,
     )

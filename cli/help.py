@@ -1,4 +1,4 @@
-"""How help is laid out: commands in sections, examples wrapped as a shell reads them."""
+"""Layout of help: commands in sections, and examples wrapped so that a shell can run them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import click
 
 _MARK = "\b\nExample:\n"
-"""What precedes the examples in a docstring; click does not rewrap what follows ``\\b``."""
+"""Text before the examples of a docstring; click does not rewrap what follows ``\\b``."""
 _CONTINUATION_INDENT = 4
 _WORDS = re.compile(r"--[a-z-]+ (?:'[^']*'|[^-'\s])(?:'[^']*'|[^'\s])*|(?:'[^']*'|[^'\s])+")
 """Words of a command line; an option and its value are kept on one line."""
@@ -45,15 +45,15 @@ class Sections(_Examples, click.Group):
         self.sections: dict[str, tuple[click.Command, ...]] = {}
 
     def add_section(self, title: str, *commands: click.Command) -> None:
-        """Add commands under a title of their own."""
+        """Add a section of commands."""
         self.sections[title] = commands
         for command in commands:
             self.add_command(command)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the sections, their commands aligned with one another."""
+        """Write the sections, with all commands aligned."""
         longest = max(map(len, self.commands))
-        limit = formatter.width - longest - 4  # blanks before the name and behind it
+        limit = formatter.width - longest - 4  # two spaces before the name and two after it
         for title, commands in self.sections.items():
             with formatter.section(title):
                 formatter.write_dl(
@@ -65,7 +65,7 @@ class Sections(_Examples, click.Group):
 
 
 def wrap_shell(line: str, width: int) -> Iterator[str]:
-    r"""Give a command line in lines of at most ``width`` characters, as a shell reads them.
+    r"""Split a command line into lines of at most ``width`` characters that a shell can run.
 
     Example:
         >>> list(wrap_shell("palimpsest remove press --reason 'asked by the author'", 40))

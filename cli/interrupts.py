@@ -1,9 +1,9 @@
 """How a command ends at Ctrl-C or SIGTERM: soon, with one line, and exit code 130 or 143.
 
-The signal raises KeyboardInterrupt in the main thread, so that files are closed and Prefect hears
-of it. A command that has not ended a second later ends anyway, as at a second signal: a killed run
-leaves no trace in an archive, so nothing is lost. Commands that run until they are stopped end with
-exit code 0 after SIGTERM, which is how service managers stop them.
+The signal raises KeyboardInterrupt in the main thread, so that files are closed and Prefect learns
+of it. A command that is still running a second later, or at a second signal, is ended by force: a
+killed run leaves no trace in an archive, so nothing is lost. Commands that run until they are
+stopped end with exit code 0 after SIGTERM, which is how service managers stop them.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from typing import Any, NoReturn, Self
 from palimpsest.pipeline.forking import QuietThread
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it: 128 and the number of the signal."""
+"""Exit code after Ctrl-C: 128 plus the number of the signal, as in shells."""
 TERMINATED = 128 + signal.SIGTERM
 _GRACE_SECONDS = 1.0
-"""How long a command may take to end by itself."""
+"""Time that a command has to end by itself."""
 _REPORT_SECONDS = 0.5
-"""How long it may take to find out what state the archive is in."""
+"""Time limit for reading the version of the archive before the process ends."""
 _SIGNALS = signal.SIGINT, signal.SIGTERM
 
 
 class Interrupts:
-    """Ends the process after a signal; handles signals only inside of its ``with`` block.
+    """Ends the process after a signal, while its ``with`` block runs.
 
     Attributes:
-        code: the exit code that a signal asked for; 0 if there was none.
+        code: the exit code for the signal received; 0 if there was none.
     """
 
     def __init__(self) -> None:
@@ -57,11 +57,11 @@ class Interrupts:
         self.code, self._has_raised, self._archive, self._before_leaving = 0, False, None, None
         self._when_stopped = ""
         if threading.current_thread() is threading.main_thread():
-            self._handlers = {one: signal.signal(one, self._receive) for one in _SIGNALS}
-            self._pipe = reading, writing = os.pipe()
-            os.set_blocking(writing, False)
-            signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-            _Watch(reading, self._leave_for).start()
+            self._handlers = {number: signal.signal(number, self._receive) for number in _SIGNALS}
+            self._pipe = read_end, write_end = os.pipe()
+            os.set_blocking(write_end, False)
+            signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+            _Watch(read_end, self._leave_for).start()
         return self
 
     def __exit__(
@@ -81,26 +81,26 @@ class Interrupts:
         self._handlers = {}
         if self._pipe:
             signal.set_wakeup_fd(-1)
-            os.close(self._pipe[1])  # which ends the thread
+            os.close(self._pipe[1])  # ends the watching thread
             self._pipe = None
 
     def writes_to(self, archive: str) -> None:
-        """Note which archive the command writes to, and at which version it is."""
+        """Remember which archive the command writes to, and its current version."""
         self._archive = (archive, _version_of(archive))
 
     def serves(self, when_stopped: str) -> None:
-        """Note that the command runs until it is stopped, and the line that it then ends with.
+        """Remember that the command runs until it is stopped, and the line to print then.
 
-        Its exit code after SIGTERM is 0, since service managers take any other for a failure.
+        Its exit code after SIGTERM is 0, since service managers treat any other as a failure.
         """
         self._when_stopped = when_stopped
 
     def before_leaving(self, function: Callable[[], Any] | None) -> None:
-        """Have something called before the process leaves, such as clearing a progress bar."""
+        """Register a function to call before the process ends, such as to clear a progress bar."""
         self._before_leaving = function
 
     def outcome(self) -> str:
-        """Return what the command has done to the archive, after an error."""
+        """Return a phrase for what the command has written, after an error."""
         with suppress(Exception):
             if self._archive:
                 archive, before = self._archive
@@ -110,15 +110,15 @@ class Interrupts:
         return "nothing was written"
 
     def leave(self) -> NoReturn:
-        """End the process now, with one line on stderr; nobody does this twice."""
-        self._is_leaving.acquire()  # and never released: other threads wait here for the end
+        """End the process now, with one line on standard error; only the first caller does it."""
+        self._is_leaving.acquire()  # never released: other threads wait here until the process ends
         _kill_descendants()
         lines: list[str] = []
-        finishing = Thread(target=lambda: lines.append(self._last_line()), daemon=True)
-        finishing.start()
-        finishing.join(_REPORT_SECONDS)
+        reporter = Thread(target=lambda: lines.append(self._last_line()), daemon=True)
+        reporter.start()
+        reporter.join(_REPORT_SECONDS)
         line = lines[0] if lines else "interrupted; run the command again to resume"
-        printable = "".join(one if one.isprintable() else "?" for one in line)
+        printable = "".join(letter if letter.isprintable() else "?" for letter in line)
         with suppress(OSError):
             os.write(2, f"{printable}\n".encode(errors="backslashreplace"))
         is_stopped = bool(self._when_stopped) and self.code == TERMINATED
@@ -129,12 +129,12 @@ class Interrupts:
         if self._has_raised:
             self.leave()
         self._has_raised, self.code = True, 128 + number
-        logging.disable()  # only the last line is of interest now
+        logging.disable()  # from now on, only the last line is shown
         warnings.simplefilter("ignore")
         raise KeyboardInterrupt
 
     def _leave_for(self, number: int) -> None:
-        """Leave because of a signal, in the watching thread."""
+        """End the process because of a signal, from the watching thread."""
         self.code = 128 + number
         self.leave()
 
@@ -148,12 +148,12 @@ class Interrupts:
             return "interrupted"
         archive, before = self._archive
         state = f"archive {archive} is as `palimpsest versions` shows it"
-        with suppress(Exception):  # it cannot be reached
+        with suppress(Exception):  # the archive cannot be reached
             state = _state(archive, before, _version_of(archive))
         return f"interrupted: {state}; run the command again to resume"
 
     def _ignore_in_child(self) -> None:
-        """Leave it to the parent of a forked process to end it."""
+        """Leave it to the parent of a forked process to end this process."""
         if self._handlers:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -161,7 +161,7 @@ class Interrupts:
 
 
 class _Watch(QuietThread):
-    """Waits for a signal, then until the command must have ended, or for a second signal."""
+    """Waits for a signal, then for a second one or the end of the grace period."""
 
     def __init__(self, pipe: int, leave: Callable[[int], None]) -> None:
         super().__init__("interrupts")
@@ -169,7 +169,7 @@ class _Watch(QuietThread):
         self._leave = leave
 
     def run(self) -> None:
-        """Read numbers of signals, which Python writes however busy the main thread is."""
+        """Read the numbers of signals, which Python writes even if the main thread is busy."""
         received = os.read(self._pipe, 1)
         if received:
             select.select([self._pipe], [], [], _GRACE_SECONDS)
@@ -178,11 +178,11 @@ class _Watch(QuietThread):
 
 
 def _version_of(archive: str) -> int | None:
-    """Return the version that readers see now; None if the archive does not exist."""
+    """Return the current version of an archive; None if it does not exist."""
     from palimpsest.store.address import open_archive
 
-    place = open_archive(archive)
-    return place.manifest().version if place.exists() else None
+    stored = open_archive(archive)
+    return stored.manifest().version if stored.exists() else None
 
 
 def _state(archive: str, before: int | None, now: int | None) -> str:
@@ -198,10 +198,10 @@ def _was(before: int | None) -> str:
 
 
 def _kill_descendants() -> None:
-    """Kill every process that this one has started, and every one that those have started."""
-    for one in multiprocessing.active_children():  # all that is known of where there is no /proc
+    """Kill all descendants of this process."""
+    for process in multiprocessing.active_children():  # all that is known without /proc
         with suppress(OSError):
-            one.kill()
+            process.kill()
     children = _children()
     waiting = [os.getpid()]
     while waiting:
@@ -212,13 +212,13 @@ def _kill_descendants() -> None:
 
 
 def _children() -> dict[int, list[int]]:
-    """Return the processes that each process has started."""
-    found: dict[int, list[int]] = {}
+    """Return the ids of the children of each process."""
+    children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat") if sys.platform == "linux" else ():
         with suppress(OSError, ValueError):
             parent = int(stat.read_text(errors="replace").rpartition(")")[2].split()[1])
-            found.setdefault(parent, []).append(int(stat.parent.name))
-    return found
+            children.setdefault(parent, []).append(int(stat.parent.name))
+    return children
 
 
 interrupts = Interrupts()

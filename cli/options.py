@@ -1,4 +1,4 @@
-"""Options that commands share, settings made from them, and how results and progress are shown."""
+"""Options that commands share, the settings they give, and the output of results and progress."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from palimpsest.records.settings import Settings
 
 DONE, SOME_FAILED, WRONG_USAGE, FAILED = range(4)
-"""Exit codes: done; done, but something in it was rejected or is wrong; wrong usage; failed."""
+"""Exit codes: done; done, but something was rejected or failed a check; wrong usage; failed."""
 
 archive_argument = click.argument("archive", metavar="DIR", shell_complete=complete_folder)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -125,7 +125,7 @@ def passage_filters(formats: str = "") -> _Decorator:
     """Return a decorator that adds the options in ``PASSAGE_FILTERS``.
 
     Args:
-        formats: the only export formats that the options apply to, for their help.
+        formats: the export formats that the options apply to, named in their help.
     """
 
     def help_text(text: str) -> str:
@@ -229,7 +229,7 @@ def settings_of(
     run: Mapping[str, Any] | None = None,
     sensitivity: str | None = None,
 ) -> Settings:
-    """Return the settings from the command line.
+    """Return the settings that a command line asks for.
 
     Args:
         assignments: the values of ``--set``.
@@ -237,7 +237,7 @@ def settings_of(
         sensitivity: the value of ``--sensitivity``.
 
     Raises:
-        SettingsError: with every fault in them.
+        SettingsError: with every fault of the options.
     """
     from palimpsest.records.settings import parse_settings
 
@@ -256,9 +256,9 @@ def settings_of(
     if sensitivity is not None:
         values["sensitivity"] = sensitivity
     for stage, options in (("read", read or {}), ("run", run or {})):
-        given = {name: value for name, value in options.items() if value is not None}
-        if given:
-            values.setdefault(stage, {}).update(given)
+        present = {name: value for name, value in options.items() if value is not None}
+        if present:
+            values.setdefault(stage, {}).update(present)
     try:
         settings = parse_settings(values)
     except SettingsError as error:
@@ -278,7 +278,7 @@ def choose_allocator(settings: Settings) -> None:
 
 
 def uri_or_id(name: str) -> str:
-    """Return a document's name as archives store it: the path of a file becomes its URI."""
+    """Return a document's name as archives store it; the path of a file becomes its URI."""
     from palimpsest.evidence import names
 
     return names.uri_or_id(name)
@@ -297,13 +297,13 @@ def make_ready() -> None:
     skip_scipy_linalg()
     atexit.register(_skip_last_collection)
     if not are_kernels_cached():
-        click.echo("compiling kernels, once on this machine; this takes up to a minute", err=True)
+        click.echo("compiling kernels, once on this machine; please wait up to a minute", err=True)
 
 
 def _skip_last_collection() -> None:
-    """Have Python exit without a last garbage collection, which takes a quarter of ``compare``.
+    """Have Python exit without a last garbage collection: a quarter of the time of ``compare``.
 
-    With DuckDB it is needed: DuckDB lists every object that is left on standard error.
+    DuckDB needs it: without one, it lists every remaining object on standard error.
     """
     if "duckdb" not in sys.modules:
         gc.freeze()
@@ -313,8 +313,7 @@ def progress(as_json: bool) -> AbstractContextManager[Any]:
     """Return a progress bar on standard error if it is a terminal, else a silent reporter.
 
     Args:
-        as_json: whether results are printed at the same time, so that there can be no bar if both
-            go to the same terminal.
+        as_json: whether JSON goes to standard output; on the same terminal, a bar would disturb it.
     """
     if not sys.stderr.isatty() or (as_json and sys.stdout.isatty()):
         from palimpsest.records.progress import silent

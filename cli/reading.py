@@ -123,17 +123,19 @@ def passages(
     settings = settings_of(assignments, sensitivity=level).passages
     make_ready()
     document_id = find_document(snapshot, uri_or_id(document)) if document else None
-    wanted = PassageFilter(document_id=document_id, **filters)
+    selection = PassageFilter(document_id=document_id, **filters)
     if output is not None:
         with progress(as_json) as report:
-            count = write_passages(snapshot, output, wanted, settings, replace=force, report=report)
+            count = write_passages(
+                snapshot, output, selection, settings, replace=force, report=report
+            )
         if as_json:
             print_json({"output": str(output.absolute()), "passages": count})
         else:
             click.echo(f"{count:,} passages written to {output}")
         return
     with progress(as_json=True) as report:
-        parts = ranked_passages(snapshot, wanted, limit, settings, report=report)
+        parts = ranked_passages(snapshot, selection, limit, settings, report=report)
         rows = (row for part in parts for row in part.to_pylist())
         if as_json:
             print_json_rows(rows)

@@ -41,7 +41,7 @@ PAIRS_AT_ONCE = 2_000
 _PAIRS = """
     SELECT least(left_id, right_id) AS one, greatest(left_id, right_id) AS other,
         sum(matched_words)::BIGINT AS matched
-    FROM pieces {wanted} GROUP BY ALL ORDER BY matched DESC, one, other
+    FROM pieces {where} GROUP BY ALL ORDER BY matched DESC, one, other
 """
 _PAIR = """
     SELECT least($document, $other) AS one, greatest($document, $other) AS other,
@@ -75,7 +75,7 @@ def document_pairs(
     """
     named = {"document": document_id, "other": other_id}
     named = {name: one for name, one in named.items() if one is not None}
-    query = _PAIRS.format(wanted="WHERE $document IN (left_id, right_id)" if named else "")
+    query = _PAIRS.format(where="WHERE $document IN (left_id, right_id)" if named else "")
     query = _PAIR if other_id else query
     if across_series:
         query = _ACROSS_SERIES.format(pairs=query)
@@ -120,7 +120,7 @@ class PassageFilter:
 
 def top_passages(
     snapshot: Snapshot,
-    wanted: PassageFilter | None = None,
+    selection: PassageFilter | None = None,
     limit: int = 20,
     settings: PassageSettings | None = None,
 ) -> pa.Table:
@@ -128,17 +128,17 @@ def top_passages(
 
     Args:
         snapshot: the version to read.
-        wanted: the selection; all by default.
+        selection: which passages to return; all by default.
         limit: most passages to return.
         settings: how passages are found; by default by the level of the archive.
     """
-    wanted = wanted or PassageFilter()
-    pairs = wanted.pairs(snapshot)
+    selection = selection or PassageFilter()
+    pairs = selection.pairs(snapshot)
     found = PASSAGES.empty_table()
     step = max(limit, 1)
     for first in range(0, pairs.num_rows, step):
         parts = passages_of(snapshot, pairs.slice(first, step), settings)
-        found = pa.concat_tables([found, *map(wanted.select, parts)])
+        found = pa.concat_tables([found, *map(selection.select, parts)])
         if found.num_rows >= limit:
             break
     return _ordered(found).slice(0, limit)
@@ -146,7 +146,7 @@ def top_passages(
 
 def ranked_passages(
     snapshot: Snapshot,
-    wanted: PassageFilter | None = None,
+    selection: PassageFilter | None = None,
     limit: int = 20,
     settings: PassageSettings | None = None,
     *,
@@ -157,7 +157,7 @@ def ranked_passages(
 
     Args:
         snapshot: the version to read.
-        wanted: the selection; all by default.
+        selection: which passages to return; all by default.
         limit: most passages to yield. Up to ``PAIRS_AT_ONCE``, they come in one table, longest
             first, as returned by ``top_passages``.
         settings: how passages are found; by default by the level of the archive.
@@ -168,14 +168,14 @@ def ranked_passages(
         the passages of some thousand pairs of documents, longest first.
     """
     if limit <= PAIRS_AT_ONCE:
-        yield top_passages(snapshot, wanted, limit, settings)
+        yield top_passages(snapshot, selection, limit, settings)
         return
-    wanted, workers = wanted or PassageFilter(), workers or os.cpu_count() or 1
-    pairs, left = wanted.pairs(snapshot), limit
+    selection, workers = selection or PassageFilter(), workers or os.cpu_count() or 1
+    pairs, left = selection.pairs(snapshot), limit
     for first in range(0, pairs.num_rows, PAIRS_AT_ONCE):
         chunk = pairs.slice(first, PAIRS_AT_ONCE)
         parts = passages_of(snapshot, chunk, settings, workers)
-        found = _ordered(pa.concat_tables(map(wanted.select, parts))).slice(0, left)
+        found = _ordered(pa.concat_tables(map(selection.select, parts))).slice(0, left)
         yield found
         report(_ALIGNING, min(first + PAIRS_AT_ONCE, pairs.num_rows), pairs.num_rows)
         left -= found.num_rows
@@ -185,7 +185,7 @@ def ranked_passages(
 
 def all_passages(
     snapshot: Snapshot,
-    wanted: PassageFilter | None = None,
+    selection: PassageFilter | None = None,
     settings: PassageSettings | None = None,
     *,
     workers: int | None = None,
@@ -194,13 +194,14 @@ def all_passages(
 
     Args:
         snapshot: the version to read.
-        wanted: the selection; all by default.
+        selection: which passages to return; all by default.
         settings: how passages are found; by default by the level of the archive.
         workers: number of aligning threads (default: CPU count).
     """
-    wanted = wanted or PassageFilter()
-    parts = passages_of(snapshot, wanted.pairs(snapshot), settings, workers or os.cpu_count() or 1)
-    return _ordered(pa.concat_tables([PASSAGES.empty_table(), *map(wanted.select, parts)]))
+    selection = selection or PassageFilter()
+    workers = workers or os.cpu_count() or 1
+    parts = passages_of(snapshot, selection.pairs(snapshot), settings, workers)
+    return _ordered(pa.concat_tables([PASSAGES.empty_table(), *map(selection.select, parts)]))
 
 
 def _ordered(found: pa.Table) -> pa.Table:
@@ -211,7 +212,7 @@ def _ordered(found: pa.Table) -> pa.Table:
 
 def iterate_passages(
     snapshot: Snapshot,
-    wanted: PassageFilter | None = None,
+    selection: PassageFilter | None = None,
     settings: PassageSettings | None = None,
     *,
     workers: int | None = None,
@@ -222,20 +223,20 @@ def iterate_passages(
 
     Args:
         snapshot: the version to read.
-        wanted: the selection; all by default.
+        selection: which passages to return; all by default.
         settings: how passages are found; by default by the level of the archive.
         workers: number of aligning threads (default: CPU count).
         around_chars: if not 0, add the columns ``QUOTED`` with this many characters before and
             after each passage.
         report: called with the progress.
     """
-    wanted = wanted or PassageFilter()
-    pairs = wanted.pairs(snapshot)
+    selection = selection or PassageFilter()
+    pairs = selection.pairs(snapshot)
     total = -(-pairs.num_rows // PAIRS_AT_ONCE)
     workers = workers or os.cpu_count() or 1
     parts = passages_of(snapshot, pairs, settings, workers, around_chars)
     for number, rows in enumerate(parts, start=1):
-        yield wanted.select(rows)
+        yield selection.select(rows)
         if number % workers == 0:
             report(_ALIGNING, number // workers, total)
 

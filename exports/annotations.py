@@ -65,7 +65,7 @@ _Row = dict[str, Any]
 def write_annotations(
     snapshot: Snapshot,
     path: Path,
-    wanted: PassageFilter | None = None,
+    selection: PassageFilter | None = None,
     settings: PassageSettings | None = None,
     *,
     replace: bool = False,
@@ -77,7 +77,7 @@ def write_annotations(
         snapshot: the version to write.
         path: of the new file: ``.jsonl`` for one annotation per line, ``.json`` or ``.jsonld`` for
             a collection; compressed if ``.gz`` or ``.zst`` follows.
-        wanted: which passages; all by default.
+        selection: which passages to export; all by default.
         settings: how passages are found; by default as the archive was created for.
         replace: replace a file that exists.
         report: called with the progress.
@@ -91,18 +91,18 @@ def write_annotations(
     if bare_suffix(path) not in ENDINGS:
         endings = ", ".join(f"{ending} for {form}" for ending, form in ENDINGS.items())
         raise SettingsError([f"{path}: expected a name that ends in {endings}"])
-    wanted = wanted or PassageFilter()
+    selection = selection or PassageFilter()
     settings = settings or snapshot.settings().passages
     generated = iso_time(datetime.now(UTC))
     with new_file(path, replace=replace) as sink, compressed(sink, path) as file:
-        annotations = _annotations(snapshot, wanted, settings, generated, report)
+        annotations = _annotations(snapshot, selection, settings, generated, report)
         if bare_suffix(path) == ".jsonl":
             count = 0
             for annotation in annotations:
                 file.write(to_json({"@context": CONTEXT, **annotation}) + b"\n")
                 count += 1
             return {"annotations": count}
-        key = f"{snapshot.manifest.run_id} {asdict(wanted)} {settings.model_dump_json()}"
+        key = f"{snapshot.manifest.run_id} {asdict(selection)} {settings.model_dump_json()}"
         with _collection(file, snapshot, key, generated) as counter:
             for annotation in annotations:
                 file.write((b",\n" if counter[0] else b"\n") + to_json(annotation))
@@ -152,13 +152,15 @@ def _creation_of(snapshot: Snapshot, generated: str) -> _Row:
 
 def _annotations(
     snapshot: Snapshot,
-    wanted: PassageFilter,
+    selection: PassageFilter,
     settings: PassageSettings,
     generated: str,
     report: Report,
 ) -> Iterator[_Row]:
     creation = _creation_of(snapshot, generated)
-    parts = iterate_passages(snapshot, wanted, settings, around_chars=AROUND_CHARS, report=report)
+    parts = iterate_passages(
+        snapshot, selection, settings, around_chars=AROUND_CHARS, report=report
+    )
     with connect(snapshot) as connection:
         for rows in parts:
             ids = [rows.column(f"{side}_document_id") for side in _SIDES]

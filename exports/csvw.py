@@ -69,7 +69,7 @@ _DESCRIPTIONS = {
 def write_csv(
     snapshot: Snapshot,
     path: Path,
-    wanted: PassageFilter | None,
+    selection: PassageFilter | None,
     settings: PassageSettings | None = None,
     *,
     report: Report = silent,
@@ -79,7 +79,7 @@ def write_csv(
     Args:
         snapshot: the version to write.
         path: of the new folder.
-        wanted: which passages; None for no file of passages.
+        selection: which passages to export; None for no file of passages.
         settings: how passages are found; by default as the archive was created for.
         report: called with the progress.
 
@@ -96,8 +96,8 @@ def write_csv(
             parts = row_groups(snapshot.files(name), name)
             rows[name] = _write_table(folder / f"{name}.csv", schema, parts)
             report(READING_TABLES, number, len(TABLES))
-        if wanted is not None:
-            found = iterate_passages(snapshot, wanted, settings, report=report)
+        if selection is not None:
+            found = iterate_passages(snapshot, selection, settings, report=report)
             rows[_PASSAGES] = _write_table(folder / f"{_PASSAGES}.csv", PASSAGES, found)
             schemas[_PASSAGES] = PASSAGES
         metadata = metadata_of(schemas, snapshot.manifest)

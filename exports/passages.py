@@ -1,4 +1,4 @@
-"""Passages as one file: Parquet, CSV or JSON Lines."""
+"""Export of passages to one file: Parquet, CSV or JSON Lines."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from palimpsest.records.settings import PassageSettings
 from palimpsest.store.archive import Snapshot
 from palimpsest.store.files import expect_ending, new_file
 
-FORMATS = (".parquet", *(bare + end for bare in (".csv", ".jsonl") for end in ("", ".gz", ".zst")))
+_COMPRESSIONS = ("", ".gz", ".zst")
+FORMATS = (".parquet", *(name + end for name in (".csv", ".jsonl") for end in _COMPRESSIONS))
 """Endings of the files that can be written."""
 
 
 def expect_format(path: Path) -> str:
-    """Return the format that the ending of a file's name stands for, without its compression.
+    """Return the format for the ending of a file's name, without its compression.
 
     Raises:
         SettingsError: the ending is not one of ``FORMATS``.
@@ -36,29 +37,29 @@ def expect_format(path: Path) -> str:
 def write_passages(
     snapshot: Snapshot,
     path: Path,
-    wanted: PassageFilter | None = None,
+    selection: PassageFilter | None = None,
     settings: PassageSettings | None = None,
     *,
     workers: int | None = None,
     replace: bool = False,
     report: Report = silent,
 ) -> int:
-    """Write all passages of an archive to a file; return how many there are.
+    """Write all passages of an archive to a file; return their number.
 
     Args:
-        snapshot: the version to look at.
+        snapshot: the version to read.
         path: of the file; its ending, one of ``FORMATS``, chooses the format.
-        wanted: which passages; all unless given.
-        settings: how passages are found; by the level of the archive unless given.
-        workers: threads that align; as many as cores unless given.
-        replace: replace a file that exists.
+        selection: which passages to write; all by default.
+        settings: how passages are found; by default, those for the sensitivity of the archive.
+        workers: number of threads that align; by default, the number of cores.
+        replace: replace an existing file.
         report: called with the progress.
 
     Raises:
-        SettingsError: ``path`` exists, has another ending, or nothing can be written there.
+        SettingsError: ``path`` exists, has an unknown ending, or cannot be written.
     """
     write = _WRITERS[expect_format(path)]
-    parts = iterate_passages(snapshot, wanted, settings, workers=workers, report=report)
+    parts = iterate_passages(snapshot, selection, settings, workers=workers, report=report)
     with new_file(path, replace=replace) as sink, compressed(sink, path) as file:
         return write(file, parts)
 

@@ -1,7 +1,7 @@
-"""Prove an archive: its tables by themselves, its texts against documents and against raw files.
+"""Verify an archive: its tables alone, then its texts against documents and raw files.
 
-Nothing is written. Raw files are read one at a time; the texts and places of the archive are kept
-in memory as columns, which take a little more space than the tables themselves.
+Nothing is written. Raw files are read one at a time; the texts and occurrences of the archive are
+kept in memory as columns, which take a little more space than the tables themselves.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from palimpsest.store.checks import (
     damage_reason,
 )
 
-_MARKS = (
+_BYTE_ORDER_MARKS = (
     codecs.BOM_UTF32_LE,
     codecs.BOM_UTF32_BE,
     codecs.BOM_UTF8,
@@ -56,20 +56,20 @@ _LEFT_OUT = "left out by --tables-only"
 _NO_DOCUMENT = "its document is not in the archive"
 _NO_RAW = "no source of the document could be read as it was"
 _TABLE_CHECKS = ("keys", "references", "conservation", "identity", "lossless", "passages")
-_KEPT = {"documents", "occurrences", "paragraphs", "variants"}
+_TABLES_IN_MEMORY = {"documents", "occurrences", "paragraphs", "variants"}
 _REPORT_EVERY = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What the checks of one version found."""
+    """The results of the checks of one version."""
 
     version: int
     checks: list[Check]
 
     @property
     def failed(self) -> int:
-        """How many things failed, in all checks."""
+        """Number of failures in all checks."""
         return sum(check.failed for check in self.checks)
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,36 +86,36 @@ def verify(
     tables_only: bool = False,
     report: Report = silent,
 ) -> Verification:
-    """Check a version of an archive, and its raw files where they still are.
+    """Check a version of an archive, and the raw files that are still available.
 
-    - files: rows, bytes and schema are what manifest and schemas say, and every page can be read
-    - keys, references, conservation: what must be unique is, what is named is there, counts agree
+    - files: rows, bytes and schemas are as declared, and every page can be read
+    - keys, references, conservation: keys are unique, references resolve, counts agree
     - identity: ids are digests of content
-    - lossless: every document can be rebuilt from the tables, to the byte
+    - lossless: every document can be rebuilt from the tables, byte for byte
     - passages: the passages of overlaps are the texts of their spans
-    - fixity: raw files are as they were when they were read
-    - index: it is complete, and contains the texts and documents of the tables and no others
-    - spans: every place of a text leads to that text in the raw file, in bytes and in characters
+    - fixity: raw files are unchanged since they were read
+    - index: it is complete, and contains exactly the texts and documents of the tables
+    - spans: every span of a text contains that text in the raw file, in bytes and in characters
 
     Args:
-        archive: whose index is checked with its current version.
+        archive: its index is checked if ``snapshot`` is the current version.
         snapshot: the version to check.
-        tables_only: leave fixity and spans out.
+        tables_only: leave out fixity and spans.
         report: called with the progress.
     """
     files, sound = check_files(snapshot)
     checks = [files]
-    kept = _Kept(snapshot) if sound >= _KEPT else None
-    for check in _check_tables(snapshot, kept, sound):
+    contents = _ArchiveContents(snapshot) if sound >= _TABLES_IN_MEMORY else None
+    for check in _check_tables(snapshot, contents, sound):
         checks.append(check)
         report(READING_TABLES, len(checks), len(_TABLE_CHECKS) + 1)
     checks.append(_check_index(archive, snapshot, sound))
-    checks += _check_raw(snapshot, kept, sound, report, tables_only=tables_only)
+    checks += _check_raw(snapshot, contents, sound, report, tables_only=tables_only)
     return Verification(snapshot.manifest.version, checks)
 
 
 def _check_index(archive: StoredArchive, snapshot: Snapshot, sound: set[str]) -> Check:
-    """Check that the index of the current version can be trusted."""
+    """Check that the index is undamaged and matches the tables of the current version."""
     check = Check("index")
     segments = snapshot.manifest.segments
     if archive.snapshot().manifest.version != snapshot.manifest.version:
@@ -143,45 +143,48 @@ def _check_index(archive: StoredArchive, snapshot: Snapshot, sound: set[str]) ->
         "documents": [digests_of(snapshot.read("documents", ["document_id"]).column(0))],
     }
     for kind, parts in expected.items() if not check.failed else ():
-        there, known = np.concatenate(parts), np.concatenate([empty_keys(), *indexed[kind]])
-        if len(there) == len(known) and np.array_equal(
-            distinct_digests(there), distinct_digests(known)
+        in_tables, in_index = np.concatenate(parts), np.concatenate([empty_keys(), *indexed[kind]])
+        if len(in_tables) == len(in_index) and np.array_equal(
+            distinct_digests(in_tables), distinct_digests(in_index)
         ):
             check.passed += 1
         else:
-            found, wanted = f"{len(known)} {kind}", f"the {len(there)} of the tables"
-            check.fail(Failure("index", kind, found, wanted, "palimpsest reindex"))
+            found, needed = f"{len(in_index)} {kind}", f"the {len(in_tables)} of the tables"
+            check.fail(Failure("index", kind, found, needed, "palimpsest reindex"))
     return check
 
 
-def _check_tables(snapshot: Snapshot, kept: _Kept | None, sound: set[str]) -> Iterator[Check]:
+def _check_tables(
+    snapshot: Snapshot, contents: _ArchiveContents | None, sound: set[str]
+) -> Iterator[Check]:
     for name in _TABLE_CHECKS:
         if name == "identity":
             yield check_identity(snapshot, sound)
         elif name == "lossless":
-            yield _check_lossless(snapshot, kept, sound)
+            yield _check_lossless(snapshot, contents, sound)
         else:
             yield check_rules(snapshot, name, sound)
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
-    """The places of a document, in order.
+class _Occurrences:
+    """The occurrences of texts in a document, in order.
 
     Attributes:
-        texts: UTF-8; None where a text is not in the archive.
-        spans: start and end in characters, start and end in bytes (or ``_NO_BYTE``) of each.
-        stretches: start and end of each, from the first byte on; none where it is one stretch.
+        texts: UTF-8; None if the text is not in the archive.
+        spans: start and end in characters, then in bytes (or ``_NO_BYTE``).
+        fragments: start and end of each, counted from the start byte of the span; empty if the
+            span is a single fragment.
     """
 
     ordinals: list[int]
     texts: list[bytes | None]
     spans: list[tuple[int, int, int, int]]
-    stretches: list[list[tuple[int, int]]]
+    fragments: list[list[tuple[int, int]]]
 
 
-class _Kept:
-    """Documents, places and texts of an archive as columns."""
+class _ArchiveContents:
+    """Documents, occurrences and texts of an archive as columns."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         parts = [
@@ -192,35 +195,35 @@ class _Kept:
         names = ["start_char", "end_char", "start_byte", "end_byte"]
         lists = ["stretch_start", "stretch_end"]
         columns = ["document_id", "ordinal", "text_id", *names, *lists]
-        places = snapshot.read("occurrences", columns)
-        places = places.sort_by([("document_id", "ascending"), ("ordinal", "ascending")])
-        number = pc.index_in(places.column("text_id"), value_set=texts.column("text_id"))
-        self._number = number.fill_null(-1).to_numpy().astype(np.int64)
+        occurrences = snapshot.read("occurrences", columns)
+        occurrences = occurrences.sort_by([("document_id", "ascending"), ("ordinal", "ascending")])
+        number = pc.index_in(occurrences.column("text_id"), value_set=texts.column("text_id"))
+        self._text_number = number.fill_null(-1).to_numpy().astype(np.int64)
         self._buffer, self._offsets = bytes_of(texts.column("text"))
-        self._ordinal = places.column("ordinal").to_numpy()
-        bounds = [places.column(name).fill_null(_NO_BYTE).to_numpy() for name in names]
+        self._ordinal = occurrences.column("ordinal").to_numpy()
+        bounds = [occurrences.column(name).fill_null(_NO_BYTE).to_numpy() for name in names]
         self._spans = np.stack(bounds, axis=1)
-        self._stretches = [places.column(name).combine_chunks() for name in lists]
-        self._of_document = _runs(places.column("document_id"))
+        self._fragments = [occurrences.column(name).combine_chunks() for name in lists]
+        self._rows_of_document = _ranges_of_values(occurrences.column("document_id"))
         columns = ["document_id", "sha256", "media_type", "encoding", "characters", "text_sha256"]
         rows = snapshot.read("documents", columns).to_pylist()
         self.documents: dict[str, dict[str, Any]] = {row["document_id"]: row for row in rows}
 
-    def places(self, document_id: str) -> _Places:
-        """Return the places of a document."""
-        mine = slice(*self._of_document.get(document_id, (0, 0)))
+    def occurrences(self, document_id: str) -> _Occurrences:
+        """Return the occurrences of texts in a document."""
+        rows = slice(*self._rows_of_document.get(document_id, (0, 0)))
         texts = [
             None if k < 0 else self._buffer[self._offsets[k] : self._offsets[k + 1]].tobytes()
-            for k in self._number[mine]
+            for k in self._text_number[rows]
         ]
-        spans = [tuple(row) for row in self._spans[mine].tolist()]
-        bounds = (column[mine].to_pylist() for column in self._stretches)
-        stretches = [list(zip(*pair, strict=True)) for pair in zip(*bounds, strict=True)]
-        return _Places(self._ordinal[mine].tolist(), texts, spans, stretches)
+        spans = [tuple(row) for row in self._spans[rows].tolist()]
+        bounds = (column[rows].to_pylist() for column in self._fragments)
+        fragments = [list(zip(*pair, strict=True)) for pair in zip(*bounds, strict=True)]
+        return _Occurrences(self._ordinal[rows].tolist(), texts, spans, fragments)
 
 
-def _runs(values: pa.ChunkedArray) -> dict[str, tuple[int, int]]:
-    """Return where each value of a sorted column begins and ends."""
+def _ranges_of_values(values: pa.ChunkedArray) -> dict[str, tuple[int, int]]:
+    """Return the half-open range of rows of each value of a sorted column."""
     if not len(values):
         return {}
     encoded = pc.run_end_encode(values.combine_chunks())
@@ -228,18 +231,22 @@ def _runs(values: pa.ChunkedArray) -> dict[str, tuple[int, int]]:
     return dict(zip(encoded.values.to_pylist(), zip([0, *ends], ends, strict=False), strict=True))
 
 
-def _check_lossless(snapshot: Snapshot, kept: _Kept | None, sound: set[str]) -> Check:
+def _check_lossless(
+    snapshot: Snapshot, contents: _ArchiveContents | None, sound: set[str]
+) -> Check:
     check = Check("lossless")
-    if kept is None:
-        check.skip(snapshot.rows("documents"), damage_reason(sorted(_KEPT - sound)))
+    if contents is None:
+        check.skip(snapshot.rows("documents"), damage_reason(sorted(_TABLES_IN_MEMORY - sound)))
         return check
-    for document_id, document in kept.documents.items():
-        places = kept.places(document_id)
+    for document_id, document in contents.documents.items():
+        occurrences = contents.occurrences(document_id)
         lost = [
-            str(k) for k, text in zip(places.ordinals, places.texts, strict=True) if text is None
+            str(ordinal)
+            for ordinal, text in zip(occurrences.ordinals, occurrences.texts, strict=True)
+            if text is None
         ]
         joined = PARAGRAPH_SEPARATOR.encode().join(
-            text for text in places.texts if text is not None
+            text for text in occurrences.texts if text is not None
         )
         sha256 = hashlib.sha256(joined).hexdigest()
         if sha256 == document["text_sha256"] and not lost:
@@ -253,36 +260,41 @@ def _check_lossless(snapshot: Snapshot, kept: _Kept | None, sound: set[str]) -> 
 
 
 def _check_raw(
-    snapshot: Snapshot, kept: _Kept | None, sound: set[str], report: Report, *, tables_only: bool
+    snapshot: Snapshot,
+    contents: _ArchiveContents | None,
+    sound: set[str],
+    report: Report,
+    *,
+    tables_only: bool,
 ) -> list[Check]:
     """Check fixity and spans; each raw file is read once."""
     fixity, spans = Check("fixity"), Check("spans")
-    damaged = sorted((_KEPT | {"sources"}) - sound)
-    if tables_only or kept is None or damaged:
+    damaged = sorted((_TABLES_IN_MEMORY | {"sources"}) - sound)
+    if tables_only or contents is None or damaged:
         reason = _LEFT_OUT if tables_only else damage_reason(damaged)
         fixity.skip(snapshot.rows("sources"), reason)
         spans.skip(snapshot.rows("occurrences"), reason)
         return [fixity, spans]
     rows = snapshot.read("sources", ["uri", "document_id", "run_id"])
     rows = rows.sort_by([("uri", "ascending"), ("run_id", "ascending")])
-    pending = set(kept.documents)
+    pending = set(contents.documents)
     done = 0
     read = snapshot.settings().read
     columns = (rows.column(name).to_pylist() for name in ("uri", "document_id"))
     for uris in group_by_file(zip(*columns, strict=True)):
         for uri, raw, fault in reread_documents(list(uris), read):
             versions = uris[uri]
-            sha256 = _check_fixity(uri, raw, fault, versions, kept, fixity)
+            sha256 = _check_fixity(uri, raw, fault, versions, contents, fixity)
             for document_id in versions:
-                document = kept.documents.get(document_id)
+                document = contents.documents.get(document_id)
                 if document and document_id in pending and document["sha256"] == sha256:
                     pending.discard(document_id)
-                    _check_spans(raw, document, uri, kept.places(document_id), read, spans)
+                    _check_spans(raw, document, uri, contents.occurrences(document_id), read, spans)
             done += len(versions)
             if done % _REPORT_EVERY == 0 or done == rows.num_rows:
                 report(READING_RAW_FILES, done, rows.num_rows)
     for document_id in pending:
-        spans.skip(len(kept.places(document_id).ordinals), _NO_RAW)
+        spans.skip(len(contents.occurrences(document_id).ordinals), _NO_RAW)
     counted = spans.passed + spans.failed + spans.not_checked
     spans.skip(snapshot.rows("occurrences") - counted, _NO_DOCUMENT)
     return [fixity, spans]
@@ -293,7 +305,7 @@ def _check_fixity(
     raw: bytes,
     fault: SourceError | None,
     versions: list[str],
-    kept: _Kept,
+    contents: _ArchiveContents,
     check: Check,
 ) -> str | None:
     """Check each document that was read from a URI against the file as it is now.
@@ -305,7 +317,7 @@ def _check_fixity(
         check.skip(len(versions), f"the file is not available ({fault.reason})")
         return None
     sha256 = hashlib.sha256(raw).hexdigest()
-    recorded = [kept.documents.get(document_id, {}).get("sha256") for document_id in versions]
+    recorded = [contents.documents.get(document_id, {}).get("sha256") for document_id in versions]
     for number, document_sha256 in enumerate(recorded):
         if document_sha256 == sha256:
             check.passed += 1
@@ -314,7 +326,7 @@ def _check_fixity(
         elif sha256 in recorded[number + 1 :]:
             check.skip(1, "the file was replaced since, and read again")
         else:
-            advice = "the raw file has changed: bring it back, or ingest it again as it is now"
+            advice = "the raw file has changed: restore it, or ingest it again as it is now"
             found = f"{len(raw)} bytes with SHA-256 {sha256}"
             check.fail(Failure("raw file", uri, found, f"SHA-256 {document_sha256}", advice))
     return sha256
@@ -324,14 +336,14 @@ def _check_spans(
     raw: bytes,
     document: dict[str, Any],
     uri: str,
-    places: _Places,
+    occurrences: _Occurrences,
     settings: ReadSettings,
     check: Check,
 ) -> None:
-    """Check that each place of a document gives its text, in bytes and in characters."""
+    """Check that each span of a document contains its text, in bytes and in characters."""
     document_id, encoding = document["document_id"], document["encoding"]
     if document["media_type"] == PAGE:
-        _check_anchors(raw, document, uri, places, check)
+        _check_anchors(raw, document, uri, occurrences, check)
         return
     if document["media_type"] == JSON:
         decoded, decode_cut = (
@@ -342,36 +354,39 @@ def _check_spans(
         decoded = _decode_whole(raw, encoding, document["characters"])
         decode_cut = partial(decode_span, encoding=encoding)
     if decoded is None:
-        for ordinal in places.ordinals:
+        for ordinal in occurrences.ordinals:
             expected = f"{document['characters']} characters of {encoding}"
             place = f"{document_id} at {ordinal}, {uri}"
             check.fail(Failure("decoded text", place, "another length", expected, FROM_BACKUP))
         return
-    from_bytes = [_cut_bytes(raw, span[2], span[3], decode_cut) for span in places.spans]
-    from_chars = [_cut_characters(decoded, span[0], span[1]) for span in places.spans]
-    normalised = iter(_normalise([one for one in (*from_bytes, *from_chars) if one is not None]))
-    by_bytes = [None if one is None else next(normalised) for one in from_bytes]
-    by_chars = [None if one is None else next(normalised) for one in from_chars]
-    for number, text in enumerate(places.texts):
-        start_char, end_char, start_byte, end_byte = places.spans[number]
+    from_bytes = [_cut_bytes(raw, span[2], span[3], decode_cut) for span in occurrences.spans]
+    from_chars = [_cut_characters(decoded, span[0], span[1]) for span in occurrences.spans]
+    normalised = iter(_normalise([cut for cut in (*from_bytes, *from_chars) if cut is not None]))
+    by_bytes = [None if cut is None else next(normalised) for cut in from_bytes]
+    by_chars = [None if cut is None else next(normalised) for cut in from_chars]
+    for number, text in enumerate(occurrences.texts):
+        start_char, end_char, start_byte, end_byte = occurrences.spans[number]
         cuts = [("characters", start_char, end_char, by_chars[number])]
-        if (start_byte, end_byte) != (_NO_BYTE, _NO_BYTE):  # else it has no anchor in the raw file
+        if (start_byte, end_byte) != (
+            _NO_BYTE,
+            _NO_BYTE,
+        ):  # otherwise it has no anchor in the raw file
             cuts.append(("bytes", start_byte, end_byte, by_bytes[number]))
         wrong = [cut for cut in cuts if text is None or cut[3] != text]
         if not wrong:
             check.passed += 1
             continue
         unit, start, end, found = wrong[0]
-        place = f"{document_id} at {places.ordinals[number]}, {uri}, {unit} {start}-{end}"
+        place = f"{document_id} at {occurrences.ordinals[number]}, {uri}, {unit} {start}-{end}"
         check.fail(Failure(f"span in {unit}", place, _quote(found), _quote(text), FROM_BACKUP))
 
 
 def _decode_whole(raw: bytes, encoding: str, characters: int) -> str | None:
-    """Return a raw file decoded as it was read, without its mark; None if that is not possible.
+    """Return a decoded raw file without its byte order mark; None if it cannot be decoded.
 
-    The length of the text shows whether there was a mark, or only bytes that look like one.
+    The length of the text shows whether the first bytes were a mark or only look like one.
     """
-    starts = [len(mark) for mark in _MARKS if raw.startswith(mark)]
+    starts = [len(mark) for mark in _BYTE_ORDER_MARKS if raw.startswith(mark)]
     for start in (*starts, 0):
         try:
             text = decode_span(raw[start:], encoding)
@@ -383,31 +398,30 @@ def _decode_whole(raw: bytes, encoding: str, characters: int) -> str | None:
 
 
 def _check_anchors(
-    raw: bytes, document: dict[str, Any], uri: str, places: _Places, check: Check
+    raw: bytes, document: dict[str, Any], uri: str, occurrences: _Occurrences, check: Check
 ) -> None:
-    """Check that the stretches of raw bytes of each paragraph of a page hold its text."""
-    for number, text in enumerate(places.texts):
-        start, end = places.spans[number][2:]
+    """Check that the fragments of raw bytes of each paragraph of a page contain its text."""
+    for number, text in enumerate(occurrences.texts):
+        start, end = occurrences.spans[number][2:]
         if start == _NO_BYTE:
             check.skip(1, "it has no anchor in the raw page")
             continue
-        stretches = places.stretches[number] or [(0, end - start)]
+        fragments = occurrences.fragments[number] or [(0, end - start)]
         expected_text = text.decode() if text is not None else None
-        spans = [(start + first, start + last) for first, last in stretches]
+        spans = [(start + first, start + last) for first, last in fragments]
         if expected_text is not None and reproduces(
             raw, spans, document["encoding"], expected_text
         ):
             check.passed += 1
             continue
-        place = (
-            f"{document['document_id']} at {places.ordinals[number]}, {uri}, bytes {start}-{end}"
-        )
+        ordinal = occurrences.ordinals[number]
+        place = f"{document['document_id']} at {ordinal}, {uri}, bytes {start}-{end}"
         found = _quote(raw[start:end]) if 0 <= start <= end <= len(raw) else "nothing"
         check.fail(Failure("anchor in bytes", place, found, _quote(text), FROM_BACKUP))
 
 
 def _json_text(raw: bytes, fields: Sequence[str], characters: int) -> str | None:
-    """Return the text of a JSON line; None if it is not the one that was read."""
+    """Return the text of a JSON line; None if its length differs or it cannot be read."""
     try:
         text = read_line(raw, fields).text
     except SourceError:
@@ -418,7 +432,7 @@ def _json_text(raw: bytes, fields: Sequence[str], characters: int) -> str | None
 def _cut_bytes(
     raw: bytes, start: int, end: int, decode_cut: Callable[[bytes], str]
 ) -> bytes | None:
-    """Return the text of a span of raw bytes as UTF-8, or None if there is none."""
+    """Return the text of a span of raw bytes as UTF-8; None if it is outside or undecodable."""
     if not 0 <= start <= end <= len(raw):
         return None
     try:
@@ -428,7 +442,7 @@ def _cut_bytes(
 
 
 def _cut_characters(text: str, start: int, end: int) -> bytes | None:
-    """Return a span of decoded text as UTF-8, or None if there is none."""
+    """Return a span of decoded text as UTF-8; None if it is outside or not encodable."""
     if not 0 <= start <= end <= len(text):
         return None
     try:
@@ -438,7 +452,7 @@ def _cut_characters(text: str, start: int, end: int) -> bytes | None:
 
 
 def _normalise(pieces: list[bytes]) -> list[bytes]:
-    """Return pieces of text normalised, as ``normalise_text`` does with each."""
+    """Return each piece of text as ``normalise_text`` returns it."""
     if not pieces:
         return []
     bounds = np.cumsum([0, *map(len, pieces)], dtype=np.int64)

@@ -198,11 +198,11 @@ def test_passages_of_a_document_have_it_on_one_side(reused: Snapshot) -> None:
     everything = passage_rows(reused)
     assert everything
     for document in ids_by_name(reused).values():
-        rows = passage_rows(reused, wanted=PassageFilter(document))
+        rows = passage_rows(reused, selection=PassageFilter(document))
         assert rows == [
             row for row in everything if document in {row[f"{side}_document_id"] for side in SIDES}
         ]
-    assert passage_rows(reused, wanted=PassageFilter("no such document")) == []
+    assert passage_rows(reused, selection=PassageFilter("no such document")) == []
 
 
 def test_passages_with_most_matching_words_come_first_up_to_the_limit(reused: Snapshot) -> None:

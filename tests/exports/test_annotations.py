@@ -252,9 +252,9 @@ def test_page_of_a_web_archive_is_told_by_its_address(items: list[dict[str, Any]
 def test_passages_are_filtered_as_by_the_command(hostile: Path, tmp_path: Path) -> None:
     snapshot = snapshot_of(hostile)
     rows = top_passages(snapshot, PassageFilter(min_words=40), limit=1000).to_pylist()
-    few = collected(hostile, tmp_path / "few.json", wanted=PassageFilter(min_words=40))
+    few = collected(hostile, tmp_path / "few.json", selection=PassageFilter(min_words=40))
     assert few["total"] == len(few["first"]["items"]) == len(rows) > 0
-    none = collected(hostile, tmp_path / "none.json", wanted=PassageFilter(min_words=10_000))
+    none = collected(hostile, tmp_path / "none.json", selection=PassageFilter(min_words=10_000))
     assert (none["total"], none["first"]["items"]) == (0, [])
     assert none["id"] != few["id"]
 
