@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end any command soon, with one line and an exit code of their own."""
+"""Ctrl-C and SIGTERM end any command soon, with one line and their own exit codes."""
 
 import os
 import pty
@@ -24,13 +24,13 @@ from tests.services import needs_servers
 pytestmark = pytest.mark.usefixtures("compiled_kernels")
 
 _STUCK = 'hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)'
-"""Computes for an hour, without the interpreter's lock and without noticing any signal."""
+"""Computes for an hour, without the interpreter lock and without handling signals."""
 _SLEEPING = "time.sleep(3600)"
 _READING = "palimpsest.pipeline.read", "_read_batch"
 _ALIGNING = "palimpsest.pipeline.matching", "link_pairs"
 _COMMITTING = "palimpsest.store.commit", "Writer._build_table"
 _SOON = 6.0
-"""The command takes less than two seconds; a busy machine may take longer."""
+"""The command ends in less than two seconds, and later on a busy machine."""
 _START_SECONDS = 240.0
 
 _SCRIPT = """
@@ -58,20 +58,22 @@ main(prog_name="palimpsest")
 
 
 def _command(step: tuple[str, str], *arguments: object, wait: str, calls: int = 0) -> list[str]:
-    """Return a command that hangs in a step, after some calls of it that do not."""
+    """Return a command that hangs in a step, after ``calls`` calls of it that do not."""
     script = _SCRIPT.format(module=step[0], step=step[1], wait=wait, calls=calls)
-    return [sys.executable, "-c", script, *(str(one) for one in arguments)]
+    return [sys.executable, "-c", script, *map(str, arguments)]
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "PALIMPSEST_"))}
-    return kept | {"HOME": str(folder), "PALIMPSEST_STATE": str(folder / "state")}
+    inherited = {
+        k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "PALIMPSEST_"))
+    }
+    return inherited | {"HOME": str(folder), "PALIMPSEST_STATE": str(folder / "state")}
 
 
-def _interrupted(
+def _interrupt(
     command: list[str], folder: Path, number: int = signal.SIGINT, times: int = 1
 ) -> tuple[int, str]:
-    """Signal the process group of a command once it hangs; return its code and what it printed."""
+    """Signal the process group of a command once it hangs; return its exit code and output."""
     with subprocess.Popen(
         command,
         env=_environment(folder),
@@ -81,12 +83,12 @@ def _interrupted(
         start_new_session=True,
     ) as process:
         assert process.stdout is not None
-        too_late = Timer(_START_SECONDS, process.kill)
-        too_late.start()
+        timeout = Timer(_START_SECONDS, process.kill)
+        timeout.start()
         for line in process.stdout:
             if line == "HANGING\n":
                 break
-        too_late.cancel()
+        timeout.cancel()
         began = time.monotonic()
         for _ in range(times):
             os.killpg(process.pid, number)
@@ -115,22 +117,22 @@ def test_ctrl_c_ends_a_direct_run_soon_and_leaves_the_archive_unchanged(
 ) -> None:
     ingest(corpus / "1.txt", fresh_archive)
     before = contents(fresh_archive)
-    batches = ("--set", "run.batch_bytes=1000")  # which are read in forks
+    batches = ("--set", "run.batch_bytes=1000")  # read in forks
     command = _command(step, "ingest", corpus, "--archive", fresh_archive, *batches, wait=wait)
-    code, printed = _interrupted(command, tmp_path)
+    code, printed = _interrupt(command, tmp_path)
     state = f"archive {fresh_archive} is unchanged at version 1"
     assert (code, printed) == (130, f"interrupted: {state}; run the command again to resume\n")
     assert contents(fresh_archive) == before
     ingest(corpus, fresh_archive)
-    ingest(corpus, tmp_path / "whole")
-    assert contents(fresh_archive) == contents(tmp_path / "whole")
+    ingest(corpus, tmp_path / "undisturbed")
+    assert contents(fresh_archive) == contents(tmp_path / "undisturbed")
 
 
 def _expect_a_flow_run_to_end_soon(
     step: tuple[str, str], number: signal.Signals, corpus: Path, archive: Path, folder: Path
 ) -> None:
     arguments = ("ingest", corpus, "--archive", archive, "--prefect")
-    code, printed = _interrupted(_command(step, *arguments, wait=_STUCK), folder, number)
+    code, printed = _interrupt(_command(step, *arguments, wait=_STUCK), folder, number)
     state = f"archive {archive} does not exist yet"
     assert printed == f"interrupted: {state}; run the command again to resume\n"
     assert code == 128 + number
@@ -154,7 +156,7 @@ def test_signal_ends_a_flow_run_soon_in_every_phase(
 
 def test_sigterm_has_its_own_exit_code(corpus: Path, fresh_archive: Path, tmp_path: Path) -> None:
     command = _command(_READING, "ingest", corpus, "--archive", fresh_archive, wait=_SLEEPING)
-    code, printed = _interrupted(command, tmp_path, signal.SIGTERM)
+    code, printed = _interrupt(command, tmp_path, signal.SIGTERM)
     assert code == 143
     assert "does not exist yet" in printed
 
@@ -163,9 +165,9 @@ def test_second_ctrl_c_ends_a_run_at_once(
     corpus: Path, fresh_archive: Path, tmp_path: Path
 ) -> None:
     command = _command(_READING, "ingest", corpus, "--archive", fresh_archive, wait=_STUCK)
-    patient = "import cli.interrupts; cli.interrupts._GRACE_SECONDS = 3600"
-    command[2] = f"{patient}\n{command[2]}"
-    assert _interrupted(command, tmp_path, times=2)[0] == 130
+    no_deadline = "import palimpsest.cli.interrupts as module; module._GRACE_SECONDS = 3600"
+    command[2] = f"{no_deadline}\n{command[2]}"
+    assert _interrupt(command, tmp_path, times=2)[0] == 130
 
 
 def test_interrupted_run_reports_the_version_it_published(
@@ -174,16 +176,16 @@ def test_interrupted_run_reports_the_version_it_published(
     portions = ("--set", "run.portion_bytes=1", "--set", "run.batch_bytes=1")
     arguments = ("ingest", corpus, "--archive", fresh_archive, *portions)
     step = "palimpsest.store.commit", "Writer.commit"
-    code, printed = _interrupted(_command(step, *arguments, wait=_STUCK, calls=2), tmp_path)
+    code, printed = _interrupt(_command(step, *arguments, wait=_STUCK, calls=2), tmp_path)
     assert code == 130
     assert f"{fresh_archive} is now at version 2 (it did not exist before); run" in printed
     assert StoredArchive(fresh_archive).snapshot().manifest.version == 2
 
 
-def test_command_without_an_archive_can_be_interrupted(corpus: Path, tmp_path: Path) -> None:
+def test_command_without_an_archive_can_be_interrupt(corpus: Path, tmp_path: Path) -> None:
     arguments = ("compare", corpus / "1.txt", corpus / "2.txt")
     step = "palimpsest.evidence.compare", "read_and_compare"
-    assert _interrupted(_command(step, *arguments, wait=_STUCK), tmp_path) == (130, "interrupted\n")
+    assert _interrupt(_command(step, *arguments, wait=_STUCK), tmp_path) == (130, "interrupted\n")
 
 
 def test_ctrl_c_restores_the_cursor_of_the_terminal(
@@ -198,7 +200,7 @@ def test_ctrl_c_restores_the_cursor_of_the_terminal(
         if select.select([terminal], [], [], 0.1)[0]:
             try:
                 printed += os.read(terminal, 65536)
-            except OSError:  # nobody has the other end any more
+            except OSError:  # the process has closed its end
                 break
         if b"HANGING" in printed and not is_interrupted:
             is_interrupted, deadline = True, time.monotonic() + _SOON
