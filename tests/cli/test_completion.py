@@ -1,4 +1,4 @@
-"""Completion in shells: commands, options, tables and paths."""
+"""Shell completion of commands, options, tables and paths."""
 
 import re
 from pathlib import Path
@@ -9,18 +9,18 @@ from tests.cli.test_main import run_apart
 
 
 def complete(*words: str) -> list[str]:
-    """Return what bash is offered behind some words."""
-    done = run_apart(
+    """Return the completions that bash offers after some words."""
+    result = run_apart(
         _PALIMPSEST_COMPLETE="bash_complete",
         COMP_WORDS=" ".join(["palimpsest", *words]),
         COMP_CWORD=str(len(words)),
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.splitlines()
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout.splitlines()
 
 
 @pytest.mark.parametrize(
-    ("words", "offered"),
+    ("words", "completions"),
     [
         (("pass",), ["plain,passages"]),
         (("passages", "press", "--without"), ["plain,--without-recurring"]),
@@ -32,16 +32,16 @@ def complete(*words: str) -> list[str]:
     ],
 )
 def test_commands_options_tables_and_paths_are_completed(
-    words: tuple[str, ...], offered: list[str]
+    words: tuple[str, ...], completions: list[str]
 ) -> None:
-    assert complete(*words) == offered
+    assert complete(*words) == completions
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_documented_command_prints_a_completion_script(shell: str, root: Path) -> None:
     page = (root / "docs" / "COMMANDS.md").read_text(encoding="utf-8")
-    [found] = re.findall(rf"_PALIMPSEST_COMPLETE={shell}_source palimpsest", page)
-    name, _, _ = found.partition(" ")
-    done = run_apart(**dict([name.split("=")]))
-    assert done.returncode == 0, done.stderr
-    assert "_palimpsest_completion" in done.stdout
+    [command] = re.findall(rf"_PALIMPSEST_COMPLETE={shell}_source palimpsest", page)
+    variable, _, _ = command.partition(" ")
+    result = run_apart(**dict([variable.split("=")]))
+    assert result.returncode == 0, result.stderr
+    assert "_palimpsest_completion" in result.stdout

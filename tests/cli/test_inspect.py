@@ -1,4 +1,4 @@
-"""The command that shows an archive: what it refuses, what it prints, and how it ends."""
+"""The inspect command: what it refuses, what it prints, and how it ends."""
 
 import os
 import re
@@ -26,18 +26,18 @@ pytestmark = pytest.mark.usefixtures("compiled_kernels")
 
 SECONDS = 90
 SOON = 6.0
-"""Ctrl-C takes less than two seconds; a busy machine may take longer."""
+"""Ctrl-C takes less than two seconds, and longer on a busy machine."""
 
 
 @pytest.fixture(scope="module")
 def press(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shown")
-    articles = {f"{one}.txt": [f"Title {one}", make_paragraph(1)] for one in "xy"}
+    folder = tmp_path_factory.mktemp("inspected")
+    articles = {f"{name}.txt": [f"Title {name}", make_paragraph(1)] for name in "xy"}
     ingest(write_articles(folder / "in", articles), folder / "press")
     return folder / "press"
 
 
-class Shown:
+class InspectProcess:
     """A process of ``palimpsest inspect``."""
 
     def __init__(
@@ -60,7 +60,7 @@ class Shown:
         )
 
     def address(self) -> str:
-        """Return the address that it prints, once it does."""
+        """Wait until the process prints its address; return it."""
         assert self.process.stdout
         for line in self.process.stdout:
             if found := re.search(r"is shown at (http://\S+)", line):
@@ -71,20 +71,20 @@ class Shown:
         """Send a signal, as Ctrl-C does; return exit code, standard error and seconds taken."""
         started = time.monotonic()
         os.killpg(self.process.pid, number)
-        _, said = self.process.communicate(timeout=SECONDS)
-        return self.process.returncode, said, time.monotonic() - started
+        _, stderr = self.process.communicate(timeout=SECONDS)
+        return self.process.returncode, stderr, time.monotonic() - started
 
 
 @contextmanager
-def shown(
+def inspecting(
     archive: Path, *options: str, state: Path, environment: Mapping[str, str] | None = None
-) -> Iterator[Shown]:
-    one = Shown(archive, *options, state=state, environment=environment)
+) -> Iterator[InspectProcess]:
+    server = InspectProcess(archive, *options, state=state, environment=environment)
     try:
-        yield one
+        yield server
     finally:
-        one.process.kill()
-        one.process.communicate()
+        server.process.kill()
+        server.process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +97,8 @@ def test_page_is_opened_in_the_browser(press: Path, state: Path, tmp_path: Path)
     script.write_text(f'#!/bin/sh\necho "$1" > {opened}.new && mv {opened}.new {opened}\n')
     script.chmod(0o755)
     environment = {"BROWSER": f"{script} %s"}
-    with shown(press, "--port", "0", "--open", state=state, environment=environment) as one:
-        address = one.address()
+    with inspecting(press, "--port", "0", "--open", state=state, environment=environment) as server:
+        address = server.address()
         for _ in range(SECONDS * 10):
             if opened.exists():
                 break
@@ -125,7 +125,7 @@ def test_folder_without_an_archive_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--token", "  "), "--token: expected some words"),
         (("--host", "no such host"), "--host no such host"),
@@ -134,11 +134,11 @@ def test_folder_without_an_archive_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_unusable_server_options_are_refused(
-    press: Path, options: tuple[str, ...], said: str
+    press: Path, options: tuple[str, ...], message: str
 ) -> None:
     result = run("inspect", press, *options)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
 
 
 def test_port_in_use_is_refused(press: Path) -> None:
@@ -152,52 +152,52 @@ def test_port_in_use_is_refused(press: Path) -> None:
 
 
 def test_server_prints_its_port_and_ends_at_ctrl_c(press: Path, state: Path) -> None:
-    with shown(press, "--port", "0", state=state) as server:
+    with inspecting(press, "--port", "0", state=state) as server:
         address = server.address()
         assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d+/", address)
         browser = HTTPConnection(urlsplit(address).netloc, timeout=SECONDS)
-        with closing(browser):  # which keeps its connection
+        with closing(browser):  # keeps its connection open
             browser.request("GET", "/")
             assert b"2 documents" in browser.getresponse().read()
-            code, said, seconds = server.interrupt()
-    assert (code, said) == (130, "stopped\n")
+            code, stderr, seconds = server.interrupt()
+    assert (code, stderr) == (130, "stopped\n")
     assert seconds < SOON
 
 
 def test_sigterm_is_the_normal_end_of_a_server(press: Path, state: Path) -> None:
-    with shown(press, "--port", "0", state=state) as server:
+    with inspecting(press, "--port", "0", state=state) as server:
         server.address()
         assert server.interrupt(signal.SIGTERM)[:2] == (0, "stopped\n")
 
 
 def test_unfinished_request_does_not_delay_the_end(press: Path, state: Path) -> None:
-    with shown(press, "--port", "0", state=state) as server:
+    with inspecting(press, "--port", "0", state=state) as server:
         address = urlsplit(server.address())
         assert address.hostname
         assert address.port
         with socket.create_connection((address.hostname, address.port)) as unfinished:
             unfinished.sendall(b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\n\r\nx")
             time.sleep(0.5)
-            code, said, seconds = server.interrupt()
-    assert (code, said) == (130, "stopped\n")
+            code, stderr, seconds = server.interrupt()
+    assert (code, stderr) == (130, "stopped\n")
     assert seconds < SOON
 
 
 def test_ctrl_c_ends_the_build_of_a_catalogue(press: Path, tmp_path: Path) -> None:
-    with shown(press, "--port", "0", state=tmp_path) as server:
-        until = time.monotonic() + SECONDS
+    with inspecting(press, "--port", "0", state=tmp_path) as server:
+        deadline = time.monotonic() + SECONDS
         while not list(tmp_path.glob("catalogues/*/lock")):
-            assert time.monotonic() < until
+            assert time.monotonic() < deadline
             assert server.process.poll() is None
             time.sleep(0.005)
-        code, said, seconds = server.interrupt()
+        code, stderr, seconds = server.interrupt()
     assert code == 130
-    assert "Traceback" not in said
+    assert "Traceback" not in stderr
     assert seconds < SOON
 
 
 def test_other_machines_need_a_token(press: Path, state: Path) -> None:
-    with shown(press, "--host", "0.0.0.0", "--port", "0", state=state) as server:
+    with inspecting(press, "--host", "0.0.0.0", "--port", "0", state=state) as server:
         address = server.address()
         plain, _, token = address.partition("?token=")
         assert len(token) >= 32
@@ -215,7 +215,9 @@ def test_other_machines_need_a_token(press: Path, state: Path) -> None:
 
 def test_chosen_token_is_escaped_in_the_printed_address(press: Path, state: Path) -> None:
     port = str(free_port())
-    with shown(press, "--port", port, "--token", "two wörds&", "--wait", state=state) as server:
+    with inspecting(
+        press, "--port", port, "--token", "two wörds&", "--wait", state=state
+    ) as server:
         address = server.address()
         assert address == f"http://127.0.0.1:{port}/?token=two+w%C3%B6rds%26"
         browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from palimpsest.records.settings import ReadSettings
-from tests.cli.test_inspect import Shown
+from tests.cli.test_inspect import InspectProcess
 from tests.inspector.browser import needs_chromium, started
 from tests.inspector.hostile_archive import hostile_archive
 from tests.pipeline.corpora import ingest, settings_of
@@ -73,17 +73,17 @@ def site(browser: Any, tmp_path_factory: pytest.TempPathFactory, examples: Path)
         archive = Path(OTHER_ARCHIVE)
     else:
         ingest(examples, archive, settings_of(read=ReadSettings(date_from_path="%Y-%m-%d")))
-    shown = Shown(archive, "--port", "0", state=place / "state")
-    yield site_of(browser, shown.address())
-    shown.interrupt()
+    server = InspectProcess(archive, "--port", "0", state=place / "state")
+    yield site_of(browser, server.address())
+    server.interrupt()
 
 
 @pytest.fixture(scope="module")
 def hostile(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     place = tmp_path_factory.mktemp("attacked")
-    shown = Shown(hostile_archive(place), "--port", "0", state=place / "state")
-    yield site_of(browser, shown.address())
-    shown.interrupt()
+    server = InspectProcess(hostile_archive(place), "--port", "0", state=place / "state")
+    yield site_of(browser, server.address())
+    server.interrupt()
 
 
 class Visit(NamedTuple):
