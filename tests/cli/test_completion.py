@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_main import run_apart
+from tests.cli.test_main import run_in_subprocess
 
 
 def complete(*words: str) -> list[str]:
     """Return the completions that bash offers after some words."""
-    result = run_apart(
+    result = run_in_subprocess(
         _PALIMPSEST_COMPLETE="bash_complete",
         COMP_WORDS=" ".join(["palimpsest", *words]),
         COMP_CWORD=str(len(words)),
@@ -42,6 +42,6 @@ def test_documented_command_prints_a_completion_script(shell: str, root: Path) -
     page = (root / "docs" / "COMMANDS.md").read_text(encoding="utf-8")
     [command] = re.findall(rf"_PALIMPSEST_COMPLETE={shell}_source palimpsest", page)
     variable, _, _ = command.partition(" ")
-    result = run_apart(**dict([variable.split("=")]))
+    result = run_in_subprocess(**dict([variable.split("=")]))
     assert result.returncode == 0, result.stderr
     assert "_palimpsest_completion" in result.stdout

@@ -23,17 +23,24 @@ COMMANDS = sorted(main.commands)
 
 
 def run(*arguments: object) -> Result:
-    """Run the command in this process, as on a terminal that takes colours."""
-    return CliRunner().invoke(main, [str(one) for one in arguments], color=True)
+    """Run the command in this process, as on a terminal with colours."""
+    return CliRunner().invoke(main, list(map(str, arguments)), color=True)
 
 
-def run_apart(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own, with an environment without our settings."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "PALIMPSEST_"))}
+def run_in_subprocess(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a new process, whose environment has no variables of ours or Prefect's."""
+    inherited = {
+        k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "PALIMPSEST_"))
+    }
     script = "from palimpsest.cli.main import main; main(prog_name='palimpsest')"
-    command = [sys.executable, "-c", script, *(str(one) for one in arguments)]
+    command = [sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.run(
-        command, env=kept | environment, capture_output=True, text=True, timeout=150, check=False
+        command,
+        env=inherited | environment,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
     )
 
 
@@ -76,15 +83,15 @@ def test_wrapped_examples_are_still_commands(command: str, columns: int) -> None
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"compile", "inspect", "schedule"}))
 def test_every_command_with_a_result_offers_json(command: str) -> None:
-    names = [name for one in main.commands[command].params for name in one.opts]
+    names = [name for parameter in main.commands[command].params for name in parameter.opts]
     assert "--json" in names
 
 
 def test_every_option_has_a_help_text() -> None:
     for command in main.commands.values():
-        for one in command.params:
-            if isinstance(one, click.Option):
-                assert one.help, (command.name, one.name)
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, (command.name, parameter.name)
 
 
 def test_ingest_without_rejects_exits_with_0(corpus: Path, fresh_archive: Path) -> None:
@@ -109,7 +116,7 @@ def test_ingest_with_rejects_exits_with_1(corpus: Path, fresh_archive: Path) -> 
 
 def test_known_rejects_exit_with_0_and_new_ones_with_1(corpus: Path, fresh_archive: Path) -> None:
     (corpus / "empty.txt").write_bytes(b"")
-    (corpus / "gone.txt").symlink_to("nowhere")  # tried again in each run
+    (corpus / "broken.txt").symlink_to("nowhere")  # tried again in each run
     arguments = ("ingest", corpus, "--archive", fresh_archive, "--no-prefect")
     assert run(*arguments).exit_code == 1
     again = run(*arguments)
@@ -118,9 +125,9 @@ def test_known_rejects_exit_with_0_and_new_ones_with_1(corpus: Path, fresh_archi
     assert run(*arguments, "--dry-run").exit_code == 0
     (corpus / "other.txt").write_bytes(b"")
     assert run(*arguments, "--dry-run").exit_code == 1
-    more = run(*arguments)
-    assert more.exit_code == 1
-    assert "5 found = 0 new + 2 known + 3 rejected (2 known)" in more.stdout
+    third = run(*arguments)
+    assert third.exit_code == 1
+    assert "5 found = 0 new + 2 known + 3 rejected (2 known)" in third.stdout
 
 
 def test_summary_shows_the_first_rejects_and_the_command_that_lists_them(
@@ -150,14 +157,14 @@ def test_memory_limit_splits_a_run_without_changing_the_tables(
     }
     corpus = write_articles(tmp_path / "in", articles)
     ingest(corpus, tmp_path / "whole" / "press")
-    read = sum(path.stat().st_size for path in corpus.iterdir())
-    portion = RunSettings(memory="400MB").portion_bytes  # type: ignore[arg-type]
-    assert read > 2 * portion
-    told = run_apart(
+    corpus_bytes = sum(path.stat().st_size for path in corpus.iterdir())
+    portion_bytes = RunSettings(memory="400MB").portion_bytes  # type: ignore[arg-type]
+    assert corpus_bytes > 2 * portion_bytes
+    result = run_in_subprocess(
         "ingest", corpus, "--archive", fresh_archive, "--no-prefect", "--memory", "400MB", "--json"
     )
-    assert told.returncode == 0, told.stderr
-    assert json.loads(told.stdout)["portions"] == -(-read // portion)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["portions"] == -(-corpus_bytes // portion_bytes)
     assert contents(fresh_archive) == contents(tmp_path / "whole" / "press")
 
 
@@ -188,10 +195,10 @@ def test_setting_that_differs_from_the_archive_exits_with_2(
 def test_other_sensitivity_is_reported_as_a_single_fault(corpus: Path, fresh_archive: Path) -> None:
     ingest(corpus, fresh_archive)
     arguments = ("ingest", corpus, "--archive", fresh_archive, "--no-prefect")
-    level = ("--sensitivity", "reworded")
-    [line] = run(*arguments, *level).stderr.splitlines()
+    sensitivity = ("--sensitivity", "reworded")
+    [line] = run(*arguments, *sensitivity).stderr.splitlines()
     assert "sensitivity = 'reworded', but the archive was made with 'edited'" in line
-    lines = run(*arguments, *level, "--set", "align.min_score=6").stderr.splitlines()
+    lines = run(*arguments, *sensitivity, "--set", "align.min_score=6").stderr.splitlines()
     assert ["align.min_score" in line for line in lines] == [True, False]
 
 
@@ -201,19 +208,19 @@ def test_other_sensitivity_is_reported_as_a_single_fault(corpus: Path, fresh_arc
         ("ingest", "no-such-folder", "no-such-*.txt", "--archive", "{archive}"),
         ("ingest", "{corpus}"),
         ("show", "{archive}"),
-        ("show", "{made}", "paragraf"),
+        ("show", "{examples}", "paragraf"),
         ("show", "{corpus}"),
         ("passages", "{archive}"),
         ("explain", "{archive}", "00000000"),
-        ("explain", "{made}", "00000000", "nobody"),
-        ("explain", "{made}"),
+        ("explain", "{examples}", "00000000", "nobody"),
+        ("explain", "{examples}"),
         ("verify", "{archive}"),
         ("verify", "{corpus}"),
         ("digest", "{archive}"),
         ("rebuild", "{archive}", "00000000"),
-        ("rebuild", "{made}", "00000000"),
-        ("rebuild", "{made}", "{corpus}/a.txt"),
-        ("rebuild", "{made}"),
+        ("rebuild", "{examples}", "00000000"),
+        ("rebuild", "{examples}", "{corpus}/a.txt"),
+        ("rebuild", "{examples}"),
         ("compare", "{corpus}/a.txt", "{corpus}/none.txt"),
         ("compare", "{corpus}/a.txt", "{corpus}/empty"),
         ("nonsense",),
@@ -224,8 +231,8 @@ def test_wrong_usage_exits_with_2_and_a_message(
     corpus: Path, fresh_archive: Path, examples_archive: Path, arguments: tuple[str, ...]
 ) -> None:
     (corpus / "empty").write_bytes(b"")
-    places = {"archive": fresh_archive, "corpus": corpus, "made": examples_archive}
-    result = run(*(one.format(**places) for one in arguments))
+    places = {"archive": fresh_archive, "corpus": corpus, "examples": examples_archive}
+    result = run(*(argument.format(**places) for argument in arguments))
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr
@@ -243,10 +250,10 @@ def test_archive_locked_by_another_process_exits_with_3(corpus: Path, fresh_arch
     ingest(corpus / "a.txt", fresh_archive)
     before = contents(fresh_archive)
     lock = StoredArchive(fresh_archive).home / "lock"
-    hold = (
+    script = (
         "import fcntl,sys; f=open(sys.argv[1],'w'); fcntl.flock(f,2); print(1,flush=True); input()"
     )
-    command = [sys.executable, "-c", hold, str(lock)]
+    command = [sys.executable, "-c", script, str(lock)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
@@ -266,22 +273,29 @@ def test_compare_prints_json_with_the_documented_keys(examples: Path) -> None:
     right = examples / "marrowick-tidings" / "2024-11-13-two-shores-one-queue.txt"
     result = run("compare", left, right, "--json")
     assert result.exit_code == 0
-    told = json.loads(result.stdout)
-    assert set(told) == {"left", "right", "passages"}
-    assert set(told["left"]) >= {"path", "uri", "document_id", "encoding", "bytes", "paragraphs"}
-    assert len(told["passages"]) >= 3
-    for row in told["passages"]:
+    comparison = json.loads(result.stdout)
+    assert set(comparison) == {"left", "right", "passages"}
+    assert set(comparison["left"]) >= {
+        "path",
+        "uri",
+        "document_id",
+        "encoding",
+        "bytes",
+        "paragraphs",
+    }
+    assert len(comparison["passages"]) >= 3
+    for row in comparison["passages"]:
         assert set(row) == {"left", "right", "matched_words", "resemblance", "relation"}
         for side in ("left", "right"):
             assert set(row[side]) == {"start_char", "end_char", "start_byte", "end_byte", "text"}
         assert row["relation"] in {"exact", "near", "contained", "partial"}
     text = run("compare", left, right).stdout
-    assert f"{len(told['passages'])} shared passages" in text
+    assert f"{len(comparison['passages'])} shared passages" in text
 
 
 def test_show_lists_tables_and_their_rows(examples_archive: Path) -> None:
-    told = json.loads(run("show", examples_archive, "--json").stdout)
-    assert [row["table"] for row in told] == list(TABLES)
+    tables = json.loads(run("show", examples_archive, "--json").stdout)
+    assert [row["table"] for row in tables] == list(TABLES)
     text = run("show", examples_archive).stdout
     assert all(name in text for name in TABLES)
     for name in TABLES:
@@ -294,15 +308,19 @@ def test_show_lists_tables_and_their_rows(examples_archive: Path) -> None:
 def test_passages_are_limited_and_filtered(examples_archive: Path) -> None:
     rows = json.loads(run("passages", examples_archive, "--limit", 3, "--json").stdout)
     assert len(rows) == 3
-    one = rows[0]["left_document_id"]
-    mine = json.loads(run("passages", examples_archive, "--document", one, "--json").stdout)
-    assert mine
-    assert all(one in (row["left_document_id"], row["right_document_id"]) for row in mine)
-    begins = rows[0]["left_passage"].split("\n\n")[0]
-    assert begins in run("passages", examples_archive).stdout
+    document_id = rows[0]["left_document_id"]
+    arguments = ("passages", examples_archive, "--document", document_id, "--json")
+    filtered = json.loads(run(*arguments).stdout)
+    assert filtered
+    assert all(
+        document_id in (row["left_document_id"], row["right_document_id"]) for row in filtered
+    )
+    first_paragraph = rows[0]["left_passage"].split("\n\n")[0]
+    assert first_paragraph in run("passages", examples_archive).stdout
 
 
-def _hostile(tmp_path: Path) -> tuple[Path, Path]:
+def _hostile_files(tmp_path: Path) -> tuple[Path, Path]:
+    """Write files with escape sequences; return their folder and what their paths begin with."""
     name = "\x1b[31mred\x07"
     text = make_paragraph(1).replace(" ", " \x1b[31mr\x1b]0;title\x07 ", 1)
     folder = write_articles(tmp_path / "in", {f"{name}1.txt": [text], f"{name}2.txt": [text]})
@@ -313,7 +331,7 @@ def _hostile(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_hostile_text_cannot_control_the_terminal(tmp_path: Path) -> None:
-    folder, stem = _hostile(tmp_path)
+    folder, stem = _hostile_files(tmp_path)
     archive = tmp_path / "\x1b[31mpress"
     results = [
         run("ingest", folder, "--archive", archive, "--no-prefect"),
@@ -357,11 +375,11 @@ def test_archive_name_that_looks_like_markup_is_shown_unchanged(
 def test_file_whose_name_is_invalid_utf_8_can_be_compared(tmp_path: Path) -> None:
     path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.txt")
     Path(path).write_text(make_paragraph(1), encoding="utf-8")
-    for extra in ((), ("--json",)):
-        result = run_apart("compare", path, path, *extra, PYTHONIOENCODING="utf-8:strict")
+    for option in ((), ("--json",)):
+        result = run_in_subprocess("compare", path, path, *option, PYTHONIOENCODING="utf-8:strict")
         assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["left"]["uri"].endswith("/%FF.txt")
-    missing = run_apart("compare", path + "x", path, PYTHONIOENCODING="utf-8:strict")
+    missing = run_in_subprocess("compare", path + "x", path, PYTHONIOENCODING="utf-8:strict")
     assert missing.returncode == 2, missing.stderr
 
 
@@ -385,12 +403,12 @@ def test_ingest_is_a_flow_run_only_if_prefect_is_configured_or_requested(
     fresh_archive: Path,
 ) -> None:
     state = tmp_path / "state"
-    state.touch()  # which stops a flow run before it starts Prefect
-    done = run_apart(
+    state.touch()  # stops a flow run before it starts Prefect
+    result = run_in_subprocess(
         "ingest", corpus, "--archive", fresh_archive, "--state", state / "below", *arguments,
         HOME=str(tmp_path), **environment,
     )  # fmt: skip
-    assert (done.returncode, fresh_archive.exists()) == ((3, False) if is_flow_run else (0, True))
+    assert (result.returncode, fresh_archive.exists()) == ((3, False) if is_flow_run else (0, True))
 
 
 @pytest.mark.usefixtures("compiled_kernels")
@@ -401,21 +419,21 @@ def test_ingest_with_prefect_writes_only_its_state_and_the_archive(
     home.mkdir()
     (tmp_path / "plain").mkdir()
     before = {path.name for path in tmp_path.iterdir()}
-    done = run_apart(
+    result = run_in_subprocess(
         "ingest", corpus, "--archive", fresh_archive, "--json", "--prefect",
         HOME=str(home), PALIMPSEST_STATE=str(state),
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    summary: dict[str, Any] = json.loads(done.stdout)
+    assert result.returncode == 0, result.stderr
+    summary: dict[str, Any] = json.loads(result.stdout)
     assert summary["version"] == 1
-    assert done.stderr == ""
+    assert result.stderr == ""
     assert list(home.rglob("*")) == []
     assert {path.name for path in tmp_path.iterdir()} == before | {"state", "shelves"}
     assert {path.name for path in fresh_archive.parent.iterdir()} == {"press", ".press.store"}
     [row] = StoredArchive(fresh_archive).snapshot().read("runs").to_pylist()
-    found = summary["flow_run"]
-    assert found["id"] == row["flow_run_id"]
-    assert (found["name"], found["state"]) == ("ingest press", "Completed")
-    assert found["message"].startswith("version 1 by run ")
+    flow_run = summary["flow_run"]
+    assert flow_run["id"] == row["flow_run_id"]
+    assert (flow_run["name"], flow_run["state"]) == ("ingest press", "Completed")
+    assert flow_run["message"].startswith("version 1 by run ")
     ingest(corpus, tmp_path / "plain" / "press")
     assert contents(fresh_archive) == contents(tmp_path / "plain" / "press")

@@ -1,4 +1,4 @@
-"""Commands that look after an archive, and reading its earlier versions."""
+"""Commands that maintain an archive, and commands that read its earlier versions."""
 
 import json
 from pathlib import Path
@@ -14,8 +14,8 @@ from palimpsest.store.digest import digest_archive
 from tests.cli.test_main import run
 from tests.pipeline.corpora import ingest, listing, make_paragraph, write_articles
 
-COMMANDS = ("remove", "compact", "clean", "reindex", "versions")
-LOOKING = ("show", "passages", "digest", "verify", "rebuild")
+MAINTENANCE = ("remove", "compact", "clean", "reindex", "versions")
+READING = ("show", "passages", "digest", "verify", "rebuild")
 
 
 @pytest.fixture
@@ -32,15 +32,15 @@ def archive(corpus: Path, fresh_archive: Path) -> Path:
     return fresh_archive
 
 
-def told(*arguments: object, code: int = 0) -> Any:
-    """Run a command with --json and return what it prints."""
+def run_json(*arguments: object, code: int = 0) -> Any:
+    """Run a command with --json; return the value that it prints."""
     result = run(*arguments, "--json")
     assert result.exit_code == code, result.output
     return json.loads(result.stdout)
 
 
-def refused(*arguments: object) -> str:
-    """Run a command that is wrong usage and return what it says."""
+def usage_error(*arguments: object) -> str:
+    """Run a command that is refused as wrong usage; return its message."""
     result = run(*arguments)
     assert result.exit_code == 2, result.output
     assert result.stdout == ""
@@ -48,6 +48,7 @@ def refused(*arguments: object) -> str:
 
 
 def document_of(archive: Path, path: Path) -> str:
+    """Return the id of the document that was read from a file."""
     rows = StoredArchive(archive).snapshot().read("sources").to_pylist()
     return str(next(row["document_id"] for row in rows if row["uri"] == uri_of(str(path))))
 
@@ -68,7 +69,7 @@ def test_remove_lists_removed_documents_and_rows(corpus: Path, archive: Path) ->
 
 def test_remove_prints_its_counts_as_json(corpus: Path, archive: Path) -> None:
     document = document_of(archive, corpus / "b.txt")
-    removal = told("remove", archive, document[:8], "--reason", "asked by the author")
+    removal = run_json("remove", archive, document[:8], "--reason", "asked by the author")
     assert removal.pop("run_id") == StoredArchive(archive).snapshot().manifest.run_id
     assert removal == {
         "archive": str(archive), "version": 3, "documents": [document],
@@ -81,11 +82,11 @@ def test_remove_accepts_the_path_of_a_deleted_file(
 ) -> None:
     (corpus / "b.txt").unlink()
     monkeypatch.chdir(corpus.parent)
-    assert told("remove", archive, "in/b.txt", "--reason", "gone anyway")["version"] == 3
+    assert run_json("remove", archive, "in/b.txt", "--reason", "deleted anyway")["version"] == 3
 
 
 def test_ingest_reports_that_a_document_was_removed(corpus: Path, archive: Path) -> None:
-    told("remove", archive, corpus / "b.txt", "--reason", "asked by the author")
+    run_json("remove", archive, corpus / "b.txt", "--reason", "asked by the author")
     result = run("ingest", corpus, "--archive", archive, "--no-prefect")
     assert result.exit_code == 1, result.output
     assert "1 removed" in result.stdout
@@ -94,16 +95,16 @@ def test_ingest_reports_that_a_document_was_removed(corpus: Path, archive: Path)
 def test_remove_names_every_unknown_document(corpus: Path, archive: Path) -> None:
     before = listing(archive)
     names = ("nobody", corpus / "b.txt", "0" * 32)
-    said = refused("remove", archive, *names, "--reason", "asked")
-    assert [line.split("'")[1] for line in said.splitlines()] == ["nobody", "0" * 32]
+    message = usage_error("remove", archive, *names, "--reason", "asked")
+    assert [line.split("'")[1] for line in message.splitlines()] == ["nobody", "0" * 32]
     assert listing(archive) == before
 
 
 def test_remove_needs_a_reason(corpus: Path, archive: Path) -> None:
     before = listing(archive)
-    assert "--reason" in refused("remove", archive, corpus / "b.txt")
-    assert "reason: empty" in refused("remove", archive, corpus / "b.txt", "--reason", " ")
-    assert "DOCUMENT" in refused("remove", archive, "--reason", "asked")
+    assert "--reason" in usage_error("remove", archive, corpus / "b.txt")
+    assert "reason: empty" in usage_error("remove", archive, corpus / "b.txt", "--reason", " ")
+    assert "DOCUMENT" in usage_error("remove", archive, "--reason", "asked")
     assert listing(archive) == before
 
 
@@ -113,7 +114,7 @@ def test_compact_reports_files_before_and_after(archive: Path) -> None:
     result = run("compact", archive)
     assert result.exit_code == 0, result.output
     assert result.stdout == f"version 3: {files} files before, {len(TABLES)} now\n"
-    again = told("compact", archive)
+    again = run_json("compact", archive)
     assert again == {"version": 3, "files_before": len(TABLES), "files_after": len(TABLES)}
     assert digest_archive(StoredArchive(archive).snapshot()) == before
 
@@ -121,41 +122,41 @@ def test_compact_reports_files_before_and_after(archive: Path) -> None:
 def test_reindex_reports_the_number_of_indexed_texts(archive: Path) -> None:
     result = run("reindex", archive)
     assert (result.exit_code, result.stdout) == (0, "version 3: index of 2 texts\n")
-    assert told("reindex", archive) == {"version": 4, "texts": 2}
+    assert run_json("reindex", archive) == {"version": 4, "texts": 2}
 
 
 def test_clean_reports_deleted_versions(archive: Path) -> None:
-    reading = StoredArchive(archive).snapshot(1)
+    open_snapshot = StoredArchive(archive).snapshot(1)
     (StoredArchive(archive).staging / "dead").mkdir()
     result = run("clean", archive)
     assert result.exit_code == 0, result.output
-    dropped, left, in_use = result.stdout.splitlines()
-    assert dropped == "versions deleted: 0, 0.0 MB freed"
-    assert left == "leftovers of interrupted runs deleted: 1"
+    deleted, leftovers, in_use = result.stdout.splitlines()
+    assert deleted == "versions deleted: 0, 0.0 MB freed"
+    assert leftovers == "leftovers of interrupted runs deleted: 1"
     assert in_use == "still in use, and kept for now: versions 1"
-    assert reading.rows("documents") == 1
-    del reading
-    done = told("clean", archive)
-    assert done.pop("bytes_freed") > 0
-    assert done == {"dropped": [1], "in_use": [], "left_by_runs": 0}
-    assert told("clean", archive)["dropped"] == []
+    assert open_snapshot.rows("documents") == 1
+    del open_snapshot
+    report = run_json("clean", archive)
+    assert report.pop("bytes_freed") > 0
+    assert report == {"dropped": [1], "in_use": [], "left_by_runs": 0}
+    assert run_json("clean", archive)["dropped"] == []
 
 
 def test_clean_keeps_the_requested_number_of_versions(archive: Path) -> None:
-    told("reindex", archive)
-    assert told("clean", archive, "--keep", 2)["dropped"] == [1]
-    assert [one["version"] for one in told("versions", archive)] == [2, 3]
+    run_json("reindex", archive)
+    assert run_json("clean", archive, "--keep", 2)["dropped"] == [1]
+    assert [row["version"] for row in run_json("versions", archive)] == [2, 3]
 
 
 @pytest.mark.parametrize("keep", ["0", "-1", "all"])
 def test_clean_keeps_at_least_one_version(archive: Path, keep: str) -> None:
     before = listing(archive)
-    assert "--keep" in refused("clean", archive, "--keep", keep)
+    assert "--keep" in usage_error("clean", archive, "--keep", keep)
     assert listing(archive) == before
 
 
 def test_versions_are_listed_one_per_line(corpus: Path, archive: Path) -> None:
-    told("remove", archive, corpus / "b.txt", "--reason", "asked")
+    run_json("remove", archive, corpus / "b.txt", "--reason", "asked")
     result = run("versions", archive)
     assert result.exit_code == 0, result.output
     head, *lines = result.stdout.splitlines()
@@ -164,93 +165,97 @@ def test_versions_are_listed_one_per_line(corpus: Path, archive: Path) -> None:
     assert [[cell[0], *cell[3:]] for cell in cells] == [
         ["1", "ingest", "1", "1"], ["2", "ingest", "2", "1"], ["3", "remove", "1", "1"],
     ]  # fmt: skip
-    listed = told("versions", archive)
-    assert [one["published_at"][:10] for one in listed] == [cell[1] for cell in cells]
-    for one in listed:
-        assert Path(one["path"], "paragraphs").is_dir()
+    listed = run_json("versions", archive)
+    assert [row["published_at"][:10] for row in listed] == [cell[1] for cell in cells]
+    for row in listed:
+        assert Path(row["path"], "paragraphs").is_dir()
 
 
 def test_show_reads_an_earlier_version(archive: Path) -> None:
     documents = {
-        version: [row["rows"] for row in told("show", archive, "--version", version)
+        version: [row["rows"] for row in run_json("show", archive, "--version", version)
                   if row["table"] == "documents"]
         for version in (1, 2)
     }  # fmt: skip
     assert documents == {1: [1], 2: [2]}
     assert "version 1" in run("show", archive, "--version", 1).stdout
-    assert len(told("show", archive, "documents", "--version", 1)) == 1
-    assert len(told("show", archive, "documents")) == 2
+    assert len(run_json("show", archive, "documents", "--version", 1)) == 1
+    assert len(run_json("show", archive, "documents")) == 2
 
 
 def test_passages_of_an_earlier_version_are_shown(archive: Path) -> None:
-    assert told("passages", archive, "--version", 1) == []
+    assert run_json("passages", archive, "--version", 1) == []
     assert run("passages", archive, "--version", 1).stdout == "no passages\n"
-    assert told("passages", archive, "--version", 2) == told("passages", archive)
-    assert len(told("passages", archive)) == 1
+    assert run_json("passages", archive, "--version", 2) == run_json("passages", archive)
+    assert len(run_json("passages", archive)) == 1
 
 
 def test_digest_of_an_earlier_version_is_printed(
     corpus: Path, archive: Path, tmp_path: Path
 ) -> None:
     ingest(corpus / "a.txt", tmp_path / "first")
-    assert told("digest", archive, "--version", 1) == told("digest", tmp_path / "first")
+    assert run_json("digest", archive, "--version", 1) == run_json("digest", tmp_path / "first")
     assert run("digest", archive, "--version", 2).stdout == run("digest", archive).stdout
-    assert told("digest", archive, "--version", 1) != told("digest", archive)
+    assert run_json("digest", archive, "--version", 1) != run_json("digest", archive)
 
 
 def test_earlier_version_is_verified_except_for_the_index(archive: Path) -> None:
-    checks = {one["name"]: one for one in told("verify", archive, "--version", 1)["checks"]}
+    checks = {
+        check["name"]: check for check in run_json("verify", archive, "--version", 1)["checks"]
+    }
     assert checks["lossless"]["passed"] == 1
     assert checks["index"]["not_checked_because"] == {"the index is that of the current version": 1}
     result = run("verify", archive, "--version", 1)
     assert result.exit_code == 0
     assert result.stdout.splitlines()[-1] == f"{archive}, version 1: nothing failed"
-    checks = {one["name"]: one for one in told("verify", archive, "--version", 2)["checks"]}
+    checks = {
+        check["name"]: check for check in run_json("verify", archive, "--version", 2)["checks"]
+    }
     assert checks["index"]["passed"] > 0
     assert checks["index"]["not_checked"] == 0
 
 
 def test_document_is_rebuilt_from_an_earlier_version(corpus: Path, archive: Path) -> None:
     path = corpus / "a.txt"
-    told("remove", archive, path, "--reason", "asked")
-    assert "not in the archive" in refused("rebuild", archive, path)
-    assert told("rebuild", archive, path, "--version", 1)["text"] == make_paragraph(1)
+    run_json("remove", archive, path, "--reason", "asked")
+    assert "not in the archive" in usage_error("rebuild", archive, path)
+    assert run_json("rebuild", archive, path, "--version", 1)["text"] == make_paragraph(1)
     assert run("rebuild", archive, path, "--version", 2).stdout == make_paragraph(1)
 
 
-@pytest.mark.parametrize("command", LOOKING)
+@pytest.mark.parametrize("command", READING)
 def test_unknown_version_exits_with_2_and_lists_the_existing_ones(
     corpus: Path, archive: Path, command: str
 ) -> None:
-    more = [corpus / "a.txt"] if command == "rebuild" else []
+    arguments = [corpus / "a.txt"] if command == "rebuild" else []
     for option in ((), ("--json",)):
-        said = refused(command, archive, *more, "--version", 7, *option)
+        message = usage_error(command, archive, *arguments, "--version", 7, *option)
         assert (
-            said
+            message
             == f"error: archive {archive}: there is no version 7; found 1, 2; name one of these\n"
         )
-    assert "--version" in refused(command, archive, *more, "--version", "last")
+    assert "--version" in usage_error(command, archive, *arguments, "--version", "last")
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, *LOOKING])
+@pytest.mark.parametrize("command", [*MAINTENANCE, *READING])
 def test_missing_archive_exits_with_2_and_creates_none(tmp_path: Path, command: str) -> None:
-    more = ["a.txt"] if command in {"remove", "rebuild"} else []
+    arguments = ["a.txt"] if command in {"remove", "rebuild"} else []
     options = ["--reason", "asked"] if command == "remove" else []
     for option in ((), ("--json",)):
-        said = refused(command, tmp_path / "press", *more, *options, *option)
-        assert str(tmp_path / "press") in said
+        message = usage_error(command, tmp_path / "press", *arguments, *options, *option)
+        assert str(tmp_path / "press") in message
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", COMMANDS[:-1])
+@pytest.mark.parametrize("command", MAINTENANCE[:-1])
 def test_command_stops_waiting_for_a_locked_archive(
     corpus: Path, archive: Path, command: str
 ) -> None:
     before = digest_archive(StoredArchive(archive).snapshot())
-    more = [corpus / "a.txt", "--reason", "asked"] if command == "remove" else []
+    arguments = [corpus / "a.txt", "--reason", "asked"] if command == "remove" else []
     with open_writer(StoredArchive(archive), "another"):
-        result = run(command, archive, *more, "--wait", 0)
+        result = run(command, archive, *arguments, "--wait", 0)
     assert result.exit_code == 3, result.output
     assert "another run is writing" in result.stderr
-    assert [one["version"] for one in told("versions", archive)] == [1, 2]
+    assert [row["version"] for row in run_json("versions", archive)] == [1, 2]
     assert digest_archive(StoredArchive(archive).snapshot()) == before

@@ -1,4 +1,4 @@
-"""The passages command: what is shown, left out and written."""
+"""The passages command: what it shows, leaves out and writes."""
 
 import csv
 import gzip
@@ -26,7 +26,8 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, list(map(str, arguments)))
 
 
-def told(*arguments: object) -> list[dict[str, Any]]:
+def passage_rows(*arguments: object) -> list[dict[str, Any]]:
+    """Run the command with --json; return the rows that it prints."""
     result = run("passages", *arguments, "--json", "--limit", 1000)
     assert result.exit_code == 0, result.output
     rows: list[dict[str, Any]] = json.loads(result.stdout)
@@ -35,28 +36,28 @@ def told(*arguments: object) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eleven articles with one notice; two of them share a long paragraph, two a few words."""
-    place = tmp_path_factory.mktemp("passages")
+    """Eleven articles with one notice; two others share a long paragraph, and two a few words."""
+    folder = tmp_path_factory.mktemp("passages")
     notice = " ".join(make_words(99, 30))
     articles = {f"{number:02}.txt": [make_paragraph(number), notice] for number in range(11)}
     articles["a.txt"] = [make_paragraph(50)]
     articles["b.txt"] = [make_paragraph(50, edit=3)]
     articles["c.txt"] = [" ".join([*make_words(70, 40), *make_words(60, 9)])]
     articles["d.txt"] = [" ".join([*make_words(80, 40), *make_words(60, 9)])]
-    ingest(write_articles(place / "in", articles), place / "press")
-    return place / "press"
+    ingest(write_articles(folder / "in", articles), folder / "press")
+    return folder / "press"
 
 
 def test_recurring_and_chance_passages_can_be_left_out(archive: Path) -> None:
-    rows = told(archive)
+    rows = passage_rows(archive)
     assert len(rows) == 11 * 10 // 2 + 2
     assert sum(row["is_recurring"] for row in rows) == 11 * 10 // 2
-    [clear] = told(archive, "--clear", "--without-recurring")
+    [clear] = passage_rows(archive, "--clear", "--without-recurring")
     assert {clear[f"{side}_uri"].rpartition("/")[2] for side in ("left", "right")} == {
         "a.txt",
         "b.txt",
     }
-    assert all(row["matched_words"] >= 30 for row in told(archive, "--min-words", 30))
+    assert all(row["matched_words"] >= 30 for row in passage_rows(archive, "--min-words", 30))
     short = [row for row in rows if not row["is_clear"]]
     assert [row["matched_words"] for row in short] == [9]
 
@@ -70,7 +71,7 @@ def test_all_passages_are_written_to_a_file(archive: Path, tmp_path: Path) -> No
     key = ["left_uri", "right_uri", "left_start_char"]
     rows = json.loads(json.dumps(table.to_pylist(), default=str))
     assert sorted(rows, key=lambda row: [row[name] for name in key]) == sorted(
-        told(archive), key=lambda row: [row[name] for name in key]
+        passage_rows(archive), key=lambda row: [row[name] for name in key]
     )
     again = run("passages", archive, "--output", path)
     assert again.exit_code == 2
@@ -95,7 +96,7 @@ def test_ending_of_the_file_name_chooses_the_format(
     assert list(rows[0]) == PASSAGES.names
     key = ["left_uri", "right_uri", "left_start_char", "left_passage"]
     assert sorted([str(row[name]) for name in key] for row in rows) == sorted(
-        [str(row[name]) for name in key] for row in told(archive)
+        [str(row[name]) for name in key] for row in passage_rows(archive)
     )
 
 
@@ -117,9 +118,9 @@ def test_unknown_ending_is_refused_with_the_known_ones(archive: Path, tmp_path: 
 def test_file_is_replaced_only_with_force(archive: Path, tmp_path: Path) -> None:
     path = tmp_path / "passages.csv"
     path.write_bytes(b"mine")
-    refused = run("passages", archive, "--output", path)
-    assert refused.exit_code == 2
-    assert "or replace it with --force" in refused.stderr
+    result = run("passages", archive, "--output", path)
+    assert result.exit_code == 2
+    assert "or replace it with --force" in result.stderr
     assert path.read_bytes() == b"mine"
     assert run("passages", archive, "--output", path, "--force").exit_code == 0
     assert path.read_bytes().startswith(b'"left_')
@@ -128,7 +129,7 @@ def test_file_is_replaced_only_with_force(archive: Path, tmp_path: Path) -> None
 def test_many_passages_are_printed_as_they_are_found(
     archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = told(archive)
+    rows = passage_rows(archive)
     monkeypatch.setattr(passages, "PAIRS_AT_ONCE", 10)
     printed = run("passages", archive, "--json", "--limit", 1000).stdout
     streamed = json.loads(printed)
@@ -139,7 +140,9 @@ def test_many_passages_are_printed_as_they_are_found(
     snapshot, aligned = StoredArchive(archive).snapshot(), []
     align = passages.passages_of
     monkeypatch.setattr(
-        passages, "passages_of", lambda *given: aligned.append(given[1]) or align(*given)
+        passages,
+        "passages_of",
+        lambda *arguments: aligned.append(arguments[1]) or align(*arguments),
     )
     parts = passages.ranked_passages(snapshot, limit=1000)
     assert next(parts).num_rows >= 10
@@ -163,12 +166,12 @@ def test_closed_pipe_ends_the_command_quietly(archive: Path) -> None:
 
 
 def test_settings_of_passages_can_be_changed_for_one_command(archive: Path) -> None:
-    assert told(archive, "--clear", "--set", "passages.clear_score=1000") == []
+    assert passage_rows(archive, "--clear", "--set", "passages.clear_score=1000") == []
 
 
 def test_document_is_found_by_path_and_an_unknown_id_is_refused(archive: Path) -> None:
     path = archive.parent / "in" / "a.txt"
-    [row] = told(archive, "--document", path)
+    [row] = passage_rows(archive, "--document", path)
     assert path.as_uri() in {row["left_uri"], row["right_uri"]}
     result = run("passages", archive, "--document", "f" * 32)
     assert result.exit_code == 2
@@ -182,19 +185,19 @@ def test_reworded_level_finds_a_passage_that_edited_misses(tmp_path: Path) -> No
         other[number] = make_words(6, 60)[number]
     articles = {"a.txt": [" ".join(words)], "b.txt": [" ".join(other)]}
     corpus = write_articles(tmp_path / "in", articles)
-    found = {}
+    counts = {}
     for level in ("verbatim", "edited", "reworded"):
         ingest(corpus, tmp_path / level, parse_settings({"sensitivity": level}))
-        found[level] = len(told(tmp_path / level))
-    assert found == {"verbatim": 0, "edited": 0, "reworded": 1}
+        counts[level] = len(passage_rows(tmp_path / level))
+    assert counts == {"verbatim": 0, "edited": 0, "reworded": 1}
 
 
 def test_passages_are_found_at_the_level_of_the_archive(tmp_path: Path) -> None:
     words = [f"{word}stem" for word in make_words(7, 60)]
     other = [f"{word}{'s' if number % 2 else ''}" for number, word in enumerate(words)]
-    around = iter([" ".join(make_words(seed, 20)) for seed in range(8, 12)])
+    surroundings = iter([" ".join(make_words(seed, 20)) for seed in range(8, 12)])
     texts = [
-        f"{next(around)}. {first} {' '.join(passage)} {last}. {next(around)}"
+        f"{next(surroundings)}. {first} {' '.join(passage)} {last}. {next(surroundings)}"
         for first, last, passage in (("Never", "before", words), ("Often", "behind", other))
     ]
     articles = {"a.txt": texts[:1], "b.txt": texts[1:]}
@@ -203,10 +206,10 @@ def test_passages_are_found_at_the_level_of_the_archive(tmp_path: Path) -> None:
         tmp_path / "press",
         parse_settings({"sensitivity": "reworded"}),
     )
-    [row] = told(tmp_path / "press", "--clear")
+    [row] = passage_rows(tmp_path / "press", "--clear")
     assert row["matched_words"] >= 60
     assert row["left_passage"].split()[::61] == ["Never", "before"]
-    whole = ("--set", "passages.stem_letters=0", "--set", "passages.sentence_words=0")
-    [less] = told(tmp_path / "press", "--clear", *whole)
-    assert less["matched_words"] <= 40
-    assert not less["left_passage"].startswith("Never")
+    exact = ("--set", "passages.stem_letters=0", "--set", "passages.sentence_words=0")
+    [shorter] = passage_rows(tmp_path / "press", "--clear", *exact)
+    assert shorter["matched_words"] <= 40
+    assert not shorter["left_passage"].startswith("Never")

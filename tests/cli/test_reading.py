@@ -1,4 +1,4 @@
-"""Commands that look at an archive: verify, rebuild and digest."""
+"""Commands that read an archive: verify, rebuild, digest and explain."""
 
 import hashlib
 import json
@@ -15,14 +15,14 @@ from palimpsest.records.schemas import TABLES
 from palimpsest.store.archive import StoredArchive
 from palimpsest.store.digest import digest_archive, digest_tables
 from palimpsest.store.rebuild import rebuild_document
-from tests.cli.test_main import run, run_apart
+from tests.cli.test_main import run, run_in_subprocess
 from tests.pipeline.corpora import ingest, listing, make_paragraph, write_articles
 from tests.store.damage import copy_archive, put, rewrite
 
 
 @pytest.fixture
 def source(examples_archive: Path) -> dict[str, Any]:
-    """A source of the examples, of a text that is not ASCII."""
+    """A source of the examples whose text is not ASCII."""
     rows = StoredArchive(examples_archive).snapshot().read("sources").to_pylist()
     return next(row for row in rows if "wieselbacher" in row["uri"])
 
@@ -30,13 +30,14 @@ def source(examples_archive: Path) -> dict[str, Any]:
 def test_verify_prints_each_check_and_exits_with_0(examples_archive: Path) -> None:
     result = run("verify", examples_archive)
     assert result.exit_code == 0, result.output
-    told = json.loads(run("verify", examples_archive, "--json").stdout)
+    verification = json.loads(run("verify", examples_archive, "--json").stdout)
     lines = result.stdout.splitlines()
-    for check, line in zip(told["checks"], lines[1:], strict=False):
+    for check, line in zip(verification["checks"], lines[1:], strict=False):
         assert line.split() == [check["name"], f"{check['passed']:,}", "0", "0"]
         assert check["passed"] > 0
     assert lines[-1] == f"{examples_archive}, version 1: nothing failed"
-    assert (told["archive"], told["version"], told["failed"]) == (str(examples_archive), 1, 0)
+    assert verification["archive"] == str(examples_archive)
+    assert (verification["version"], verification["failed"]) == (1, 0)
 
 
 def test_verify_prints_failures_and_exits_with_1(examples_archive: Path, tmp_path: Path) -> None:
@@ -46,7 +47,7 @@ def test_verify_prints_failures_and_exits_with_1(examples_archive: Path, tmp_pat
     for option in ((), ("--tables-only",)):
         result = run("verify", archive, *option)
         assert result.exit_code == 1
-        [line] = [one for one in result.stdout.splitlines() if one.startswith("lossless: ")]
+        [line] = [text for text in result.stdout.splitlines() if text.startswith("lossless: ")]
         assert f"expected {'0' * 64}" in line
         assert "1 failed" in result.stdout
     assert "fixity: 18 not checked: left out by --tables-only" in result.stdout
@@ -54,8 +55,8 @@ def test_verify_prints_failures_and_exits_with_1(examples_archive: Path, tmp_pat
 
 
 def test_verify_help_says_that_not_checked_is_neither_failure_nor_success() -> None:
-    told = " ".join(run("verify", "--help").stdout.split())
-    assert "counted as not checked, which is neither a failure nor a success" in told
+    help_text = " ".join(run("verify", "--help").stdout.split())
+    assert "counted as not checked, which is neither a failure nor a success" in help_text
 
 
 def test_rebuild_prints_the_text_byte_for_byte(
@@ -83,7 +84,7 @@ def test_rebuild_accepts_the_path_of_a_deleted_file(tmp_path: Path) -> None:
     ingest(folder, tmp_path / "press")
     [path] = folder.iterdir()
     path.unlink()
-    result = run_apart("rebuild", tmp_path / "press", path)
+    result = run_in_subprocess("rebuild", tmp_path / "press", path)
     assert result.returncode == 0, result.stderr
     assert result.stdout == make_paragraph(1)
 
@@ -91,11 +92,11 @@ def test_rebuild_accepts_the_path_of_a_deleted_file(tmp_path: Path) -> None:
 def test_rebuild_prints_the_text_and_its_document_as_json(
     examples_archive: Path, source: dict[str, Any]
 ) -> None:
-    told = json.loads(run("rebuild", examples_archive, source["uri"], "--json").stdout)
-    assert list(told) == ["document_id", "uri", "text_sha256", "text"]
-    assert told["document_id"] == source["document_id"]
-    assert told["uri"] == source["uri"]
-    assert hashlib.sha256(told["text"].encode()).hexdigest() == told["text_sha256"]
+    rebuilt = json.loads(run("rebuild", examples_archive, source["uri"], "--json").stdout)
+    assert list(rebuilt) == ["document_id", "uri", "text_sha256", "text"]
+    assert rebuilt["document_id"] == source["document_id"]
+    assert rebuilt["uri"] == source["uri"]
+    assert hashlib.sha256(rebuilt["text"].encode()).hexdigest() == rebuilt["text_sha256"]
 
 
 def test_rebuild_writes_a_new_file_and_replaces_none(
@@ -105,16 +106,15 @@ def test_rebuild_writes_a_new_file_and_replaces_none(
     arguments = ("rebuild", examples_archive, source["uri"], "--output", target)
     result = run(*arguments)
     assert (result.exit_code, result.output) == (0, "")
-    held = target.read_bytes()
-    assert held.decode() == run("rebuild", examples_archive, source["uri"]).stdout
+    assert target.read_bytes().decode() == run("rebuild", examples_archive, source["uri"]).stdout
     target.write_bytes(b"mine")
     again = run(*arguments)
     assert again.exit_code == 2
     assert "already exists" in again.stderr
     assert target.read_bytes() == b"mine"
-    nowhere = run(*arguments[:-1], tmp_path / "none" / "text")
-    assert nowhere.exit_code == 2
-    assert "No such file or directory" in nowhere.stderr
+    refused = run(*arguments[:-1], tmp_path / "none" / "text")
+    assert refused.exit_code == 2
+    assert "No such file or directory" in refused.stderr
 
 
 def test_rebuild_of_a_replaced_file_names_both_documents(tmp_path: Path) -> None:
@@ -135,8 +135,8 @@ def test_rebuild_of_a_damaged_document_exits_with_3(
 ) -> None:
     archive = copy_archive(examples_archive, tmp_path / "press")
     ids = StoredArchive(archive).snapshot().read("documents").column("document_id").to_pylist()
-    place = ids.index(source["document_id"])
-    rewrite(archive, "documents", put("text_sha256", "0" * 64, place))
+    row = ids.index(source["document_id"])
+    rewrite(archive, "documents", put("text_sha256", "0" * 64, row))
     target = tmp_path / "text"
     result = run("rebuild", archive, source["uri"], "--output", target)
     assert result.exit_code == 3
@@ -152,8 +152,8 @@ def test_digest_prints_one_line_per_table_and_one_for_all(examples_archive: Path
         *(f"{digest}  {name}" for name, digest in tables.items()),
         f"{whole}  all tables",
     ]
-    told = json.loads(run("digest", examples_archive, "--json").stdout)
-    assert told == {"archive": whole, "tables": tables}
+    printed = json.loads(run("digest", examples_archive, "--json").stdout)
+    assert printed == {"archive": whole, "tables": tables}
     assert set(tables) == set(TABLES) - {"runs"}
 
 
@@ -184,10 +184,10 @@ def test_rebuilt_text_cannot_control_the_terminal(tmp_path: Path) -> None:
     command = [sys.executable, "-c", script, "rebuild", tmp_path / "press", folder / "a.txt"]
     controller, terminal = os.openpty()
     with os.fdopen(controller, "rb", buffering=0) as screen:
-        done = subprocess.run(command, stdout=terminal, timeout=60, check=False)
+        result = subprocess.run(command, stdout=terminal, timeout=60, check=False)
         os.close(terminal)
         shown = screen.read(4096)
-    assert done.returncode == 0
+    assert result.returncode == 0
     assert b"]0;title" in shown
     assert not set(shown) & {0x1B, 0x07}
 
@@ -201,9 +201,11 @@ def test_explain_shows_the_overlaps_of_texts_and_documents(tmp_path: Path) -> No
     assert result.exit_code == 0, result.output
     assert "near, 42 words: an overlap, folded into one paragraph" in result.stdout
     assert "{+edited1x0+}" in result.stdout
-    told = json.loads(run("explain", archive, folder / "a.txt", folder / "b.txt", "--json").stdout)
-    assert set(told) == {"left", "right", "thresholds", "pairs_found", "pairs", "passages"}
-    [pair], text = told["pairs"], told["pairs"][0]["left"]["text_id"]
+    arguments = ("explain", archive, folder / "a.txt", folder / "b.txt", "--json")
+    explanation = json.loads(run(*arguments).stdout)
+    assert set(explanation) == {"left", "right", "thresholds", "pairs_found", "pairs", "passages"}
+    [pair] = explanation["pairs"]
+    text = pair["left"]["text_id"]
     alone = json.loads(run("explain", archive, text[:8], "--json", "--version", 1).stdout)
     assert alone["pairs"] == [pair]
     none = json.loads(run("explain", archive, text[:8], "--json", "--limit", 0).stdout)

@@ -1,4 +1,4 @@
-"""Every command takes an address where it takes the path of an archive."""
+"""Every command accepts the address of an archive on S3 instead of a path."""
 
 import json
 from pathlib import Path
@@ -15,8 +15,8 @@ from tests.store.s3 import client
 
 
 @pytest.fixture
-def made(s3_archive: str, examples: Path) -> str:
-    """An archive of some examples."""
+def remote_archive(s3_archive: str, examples: Path) -> str:
+    """The address of an archive of some examples."""
     source = str(examples / "tarn-wire")
     run("ingest", source, "--archive", s3_archive, "--no-prefect")
     return s3_archive
@@ -28,77 +28,81 @@ def run(*arguments: str, expected: int = 0) -> Result:
     return result
 
 
-def told(*arguments: str) -> Any:
+def run_json(*arguments: str) -> Any:
+    """Run a command with --json; return the value that it prints."""
     return json.loads(run(*arguments, "--json").stdout)
 
 
 def test_commands_accept_the_address_of_an_archive(
-    made: str, examples: Path, tmp_path: Path
+    remote_archive: str, examples: Path, tmp_path: Path
 ) -> None:
     article = str(examples / "tarn-wire" / "2024-11-12-lantern-bridge-closed.txt")
-    overview = run("show", made).output
-    assert made.removeprefix("s3://") in overview
-    assert len(told("show", made, "documents")) == len(list((examples / "tarn-wire").iterdir()))
-    assert told("verify", made)["archive"] == made
-    assert told("verify", made)["failed"] == 0
-    assert isinstance(told("passages", made), list)
-    other = next(str(one) for one in (examples / "tarn-wire").iterdir() if str(one) != article)
-    assert told("explain", made, article, other)
-    assert told("rebuild", made, article)["text"]
-    before = told("digest", made)["archive"]
+    overview = run("show", remote_archive).output
+    assert remote_archive.removeprefix("s3://") in overview
+    assert len(run_json("show", remote_archive, "documents")) == len(
+        list((examples / "tarn-wire").iterdir())
+    )
+    assert run_json("verify", remote_archive)["archive"] == remote_archive
+    assert run_json("verify", remote_archive)["failed"] == 0
+    assert isinstance(run_json("passages", remote_archive), list)
+    other = next(str(path) for path in (examples / "tarn-wire").iterdir() if str(path) != article)
+    assert run_json("explain", remote_archive, article, other)
+    assert run_json("rebuild", remote_archive, article)["text"]
+    before = run_json("digest", remote_archive)["archive"]
     local = str(tmp_path / "press")
     run("ingest", str(examples / "tarn-wire"), "--archive", local, "--no-prefect")
-    assert told("digest", local)["archive"] == before
-    assert told("reindex", made)["version"] == 2
-    run("remove", made, article, "--reason", "asked for")
-    assert told("compact", made)["version"] >= 3
-    assert told("digest", made)["archive"] != before
-    [first, *_] = told("versions", made)
-    assert first["path"] == f"{made}/versions/00000001/manifest.json"
-    assert told("clean", made)["dropped"][0] == 1
+    assert run_json("digest", local)["archive"] == before
+    assert run_json("reindex", remote_archive)["version"] == 2
+    run("remove", remote_archive, article, "--reason", "asked for")
+    assert run_json("compact", remote_archive)["version"] >= 3
+    assert run_json("digest", remote_archive)["archive"] != before
+    [first, *_] = run_json("versions", remote_archive)
+    assert first["path"] == f"{remote_archive}/versions/00000001/manifest.json"
+    assert run_json("clean", remote_archive)["dropped"][0] == 1
 
 
 def test_exports_equal_those_of_the_same_archive_in_a_folder(
-    made: str, examples: Path, tmp_path: Path
+    remote_archive: str, examples: Path, tmp_path: Path
 ) -> None:
     local = str(tmp_path / "press")
     run("ingest", str(examples / "tarn-wire"), "--archive", local, "--no-prefect")
-    lines = []
-    for archive in (made, local):
-        target = tmp_path / f"{len(lines)}.jsonl"
+    exports = []
+    for archive in (remote_archive, local):
+        target = tmp_path / f"{len(exports)}.jsonl"
         run("export", archive, "--as", "jsonl", "--output", str(target))
-        found = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
-        for one in found:
-            assert one.pop("source") == "press"
-            one["metadata"].pop("run_id")
-        lines.append(found)
-    assert lines[0] == lines[1] != []
-    run("export", made, "--as", "bagit", "--output", str(tmp_path / "bag"), "--with-raw")
+        rows = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
+        for row in rows:
+            assert row.pop("source") == "press"
+            row["metadata"].pop("run_id")
+        exports.append(rows)
+    assert exports[0] == exports[1] != []
+    run("export", remote_archive, "--as", "bagit", "--output", str(tmp_path / "bag"), "--with-raw")
     bagit.Bag(str(tmp_path / "bag")).validate()
 
 
-def test_files_of_a_version_are_listed_as_addresses(made: str, tmp_path: Path) -> None:
-    found = told("files", made)
-    assert (found["archive"], found["version"]) == (made, 1)
-    assert set(found["files"]) == set(TABLES)
+def test_files_of_a_version_are_listed_as_addresses(remote_archive: str, tmp_path: Path) -> None:
+    printed = run_json("files", remote_archive)
+    assert (printed["archive"], printed["version"]) == (remote_archive, 1)
+    assert set(printed["files"]) == set(TABLES)
     assert (
-        run("files", made, "--table", "paragraphs").stdout.split() == found["files"]["paragraphs"]
+        run("files", remote_archive, "--table", "paragraphs").stdout.split()
+        == printed["files"]["paragraphs"]
     )
-    assert told("files", made, "--table", "runs", "--version", "1")["files"] == {
-        "runs": found["files"]["runs"]
+    assert run_json("files", remote_archive, "--table", "runs", "--version", "1")["files"] == {
+        "runs": printed["files"]["runs"]
     }
     rows = 0
-    for address in found["files"]["paragraphs"]:
+    for address in printed["files"]["paragraphs"]:
         bucket, _, key = address.removeprefix("s3://").partition("/")
-        client().download_file(bucket, key, str(tmp_path / "one.parquet"))
-        rows += pq.read_metadata(tmp_path / "one.parquet").num_rows
-    assert rows == len(told("show", made, "paragraphs", "--limit", "1000"))
-    run("files", made, "--table", "phrases", expected=2)
-    run("files", made, "--version", "9", expected=2)
+        client().download_file(bucket, key, str(tmp_path / "table.parquet"))
+        rows += pq.read_metadata(tmp_path / "table.parquet").num_rows
+    assert rows == len(run_json("show", remote_archive, "paragraphs", "--limit", "1000"))
+    run("files", remote_archive, "--table", "phrases", expected=2)
+    run("files", remote_archive, "--version", "9", expected=2)
 
 
 def test_files_of_a_local_archive_are_listed_as_paths(examples_archive: Path) -> None:
-    paths = told("files", str(examples_archive))["files"]["paragraphs"]
+    paths = run_json("files", str(examples_archive))["files"]["paragraphs"]
     assert sum(pq.read_metadata(path).num_rows for path in paths) > 50
 
 

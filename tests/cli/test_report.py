@@ -1,4 +1,4 @@
-"""palimpsest report and compare --output: what is written, what is refused, and how it is told."""
+"""The report command and compare --output: what they write, print and refuse."""
 
 import json
 import os
@@ -22,7 +22,7 @@ RIGHT = "marrowick-tidings/2024-11-13-two-shores-one-queue.txt"
 
 @pytest.fixture(autouse=True, scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A state folder of this module, so that the catalogue is made once."""
+    """A state folder for this module, so that the catalogue is built once."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("PALIMPSEST_STATE", str(tmp_path_factory.mktemp("state")))
         yield
@@ -53,8 +53,8 @@ def test_report_is_opened_in_the_browser(
 
 def test_markdown_report_shows_the_same_values(examples_archive: Path, tmp_path: Path) -> None:
     out = tmp_path / "press.md"
-    told = json.loads(run("report", examples_archive, "--output", out, "--json").stdout)
-    assert told == {"output": str(out), "bytes": out.stat().st_size, "version": 1}
+    printed = json.loads(run("report", examples_archive, "--output", out, "--json").stdout)
+    assert printed == {"output": str(out), "bytes": out.stat().st_size, "version": 1}
     page = out.read_text(encoding="utf-8")
     assert page.startswith("# press, version 1\n")
     assert "139 paragraphs seen = 87 kept + 22 folded + 30 repeated" in page
@@ -63,19 +63,25 @@ def test_markdown_report_shows_the_same_values(examples_archive: Path, tmp_path:
 def test_reports_of_one_and_two_documents_accept_ids_and_paths(
     examples: Path, examples_archive: Path, tmp_path: Path
 ) -> None:
-    uris = StoredArchive(examples_archive).snapshot().read("sources").to_pylist()
+    sources = StoredArchive(examples_archive).snapshot().read("sources").to_pylist()
     ids = {
-        name: next(o["document_id"] for o in uris if unquote(o["uri"]).endswith(name))
+        name: next(row["document_id"] for row in sources if unquote(row["uri"]).endswith(name))
         for name in (LEFT, RIGHT)
     }
-    one, two = tmp_path / "one.html", tmp_path / "two.html"
-    result = run("report", examples_archive, "--document", ids[LEFT][:8], "--output", one, "--json")
+    document_page, comparison_page = tmp_path / "one.html", tmp_path / "two.html"
+    result = run(
+        "report", examples_archive, "--document", ids[LEFT][:8], "--output", document_page, "--json"
+    )
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["documents"] == len(parsed(one.read_text()).xpath("//h3"))
+    assert json.loads(result.stdout)["documents"] == len(
+        parsed(document_page.read_text()).xpath("//h3")
+    )
     names = (examples / LEFT, ids[RIGHT])
-    result = run("report", examples_archive, "--compare", *names, "--output", two, "--json")
+    result = run(
+        "report", examples_archive, "--compare", *names, "--output", comparison_page, "--json"
+    )
     assert result.exit_code == 0, result.output
-    root = parsed(two.read_text(encoding="utf-8"))
+    root = parsed(comparison_page.read_text(encoding="utf-8"))
     assert json.loads(result.stdout)["passages"] == len(root.xpath("//ol[@class='chips']/li"))
     assert root.xpath("//article//h2")[0].text.startswith("Storm shuts")
 
@@ -106,9 +112,9 @@ def test_compare_writes_the_passages_it_prints_as_html(examples: Path, tmp_path:
     printed = json.loads(run("compare", *names, "--json").stdout)
     result = run("compare", *names, "--output", out, "--json")
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
+    summary = json.loads(result.stdout)
     passages = len(printed["passages"])
-    assert told == {"output": str(out), "bytes": out.stat().st_size, "passages": passages}
+    assert summary == {"output": str(out), "bytes": out.stat().st_size, "passages": passages}
     root = parsed(out.read_text(encoding="utf-8"))
     assert len(root.xpath("//ol[@class='chips']/li")) == passages
     text = run("compare", *names, "--output", tmp_path / "y.html").stdout
@@ -117,29 +123,32 @@ def test_compare_writes_the_passages_it_prints_as_html(examples: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        ("report {made}", "--output"),
-        ("report {made} --output {new}.pdf", "ends in none of .html"),
-        ("report {made} --output {new}.html --version 7", "7"),
-        ("report {gone} --output {new}.html", "there is none"),
-        ("report {made} --output {new}.html --document nobody", "nobody"),
-        ("report {made} --output {new}.html --compare {left} nobody", "nobody"),
-        ("report {made} --output {new}.html --compare {left} {left}", "both sides"),
-        ("report {made} --output {new}.md --document {left}", "FILE.html"),
-        ("report {made} --output {new}.html --document {left} --compare {left} {right}", "one of"),
-        ("compare {left} {gone} --output {new}.html", "no such file"),
+        ("report {archive}", "--output"),
+        ("report {archive} --output {new}.pdf", "ends in none of .html"),
+        ("report {archive} --output {new}.html --version 7", "7"),
+        ("report {missing} --output {new}.html", "there is none"),
+        ("report {archive} --output {new}.html --document nobody", "nobody"),
+        ("report {archive} --output {new}.html --compare {left} nobody", "nobody"),
+        ("report {archive} --output {new}.html --compare {left} {left}", "both sides"),
+        ("report {archive} --output {new}.md --document {left}", "FILE.html"),
+        (
+            "report {archive} --output {new}.html --document {left} --compare {left} {right}",
+            "one of",
+        ),
+        ("compare {left} {missing} --output {new}.html", "no such file"),
         ("compare {left} {right} --output {new}.md", "ends in none of .html"),
     ],
 )
 def test_wrong_usage_exits_with_2_and_leaves_no_file(
-    arguments: str, told: str, examples: Path, examples_archive: Path, tmp_path: Path
+    arguments: str, message: str, examples: Path, examples_archive: Path, tmp_path: Path
 ) -> None:
-    places = {"made": examples_archive, "gone": tmp_path / "gone", "new": tmp_path / "new"}
+    places = {"archive": examples_archive, "missing": tmp_path / "missing", "new": tmp_path / "new"}
     places |= {"left": examples / LEFT, "right": examples / RIGHT}
-    result = run(*(one.format(**places) for one in arguments.split()))
+    result = run(*(argument.format(**places) for argument in arguments.split()))
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -148,24 +157,24 @@ def test_wrong_usage_exits_with_2_and_leaves_no_file(
 def test_existing_file_is_replaced_only_with_force(
     command: str, examples: Path, examples_archive: Path, tmp_path: Path
 ) -> None:
-    mine = tmp_path / "mine.html"
-    mine.write_text("mine")
+    existing = tmp_path / "mine.html"
+    existing.write_text("mine")
     arguments = [examples_archive] if command == "report" else [examples / LEFT, examples / RIGHT]
-    result = run(command, *arguments, "--output", mine)
+    result = run(command, *arguments, "--output", existing)
     assert result.exit_code == 2
-    assert f"output {mine}: already exists" in result.stderr
-    assert mine.read_text() == "mine"
-    assert run(command, *arguments, "--output", mine, "--force").exit_code == 0
-    assert parsed(mine.read_text(encoding="utf-8")).xpath("//title")
-    nowhere = run(command, *arguments, "--output", tmp_path / "none" / "x.html")
-    assert nowhere.exit_code == 2
-    assert f"--output {tmp_path}/none/x.html: No such file or directory" in nowhere.stderr
+    assert f"output {existing}: already exists" in result.stderr
+    assert existing.read_text() == "mine"
+    assert run(command, *arguments, "--output", existing, "--force").exit_code == 0
+    assert parsed(existing.read_text(encoding="utf-8")).xpath("//title")
+    refused = run(command, *arguments, "--output", tmp_path / "none" / "x.html")
+    assert refused.exit_code == 2
+    assert f"--output {tmp_path}/none/x.html: No such file or directory" in refused.stderr
 
 
 def test_file_name_cannot_control_the_terminal(examples: Path, tmp_path: Path) -> None:
     out = tmp_path / "\x1b[31mred\x07.html"
-    for extra in ((), ("--json",)):  # the second time it is refused
-        result = run("compare", examples / LEFT, examples / RIGHT, "--output", out, *extra)
+    for options in ((), ("--json",)):  # refused the second time
+        result = run("compare", examples / LEFT, examples / RIGHT, "--output", out, *options)
         assert "[31mred" in result.output
         assert not set(result.output) & {"\x1b", "\x07"}
 
@@ -176,7 +185,7 @@ def test_file_names_with_invalid_utf_8_are_shown_in_reports(tmp_path: Path) -> N
     for name, edit in (("a", 0), ("b", 2)):
         Path(folder, f"{name}.txt").write_text(make_paragraph(1, edit=edit))
     out = f"{folder}/\udcfe.html"
-    done = run("compare", f"{folder}/a.txt", f"{folder}/b.txt", "--output", out)
-    assert done.exit_code == 0, done.output
+    result = run("compare", f"{folder}/a.txt", f"{folder}/b.txt", "--output", out)
+    assert result.exit_code == 0, result.output
     root = parsed(Path(out).read_text(encoding="utf-8"))
     assert "/\ufffd/a.txt" in root.text_content()

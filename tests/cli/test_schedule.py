@@ -1,4 +1,4 @@
-"""The schedule command refuses what is no timetable before anything is started."""
+"""The schedule command refuses invalid timetables before it starts anything."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from palimpsest.cli.main import main
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ((), "no schedule: expected --cron EXPRESSION, --every SPAN or --watch"),
         (("--cron", "0 5 * * *", "--every", "1h"), "--cron and --every: expected one of them"),
@@ -21,13 +21,13 @@ from palimpsest.cli.main import main
     ],
 )
 def test_invalid_timetables_are_refused(
-    tmp_path: Path, options: tuple[str, ...], said: str
+    tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
     (tmp_path / "a.txt").write_text("An article.", encoding="utf-8")
     arguments = ["schedule", str(tmp_path), "--archive", str(tmp_path / "press"), *options]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 

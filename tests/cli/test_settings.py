@@ -1,4 +1,4 @@
-"""The settings command, and what wrong settings are answered with."""
+"""The settings command, and the messages about wrong settings."""
 
 import json
 from pathlib import Path
@@ -12,8 +12,8 @@ def test_all_settings_are_listed_with_default_range_and_meaning() -> None:
     result = run("settings")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    at = lines.index("* align.min_score = 4.5")
-    assert [line.strip() for line in lines[at + 1 : at + 3]] == [
+    start = lines.index("* align.min_score = 4.5")
+    assert [line.strip() for line in lines[start + 1 : start + 3]] == [
         "minimum score of a passage",
         "expected: a number above 0",
     ]
