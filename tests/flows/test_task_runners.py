@@ -1,4 +1,4 @@
-"""The tables are the same whatever carries out the tasks, and however the join is split."""
+"""The tables do not depend on the task runner, nor on how the join is split."""
 
 import multiprocessing
 import os
@@ -65,7 +65,7 @@ def corpus(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the join of few texts be split."""
+    """Have even the join of few texts split."""
     monkeypatch.setattr(match_module, "TEXTS_IN_GROUP", 2)
 
 

@@ -1,4 +1,4 @@
-"""Runs are killed, limited in time, and carried out by other processes, so kernels are compiled first."""
+"""Compile kernels first: these tests kill runs, limit their time, or run them in processes."""
 
 import pytest
 

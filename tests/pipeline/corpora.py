@@ -1,4 +1,4 @@
-"""Small corpora made up from a seed, and what an archive made of them."""
+"""Small generated corpora, and the contents of archives made from them."""
 
 import hashlib
 import json
@@ -62,7 +62,7 @@ def make_paragraph(seed: int, count: int = 45, *, edit: int = 0) -> str:
 
 
 def write_articles(folder: Path, articles: dict[str, list[str]]) -> Path:
-    """Write articles by name, their paragraphs parted by an empty line."""
+    """Write articles by name, with an empty line between paragraphs; return the folder."""
     for name, paragraphs in articles.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def reuse_articles() -> dict[str, list[str]]:
 def settings_of(
     workers: int = 1, batch_bytes: int = 2**24, portion_bytes: int = 2**27, **stages: Any
 ) -> Settings:
-    """Return settings, the defaults but for these."""
+    """Return default settings with these changes."""
     run = RunSettings(workers=workers, batch_bytes=batch_bytes, portion_bytes=portion_bytes)
     return Settings(run=run, **stages)
 
@@ -94,14 +94,14 @@ def settings_of(
 def ingest(
     source: Path | list[Path], archive: Path | str, settings: Settings | None = None
 ) -> RunSummary:
-    """Run without Prefect."""
+    """Ingest without Prefect; return the summary."""
     sources = source if isinstance(source, list) else [source]
     return run_ingest([str(one) for one in sources], archive, settings or settings_of())
 
 
 @contextmanager
 def documents_dated(date_of: DateOf) -> Iterator[None]:
-    """Give documents dates that are not in their text.
+    """Give documents dates that their texts do not contain.
 
     Args:
         date_of: returns the date of the document with this SHA-256.
@@ -121,7 +121,7 @@ def documents_dated(date_of: DateOf) -> Iterator[None]:
 
 
 def contents(archive: Path | str) -> dict[str, list[str]]:
-    """Return the rows of all tables but ``runs``, without ``run_id``, in an order of their own."""
+    """Return the sorted rows of all tables except ``runs``, without ``run_id``."""
     snapshot = open_archive(archive).snapshot()
     return {
         name: sorted(
@@ -136,7 +136,7 @@ def contents(archive: Path | str) -> dict[str, list[str]]:
 
 
 def kept_texts(snapshot: Snapshot) -> dict[str, str]:
-    """Return all texts by id, from paragraphs and variants."""
+    """Return the texts of paragraphs and variants by their ids."""
     texts = {}
     for name, key in (("paragraphs", "paragraph_id"), ("variants", "text_id")):
         for row in snapshot.read(name, [key, "text"]).to_pylist():
@@ -146,7 +146,7 @@ def kept_texts(snapshot: Snapshot) -> dict[str, str]:
 
 
 def rebuilt_documents(snapshot: Snapshot) -> dict[str, str]:
-    """Return the normalised text of each document, put together from the tables alone."""
+    """Return the normalised text of each document, rebuilt from the tables alone."""
     texts = kept_texts(snapshot)
     places: dict[str, dict[int, str]] = {}
     for row in snapshot.read("occurrences", ["document_id", "ordinal", "text_id"]).to_pylist():
@@ -160,7 +160,7 @@ def rebuilt_documents(snapshot: Snapshot) -> dict[str, str]:
 
 
 def assert_lossless(archive: Path) -> None:
-    """Check that every document can be rebuilt, to the byte."""
+    """Check that every document can be rebuilt byte for byte."""
     snapshot = StoredArchive(archive).snapshot()
     rebuilt = rebuilt_documents(snapshot)
     documents = snapshot.read("documents", ["document_id", "text_sha256"]).to_pylist()
@@ -171,7 +171,7 @@ def assert_lossless(archive: Path) -> None:
 
 
 def listing(archive: Path) -> dict[str, tuple[int, int]]:
-    """Return every file of the archive with its size and time, and where its link leads."""
+    """Return every file of an archive with its size and time, and the target of its link."""
     place = StoredArchive(archive)
     files = {
         str(path): (path.lstat().st_size, path.lstat().st_mtime_ns)

@@ -1,4 +1,4 @@
-"""What tests let other processes do to an archive. They are spawned: the tests have threads."""
+"""Operations on an archive in other processes, which are spawned since tests have threads."""
 
 import json
 import multiprocessing
@@ -23,14 +23,14 @@ _SECONDS = 240.0
 
 
 def start(work: Callable[..., None], *arguments: Any) -> BaseProcess:
-    """Start a process; whoever starts it joins it."""
+    """Start a process; the caller joins it."""
     process = SPAWN.Process(target=work, args=arguments)
     process.start()
     return process
 
 
 def join_all(*processes: BaseProcess) -> None:
-    """Wait for processes and expect that they ended well."""
+    """Wait for processes; expect that they succeed."""
     for process in processes:
         process.join(_SECONDS)
     codes = [process.exitcode for process in processes]
@@ -40,7 +40,7 @@ def join_all(*processes: BaseProcess) -> None:
 
 
 def ingest_with(barrier: Barrier, sources: list[Path], archive: Path, summary_path: Path) -> None:
-    """Ingest, waiting for the others once the sources are planned; write the summary to a file."""
+    """Ingest, and wait for the others after planning; write the summary to a file."""
     met = []
 
     def wait_and_stage(*arguments: Any) -> Any:
@@ -55,13 +55,13 @@ def ingest_with(barrier: Barrier, sources: list[Path], archive: Path, summary_pa
 
 
 def remove_with(barrier: Barrier, archive: Path, name: str) -> None:
-    """Take a document down, waiting for the others before it asks for the archive's lock."""
+    """Remove a document, and wait for the others before locking the archive."""
     _wait_before_writing(palimpsest.pipeline.remove, barrier)
     palimpsest.pipeline.remove.remove(archive, [name], "asked for")
 
 
 def compact_with(barrier: Barrier, archive: Path) -> None:
-    """Compact, waiting for the others before it asks for the archive's lock."""
+    """Compact, and wait for the others before locking the archive."""
     _wait_before_writing(palimpsest.pipeline.compact, barrier)
     palimpsest.pipeline.compact.compact(archive)
 
@@ -77,7 +77,7 @@ def _wait_before_writing(module: Any, barrier: Barrier) -> None:
 
 
 def change_until(stop: Event, sources: list[Path], archive: Path) -> None:
-    """Ingest, take down, compact and clean in turns until stopped; then keep all documents."""
+    """Ingest two files, remove the first, compact and clean, again and again until stopped."""
     coming = iter(sources)
     while not stop.is_set():
         first, second = next(coming), next(coming)

@@ -1,4 +1,4 @@
-"""Few files and one segment hold the same rows; an index is made again from the tables."""
+"""Compacting keeps the rows in fewer files; reindexing rebuilds the index from the tables."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def segments_of(archive: Path) -> list[Path]:
 
 
 def assert_later_runs_as_before(folder: Path, archive: Path, place: Path) -> None:
-    """Check that another file gives what it does in an archive that was left alone."""
+    """Check that another file gives the same as in an archive that was never compacted."""
     more = write_articles(folder.parent / "more", {"g.txt": [make_paragraph(1, edit=4), "New."]})
     ingest(more, archive)
     ingest([folder, more], place)

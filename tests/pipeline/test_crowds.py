@@ -1,4 +1,4 @@
-"""Many near-identical texts cost alignments in proportion to their number, not to its square."""
+"""Alignments of near-identical texts grow with their number, not with its square."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ _REPORTS = 2000
 
 
 def _reports(first: int, last: int) -> list[str]:
-    """Return weather reports that agree in all but their numbers and a word."""
+    """Return weather reports that differ only in their numbers and one word."""
     words = make_words(77, 40)
     return [
         " ".join([*words[:20], f"{number} degrees", f"word{number}", *words[20:]]) + "."

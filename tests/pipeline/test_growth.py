@@ -1,4 +1,4 @@
-"""Whatever runs texts come in, and whatever crowds they make, the same pairs are left."""
+"""The pairs do not depend on how texts are split into runs, nor on the crowds they form."""
 
 from typing import NamedTuple
 
@@ -39,7 +39,7 @@ Texts = dict[bytes, Signed]
 
 
 class _Laid(NamedTuple):
-    """Texts as matching takes them."""
+    """Texts in the form that matching reads."""
 
     digests: list[bytes]
     windows: Windows
@@ -91,7 +91,7 @@ def _bring(
 
 
 def _expected(texts: Texts, sign: SignSettings) -> set[tuple[bytes, bytes]]:
-    """Return the pairs that the rule gives of all texts at once."""
+    """Return the pairs that the rule gives for all texts at once."""
     digests = sorted(texts)
     uppers = [int.from_bytes(digest[:8], "big") for digest in digests]
     windows = [
@@ -109,7 +109,7 @@ def _expected(texts: Texts, sign: SignSettings) -> set[tuple[bytes, bytes]]:
 
 @st.composite
 def growing(draw):
-    """Draw texts in runs, and limits of crowds so low that there are some."""
+    """Draw texts in runs, and limits so low that crowds occur."""
     texts = draw(collections(30))
     runs = draw(st.integers(1, 5))
     place = {digest: draw(st.integers(0, runs - 1)) for digest in texts}

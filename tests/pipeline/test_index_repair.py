@@ -1,4 +1,4 @@
-"""An index that is lost or damaged is rebuilt, without any trace in the tables."""
+"""A lost or damaged index is rebuilt, without any effect on the tables."""
 
 import shutil
 from pathlib import Path
@@ -20,7 +20,7 @@ _FILES = [*(f"{name}.npy" for name in Segment._fields), "segment.json"]
 
 
 class _Shelf(NamedTuple):
-    """An archive of two runs, what one more run makes of it, and the files of all three."""
+    """An archive of two runs, its contents after a third run, and the files of all three."""
 
     before: Path
     after: dict[str, list[str]]
@@ -56,7 +56,7 @@ def _texts_in_tables(archive: Path) -> list[str]:
 
 
 def _assert_repaired(archive: Path, shelf: _Shelf) -> None:
-    """Check that a run makes of an archive what it makes of one that is whole."""
+    """Check that a run gives the same in this archive as in an undamaged one."""
     ingest(shelf.files[4:], archive)
     assert contents(archive) == shelf.after
     for folder in _segments(archive):

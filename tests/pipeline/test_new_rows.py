@@ -1,4 +1,4 @@
-"""Runs that overlap: what another has committed meanwhile is known when a run comes to commit."""
+"""Concurrent runs: a run that commits later knows the rows that others have committed."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +31,7 @@ from tests.pipeline.corpora import (
 
 
 def _ingest_together(sources: list[list[Path]], archive: Path) -> list[RunSummary]:
-    """Carry out runs of which none commits before all have read their sources."""
+    """Run several ingests; none commits before all have read their sources."""
     barrier = Barrier(len(sources))
 
     def executor(step: RunStep, arguments: Any, report: Any) -> list[Any]:

@@ -44,7 +44,7 @@ from tests.sweep.calls import KILLED, Watch
 LONG = bool(os.environ.get("PALIMPSEST_LONG"))
 MOST_FILES, MOST_RUNS = (30, 6) if LONG else (8, 3)
 SECONDS_TO_HANG = 30
-"""A forked child that hangs, as one may that was forked beside threads, is killed then."""
+"""Seconds after which a forked child is killed, since a fork of a threaded process may hang."""
 NO_TEXT = "nothing-in-it.txt"
 
 
@@ -60,7 +60,7 @@ class Step(NamedTuple):
 
 
 class History(NamedTuple):
-    """How an archive came about."""
+    """The steps by which an archive grows."""
 
     articles: dict[str, list[str]]
     sign: SignSettings
@@ -70,7 +70,7 @@ class History(NamedTuple):
 def make_paragraphs(
     chance: random.Random, families: list[list[str]], pool: list[str], count: int
 ) -> list[str]:
-    """Return paragraphs of few families of words: whole, edited, cut, within others, repeated."""
+    """Draw paragraphs from few families of words: whole, edited, cut, embedded or repeated."""
     paragraphs = []
     for _ in range(count):
         kind = chance.choice(["edited", "edited", "edited", "cut", "within", "repeated"])
@@ -90,7 +90,7 @@ def make_paragraphs(
 
 
 def make_articles(chance: random.Random, most: int) -> dict[str, list[str]]:
-    """Return articles by name, in a drawn order of names; some twice under two names."""
+    """Draw articles by name, in any order of names; some have two names."""
     families = [
         make_words(chance.randrange(100), chance.choice([14, 30, 60]))
         for _ in range(chance.choice([1, 1, 2, 4]))
@@ -116,7 +116,7 @@ def make_sign(chance: random.Random) -> SignSettings:
 
 
 def make_runs(chance: random.Random, names: Sequence[str], most: int) -> list[Step]:
-    """Return runs that bring all files, in a drawn order; some come a second time."""
+    """Draw runs that ingest all files in any order, some of them twice."""
     order = chance.sample(list(names), len(names))
     cuts = sorted(chance.randint(1, len(order)) for _ in range(chance.randint(0, most - 1)))
     runs = []
@@ -133,7 +133,7 @@ def make_runs(chance: random.Random, names: Sequence[str], most: int) -> list[St
 
 
 def make_history(chance: random.Random) -> History:
-    """Return a history without removals."""
+    """Draw a history without removals."""
     articles = make_articles(chance, MOST_FILES)
     names = [*articles, NO_TEXT] if chance.randrange(3) == 0 else list(articles)
     steps = []
@@ -145,7 +145,7 @@ def make_history(chance: random.Random) -> History:
 
 
 def make_removal(chance: random.Random) -> History:
-    """Return a history in which documents are taken down; files may come afterwards."""
+    """Draw a history in which documents are removed; files may be ingested afterwards."""
     articles = make_articles(chance, MOST_FILES)
     order = chance.sample(list(articles), len(articles))
     place = len(order) if chance.randrange(2) else chance.randint(1, len(order))
@@ -164,7 +164,7 @@ removals = st.randoms(use_true_random=False).map(make_removal)
 
 
 def some_date(digest: str) -> datetime | None:
-    """Return a date for every third document, made up from its digest."""
+    """Return a date, derived from the digest, for every third document."""
     number = int(digest[:8], 16)
     return datetime(1990, 1, 1, tzinfo=UTC) + timedelta(days=number % 99) if number % 3 else None
 
@@ -175,7 +175,7 @@ def write_history(folder: Path, history: History) -> None:
 
 
 def follow(history: History, folder: Path, archive: Path) -> None:
-    """Do all steps of a history."""
+    """Carry out all steps of a history."""
     for step in history.steps:
         if step.command == "ingest":
             settings = settings_of(
@@ -309,7 +309,7 @@ def test_digest_changes_if_pairs_that_a_crowd_dropped_are_kept(
 
 
 def _differs_by_order(place: Path, seed: int) -> bool:
-    """Return whether files one by one, the last ones first, give what they do at once."""
+    """Return whether files ingested one by one, last first, give the same as all at once."""
     sign = SignSettings(crowd_texts=2, crowd_heads=1)
     articles = make_articles(random.Random(seed), 6)
     files = sorted(write_articles(place / "in", articles).iterdir(), reverse=True)

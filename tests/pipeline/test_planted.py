@@ -25,13 +25,13 @@ PAIRS = sorted({(one["left"], one["right"]) for one in PASSAGES})
 Span = tuple[int, int]
 
 NOT_IN_ARCHIVE: set[int] = set()
-"""Ids of planted passages that the archive's passages miss; neither more nor fewer pass."""
+"""Ids of planted passages that the passages of the archive miss; exactly these."""
 NOT_IN_COMPARISON: set[int] = set()
 """The same for ``compare_files``."""
 
 
 class _Article:
-    """A decoded article, with the way from its characters to its text without white space."""
+    """A decoded article, and the map from its characters to its text without whitespace."""
 
     def __init__(self, path: Path) -> None:
         self.raw = path.read_bytes()
@@ -56,7 +56,7 @@ def _share(wanted: Span, found: Span) -> float:
 
 
 def _missed(found: dict[tuple[str, str], list[tuple[Span, Span]]], root: Path) -> set[int]:
-    """Return the ids of planted passages of which no found one covers 80 % on both sides."""
+    """Return the ids of planted passages that no match covers to 80 % on both sides."""
     articles = {name: _Article(root / name) for pair in PAIRS for name in pair}
     missed = set()
     for one in PASSAGES:
@@ -77,7 +77,7 @@ def _spans(row: dict[str, Any], sides: Iterable[str]) -> tuple[Span, ...]:
 
 @pytest.fixture(scope="module", params=["texts", "documents"])
 def all_passages(examples_archive: Path, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
-    """Passages text by text, and of whole documents."""
+    """Passages of single texts, and of whole documents."""
     snapshot = StoredArchive(examples_archive).snapshot()
     whole = request.param == "documents"
     rows = top_passages(snapshot, limit=100_000) if whole else view_passages(snapshot)

@@ -1,4 +1,4 @@
-"""Readers never wait and never see half of anything, whatever is being done to the archive."""
+"""Readers never wait and never see a partial change, whatever happens to the archive."""
 
 import os
 import time

@@ -33,7 +33,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def at_once(tmp_path_factory: pytest.TempPathFactory, corpus: list[Path]) -> str:
-    """The digest of an archive of the corpus in a folder, made in one run."""
+    """The digest of an archive in a folder that one run has made from the corpus."""
     path = tmp_path_factory.mktemp("at-once") / "press"
     ingest(corpus, path)
     assert contents(path)["overlaps"]

@@ -33,7 +33,7 @@ SECRETS = ["quizzelbrantford", "mirtavolkhendra", "ostrumplekinsey"]
 
 
 def take_down(archive: Path, *names: object, reason: str = "asked for") -> Removal:
-    """Remove files by their paths, or documents by their ids; the archive proves whole after."""
+    """Remove files by their paths, or documents by their ids; check that the archive is intact."""
     values = [uri_of(str(name)) if isinstance(name, Path) else str(name) for name in names]
     removal = remove(archive, values, reason)
     assert_intact(archive)
@@ -59,7 +59,7 @@ def ids_of(archive: Path, path: Path) -> list[str]:
 def assert_as_if_never_ingested(
     archive: Path, files: Sequence[Path], place: Path, **stages: Any
 ) -> None:
-    """Check that the tables are those of an archive of these files only."""
+    """Check that the tables equal those of an archive of these files alone."""
     ingest(list(files), place, settings_of(**stages))
     found, expected = digest_tables(snapshot_of(archive)), digest_tables(snapshot_of(place))
     for name in found.keys() - {"removals", "rejects"}:
@@ -68,7 +68,7 @@ def assert_as_if_never_ingested(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Four articles: an exact and a near copy of what the first one has, and another."""
+    """Four articles: the first, an exact and a near copy of parts of it, and an unrelated one."""
     articles = {
         "a.txt": [make_paragraph(1), make_paragraph(2)],
         "b.txt": [make_paragraph(1, edit=3), make_paragraph(3)],
@@ -223,7 +223,7 @@ def test_no_word_of_a_removed_text_is_left_after_cleaning(folder: Path, archive:
         assert _files_with_words(archive, [word]), word
     assert any(within in row["left_passage"] + row["right_passage"] for row in _overlaps(archive))
     take_down(archive, removed_file)
-    assert _files_with_words(archive, SECRETS)  # in the versions before
+    assert _files_with_words(archive, SECRETS)  # in earlier versions
     clean(StoredArchive(archive))
     assert _files_with_words(archive, SECRETS) == []
     ingest(folder, archive)

@@ -1,4 +1,4 @@
-"""A run resumes whole batches that an unfinished run has staged, or none."""
+"""A run resumes the complete batches that an unfinished run has staged."""
 
 import errno
 import shutil
@@ -25,7 +25,7 @@ def _fail(*_: Any, **__: Any) -> Any:
 
 
 def _stage_only(corpus: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Let a run fail before it writes; return how many batches it leaves."""
+    """Let a run fail before it writes; return the number of batches that it leaves."""
     with monkeypatch.context() as patch:
         patch.setattr(palimpsest.pipeline.run, "open_writer", _fail)
         with pytest.raises(PermissionError):

@@ -41,7 +41,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def at_once(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
-    """The corpus in one run; only to be read."""
+    """An archive of the corpus, made in one run; tests must not change it."""
     path = tmp_path_factory.mktemp("at-once") / "press"
     ingest(corpus, path)
     return path

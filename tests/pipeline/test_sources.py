@@ -1,4 +1,4 @@
-"""Whatever an archive of articles comes in: one set of paragraphs, and each leads back to its bytes."""
+"""Articles in any kind of file give the same paragraphs, each with a span of its raw bytes."""
 
 import base64
 import gzip
@@ -100,7 +100,7 @@ def snapshot_of(archive: Path) -> Snapshot:
 
 
 def assert_verified(archive: Path) -> dict:
-    """Everything that can be checked is right, and nothing could not be checked."""
+    """Check that verification passes and leaves nothing unchecked; return its checks."""
     result = verify(StoredArchive(archive), snapshot_of(archive))
     checks = {check.name: check for check in result.checks}
     assert not result.failed, result.to_dict()
@@ -295,7 +295,7 @@ def test_preview_shows_what_a_run_would_do_and_changes_nothing(tmp_path) -> None
 
 
 class Web(SimpleHTTPRequestHandler):
-    """Serves a folder; what is in ``answers`` comes first, by path."""
+    """Serves a folder; the status codes in ``answers`` are sent first, by path."""
 
     answers: ClassVar[dict[str, list[int]]] = {}
     asked: ClassVar[list[str]] = []
@@ -313,7 +313,7 @@ class Web(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def web(tmp_path, monkeypatch) -> Iterator[str]:
-    """A web server of a folder, by its address; the folder is ``web``."""
+    """The address of a web server that serves the folder ``web``."""
     (tmp_path / "web").mkdir()
     Web.answers, Web.asked = {}, []
     monkeypatch.setattr("palimpsest.ingest.finding.remote._pause", lambda _: None)

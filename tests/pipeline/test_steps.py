@@ -1,4 +1,4 @@
-"""The records of a run's steps (pipeline/steps.py), of which progress, logs and tasks are made."""
+"""The records of a run's steps (pipeline/steps.py), from which progress, logs and tasks derive."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""The time zone of the machine makes no difference to an archive, nor to the dates it shows."""
+"""The time zone of the machine affects neither an archive nor the dates that are shown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ZONES = ["UTC", "Etc/UTC", "America/New_York", "Asia/Kolkata"]
 def found(
     request: pytest.FixtureRequest, root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
-    """What ``tests.pipeline.time_zones`` prints in a time zone."""
+    """Return what ``tests.pipeline.time_zones`` prints in a time zone."""
     command = [
         sys.executable,
         "-m",

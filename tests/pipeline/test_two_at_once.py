@@ -1,4 +1,4 @@
-"""Two processes on one archive: each waits for the other, and none loses what the other did."""
+"""Two processes change one archive: each waits for the other, and no change is lost."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def at_once(tmp_path_factory: pytest.TempPathFactory, corpus: list[Path]) -> dict[str, list[str]]:
-    """What is in an archive of the corpus, made in one run."""
+    """The contents of an archive of the corpus, made in one run."""
     path = tmp_path_factory.mktemp("at-once") / "press"
     ingest(corpus, path)
     found = contents(path)

@@ -1,4 +1,4 @@
-"""An archive proves whole, and each kind of damage fails the check that is there for it."""
+"""An intact archive passes verification, and each kind of damage fails its check."""
 
 import json
 import shutil
