@@ -5,22 +5,22 @@ from pathlib import Path
 import pytest
 
 from palimpsest import Archive
-from tests.api.two_papers import make_shelf
+from tests.api.two_papers import make_archive
 
 
 @pytest.fixture(scope="session")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def archive_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The path of the archive of two papers; only to be read."""
-    return make_shelf(tmp_path_factory.mktemp("shelf"))
+    return make_archive(tmp_path_factory.mktemp("shelf"))
 
 
 @pytest.fixture
-def archive(shelf: Path) -> Archive:
+def archive(archive_path: Path) -> Archive:
     """The archive of two papers."""
-    return Archive(shelf)
+    return Archive(archive_path)
 
 
 @pytest.fixture
-def examples_opened(examples_archive: Path) -> Archive:
+def opened_examples(examples_archive: Path) -> Archive:
     """The archive of the example articles."""
     return Archive(examples_archive)

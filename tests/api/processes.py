@@ -1,4 +1,4 @@
-"""Ask an archive in this process and in another: ``python -m MODULE ARCHIVE fork``, or spawn."""
+"""Count rows in this process and in a child: ``python -m MODULE ARCHIVE fork``, or ``spawn``."""
 
 import multiprocessing
 import os
@@ -10,30 +10,30 @@ from pathlib import Path
 from palimpsest import Archive
 
 
-def ask_in_processes(address: str, method: str, root: Path) -> tuple[int, int]:
-    """Return the distinct texts and the occurrences, which both processes must agree on."""
-    run = subprocess.run(
-        [sys.executable, "-m", __name__, address, method],
+def count_in_processes(archive_name: str, method: str, root: Path) -> tuple[int, int]:
+    """Return the number of texts and of occurrences, once parent and child agree on them."""
+    result = subprocess.run(
+        [sys.executable, "-m", __name__, archive_name, method],
         cwd=root, env={**os.environ, "PYTHONPATH": str(root / "src")},
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    texts, occurrences = run.stdout.split()
+    assert result.returncode == 0, result.stderr
+    texts, occurrences = result.stdout.split()
     return int(texts), int(occurrences)
 
 
-def _ask(archive: Archive) -> tuple[int, int]:
-    counted = archive.sql("SELECT count(*) AS n FROM folds").to_pylist()
-    return counted[0]["n"], archive.occurrences().num_rows
+def _count_rows(archive: Archive) -> tuple[int, int]:
+    folds = archive.sql("SELECT count(*) AS n FROM folds").to_pylist()
+    return folds[0]["n"], archive.occurrences().num_rows
 
 
 def main() -> None:
     archive = Archive(sys.argv[1])
-    here = _ask(archive)
+    expected = _count_rows(archive)
     with ProcessPoolExecutor(1, multiprocessing.get_context(sys.argv[2])) as pool:
-        assert pool.submit(_ask, archive).result() == here
-    assert _ask(archive) == here
-    print(*here)
+        assert pool.submit(_count_rows, archive).result() == expected
+    assert _count_rows(archive) == expected
+    print(*expected)
 
 
 if __name__ == "__main__":

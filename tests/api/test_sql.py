@@ -1,4 +1,4 @@
-"""Queries are carried out over tables and views of one version, with values and tables of others."""
+"""Queries over the tables and views of one version, with parameters and tables of the caller."""
 
 import os
 import re
@@ -15,12 +15,14 @@ import pytest
 
 from palimpsest import Archive, SettingsError
 from palimpsest.records.schemas import TABLES
-from palimpsest.store.archive import StoredArchive as Place
+from palimpsest.store.archive import StoredArchive
 from palimpsest.store.views import VIEWS, connect
-from tests.api.two_papers import plain
+from tests.api.two_papers import read_rows
 
 
-def test_a_query_gives_what_duckdb_gives_on_the_files(archive: Archive, shelf: Path) -> None:
+def test_query_returns_the_same_as_duckdb_on_the_files(
+    archive: Archive, archive_path: Path
+) -> None:
     query = """
         SELECT d.series, count(*) AS places, sum(p.words) AS words, max(p.published_at) AS latest
         FROM {occurrences} o JOIN {documents} d USING (document_id)
@@ -28,7 +30,7 @@ def test_a_query_gives_what_duckdb_gives_on_the_files(archive: Archive, shelf: P
         GROUP BY ALL ORDER BY ALL
     """
     found = archive.sql(query.format(**{name: name for name in TABLES}))
-    files = {name: f"'{shelf}/{name}/*.parquet'" for name in TABLES}
+    files = {name: f"'{archive_path}/{name}/*.parquet'" for name in TABLES}
     with duckdb.connect() as connection:
         expected = connection.sql(query.format(**files)).to_arrow_table()
     assert found.to_pylist() == expected.to_pylist()
@@ -37,44 +39,46 @@ def test_a_query_gives_what_duckdb_gives_on_the_files(archive: Archive, shelf: P
 
 
 @pytest.mark.parametrize("name", [*TABLES, *VIEWS])
-def test_each_table_and_view_can_be_named_by_itself(
-    archive: Archive, shelf: Path, name: str
+def test_each_table_and_view_can_be_queried(
+    archive: Archive, archive_path: Path, name: str
 ) -> None:
     found = archive.sql(f'SELECT count(*) AS n FROM "{name}"').to_pylist()
-    with connect(Place(shelf).snapshot()) as connection:
+    with connect(StoredArchive(archive_path).snapshot()) as connection:
         assert found == [{"n": connection.sql(f'SELECT count(*) FROM "{name}"').fetchall()[0][0]}]
     if name in TABLES:
         assert found == [{"n": archive.rows[name]}]
 
 
-def test_names_may_be_written_as_sql_writes_them(archive: Archive) -> None:
+def test_table_names_may_be_quoted_qualified_or_in_any_case(archive: Archive) -> None:
     count = archive.rows["documents"]
     for name in ("Documents", '"documents"', "main.documents", "DOCUMENTS AS sources"):
         assert archive.sql(f"SELECT count(*) AS n FROM {name}").to_pylist() == [{"n": count}]
 
 
-def test_a_query_that_names_no_table_finds_them_all(archive: Archive) -> None:
+def test_show_tables_lists_all_tables_and_views(archive: Archive) -> None:
     assert set(archive.sql("SHOW TABLES").column("name").to_pylist()) == {*TABLES, *VIEWS}
 
 
-def test_values_are_given_in_order_or_by_name(archive: Archive, shelf: Path) -> None:
-    expected = [row["uri"] for row in plain(shelf, "sources") if row["series"] == "echo"]
+def test_parameters_are_bound_by_position_or_name(archive: Archive, archive_path: Path) -> None:
+    expected = [row["uri"] for row in read_rows(archive_path, "sources") if row["series"] == "echo"]
     for query, values in (
         ("SELECT uri FROM sources WHERE series = ?", ["echo"]),
         ("SELECT uri FROM sources WHERE series = $paper", {"paper": "echo"}),
     ):
         assert archive.sql(query, values).column("uri").to_pylist() == expected
-    harmless = archive.sql("SELECT uri FROM sources WHERE series = ?", ["' OR true --"])
-    assert harmless.num_rows == 0
+    injected = archive.sql("SELECT uri FROM sources WHERE series = ?", ["' OR true --"])
+    assert injected.num_rows == 0
 
 
 def test_tables_of_the_caller_can_be_joined(archive: Archive) -> None:
     query = "SELECT title FROM found JOIN documents ON document_id = left_document_id ORDER BY 1"
     found = archive.passages(clear=True)
     titles = {row["document_id"]: row["title"] for row in archive.documents().to_pylist()}
-    expected = sorted(titles[one] for one in found.column("left_document_id").to_pylist())
-    for given in (found, found.to_pandas(), pl.from_arrow(found)):
-        assert archive.sql(query, tables={"found": given}).column("title").to_pylist() == expected
+    expected = sorted(
+        titles[document_id] for document_id in found.column("left_document_id").to_pylist()
+    )
+    for table in (found, found.to_pandas(), pl.from_arrow(found)):
+        assert archive.sql(query, tables={"found": table}).column("title").to_pylist() == expected
 
 
 def test_sums_too_large_for_64_bits_stay_decimal(archive: Archive) -> None:
@@ -82,24 +86,24 @@ def test_sums_too_large_for_64_bits_stay_decimal(archive: Archive) -> None:
     assert row.to_pylist() == [{"s": 2**63}]
 
 
-def test_times_are_in_utc_wherever_the_machine_stands(archive: Archive) -> None:
+def test_times_are_in_utc_whatever_the_local_time_zone(archive: Archive) -> None:
     code = (
         "import sys; from palimpsest import Archive\n"
-        "query = 'SELECT published_at, published_at::VARCHAR AS told FROM documents ORDER BY ALL'\n"
+        "query = 'SELECT published_at, published_at::VARCHAR AS text FROM documents ORDER BY ALL'\n"
         "found = Archive(sys.argv[1]).sql(query)\n"
-        "print(found.schema.field(0).type, found.column('told')[0])"
+        "print(found.schema.field(0).type, found.column('text')[0])"
     )
-    run = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code, archive.name],
         env={**os.environ, "TZ": "Asia/Kathmandu"},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert run.stdout.strip() == "timestamp[us, tz=UTC] 2024-11-12 00:00:00+00"
+    assert result.stdout.strip() == "timestamp[us, tz=UTC] 2024-11-12 00:00:00+00"
 
 
-def test_what_a_query_makes_is_gone_behind_it(archive: Archive) -> None:
-    made = archive.sql("CREATE TABLE mine AS FROM documents; SELECT count(*) AS n FROM mine")
-    assert made.to_pylist() == [{"n": archive.rows["documents"]}]
+def test_table_created_by_a_query_is_dropped_after_it(archive: Archive) -> None:
+    counted = archive.sql("CREATE TABLE mine AS FROM documents; SELECT count(*) AS n FROM mine")
+    assert counted.to_pylist() == [{"n": archive.rows["documents"]}]
     with pytest.raises(SettingsError, match="mine does not exist"):
         archive.sql("FROM mine")
 
@@ -111,7 +115,7 @@ def test_query_can_write_its_result_to_a_file(archive: Archive, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("query", "more", "told"),
+    ("query", "options", "message"),
     [
         ("SELEC 1", {}, "syntax error"),
         ("FROM nowhere", {}, "views: witnesses, folds, recurring, pieces, passages"),
@@ -127,14 +131,14 @@ def test_query_can_write_its_result_to_a_file(archive: Archive, tmp_path: Path) 
         ("FROM duckdb", {}, "duckdb does not exist"),
     ],
 )
-def test_what_cannot_be_carried_out_is_refused_with_what_duckdb_says(
-    archive: Archive, query: str, more: dict[str, Any], told: str
+def test_invalid_query_is_refused_with_the_reason(
+    archive: Archive, query: str, options: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(SettingsError, match=re.escape(told)):
-        archive.sql(query, **more)
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        archive.sql(query, **options)
 
 
-def test_results_become_data_frames(archive: Archive) -> None:
+def test_results_convert_to_data_frames(archive: Archive) -> None:
     found = archive.sql("SELECT series, sum(words) AS words FROM documents GROUP BY 1 ORDER BY 1")
     frame = found.to_pandas()
     assert pd.api.types.is_integer_dtype(frame["words"])

@@ -1,4 +1,4 @@
-"""What Python can do to an archive: ingest, verify, remove, compact, clean, reindex."""
+"""Ingest, verify, remove, compact, clean and reindex from Python."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("compiled_kernels")
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """A folder of six articles that share text in every way."""
+    """A folder of six articles with every kind of shared text."""
     return write_articles(tmp_path / "articles", reuse_articles())
 
 
@@ -34,7 +34,7 @@ def test_ingest_publishes_a_version_and_returns_the_counts(corpus: Path, fresh_a
     assert (again["version"], again["sources_new"]) == (None, 0)
 
 
-def test_ingest_gives_the_tables_that_the_command_gives(
+def test_ingest_writes_the_same_tables_as_the_command(
     corpus: Path, fresh_archive: Path, tmp_path: Path
 ):
     palimpsest.ingest(corpus, fresh_archive, settings={"read": {"series": "@folder"}})
@@ -50,14 +50,14 @@ def test_ingest_reports_its_progress(corpus: Path, fresh_archive: Path):
     assert "commit" in steps
 
 
-def test_ingest_names_every_wrong_setting(corpus: Path, fresh_archive: Path):
+def test_ingest_reports_every_invalid_setting(corpus: Path, fresh_archive: Path):
     with pytest.raises(SettingsError) as caught:
         palimpsest.ingest(corpus, fresh_archive, settings={"align": {"min_score": -1, "x": 1}})
     assert len(caught.value.faults) == 2
     assert not fresh_archive.exists()
 
 
-def test_ingest_refuses_runners_that_only_flows_have(corpus: Path, fresh_archive: Path):
+def test_ingest_refuses_runners_that_need_prefect(corpus: Path, fresh_archive: Path):
     with pytest.raises(SettingsError, match=r"run\.runner = dask: expected threads"):
         palimpsest.ingest(corpus, fresh_archive, settings={"run": {"runner": "dask"}})
     assert not fresh_archive.exists()
@@ -82,11 +82,13 @@ def test_ingest_can_be_pickled_for_another_process():
     assert pickle.loads(pickle.dumps(palimpsest.ingest)) is palimpsest.ingest
     assert copy.deepcopy(palimpsest.ingest) is palimpsest.ingest
     code = f"import pickle; print(pickle.loads({pickle.dumps(palimpsest.ingest)!r}).__call__)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "CallablePackage.__call__" in run.stdout
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "CallablePackage.__call__" in result.stdout
 
 
-def test_verification_finds_no_fault_and_then_a_damaged_file(corpus: Path, fresh_archive: Path):
+def test_verify_passes_until_a_file_is_damaged(corpus: Path, fresh_archive: Path):
     palimpsest.ingest(corpus, fresh_archive)
     archive = Archive(fresh_archive)
     assert archive.verify()["failed"] == 0
@@ -99,11 +101,11 @@ def test_verification_finds_no_fault_and_then_a_damaged_file(corpus: Path, fresh
 def test_removal_publishes_a_version_without_the_document(corpus: Path, fresh_archive: Path):
     palimpsest.ingest(corpus, fresh_archive)
     archive = Archive(fresh_archive)
-    before = archive.rows["documents"]
+    documents_before = archive.rows["documents"]
     removal = archive.remove(min(corpus.iterdir()), "asked by the author")
     assert removal["version"] == 2
-    assert archive.rows["documents"] == before
-    assert archive.newest().rows["documents"] == before - 1
+    assert archive.rows["documents"] == documents_before
+    assert archive.newest().rows["documents"] == documents_before - 1
     assert archive.newest().removals().column("reason").to_pylist() == ["asked by the author"]
 
 
@@ -125,10 +127,10 @@ def test_compacting_cleaning_and_reindexing_keep_the_rows(corpus: Path, fresh_ar
     newest = archive.newest()
     assert newest.digest() == digest
     assert newest.verify()["failed"] == 0
-    assert newest.versions().num_rows <= 2  # the one that `archive` shows is spared
+    assert newest.versions().num_rows <= 2  # clean spares the version that `archive` has open
 
 
-def test_what_is_done_to_an_archive_must_be_possible(fresh_archive: Path):
+def test_opening_a_missing_archive_is_refused(fresh_archive: Path):
     with pytest.raises(SettingsError):
         Archive(fresh_archive)
 

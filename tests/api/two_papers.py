@@ -1,4 +1,4 @@
-"""An archive of two papers, made in two runs, whose articles have dates and series."""
+"""An archive of two papers, ingested in two runs, whose articles have dates and series."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ SETTINGS = parse_settings({"read": {"date_from_path": "%Y-%m-%d", "series": "@fo
 
 
 def articles() -> dict[str, dict[str, list[str]]]:
-    """Return the articles of each paper: the second takes from the first, and from itself."""
+    """Return the articles of each paper: the second reuses text of the first and of its own."""
     notice = make_paragraph(90, 30)
     return {
         "tidings": {
@@ -34,16 +34,16 @@ def articles() -> dict[str, dict[str, list[str]]]:
     }  # fmt: skip
 
 
-def make_shelf(place: Path) -> Path:
-    """Return the archive ``press`` in a folder, made of the articles in ``in``; two versions."""
-    for paper, written in articles().items():
-        write_articles(place / "in", written)
-        (place / "in" / "tidings" / "empty.txt").write_bytes(b"")
-        ingest(place / "in" / paper, place / "press", SETTINGS)
-    return place / "press"
+def make_archive(folder: Path) -> Path:
+    """Return the path of the archive ``press`` of the articles in ``in``; it has two versions."""
+    for paper, paper_articles in articles().items():
+        write_articles(folder / "in", paper_articles)
+        (folder / "in" / "tidings" / "empty.txt").write_bytes(b"")
+        ingest(folder / "in" / paper, folder / "press", SETTINGS)
+    return folder / "press"
 
 
-def plain(archive: Path, name: str) -> list[dict[str, Any]]:
-    """Return the rows of a table as any reader sees them, who knows nothing of us."""
-    rows: list[dict[str, Any]] = pq.read_table(archive / name).to_pylist()
+def read_rows(archive_path: Path, table: str) -> list[dict[str, Any]]:
+    """Return the rows of a table as pyarrow alone reads them from the Parquet files."""
+    rows: list[dict[str, Any]] = pq.read_table(archive_path / table).to_pylist()
     return rows
