@@ -36,7 +36,7 @@ def test_passages_equal_those_of_the_exported_file(examples_archive: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    "flags",
+    "filters",
     [
         {"clear": True},
         {"without_recurring": True},

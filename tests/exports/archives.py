@@ -1,4 +1,4 @@
-"""An archive with all that may trouble readers of exports."""
+"""An archive with text that is likely to trouble readers of exports."""
 
 import json
 from pathlib import Path
@@ -18,31 +18,34 @@ TITLE = 'A "title", with\r\na break, \x00 nothing, and a \u2028 line'
 SEPARATORS = f"-1+1 tab\tand\x0b form feed\x0c file\x1c next\x85 {make_paragraph(6)}"
 
 
-def make_hostile(place: Path) -> Path:
-    """Return an archive of articles that share paragraphs, in several formats and layouts."""
-    sources = place / "in"
+def make_hostile(folder: Path) -> Path:
+    """Return the path of an archive of articles that share paragraphs, in several formats."""
+    sources = folder / "in"
     (sources / "a b").mkdir(parents=True)
-    whole = "\n\n".join(["=cmd|' /C calc'!A0", *SHARED, SEPARATORS])
-    (sources / "a b" / "first 100%.txt").write_bytes(b"2024-01-02\n\n" + whole.encode())
-    wrapped = "\r\n\r\n".join(one.replace(" ", "\r\n", 3) for one in SHARED[1:])
+    all_paragraphs = "\n\n".join(["=cmd|' /C calc'!A0", *SHARED, SEPARATORS])
+    (sources / "a b" / "first 100%.txt").write_bytes(b"2024-01-02\n\n" + all_paragraphs.encode())
+    wrapped = "\r\n\r\n".join(paragraph.replace(" ", "\r\n", 3) for paragraph in SHARED[1:])
     (sources / "second, \"quoted\" 'é'.txt").write_bytes(wrapped.encode("utf-16"))
-    edited = [one.replace(" ", "  ", 9) + f" edited {' '.join(make_words(9, 4))}" for one in SHARED]
+    edited = [
+        paragraph.replace(" ", "  ", 9) + f" edited {' '.join(make_words(9, 4))}"
+        for paragraph in SHARED
+    ]
     lines: list[dict[str, Any]] = [
         {"text": "\n\n".join(edited), "title": TITLE, "author": "@SUM(1+1)", "date": "2024-01-03"},
         {"text": f"Alone. {make_paragraph(7)}\n\n{make_paragraph(8)}", "title": "null"},
     ]
-    written = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    (sources / "lines.jsonl").write_bytes(written.encode())
+    json_lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    (sources / "lines.jsonl").write_bytes(json_lines.encode())
     body = "".join(f"<p>{make_paragraph(seed)}</p>" for seed in (1, 3, 20, 21))
     page = (
         f"<!doctype html><html><head><title>P</title></head><body><article>{body}</article></body>"
     )
     (sources / "pages.warc.gz").write_bytes(as_warc(f"{page}</html>".encode()))
     (sources / "empty.txt").write_bytes(b"")
-    ingest(sources, place / "press")
-    return place / "press"
+    ingest(sources, folder / "press")
+    return folder / "press"
 
 
-def snapshot_of(archive: Path) -> Snapshot:
-    """Return the version that readers see."""
-    return StoredArchive(archive).snapshot()
+def snapshot_of(archive_path: Path) -> Snapshot:
+    """Return the newest published version."""
+    return StoredArchive(archive_path).snapshot()

@@ -1,4 +1,4 @@
-"""Passages as Web Annotations: quotes stand where they are said to, and the model is kept."""
+"""Passages as Web Annotations: quotes are at their positions, and the data model is followed."""
 
 import json
 import re
@@ -66,44 +66,44 @@ TERMS = {
     "total": {"@id": "as:totalItems", "@type": "xsd:nonNegativeInteger"},
     "startIndex": {"@id": "as:startIndex", "@type": "xsd:nonNegativeInteger"},
 }
-"""What the terms that are used mean, by the vocabulary of Web Annotations."""
+"""The meaning of every term in use, from the vocabulary of Web Annotations."""
 
 
-def load(url: str, _: Any) -> dict[str, Any]:
-    """Give the one context that there may be, without a network."""
+def load_context(url: str, _: Any) -> dict[str, Any]:
+    """Return the only context that may be loaded, without a network."""
     assert url == CONTEXT
     return {"contextUrl": None, "documentUrl": url, "document": {"@context": TERMS}}
 
 
-def collected(archive: Path, target: Path, **more: Any) -> dict[str, Any]:
-    write_annotations(snapshot_of(archive), target, **more)
-    held: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
-    return held
+def write_and_load(archive_path: Path, target: Path, **options: Any) -> dict[str, Any]:
+    write_annotations(snapshot_of(archive_path), target, **options)
+    collection: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
+    return collection
 
 
 @pytest.fixture(scope="module")
-def collection(hostile: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return collected(hostile, tmp_path_factory.mktemp("annotations") / "shared.jsonld")
+def collection(hostile_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return write_and_load(hostile_archive, tmp_path_factory.mktemp("annotations") / "shared.jsonld")
 
 
 @pytest.fixture(scope="module")
 def items(collection: dict[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = collection["first"]["items"]
-    assert len(found) > 5
-    return found
+    annotations: list[dict[str, Any]] = collection["first"]["items"]
+    assert len(annotations) > 5
+    return annotations
 
 
-def resources(items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for item in items:
-        yield item["body"][0]
-        yield item["target"]
+def resources(annotations: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for annotation in annotations:
+        yield annotation["body"][0]
+        yield annotation["target"]
 
 
-def test_quotes_stand_at_their_positions_in_the_texts(
-    items: list[dict[str, Any]], hostile: Path
+def test_quotes_are_at_their_positions_in_the_texts(
+    items: list[dict[str, Any]], hostile_archive: Path
 ) -> None:
-    texts = rebuilt_documents(snapshot_of(hostile))
-    reached = set()
+    texts = rebuilt_documents(snapshot_of(hostile_archive))
+    quoted_ids = set()
     for resource in resources(items):
         document_id, _, span = resource["id"].removeprefix(DOCUMENT).partition("#char=")
         text, (quote, position) = texts[document_id], resource["selector"]
@@ -115,49 +115,53 @@ def test_quotes_stand_at_their_positions_in_the_texts(
         assert len(quote["prefix"]) == min(32, start)
         assert len(quote["suffix"]) == min(32, len(text) - end)
         assert span == f"{start},{end}"
-        reached.add(document_id)
-    beyond = {key for key, text in texts.items() if any(ord(one) > 0xFFFF for one in text)}
-    assert reached & beyond
+        quoted_ids.add(document_id)
+    astral_ids = {
+        document_id
+        for document_id, text in texts.items()
+        if any(ord(character) > 0xFFFF for character in text)
+    }
+    assert quoted_ids & astral_ids
 
 
-def test_each_passage_is_one_annotation_with_what_is_known_of_it(
-    items: list[dict[str, Any]], hostile: Path
+def test_each_passage_becomes_one_annotation_with_its_facts(
+    items: list[dict[str, Any]], hostile_archive: Path
 ) -> None:
-    rows = top_passages(snapshot_of(hostile), limit=1000).to_pylist()
+    rows = top_passages(snapshot_of(hostile_archive), limit=1000).to_pylist()
     assert len(items) == len(rows)
     found = set()
     for item in items:
         left, *bodies = item["body"]
-        quotes = tuple(one["selector"][0]["exact"] for one in (left, item["target"]))
-        tags = {one["value"] for one in bodies if one["purpose"] == "tagging"}
-        [told] = [one["value"] for one in bodies if one["purpose"] == "describing"]
-        found.add((*quotes, frozenset(tags), int(told.split()[0])))
+        quotes = tuple(side["selector"][0]["exact"] for side in (left, item["target"]))
+        tags = {body["value"] for body in bodies if body["purpose"] == "tagging"}
+        [description] = [body["value"] for body in bodies if body["purpose"] == "describing"]
+        found.add((*quotes, frozenset(tags), int(description.split()[0])))
     expected = set()
     for row in rows:
-        tags = {row["relation"]} | {one for one in ("clear", "recurring") if row[f"is_{one}"]}
+        tags = {row["relation"]} | {flag for flag in ("clear", "recurring") if row[f"is_{flag}"]}
         quotes = row["left_passage"], row["right_passage"]
         expected.add((*quotes, frozenset(tags), row["matched_words"]))
     assert found == expected
 
 
-def test_ids_are_unique_and_the_same_each_time(
-    collection: dict[str, Any], items: list[dict[str, Any]], hostile: Path, tmp_path: Path
+def test_ids_are_unique_and_reproducible(
+    collection: dict[str, Any], items: list[dict[str, Any]], hostile_archive: Path, tmp_path: Path
 ) -> None:
     ids = [collection["id"], collection["first"]["id"], *(item["id"] for item in items)]
     assert len(set(ids)) == len(ids)
-    for one in ids:
+    for urn in ids:
         assert re.fullmatch(
-            r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f-]{16}", one
+            r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f-]{16}", urn
         )
-    again = collected(hostile, tmp_path / "again.json")
+    again = write_and_load(hostile_archive, tmp_path / "again.json")
     assert [
         again["id"],
         again["first"]["id"],
-        *(one["id"] for one in again["first"]["items"]),
+        *(item["id"] for item in again["first"]["items"]),
     ] == ids
 
 
-def test_what_the_model_demands_is_there(
+def test_properties_that_the_model_requires_are_present(
     collection: dict[str, Any], items: list[dict[str, Any]]
 ) -> None:
     assert collection["@context"] == CONTEXT
@@ -183,12 +187,12 @@ def test_what_the_model_demands_is_there(
         assert resource["type"] == "SpecificResource"
         assert re.match(r"(file:///|https://)\S+$", resource["source"])
         assert resource["state"]["sourceDate"].endswith("Z")
-        for one in resource["selector"]:
-            assert one["type"] in {"TextQuoteSelector", "TextPositionSelector"}
+        for selector in resource["selector"]:
+            assert selector["type"] in {"TextQuoteSelector", "TextPositionSelector"}
 
 
-def test_all_of_it_has_a_meaning_as_linked_data(collection: dict[str, Any]) -> None:
-    [expanded] = jsonld.expand(collection, {"documentLoader": load})
+def test_every_property_expands_as_linked_data(collection: dict[str, Any]) -> None:
+    [expanded] = jsonld.expand(collection, {"documentLoader": load_context})
     assert expanded["@type"] == [f"{AS}OrderedCollection"]
     [page] = expanded[f"{AS}first"]
     [listed] = page[f"{AS}items"]
@@ -198,68 +202,76 @@ def test_all_of_it_has_a_meaning_as_linked_data(collection: dict[str, Any]) -> N
     assert first[f"{OA}hasBody"][0][f"{OA}hasPurpose"] == [{"@id": f"{OA}linking"}]
     [target] = first[f"{OA}hasTarget"]
     assert len(target[f"{OA}hasSelector"]) == 2
-    names = sum(isinstance(one, str) for one in flat(collection, "type"))
-    assert names == sum(len(one) for one in flat(expanded, "@type") if isinstance(one, list))
-    assert len(list(keys(collection))) == len(list(keys(expanded)))
+    type_count = sum(isinstance(types, str) for types in values_of(collection, "type"))
+    assert type_count == sum(
+        len(types) for types in values_of(expanded, "@type") if isinstance(types, list)
+    )
+    assert len(list(property_names(collection))) == len(list(property_names(expanded)))
 
 
-def flat(value: Any, name: str) -> Iterator[Any]:
-    """Give each value of a property, wherever it is."""
+def values_of(value: Any, name: str) -> Iterator[Any]:
+    """Yield each value of a property, at any depth."""
     if isinstance(value, list):
-        for one in value:
-            yield from flat(one, name)
+        for child in value:
+            yield from values_of(child, name)
     elif isinstance(value, dict):
         if name in value:
             yield value[name]
-        for one in value.values():
-            yield from flat(one, name)
+        for child in value.values():
+            yield from values_of(child, name)
 
 
-def keys(value: Any) -> Iterator[str]:
-    """Give each property, wherever it is, but for names, types and what JSON-LD adds."""
+def property_names(value: Any) -> Iterator[str]:
+    """Yield each property, at any depth, except ids, types and those that JSON-LD adds."""
     if isinstance(value, list):
-        for one in value:
-            yield from keys(one)
+        for child in value:
+            yield from property_names(child)
     elif isinstance(value, dict):
-        for name, one in value.items():
+        for name, child in value.items():
             if name.lstrip("@") not in {"id", "type", "context", "value", "list"} or (
-                name == "value" and isinstance(one, str)
+                name == "value" and isinstance(child, str)
             ):
                 yield name
-            yield from keys(one)
+            yield from property_names(child)
 
 
 def test_lines_are_the_annotations_of_the_collection(
-    items: list[dict[str, Any]], hostile: Path, tmp_path: Path
+    items: list[dict[str, Any]], hostile_archive: Path, tmp_path: Path
 ) -> None:
-    told = write_annotations(snapshot_of(hostile), tmp_path / "shared.jsonl")
-    written = (tmp_path / "shared.jsonl").read_bytes().split(b"\n")
-    assert written.pop() == b""
-    assert told == {"annotations": len(items)}
-    for line, item in zip(written, items, strict=True):
+    counts = write_annotations(snapshot_of(hostile_archive), tmp_path / "shared.jsonl")
+    lines = (tmp_path / "shared.jsonl").read_bytes().split(b"\n")
+    assert lines.pop() == b""
+    assert counts == {"annotations": len(items)}
+    for line, item in zip(lines, items, strict=True):
         annotation = json.loads(line)
         assert annotation.pop("@context") == CONTEXT
         assert annotation | {"generated": ""} == item | {"generated": ""}
 
 
-def test_page_of_a_web_archive_is_told_by_its_address(items: list[dict[str, Any]]) -> None:
-    [resource, *_] = [one for one in resources(items) if one["source"].startswith("https://")]
+def test_page_of_a_web_archive_is_identified_by_its_url(items: list[dict[str, Any]]) -> None:
+    [resource, *_] = [
+        resource for resource in resources(items) if resource["source"].startswith("https://")
+    ]
     assert resource["source"] == "https://example.org/0"
     assert resource["state"]["cached"].endswith("/pages.warc.gz#offset=0")
     assert resource["state"]["sourceDate"] == "2024-05-06T07:08:09Z"
 
 
-def test_passages_are_filtered_as_by_the_command(hostile: Path, tmp_path: Path) -> None:
-    snapshot = snapshot_of(hostile)
+def test_passages_are_filtered_as_by_the_command(hostile_archive: Path, tmp_path: Path) -> None:
+    snapshot = snapshot_of(hostile_archive)
     rows = top_passages(snapshot, PassageFilter(min_words=40), limit=1000).to_pylist()
-    few = collected(hostile, tmp_path / "few.json", selection=PassageFilter(min_words=40))
-    assert few["total"] == len(few["first"]["items"]) == len(rows) > 0
-    none = collected(hostile, tmp_path / "none.json", selection=PassageFilter(min_words=10_000))
-    assert (none["total"], none["first"]["items"]) == (0, [])
-    assert none["id"] != few["id"]
+    filtered = write_and_load(
+        hostile_archive, tmp_path / "few.json", selection=PassageFilter(min_words=40)
+    )
+    assert filtered["total"] == len(filtered["first"]["items"]) == len(rows) > 0
+    empty = write_and_load(
+        hostile_archive, tmp_path / "none.json", selection=PassageFilter(min_words=10_000)
+    )
+    assert (empty["total"], empty["first"]["items"]) == (0, [])
+    assert empty["id"] != filtered["id"]
 
 
-def test_name_that_tells_no_form_is_refused(hostile: Path, tmp_path: Path) -> None:
+def test_file_name_without_a_known_ending_is_refused(hostile_archive: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"expected a name that ends in \.jsonl for"):
-        write_annotations(snapshot_of(hostile), tmp_path / "shared.txt")
+        write_annotations(snapshot_of(hostile_archive), tmp_path / "shared.txt")
     assert list(tmp_path.iterdir()) == []
