@@ -128,12 +128,12 @@ def test_archive_stays_at_its_version_until_another_is_opened(tmp_path: Path) ->
 
 
 def test_versions_are_those_that_the_command_lists(archive: Archive, archive_path: Path) -> None:
-    found = archive.versions().to_pylist()
+    versions = archive.versions().to_pylist()
     expected = list_versions(StoredArchive(archive_path))
     for version in expected:
         version["published_at"] = datetime.fromisoformat(version["published_at"])
-    assert found == expected
-    assert found[0]["documents"] == 3
+    assert versions == expected
+    assert versions[0]["documents"] == 3
 
 
 def test_clean_spares_the_version_of_an_open_archive(tmp_path: Path) -> None:

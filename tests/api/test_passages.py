@@ -26,13 +26,13 @@ def test_passages_equal_those_of_the_exported_file(examples_archive: Path, tmp_p
 
     snapshot = StoredArchive(examples_archive).snapshot()
     write_passages(snapshot, tmp_path / "all.parquet")
-    found = Archive(examples_archive).passages()
-    assert found.schema.equals(PASSAGES)
+    result = Archive(examples_archive).passages()
+    assert result.schema.equals(PASSAGES)
     sort_keys = [(name, "ascending") for name in (*SIDES, "left_start_char", "right_start_char")]
-    assert found.sort_by(sort_keys).equals(
+    assert result.sort_by(sort_keys).equals(
         pq.read_table(tmp_path / "all.parquet").sort_by(sort_keys)
     )
-    assert is_longest_first(found)
+    assert is_longest_first(result)
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_passages_equal_those_of_the_exported_file(examples_archive: Path, tmp_p
 )
 def test_filters_keep_only_passages_that_match(archive_path: Path, filters: dict[str, Any]) -> None:
     archive = Archive(archive_path)
-    found, everything = archive.passages(**filters), archive.passages()
+    result, everything = archive.passages(**filters), archive.passages()
     expected = top_passages(StoredArchive(archive_path).snapshot(), PassageFilter(**filters), 1000)
-    assert found.equals(expected)
+    assert result.equals(expected)
     series = {row["document_id"]: row["series"] for row in archive.documents().to_pylist()}
     is_met = {
         "clear": lambda row: row["is_clear"],
@@ -58,7 +58,7 @@ def test_filters_keep_only_passages_that_match(archive_path: Path, filters: dict
         "across_series": lambda row: series[row[SIDES[0]]] != series[row[SIDES[1]]],
     }
     rows = [row for row in everything.to_pylist() if all(is_met[name](row) for name in filters)]
-    assert found.to_pylist() == rows
+    assert result.to_pylist() == rows
 
 
 def test_passages_can_be_limited_to_a_document_or_a_pair(
@@ -84,9 +84,9 @@ def test_passages_can_be_limited_to_a_document_or_a_pair(
 def test_pair_without_a_recorded_overlap_is_aligned_too(archive: Archive) -> None:
     note, bridge = document_of(archive, "no-day"), document_of(archive, "bridge")
     assert archive.passages(note).num_rows == 0
-    found = archive.passages(note, bridge)
-    assert found.schema.equals(PASSAGES)
-    assert found.num_rows == 0
+    result = archive.passages(note, bridge)
+    assert result.schema.equals(PASSAGES)
+    assert result.num_rows == 0
 
 
 def test_limit_keeps_the_longest_passages(opened_examples: Archive) -> None:

@@ -15,8 +15,8 @@ from tests.pipeline.corpora import contents, ingest, reuse_articles, write_artic
 def remote_and_local(s3_archive: str, tmp_path: Path) -> tuple[Archive, Archive]:
     """A remote and a local archive of the same articles."""
     articles = write_articles(tmp_path / "in", reuse_articles())
-    for archive_name in (s3_archive, tmp_path / "press"):
-        ingest(articles, archive_name)
+    for location in (s3_archive, tmp_path / "press"):
+        ingest(articles, location)
     return Archive(s3_archive), Archive(tmp_path / "press")
 
 

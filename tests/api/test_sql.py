@@ -29,24 +29,24 @@ def test_query_returns_the_same_as_duckdb_on_the_files(
         JOIN {paragraphs} p ON p.paragraph_id = o.text_id
         GROUP BY ALL ORDER BY ALL
     """
-    found = archive.sql(query.format(**{name: name for name in TABLES}))
+    result = archive.sql(query.format(**{name: name for name in TABLES}))
     files = {name: f"'{archive_path}/{name}/*.parquet'" for name in TABLES}
     with duckdb.connect() as connection:
         expected = connection.sql(query.format(**files)).to_arrow_table()
-    assert found.to_pylist() == expected.to_pylist()
-    assert found.schema.field("words").type == pa.int64()
-    assert found.schema.field("latest").type == pa.timestamp("us", tz="UTC")
+    assert result.to_pylist() == expected.to_pylist()
+    assert result.schema.field("words").type == pa.int64()
+    assert result.schema.field("latest").type == pa.timestamp("us", tz="UTC")
 
 
 @pytest.mark.parametrize("name", [*TABLES, *VIEWS])
 def test_each_table_and_view_can_be_queried(
     archive: Archive, archive_path: Path, name: str
 ) -> None:
-    found = archive.sql(f'SELECT count(*) AS n FROM "{name}"').to_pylist()
+    result = archive.sql(f'SELECT count(*) AS n FROM "{name}"').to_pylist()
     with connect(StoredArchive(archive_path).snapshot()) as connection:
-        assert found == [{"n": connection.sql(f'SELECT count(*) FROM "{name}"').fetchall()[0][0]}]
+        assert result == [{"n": connection.sql(f'SELECT count(*) FROM "{name}"').fetchall()[0][0]}]
     if name in TABLES:
-        assert found == [{"n": archive.rows[name]}]
+        assert result == [{"n": archive.rows[name]}]
 
 
 def test_table_names_may_be_quoted_qualified_or_in_any_case(archive: Archive) -> None:
@@ -72,12 +72,12 @@ def test_parameters_are_bound_by_position_or_name(archive: Archive, archive_path
 
 def test_tables_of_the_caller_can_be_joined(archive: Archive) -> None:
     query = "SELECT title FROM found JOIN documents ON document_id = left_document_id ORDER BY 1"
-    found = archive.passages(clear=True)
+    result = archive.passages(clear=True)
     titles = {row["document_id"]: row["title"] for row in archive.documents().to_pylist()}
     expected = sorted(
-        titles[document_id] for document_id in found.column("left_document_id").to_pylist()
+        titles[document_id] for document_id in result.column("left_document_id").to_pylist()
     )
-    for table in (found, found.to_pandas(), pl.from_arrow(found)):
+    for table in (result, result.to_pandas(), pl.from_arrow(result)):
         assert archive.sql(query, tables={"found": table}).column("title").to_pylist() == expected
 
 
@@ -139,7 +139,7 @@ def test_invalid_query_is_refused_with_the_reason(
 
 
 def test_results_convert_to_data_frames(archive: Archive) -> None:
-    found = archive.sql("SELECT series, sum(words) AS words FROM documents GROUP BY 1 ORDER BY 1")
-    frame = found.to_pandas()
+    result = archive.sql("SELECT series, sum(words) AS words FROM documents GROUP BY 1 ORDER BY 1")
+    frame = result.to_pandas()
     assert pd.api.types.is_integer_dtype(frame["words"])
-    assert pl.from_arrow(found).rows() == list(frame.itertuples(index=False, name=None))
+    assert pl.from_arrow(result).rows() == list(frame.itertuples(index=False, name=None))

@@ -24,11 +24,11 @@ from tests.store.rows import sorted_rows
 Rows = list[dict[str, Any]]
 
 
-def assert_rows(found: pa.Table, expected: Rows, table: str) -> None:
+def assert_rows(result: pa.Table, expected: Rows, table: str) -> None:
     """Check the rows, in any order, and that the columns are those of the table."""
     assert expected, "no row meets the condition, so the test proves nothing"
-    assert found.schema.equals(TABLES[table])
-    assert sorted_rows(found) == sorted(map(repr, expected))
+    assert result.schema.equals(TABLES[table])
+    assert sorted_rows(result) == sorted(map(repr, expected))
 
 
 def document_of(archive: Archive, stem: str) -> str:
@@ -42,14 +42,14 @@ def document_of(archive: Archive, stem: str) -> str:
 def test_each_table_method_returns_what_other_readers_read(
     archive: Archive, archive_path: Path, name: str
 ) -> None:
-    found = getattr(archive, name)()
-    assert found.schema.equals(TABLES[name], check_metadata=True)
-    pd.testing.assert_frame_equal(found.to_pandas(), pd.read_parquet(archive_path / name))
+    result = getattr(archive, name)()
+    assert result.schema.equals(TABLES[name], check_metadata=True)
+    pd.testing.assert_frame_equal(result.to_pandas(), pd.read_parquet(archive_path / name))
     files = sorted((archive_path / name).glob("*.parquet"))
-    if found.num_rows:
-        assert pl.from_arrow(found).equals(pl.read_parquet(files))
-    assert archive.table(name).equals(found)
-    assert archive.rows[name] == found.num_rows
+    if result.num_rows:
+        assert pl.from_arrow(result).equals(pl.read_parquet(files))
+    assert archive.table(name).equals(result)
+    assert archive.rows[name] == result.num_rows
 
 
 def test_tables_of_the_sample_archive_have_several_files(archive_path: Path) -> None:
@@ -60,22 +60,22 @@ def test_tables_of_the_sample_archive_have_several_files(archive_path: Path) -> 
 @pytest.mark.parametrize("table", TABLES)
 def test_only_named_columns_are_returned_in_the_order_given(archive: Archive, table: str) -> None:
     columns = TABLES[table].names[:3][::-1]
-    found = getattr(archive, table)(columns=columns)
-    assert found.equals(archive.table(table).select(columns))
-    assert archive.table(table, columns[0]).equals(found.select(columns[:1]))
+    result = getattr(archive, table)(columns=columns)
+    assert result.equals(archive.table(table).select(columns))
+    assert archive.table(table, columns[0]).equals(result.select(columns[:1]))
 
 
 def test_selected_rows_have_only_the_named_columns(archive: Archive, archive_path: Path) -> None:
     document_id = document_of(archive, "pier")
-    found = archive.occurrences(document=document_id, columns=["text_id", "shift_at"])
-    assert found.schema.equals(
-        pa.schema([TABLES["occurrences"].field(column) for column in found.schema.names])
+    result = archive.occurrences(document=document_id, columns=["text_id", "shift_at"])
+    assert result.schema.equals(
+        pa.schema([TABLES["occurrences"].field(column) for column in result.schema.names])
     )
-    assert found.schema.names == ["text_id", "shift_at"]
+    assert result.schema.names == ["text_id", "shift_at"]
     rows = [
         row for row in read_rows(archive_path, "occurrences") if row["document_id"] == document_id
     ]
-    assert found.to_pylist() == [{"text_id": row["text_id"], "shift_at": []} for row in rows]
+    assert result.to_pylist() == [{"text_id": row["text_id"], "shift_at": []} for row in rows]
 
 
 def test_occurrences_of_a_document_are_complete_and_in_order(
@@ -85,29 +85,29 @@ def test_occurrences_of_a_document_are_complete_and_in_order(
     expected = [
         row for row in read_rows(archive_path, "occurrences") if row["document_id"] == document_id
     ]
-    found = archive.occurrences(document=document_id)
-    assert_rows(found, expected, "occurrences")
-    assert found.column("ordinal").to_pylist() == [0, 1, 2, 3]
+    result = archive.occurrences(document=document_id)
+    assert_rows(result, expected, "occurrences")
+    assert result.column("ordinal").to_pylist() == [0, 1, 2, 3]
 
 
 def test_occurrences_of_a_paragraph_include_those_of_its_variants(
     archive: Archive, archive_path: Path
 ) -> None:
-    folded = read_rows(archive_path, "variants")
-    [paragraph_id] = {row["paragraph_id"] for row in folded}
-    texts = {row["text_id"] for row in folded}
+    variants = read_rows(archive_path, "variants")
+    [paragraph_id] = {row["paragraph_id"] for row in variants}
+    texts = {row["text_id"] for row in variants}
     assert len(texts) == 2
     occurrences = read_rows(archive_path, "occurrences")
-    of_all = [row for row in occurrences if row["text_id"] in texts | {paragraph_id}]
+    of_all_texts = [row for row in occurrences if row["text_id"] in texts | {paragraph_id}]
     of_paragraph = [row for row in occurrences if row["text_id"] == paragraph_id]
-    assert (len(of_paragraph), len(of_all)) == (1, 3)
-    for name in (paragraph_id, folded[0]["text_id"], paragraph_id[:8].upper()):
-        assert_rows(archive.occurrences(paragraph=name), of_all, "occurrences")
-        assert_rows(archive.variants(paragraph=name), folded, "variants")
+    assert (len(of_paragraph), len(of_all_texts)) == (1, 3)
+    for name in (paragraph_id, variants[0]["text_id"], paragraph_id[:8].upper()):
+        assert_rows(archive.occurrences(paragraph=name), of_all_texts, "occurrences")
+        assert_rows(archive.variants(paragraph=name), variants, "variants")
     assert_rows(archive.occurrences(text=paragraph_id), of_paragraph, "occurrences")
     document_id = of_paragraph[0]["document_id"]
-    both = archive.occurrences(document=document_id, paragraph=paragraph_id)
-    assert_rows(both, of_paragraph, "occurrences")
+    in_document = archive.occurrences(document=document_id, paragraph=paragraph_id)
+    assert_rows(in_document, of_paragraph, "occurrences")
 
 
 def test_paragraph_without_variants_has_only_its_own_occurrences(
@@ -141,16 +141,16 @@ def test_paragraphs_can_be_filtered(
     examples_archive: Path, conditions: dict[str, Any], is_met: Callable[[Any], bool]
 ) -> None:
     rows = read_rows(examples_archive, "paragraphs")
-    found = Archive(examples_archive).paragraphs(**conditions)
-    assert_rows(found, [row for row in rows if is_met(row)], "paragraphs")
-    assert found.num_rows < len(rows)
+    result = Archive(examples_archive).paragraphs(**conditions)
+    assert_rows(result, [row for row in rows if is_met(row)], "paragraphs")
+    assert result.num_rows < len(rows)
 
 
 @pytest.mark.parametrize("pattern", ["%", "_", "'", "bridge' OR true --", "brid.e"])
 def test_containing_is_matched_literally(examples_archive: Path, pattern: str) -> None:
     rows = read_rows(examples_archive, "paragraphs")
-    found = Archive(examples_archive).paragraphs(containing=pattern)
-    assert found.num_rows == sum(pattern.lower() in row["text"].lower() for row in rows)
+    result = Archive(examples_archive).paragraphs(containing=pattern)
+    assert result.num_rows == sum(pattern.lower() in row["text"].lower() for row in rows)
 
 
 def test_paragraphs_of_a_document_are_those_first_seen_in_it(
@@ -218,9 +218,9 @@ def test_documents_can_be_filtered(
     if conditions.keys() & {"since", "until"}:
         assert None in {row["published_at"] for row in rows}
         rows = [row for row in rows if row["published_at"]]
-    found = archive.documents(**conditions)
-    assert_rows(found, [row for row in rows if is_met(row)], "documents")
-    assert found.num_rows < len(rows)
+    result = archive.documents(**conditions)
+    assert_rows(result, [row for row in rows if is_met(row)], "documents")
+    assert result.num_rows < len(rows)
 
 
 def test_documents_can_be_filtered_by_language(examples_archive: Path) -> None:
@@ -295,8 +295,8 @@ def test_rows_and_columns_that_are_not_requested_are_not_read(
         for path in (first, last)
     ]
     for document_id in ids[0] - ids[1]:
-        found = damaged.paragraphs(document=document_id)
-        assert found.equals(archive.paragraphs(document=document_id))
+        result = damaged.paragraphs(document=document_id)
+        assert result.equals(archive.paragraphs(document=document_id))
     assert damaged.paragraphs(columns=["uri"]).num_rows == archive.rows["paragraphs"]
     for read in (damaged.paragraphs, lambda: damaged.paragraphs(containing="a")):
         with pytest.raises(ContractError, match=r"cannot be read.*palimpsest verify"):

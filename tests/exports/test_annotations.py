@@ -129,19 +129,19 @@ def test_each_passage_becomes_one_annotation_with_its_facts(
 ) -> None:
     rows = top_passages(snapshot_of(hostile_archive), limit=1000).to_pylist()
     assert len(items) == len(rows)
-    found = set()
+    annotated = set()
     for item in items:
         left, *bodies = item["body"]
         quotes = tuple(side["selector"][0]["exact"] for side in (left, item["target"]))
         tags = {body["value"] for body in bodies if body["purpose"] == "tagging"}
         [description] = [body["value"] for body in bodies if body["purpose"] == "describing"]
-        found.add((*quotes, frozenset(tags), int(description.split()[0])))
+        annotated.add((*quotes, frozenset(tags), int(description.split()[0])))
     expected = set()
     for row in rows:
         tags = {row["relation"]} | {flag for flag in ("clear", "recurring") if row[f"is_{flag}"]}
         quotes = row["left_passage"], row["right_passage"]
         expected.add((*quotes, frozenset(tags), row["matched_words"]))
-    assert found == expected
+    assert annotated == expected
 
 
 def test_ids_are_unique_and_reproducible(

@@ -33,8 +33,8 @@ def folder(hostile_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def rows_of(archive_path: Path, table: str) -> list[dict[str, Any]]:
     """Return the rows that a file must contain."""
     snapshot = snapshot_of(archive_path)
-    found = top_passages(snapshot, limit=1000) if table == "passages" else snapshot.read(table)
-    return sorted(found.to_pylist(), key=json_of)
+    rows = top_passages(snapshot, limit=1000) if table == "passages" else snapshot.read(table)
+    return sorted(rows.to_pylist(), key=json_of)
 
 
 def json_of(row: dict[str, Any]) -> str:
@@ -67,9 +67,9 @@ def test_csvw_package_reads_the_typed_values_of_the_tables(
 ) -> None:
     group = CSVW(str(folder / METADATA)).t
     [table] = [table for table in group.tables if str(table.url) == f"{name}.csv"]
-    found = [comparable_row(dict(row), SCHEMAS[name]) for row in table.iterdicts(strict=True)]
+    rows = [comparable_row(dict(row), SCHEMAS[name]) for row in table.iterdicts(strict=True)]
     expected = [comparable_row(row, SCHEMAS[name]) for row in rows_of(hostile_archive, name)]
-    assert sorted(found, key=json_of) == sorted(expected, key=json_of)
+    assert sorted(rows, key=json_of) == sorted(expected, key=json_of)
 
 
 def test_columns_are_described_as_in_the_schemas(folder: Path) -> None:
@@ -110,8 +110,8 @@ def test_common_readers_read_the_same_texts(name: str, folder: Path, hostile_arc
         key=str,
     )
     frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
-    found = frame[text_columns].astype(object).where(frame[text_columns].notna(), None)
-    assert sorted(found.itertuples(index=False, name=None), key=str) == expected
+    texts = frame[text_columns].astype(object).where(frame[text_columns].notna(), None)
+    assert sorted(texts.itertuples(index=False, name=None), key=str) == expected
     table = pl.read_csv(path, infer_schema=False).select(text_columns)
     assert sorted(table.iter_rows(), key=str) == expected
     columns = ", ".join(f'"{column}"' for column in text_columns)

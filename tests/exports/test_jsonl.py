@@ -146,8 +146,8 @@ def test_single_document_is_exported_as_the_same_line(
 ) -> None:
     lines = lines_of(hostile_archive, tmp_path / "all.jsonl")
     for number, line in enumerate(lines):
-        alone = lines_of(hostile_archive, tmp_path / f"{number}.jsonl", document_id=line["id"])
-        assert alone == [line]
+        single = lines_of(hostile_archive, tmp_path / f"{number}.jsonl", document_id=line["id"])
+        assert single == [line]
         text = rebuild_document(snapshot_of(hostile_archive), line["id"])
         assert (
             hashlib.sha256(line["text"].encode()).digest() == hashlib.sha256(text.encode()).digest()
@@ -157,9 +157,9 @@ def test_single_document_is_exported_as_the_same_line(
 def test_lines_are_complete_across_batches(
     hostile_archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = lines_of(hostile_archive, tmp_path / "whole.jsonl")
+    expected = lines_of(hostile_archive, tmp_path / "whole.jsonl")
     monkeypatch.setattr("palimpsest.exports.streams.BATCH_ROWS", 2)
-    assert lines_of(hostile_archive, tmp_path / "by-two.jsonl") == whole
+    assert lines_of(hostile_archive, tmp_path / "by-two.jsonl") == expected
 
 
 def test_damaged_text_is_refused_and_no_file_is_left(hostile_archive: Path, tmp_path: Path) -> None:

@@ -69,9 +69,9 @@ def plain_value(value: Any) -> Any:
 def test_documents_are_entities_with_their_facts(
     graph: ProvDocument, hostile_archive: Path
 ) -> None:
-    found = entities(graph, "Document")
+    documents = entities(graph, "Document")
     rows = snapshot_of(hostile_archive).read("documents").to_pylist()
-    assert set(found) == {f"document:{row['document_id']}" for row in rows}
+    assert set(documents) == {f"document:{row['document_id']}" for row in rows}
     terms = {
         "title": f"{DCTERMS}title",
         "author": f"{DCTERMS}creator",
@@ -81,7 +81,7 @@ def test_documents_are_entities_with_their_facts(
         **{name: TERM + name for name in ("sha256", "text_sha256", "bytes", "words", "encoding")},
     }
     for row in rows:
-        attributes = found[f"document:{row['document_id']}"]
+        attributes = documents[f"document:{row['document_id']}"]
         for name, key in terms.items():
             assert plain_value(attributes.get(key)) == row[name], name
 
@@ -91,11 +91,11 @@ def test_documents_are_derived_from_their_sources(
 ) -> None:
     sources = entities(graph, "Source")
     rows = snapshot_of(hostile_archive).read("sources").to_pylist()
-    found = {
+    derivations = {
         (str(sources[source][PROV["location"].uri].uri), document)
         for document, source, *_ in relations(graph, model.ProvDerivation)
     }
-    assert found == {(row["uri"], f"document:{row['document_id']}") for row in rows}
+    assert derivations == {(row["uri"], f"document:{row['document_id']}") for row in rows}
     times = {
         str(attributes[PROV["location"].uri].uri): attributes[f"{TERM}modified_at"]
         for attributes in sources.values()
