@@ -1,4 +1,4 @@
-"""Archives that these tests read."""
+"""Archives that the tests of the Python API read."""
 
 from pathlib import Path
 

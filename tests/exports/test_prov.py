@@ -147,10 +147,10 @@ def test_graph_of_one_document_describes_its_paragraphs(
     paragraphs = {row["paragraph_id"]: row for row in snapshot.read("paragraphs").to_pylist()}
     variants = {row["text_id"]: row for row in snapshot.read("variants").to_pylist()}
     occurrences = snapshot.read("occurrences").to_pylist()
-    folded = {
+    folded_ids = {
         occurrence["document_id"] for occurrence in occurrences if occurrence["text_id"] in variants
     }
-    assert folded
+    assert folded_ids
     for document_id in {occurrence["document_id"] for occurrence in occurrences}:
         graph = write_and_read(
             hostile_archive, tmp_path / f"{document_id}.json", document_id=document_id
@@ -199,10 +199,9 @@ def test_source_is_used_by_the_run_that_read_it(tmp_path: Path) -> None:
     snapshot = snapshot_of(tmp_path / "press")
     runs = [row["run_id"] for row in snapshot.read("runs").to_pylist()]
     assert len(runs) == 2
-    assert {
-        name_of(activity_record.identifier)
-        for activity_record in graph.get_records(model.ProvActivity)
-    } == {f"run:{run}" for run in runs}
+    assert {name_of(activity.identifier) for activity in graph.get_records(model.ProvActivity)} == {
+        f"run:{run}" for run in runs
+    }
     used = relations(graph, model.ProvUsage)
     assert sorted(run for run, _ in used) == sorted(
         f"run:{run}" for run in [runs[0], *[runs[1]] * 2]
