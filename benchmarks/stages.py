@@ -287,7 +287,9 @@ def _writing(added: dict[str, pa.Table], scratch: Path, repeats: int) -> Timed:
         bare.compress(plain)
         bare.write_durably(stored, scratch / f"bare-{next(number)}")
 
-    return _timed("write Parquet", repeats, write, write_bare, "zstd 3, write, fsync", "commit")
+    return _timed(
+        "write Parquet", repeats, write, write_bare, "zstd 3, write, fsync", step="commit"
+    )
 
 
 def _columns_with_dictionary(path: Path) -> list[str]:
@@ -306,6 +308,7 @@ def _timed(
     stage: Callable[[], Any],
     floor: Callable[[], Any],
     floor_is: str,
+    *,
     step: str | None = None,
 ) -> Timed:
     stage()  # loads the kernels, and caches the files

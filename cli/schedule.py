@@ -132,7 +132,7 @@ def schedule(
                 settings,
                 Timetable(cron, every, watch, zone),
                 server,
-                click.echo,
+                log=click.echo,
             )
         )
     finally:

@@ -99,6 +99,7 @@ async def keep_schedule(
     settings: Settings,
     timetable: Timetable,
     server: LocalServer | None,
+    *,
     log: Callable[[str], Any] = print,
 ) -> None:
     """Start runs when they are due, until the process is interrupted.

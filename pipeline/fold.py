@@ -112,13 +112,20 @@ def fold(
     representative[cluster[chosen]] = chosen
     folded = np.flatnonzero(representative[cluster] != np.arange(len(cluster)))
     _check(new_rows, len(chosen) + len(folded), members)
-    changes = _changes(members, witnesses, firsts, folded, representative[cluster[folded]], touched)
+    changes = _changes(
+        members,
+        witnesses,
+        firsts=firsts,
+        folded=folded,
+        into=representative[cluster[folded]],
+        touched=touched,
+    )
     texts, place = _texts_to_write(
         members, witnesses.number[changes.firsts], changes, matched, base
     )
     added = {
         "paragraphs": _paragraph_rows(members, witnesses, changes.firsts, texts, place),
-        "variants": _variant_rows(members, changes.folded, changes.into, texts, place, settings),
+        "variants": _variant_rows(members, changes, texts, place, settings),
     }
     withdrawn = dict(changes.withdrawn)
     if new_rows.changed.num_rows:
@@ -375,6 +382,7 @@ class _Changes(NamedTuple):
 def _changes(
     members: _Members,
     witnesses: _Witnesses,
+    *,
     firsts: Positions,
     folded: Positions,
     into: Positions,
@@ -450,13 +458,13 @@ def _paragraph_rows(
 
 def _variant_rows(
     members: _Members,
-    folded: Positions,
-    into: Positions,
+    changes: _Changes,
     texts: Texts | RunTexts,
     place: Positions,
     settings: AlignSettings,
 ) -> pa.Table:
     """Return rows of variants, without ``run_id``; each is aligned with its paragraph."""
+    folded, into = changes.folded, changes.into
     concerned, numbers = np.unique(np.concatenate((folded, into)), return_inverse=True)
     texts_to_align = texts.take(place[concerned])
     words = find_words(

@@ -96,7 +96,16 @@ def gather_texts(
     def save_windows(new_windows: NewWindows) -> None:
         save_segment(segment, new_windows, new_rows.document_keys, new_rows.source_keys, settings)
 
-    stage_run_texts(folder, parts, digests, staged_numbers, index, base, settings, save_windows)
+    stage_run_texts(
+        folder,
+        parts,
+        digests=digests,
+        staged_numbers=staged_numbers,
+        index=index,
+        base=base,
+        settings=settings,
+        save_windows=save_windows,
+    )
     return len(digests)
 
 
@@ -120,6 +129,7 @@ def _version_seen(archive: StoredArchive, version: int | None) -> Snapshot | Non
 def stage_run_texts(
     folder: Path,
     parts: Sequence[StagedBatch],
+    *,
     digests: Bytes,
     staged_numbers: Positions,
     index: Index,

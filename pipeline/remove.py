@@ -109,8 +109,12 @@ def remove(
         ids = sorted(set(find_documents(base, names)))
         deletions, lost_sources, paragraphs = _deletions_of(base, ids)
         segments = repair_index(archive, base, f"{run_id}-mended", settings)
-        segments = _without(archive, segments, deletions, lost_sources, run_id, settings)
-        gained = _stage_regained_overlaps(folder, archive, segments, base, deletions, settings)
+        segments = _without(
+            archive, segments, deletions, lost_sources, run_id=run_id, settings=settings
+        )
+        gained = _stage_regained_overlaps(
+            folder, archive, segments, base, deletions, settings=settings
+        )
         matched = load_matched(folder)
         matched = matched._replace(is_new=np.zeros(len(matched.is_new), dtype=np.bool_))
         folded = fold(base, matched, NewRows.none(), deletions, settings.align)
@@ -164,6 +168,7 @@ def _without(
     segments: Sequence[str],
     deletions: Deletions,
     lost_sources: Bytes,
+    *,
     run_id: str,
     settings: Settings,
 ) -> list[str]:
@@ -193,6 +198,7 @@ def _stage_regained_overlaps(
     segments: Sequence[str],
     base: Snapshot,
     deletions: Deletions,
+    *,
     settings: Settings,
 ) -> list[int]:
     """Stage the overlaps of pairs that crowds add when the texts are removed.
@@ -206,7 +212,16 @@ def _stage_regained_overlaps(
     texts = load_texts(base, deletions.texts)
     parts = [stage_texts(texts, sign_texts(texts, settings), folder / "removed")]
     everything = np.arange(len(texts.digests))
-    stage_run_texts(folder, parts, texts.digests, everything, index, base, settings, lambda _: None)
+    stage_run_texts(
+        folder,
+        parts,
+        digests=texts.digests,
+        staged_numbers=everything,
+        index=index,
+        base=base,
+        settings=settings,
+        save_windows=lambda _: None,
+    )
     groups = band_groups(folder, settings.sign, settings.run.workers)
     stage = partial(pair_bands, folder, groups=groups, settings=settings.sign)
     with ThreadPoolExecutor(groups) as pool:

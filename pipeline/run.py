@@ -243,7 +243,12 @@ class _ReadSources:
         new_rows = matching.new_rows if matching else None
         rejects = self.all_rejects(matching)
         summary = summarise_sources(
-            self.run_id, archive.name, self.plan, self.batches, rejects, new_rows
+            self.run_id,
+            archive.name,
+            plan=self.plan,
+            batches=self.batches,
+            rejects=rejects,
+            new_rows=new_rows,
         )
         counts: dict[str, Any] = matching.summary_counts() if matching else {}
         return replace(summary, **counts)

@@ -94,6 +94,7 @@ class RunSummary:
 def summarise_sources(
     run_id: str,
     archive_path: str,
+    *,
     plan: Plan,
     batches: Sequence[BatchCounts],
     rejects: pa.Table,

@@ -284,12 +284,21 @@ def _check_raw(
     for uris in group_by_file(zip(*columns, strict=True)):
         for uri, raw, fault in reread_documents(list(uris), read):
             versions = uris[uri]
-            sha256 = _check_fixity(uri, raw, fault, versions, contents, fixity)
+            sha256 = _check_fixity(
+                uri, raw, fault, versions=versions, contents=contents, check=fixity
+            )
             for document_id in versions:
                 document = contents.documents.get(document_id)
                 if document and document_id in pending and document["sha256"] == sha256:
                     pending.discard(document_id)
-                    _check_spans(raw, document, uri, contents.occurrences(document_id), read, spans)
+                    _check_spans(
+                        raw,
+                        document,
+                        uri,
+                        occurrences=contents.occurrences(document_id),
+                        settings=read,
+                        check=spans,
+                    )
             done += len(versions)
             if done % _REPORT_EVERY == 0 or done == rows.num_rows:
                 report(READING_RAW_FILES, done, rows.num_rows)
@@ -304,6 +313,7 @@ def _check_fixity(
     uri: str,
     raw: bytes,
     fault: SourceError | None,
+    *,
     versions: list[str],
     contents: _ArchiveContents,
     check: Check,
@@ -336,6 +346,7 @@ def _check_spans(
     raw: bytes,
     document: dict[str, Any],
     uri: str,
+    *,
     occurrences: _Occurrences,
     settings: ReadSettings,
     check: Check,

@@ -24,6 +24,7 @@ def read_rows(
     snapshot: Snapshot,
     name: str,
     columns: Sequence[str] | None = None,
+    *,
     where: Sequence[str] = (),
     parameters: Mapping[str, Any] | None = None,
     order: str = "",

@@ -612,7 +612,9 @@ class Archive:
         values = {name: value for name, value in conditions.items() if value is not None}
         where = [_CONDITIONS[name] for name in values]
         with reader_errors_as_damage(self._snapshot):
-            return read_rows(self._snapshot, table, names, where, values, order)
+            return read_rows(
+                self._snapshot, table, names, where=where, parameters=values, order=order
+            )
 
     def _document_id(self, name: Name | None) -> str | None:
         return None if name is None else self._known_document(name)
