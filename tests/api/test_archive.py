@@ -62,7 +62,7 @@ def test_importing_loads_neither_the_compiler_nor_duckdb() -> None:
     ("address", "version", "message"),
     [
         ("nowhere", None, "ingest sources into it first: palimpsest ingest SOURCE --archive"),
-        ("https://nowhere/press", None, "expected a folder, or s3://BUCKET/NAME"),
+        ("https://nowhere/press", None, "expected a folder or s3://BUCKET/NAME"),
         (None, 3, "there is no version 3; found 1, 2"),
         (None, 0, "version = 0: expected a whole number, 1 or more"),
         (None, "2", "version = '2': expected a whole number, 1 or more"),

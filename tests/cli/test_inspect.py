@@ -121,7 +121,7 @@ def test_unknown_version_is_refused(press: Path) -> None:
 def test_folder_without_an_archive_is_refused(tmp_path: Path) -> None:
     result = run("inspect", tmp_path, "--port", 0)
     assert result.exit_code == 2
-    assert "no archive" in result.stderr
+    assert "is not an archive" in result.stderr
 
 
 @pytest.mark.parametrize(

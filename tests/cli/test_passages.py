@@ -120,7 +120,7 @@ def test_file_is_replaced_only_with_force(archive: Path, tmp_path: Path) -> None
     path.write_bytes(b"mine")
     result = run("passages", archive, "--output", path)
     assert result.exit_code == 2
-    assert "or replace it with --force" in result.stderr
+    assert "or allow it to be replaced (--force)" in result.stderr
     assert path.read_bytes() == b"mine"
     assert run("passages", archive, "--output", path, "--force").exit_code == 0
     assert path.read_bytes().startswith(b'"left_')

@@ -168,7 +168,7 @@ def test_existing_file_is_replaced_only_with_force(
     assert parsed(existing.read_text(encoding="utf-8")).xpath("//title")
     refused = run(command, *arguments, "--output", tmp_path / "none" / "x.html")
     assert refused.exit_code == 2
-    assert f"--output {tmp_path}/none/x.html: No such file or directory" in refused.stderr
+    assert f"output {tmp_path}/none/x.html: No such file or directory" in refused.stderr
 
 
 def test_file_name_cannot_control_the_terminal(examples: Path, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """A schedule on one machine: due runs are started once, and runs of a dead process are settled."""
 
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -118,8 +117,7 @@ def test_deployment_stores_only_the_settings_that_were_chosen(
     newer = SENSITIVITIES["reworded"] | {"align": {"min_score": 2.75}}
     monkeypatch.setitem(SENSITIVITIES, "reworded", newer)  # the defaults of a later version
     ingest(**parameters)
-    stored = json.loads(StoredArchive(archive).manifest().settings["decisive"])
-    assert stored["align"]["min_score"] == 2.75
+    assert StoredArchive(archive).snapshot().settings().align.min_score == 2.75
 
 
 def test_schedule_uses_the_server_of_the_active_profile(

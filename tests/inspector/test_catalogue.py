@@ -379,17 +379,17 @@ def test_periods_are_chosen_to_limit_the_number_of_bars(
 ) -> None:
     names = [f"{number}.txt" for number in range(len(days))]
     folder = write_articles(tmp_path / "in", {name: [f"Piece {name} here"] for name in names})
-    dates = {
+    published = {
         name: None if day is None else NOON + timedelta(days=day)
         for name, day in zip(names, days, strict=True)
     }
-    with files_dated(folder, dates):
+    with files_dated(folder, published):
         ingest(folder, tmp_path / "press")
     catalogue = catalogue_of(tmp_path / "press", tmp_path)
     dates = catalogue.overview()["dates"]
     assert len(dates["bars"]) <= 60
     letters = {"day": 10, "month": 7, "year": 4, "decade": 3}[by]
-    counted = Counter(f"{date:%Y-%m-%d}"[:letters] for date in dates.values() if date)
+    counted = Counter(f"{date:%Y-%m-%d}"[:letters] for date in published.values() if date)
     if by == "decade":
         counted = Counter({f"{period}0s": count for period, count in counted.items()})
     found = {bar["period"]: bar["documents"] for bar in dates["bars"] if bar["documents"]}

@@ -22,6 +22,7 @@ from palimpsest.inspector.pages import current as current_module
 from palimpsest.inspector.pages import views
 from palimpsest.inspector.pages.current import CurrentCatalogue
 from palimpsest.records.errors import ArchiveError
+from palimpsest.records.progress import Step
 from palimpsest.store.address import open_archive
 from palimpsest.store.archive import StoredArchive
 from tests.inspector.sample_archives import catalogue_of
@@ -93,7 +94,7 @@ def documents(catalogue: Catalogue | None) -> int:
 def test_catalogue_is_built_once_and_leftovers_are_removed(
     press: StoredArchive, state: Path
 ) -> None:
-    steps: list[tuple[str, int, int]] = []
+    steps: list[tuple[Step, int, int]] = []
     folder = catalogue_path(press, press.manifest()).parent.absolute()
     assert folder.is_relative_to(state)
     folder.mkdir(parents=True)
@@ -104,7 +105,7 @@ def test_catalogue_is_built_once_and_leftovers_are_removed(
     assert documents(Catalogue(path, press.snapshot())) == 2
     assert sorted(one.name for one in folder.iterdir()) == ["00000001.sqlite", "lock"]
     assert [done for _, done, _ in steps] == list(range(1, len(steps) + 1))
-    assert {(name, total) for name, _, total in steps} == {("catalogue", len(steps))}
+    assert {(step.name, total) for step, _, total in steps} == {("catalogue", len(steps))}
     before = path.stat().st_mtime_ns
     assert ensure_catalogue(press) == path
     assert path.stat().st_mtime_ns == before

@@ -62,7 +62,7 @@ def test_new_step_is_logged_and_shown_as_progress(caplog: pytest.LogCaptureFixtu
     shown: list[tuple[int, str]] = []
 
     class Progress:
-        def show(self, percent: float, description: str, *, is_urgent: bool) -> None:
+        def update(self, percent: float, description: str, *, is_urgent: bool) -> None:
             assert is_urgent in {True, False}
             shown.append((round(percent), description))
 
