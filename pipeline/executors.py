@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from palimpsest.kernels.compiled import are_kernels_cached
-from palimpsest.pipeline.forking import may_fork
+from palimpsest.pipeline.forking import interrupts_blocked, may_fork
 from palimpsest.pipeline.steps import RunStep
 from palimpsest.records.progress import Report
 from palimpsest.records.settings import RunSettings
@@ -123,9 +123,10 @@ def _run_in_forks(step: RunStep, arguments: Arguments, report: Report, forks: in
     helpers = []
     try:
         for _ in range(forks):
-            helper = context.Process(target=help_parent, args=(os.getpid(),))
-            helper.start()
-            helpers.append(helper)
+            with interrupts_blocked():  # for good in the fork: this process handles Ctrl-C for both
+                helper = context.Process(target=help_parent, args=(os.getpid(),))
+                helper.start()
+                helpers.append(helper)
         for number in take():
             call(*arguments[number])
             report(step, max(1, number + 1 - forks), len(arguments))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Thread, current_thread
 
 fork_lock = threading.Lock()
@@ -30,3 +33,13 @@ def may_fork() -> bool:
     return all(
         thread is current or isinstance(thread, QuietThread) for thread in threading.enumerate()
     )
+
+
+@contextmanager
+def interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT in this thread; a process forked in this block starts with it blocked."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -136,11 +136,11 @@ def test_missing_or_changed_raw_files_are_listed_but_not_copied(tmp_path: Path) 
     assert sorted(rows) == [
         ("becomes-a-pipe.txt", "not-a-file", ""),
         ("changes.txt", "changed", ""),
-        ("vanishes.txt", "vanished", ""),
         ("is-replaced.txt", "as-read", "is-replaced.txt"),
         ("is-replaced.txt", "replaced", ""),
         ("packed.txt.gz", "as-read", "packed.txt.gz"),
         ("stays.txt", "as-read", "stays.txt"),
+        ("vanishes.txt", "vanished", ""),
     ]
     assert summary["raw"] == Counter(status for _, status, _ in rows)
     copied = {path.name for path in Path(bag.path, "data", "raw").rglob("*")}

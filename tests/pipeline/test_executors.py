@@ -18,7 +18,7 @@ from palimpsest.store.archive import StoredArchive
 from palimpsest.store.digest import digest_archive
 
 _SCRIPT = """
-import json, os, sys, time
+import json, os, signal, sys, time
 from pathlib import Path
 import palimpsest.pipeline.read
 from palimpsest.pipeline.executors import fork_executor
@@ -35,6 +35,8 @@ def readers():
 def note(folder, batch, target, settings, processes):
     assert palimpsest.pipeline.read._extractors(settings, processes)._workers == 2  # five for three
     Path(pids, f"{os.getpid()}-{batch}").touch()
+    is_blocked = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    assert is_blocked == (os.getpid() != parent)  # a fork leaves Ctrl-C to its parent
     if fault == "killed" and os.getpid() != parent:
         os.kill(os.getpid(), 9)
     if fault == "refused" and os.getpid() != parent:

@@ -131,7 +131,7 @@ def candidates_of(texts, new, crowds, sign):
     return result
 
 
-@max_examples(250)
+@max_examples(100)
 @given(archives(), crowd_limits())
 def test_matches_of_the_index_give_the_candidates_that_all_texts_give(drawn, sign):
     parts, new = drawn
