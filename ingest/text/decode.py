@@ -243,8 +243,8 @@ def _refuse_binary(raw: bytes) -> None:
     if controls > max(1, _MAX_CONTROL_SHARE * len(sample)):
         raise SourceError(
             "binary",
-            f"{controls} control bytes in the first {len(sample)}; expected text, with at most "
-            f"{_MAX_CONTROL_SHARE:.0%} of them",
+            f"{controls} control bytes among the first {len(sample)}; expected text with at most "
+            f"{_MAX_CONTROL_SHARE:.0%}",
         )
 
 
