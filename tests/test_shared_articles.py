@@ -85,7 +85,13 @@ def test_the_sentence_that_both_share_whole_is_stored_once_with_two_occurrences(
     paths, result, tmp_path
 ):
     run_ingest([str(path) for path in paths], tmp_path / "archive")
-    [closing] = [p["left"]["text"] for p in result["passages"] if p["relation"] == "exact"]
+    [(left, right)] = SHARED["the closing sentence"]
+    [closing] = [
+        passage["left"]["text"]
+        for passage in result["passages"]
+        if covers(passage["left"], left) and covers(passage["right"], right)
+        if passage["relation"] == "exact"
+    ]
     count = duckdb.execute(
         f"""SELECT count(DISTINCT paragraph_id), count(*)
             FROM '{tmp_path}/archive/paragraphs/*.parquet'
