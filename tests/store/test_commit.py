@@ -278,7 +278,7 @@ import sys
 from palimpsest.store.archive import StoredArchive
 from palimpsest.store.commit import open_staging
 
-with open_staging(StoredArchive(sys.argv[1]), "held") as folder:
+with open_staging(StoredArchive(sys.argv[1]), "other-run") as folder:
     (folder / "mine").write_text("mine")
     print("ready", flush=True)
     sys.stdin.read()
@@ -296,11 +296,11 @@ def test_staging_folder_of_a_living_process_is_left_alone_until_it_dies(
         assert clear_staging(archive) == 0
         with open_staging(archive, "r1") as folder:
             assert list((folder / "left").iterdir()) == []
-            assert (archive.staging / "held" / "mine").read_text() == "mine"
+            assert (archive.staging / "other-run" / "mine").read_text() == "mine"
         holder.kill()
         holder.wait(60)
     with open_staging(archive, "r2") as folder:
-        assert (folder / "left" / "held" / "mine").read_text() == "mine"
+        assert (folder / "left" / "other-run" / "mine").read_text() == "mine"
         assert [path.name for path in archive.staging.iterdir()] == ["r2"]
     assert list(archive.staging.iterdir()) == []
 
