@@ -12,7 +12,7 @@ import pyarrow as pa
 from palimpsest.records.document_facts import DOCUMENT_FACTS, DocumentFact
 from palimpsest.records.errors import ContractError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 PARAGRAPH_SEPARATOR = "\n\n"
 """Text between two paragraphs in the normalised text of a document."""
