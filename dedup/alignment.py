@@ -10,7 +10,8 @@ passage of a pair only.
 This is local alignment (Smith and Waterman 1981) over content words, with one cost for mismatches
 and gaps, computed as sparse dynamic programming over the matching cells (Eppstein, Galil, Giancarlo
 and Italiano 1992): few of all cells match, so the table is never filled. ``tests/oracles.py`` fills
-it and finds the same scores.
+it and finds the same scores. Of long documents only regions that share rare pairs of words are
+aligned (``dedup.regions``).
 
 Kernels take records at the border and single arrays inside: to pass a record to a function that is
 called for each pair or each match would count references to all of its arrays each time.
@@ -25,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from palimpsest.dedup.lanes import LANES, highest_of_lanes
+from palimpsest.dedup.regions import LONG_CELLS, cell_shift, find_regions
 from palimpsest.dedup.texts import TextSpans
 from palimpsest.dedup.words import CHARACTER, FUNCTION, KINDS, NUMBER, HashedWords, Words
 from palimpsest.kernels.arrays import Bytes, Flags, Hashes, Indices, Integers, Positions, Scores
@@ -41,6 +43,13 @@ PAIR, LEFT_FIRST, LEFT_LAST, RIGHT_FIRST, RIGHT_LAST, MATCHED, SCORE = range(7)
 _COLUMNS = 7
 _ANCHOR_COLUMNS, _INITIAL_ANCHORS = 3, 1024
 """Shape of the table of anchors, which are pairs of equal words, at first."""
+_LONG_WORDS = 1024
+"""Content words of the shorter of two long documents for which ``max_passages`` are found."""
+# Columns of an island: anchors of a region, none of which follows one of another region.
+_BEGIN, _STOP, _TOP, _TOP_AT, _FIRST_ACROSS, _LAST_ACROSS = range(6)
+_ISLAND_COLUMNS = 6
+_UNKNOWN = -1
+"""The last anchor of an island's best chain, until it is found; its score is a bound until then."""
 _REJECTED = -1
 """Pair number of a passage of too little resemblance, until all passages of its pair are found."""
 
@@ -253,7 +262,8 @@ def _align_pairs(
     chain = np.empty(longest, dtype=np.int32)
     rows = np.empty(anchors.shape[1], dtype=np.int32)
     down, across, reached = anchors[0], anchors[1], anchors[2]
-    _put_sentinels(down)
+    islands = np.empty((1, _ISLAND_COLUMNS), dtype=np.int64)
+    no_cells = np.empty(0, dtype=np.int32)
     table_text, slots = -1, 0
     for pair in order:
         a, b = left[pair], right[pair]
@@ -262,37 +272,56 @@ def _align_pairs(
         if b != table_text:
             table_text, slots = b, _table_size(their_size)
             _fill_table(content, theirs, their_size, heads, follows, slots)
+        most, cells, regions = max_passages, no_cells, 1
+        if my_size * their_size > LONG_CELLS:
+            most *= 1 + my_size // _LONG_WORDS
+            cells, regions = find_regions(content, mine, my_size, theirs, their_size)
         stop = -1
         while stop < 0:
             stop = _find_anchors(
                 content, mine, my_size, theirs, their_size, heads, follows, slots, waiting, gap,
-                rows, down, across,
+                cells, rows, down, across,
             )  # fmt: skip
-            if stop < 0:
-                rows = np.empty(2 * len(rows) + longest, dtype=np.int32)
-                anchors = np.empty((_ANCHOR_COLUMNS, len(rows)), dtype=anchors.dtype)
+            needed = 2 * len(rows) + longest if stop < 0 else stop + LANES * regions
+            if needed > len(rows):
+                stop = -1
+                rows = np.empty(needed, dtype=np.int32)
+                anchors = np.empty((_ANCHOR_COLUMNS, needed), dtype=anchors.dtype)
                 down, across, reached = anchors[0], anchors[1], anchors[2]
-                _put_sentinels(down)
-        begin = count
-        for _ in range(max_passages):
-            length, score = _best_chain(
-                stop, rows, down, across, reached, scores, mine, gap, farthest, min_score, chain,
+        if len(islands) < regions:
+            islands = np.empty((2 * regions, _ISLAND_COLUMNS), dtype=np.int64)
+        if regions == 1:
+            _put_island(islands[0], LANES, stop, down)
+        else:
+            _part_by_region(
+                cells, regions, my_size, their_size, gap, stop, rows, down, across, islands
+            )
+        for k in range(regions):
+            _reach_anchors(
+                islands[k], rows, down, across, reached, scores, mine, gap, farthest
             )  # fmt: skip
-            if length == 0:
+        begin = count
+        for _ in range(most):
+            best = _best_island(
+                islands[:regions], rows, down, across, reached, scores, mine, gap, farthest,
+                min_score,
+            )  # fmt: skip
+            if best < 0:
                 break
+            length = _trace_chain(
+                islands[best], rows, down, across, reached, scores, mine, gap, farthest, chain,
+            )  # fmt: skip
             if count == len(found):
                 found = grow(found, 2 * count)
             _measure(
                 chain, length, rows, across, gap, hashes, offsets[a], offsets[a + 1], offsets[b],
                 offsets[b + 1], places, mine, theirs, found, begin, count,
             )  # fmt: skip
-            found[count, SCORE] = score * unit
+            found[count, SCORE] = islands[best, _TOP] * unit
             is_kept = resembles(found[count], min_resemblance)
             found[count, PAIR] = pair if is_kept else _REJECTED
             count += 1
-            stop, bound = _remove_covered(stop, chain, length, rows, down, across, reached)
-            if bound < min_score:
-                break
+            _remove_covered(islands[:regions], chain, length, rows, down, across, reached)
         count = _keep(found, begin, count)
     return found[:count].copy()
 
@@ -393,13 +422,15 @@ def _find_anchors(
     slots: int,
     waiting: Indices,
     gap: int,
+    cells: Indices,
     rows: Indices,
     down: Integers,
     across: Integers,
 ) -> int:
     """Write all anchors: pairs of equal content words, sorted by left word, then by right word.
 
-    Words whose slot is occupied are selected first, without a branch, into ``waiting``.
+    Words whose slot is occupied are selected first, without a branch, into ``waiting``. If there
+    are ``cells`` (``dedup.regions``), only anchors in regions are written.
 
     Returns:
         where the anchors end, or -1 if the arrays are too short for all of them.
@@ -410,6 +441,8 @@ def _find_anchors(
         waiting[found] = i
         found += 1 if heads[np.int64(content[mine + i]) & mask] >= 0 else 0
     stop = LANES
+    shift = cell_shift(my_size, their_size)
+    width = (their_size >> shift) + 1
     for k in range(found):
         if stop + their_size > len(rows):
             return -1
@@ -417,7 +450,10 @@ def _find_anchors(
         value = content[mine + i]
         j = heads[np.int64(value) & mask]
         while j >= 0:
-            if content[theirs + j] == value:
+            is_anchor = content[theirs + j] == value
+            if is_anchor and len(cells):
+                is_anchor = cells[(i >> shift) * width + (j >> shift)] >= 0
+            if is_anchor:
                 rows[stop] = i
                 down[stop] = i * gap
                 across[stop] = j * gap
@@ -427,14 +463,55 @@ def _find_anchors(
 
 
 @inlined
-def _put_sentinels(down: Integers) -> None:
-    """Write ``LANES`` values before the first anchor that no anchor can follow."""
-    down[:LANES] = np.iinfo(down.dtype).max
+def _put_island(island: Positions, begin: int, stop: int, down: Integers) -> None:
+    """Make an island of anchors, with ``LANES`` values before them that no anchor can follow."""
+    down[begin - LANES : begin] = np.iinfo(down.dtype).max
+    island[_BEGIN], island[_STOP] = begin, stop
+    island[_FIRST_ACROSS], island[_LAST_ACROSS] = 0, np.iinfo(np.int64).max
 
 
 @inlined
-def _best_chain(
+def _part_by_region(
+    cells: Indices,
+    regions: int,
+    my_size: int,
+    their_size: int,
+    gap: int,
     stop: int,
+    rows: Indices,
+    down: Integers,
+    across: Integers,
+    islands: Positions,
+) -> None:
+    """Make an island of the anchors of each region; their order stays the same within it."""
+    shift = cell_shift(my_size, their_size)
+    width = (their_size >> shift) + 1
+    region = np.empty(stop, dtype=np.int32)
+    sizes = np.zeros(regions, dtype=np.int64)
+    for k in range(LANES, stop):
+        cell = (rows[k] >> shift) * width + ((np.int64(across[k]) // gap) >> shift)
+        region[k] = cells[cell]
+        sizes[region[k]] += 1
+    old_rows, old_across = rows[:stop].copy(), across[:stop].copy()
+    end = 0
+    for number in range(regions):
+        _put_island(islands[number], end + LANES, end + LANES, down)
+        islands[number, _FIRST_ACROSS] = np.iinfo(np.int64).max
+        islands[number, _LAST_ACROSS] = 0
+        end += LANES + sizes[number]
+    for k in range(LANES, stop):
+        island = islands[region[k]]
+        at, there = island[_STOP], old_across[k]
+        rows[at], across[at] = old_rows[k], there
+        down[at] = old_rows[k] * gap
+        island[_STOP] += 1
+        island[_FIRST_ACROSS] = min(island[_FIRST_ACROSS], there)
+        island[_LAST_ACROSS] = max(island[_LAST_ACROSS], there)
+
+
+@inlined
+def _best_island(
+    islands: Positions,
     rows: Indices,
     down: Integers,
     across: Integers,
@@ -444,17 +521,58 @@ def _best_chain(
     gap: int,
     farthest: int,
     min_score: int,
-    chain: Indices,
-) -> tuple[int, np.int64]:
-    """Write the anchors of the best chain, the last one first; return its length and score.
+) -> int:
+    """Return the island with the best chain, which is then known; -1 if none is good enough.
+
+    Of equal chains, the one whose last anchor comes first is the best.
+    """
+    while True:
+        best = -1
+        for k in range(len(islands)):
+            if islands[k, _TOP] < min_score:
+                continue
+            if best < 0 or _is_ahead(islands[k], islands[best], down, across):
+                best = k
+        if best < 0 or islands[best, _TOP_AT] != _UNKNOWN:
+            return best
+        _reach_anchors(islands[best], rows, down, across, reached, scores, mine, gap, farthest)
+
+
+@inlined
+def _is_ahead(island: Positions, other: Positions, down: Integers, across: Integers) -> bool:
+    """Return whether an island may have a better chain than another."""
+    if island[_TOP] != other[_TOP]:
+        return bool(island[_TOP] > other[_TOP])
+    at, other_at = island[_TOP_AT], other[_TOP_AT]
+    if at == _UNKNOWN or other_at == _UNKNOWN:
+        return bool(other_at != _UNKNOWN)
+    if down[at] != down[other_at]:
+        return bool(down[at] < down[other_at])
+    return bool(across[at] < across[other_at])
+
+
+@inlined
+def _reach_anchors(
+    island: Positions,
+    rows: Indices,
+    down: Integers,
+    across: Integers,
+    reached: Integers,
+    scores: Bytes,
+    mine: int,
+    gap: int,
+    farthest: int,
+) -> None:
+    """Write the score with which each anchor of an island is reached, and where it is highest.
 
     Positions are stored times ``gap``, so that the search among the predecessors of an anchor needs
     neither a product nor a branch, and looks at ``LANES`` of them at once. Only scores are stored
     on the way; predecessors are found again for the best chain, if its score is high enough.
     """
-    best, best_at = np.int64(0), -1
-    row = LANES
-    for k in range(LANES, stop):
+    best, best_at = np.int64(0), _UNKNOWN
+    begin = island[_BEGIN]
+    row = begin
+    for k in range(begin, island[_STOP]):
         here, there = down[k], across[k]
         if here != down[row]:
             row = k  # anchors of the same left word do not follow one another
@@ -464,21 +582,36 @@ def _best_chain(
             value = highest_of_lanes(down, across, reached, end - LANES, here, there, gap, farthest)
             before = max(before, np.int64(value))
             end -= LANES
-            if end <= LANES or here - down[end] > farthest:
+            if end <= begin or here - down[end] > farthest:
                 break
         total = before + np.int64(scores[mine + rows[k]])
         reached[k] = total
         if total > best:
             best, best_at = total, k
-    if best < min_score:
-        return 0, best
-    length = 0
-    while best_at >= 0:
-        chain[length] = best_at
+    island[_TOP], island[_TOP_AT] = best, best_at
+
+
+@inlined
+def _trace_chain(
+    island: Positions,
+    rows: Indices,
+    down: Integers,
+    across: Integers,
+    reached: Integers,
+    scores: Bytes,
+    mine: int,
+    gap: int,
+    farthest: int,
+    chain: Indices,
+) -> int:
+    """Write the anchors of the best chain of an island, the last one first; return its length."""
+    at, length = island[_TOP_AT], 0
+    while at >= 0:
+        chain[length] = at
         length += 1
-        before = np.int64(reached[best_at]) - np.int64(scores[mine + rows[best_at]])
-        best_at = _predecessor(down, across, reached, best_at, before, gap, farthest)
-    return length, best
+        before = np.int64(reached[at]) - np.int64(scores[mine + rows[at]])
+        at = _predecessor(down, across, reached, at, before, gap, farthest)
+    return length
 
 
 @inlined
@@ -495,7 +628,7 @@ def _predecessor(
     if before == 0:
         return -1
     here, there = np.int64(down[anchor]), np.int64(across[anchor])
-    for p in range(anchor - 1, LANES - 1, -1):
+    for p in range(anchor - 1, -1, -1):
         above, passed = here - down[p], there - across[p]
         if 0 < above <= farthest and 0 < passed <= farthest:
             if reached[p] - max(above, passed) + gap == before:
@@ -587,29 +720,37 @@ def _count_agreeing(
 
 @inlined
 def _remove_covered(
-    stop: int,
+    islands: Positions,
     chain: Indices,
     length: int,
     rows: Indices,
     down: Integers,
     across: Integers,
     reached: Integers,
-) -> tuple[int, np.int64]:
-    """Remove anchors within a chain's span on either side; return the others' end and a bound.
+) -> None:
+    """Remove anchors within a chain's span on either side from all islands.
 
-    No chain of the others has a higher score than the bound: the highest score that one of them was
-    reached with when there were more anchors.
+    The best chain of such an island has to be found again. It has no higher score than any of the
+    other anchors was reached with.
     """
     first, last = chain[length - 1], chain[0]
     first_row, last_row = rows[first], rows[last]
     first_across, last_across = across[first], across[last]
-    kept = LANES
-    bound = np.int64(0)
-    for k in range(LANES, stop):
-        i, there = rows[k], across[k]
-        rows[kept], down[kept], across[kept] = i, down[k], there
-        is_off_rows = (i < first_row) | (i > last_row)
-        is_off = is_off_rows & ((there < first_across) | (there > last_across))
-        kept += 1 if is_off else 0
-        bound = max(bound, np.int64(reached[k]) if is_off else np.int64(0))
-    return kept, bound
+    for island in islands:
+        begin, stop = island[_BEGIN], island[_STOP]
+        if begin == stop or (
+            (rows[stop - 1] < first_row or rows[begin] > last_row)
+            and (island[_LAST_ACROSS] < first_across or island[_FIRST_ACROSS] > last_across)
+        ):
+            continue
+        kept = begin
+        bound = np.int64(0)
+        for k in range(begin, stop):
+            i, there = rows[k], across[k]
+            rows[kept], down[kept], across[kept] = i, down[k], there
+            is_off_rows = (i < first_row) | (i > last_row)
+            is_off = is_off_rows & ((there < first_across) | (there > last_across))
+            kept += 1 if is_off else 0
+            bound = max(bound, np.int64(reached[k]) if is_off else np.int64(0))
+        if kept < stop:
+            island[_STOP], island[_TOP], island[_TOP_AT] = kept, bound, _UNKNOWN

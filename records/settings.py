@@ -254,7 +254,11 @@ class PassageSettings(_Stage):
     chain_score: float = Field(
         default=1.5, gt=0.0, description="minimum score of a chain that may be joined to others"
     )
-    max_chains: int = Field(default=60, ge=1, description="maximum chains of two documents")
+    max_chains: int = Field(
+        default=60,
+        ge=1,
+        description="maximum chains of two documents; of long ones, for each 1,024 content words",
+    )
     merge_words: int = Field(
         default=40,
         ge=0,
