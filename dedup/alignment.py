@@ -28,7 +28,16 @@ import numpy as np
 from palimpsest.dedup.lanes import LANES, highest_of_lanes
 from palimpsest.dedup.regions import LONG_CELLS, cell_shift, find_regions
 from palimpsest.dedup.texts import TextSpans
-from palimpsest.dedup.words import CHARACTER, FUNCTION, KINDS, NUMBER, HashedWords, Words
+from palimpsest.dedup.words import (
+    CHARACTER,
+    FUNCTION,
+    HEADER,
+    HEADER_HASH,
+    KINDS,
+    NUMBER,
+    HashedWords,
+    Words,
+)
 from palimpsest.kernels.arrays import Bytes, Flags, Hashes, Indices, Integers, Positions, Scores
 from palimpsest.kernels.columns import as_read_only, grow
 from palimpsest.kernels.compiled import inlined, kernel
@@ -143,7 +152,7 @@ def score_parts(parts: Sequence[Words], spans: TextSpans, settings: AlignSetting
 def _scores_by_kind(settings: AlignSettings) -> Bytes:
     """Return what a match earns by the kind of word, in hundredths: uint8, shape (kinds,)."""
     by_kind = np.full(KINDS, _SCALE, dtype=np.uint8)
-    by_kind[FUNCTION] = 0
+    by_kind[FUNCTION] = by_kind[HEADER] = 0
     by_kind[NUMBER] = round(settings.number_score * _SCALE)
     by_kind[CHARACTER] = round(settings.character_score * _SCALE)
     return by_kind
@@ -707,7 +716,7 @@ def _count_agreeing(
     Counting stops at a word of an earlier passage, ``found[begin:number]``.
     """
     agreeing = 0
-    while agreeing < most and hashes[left + i] == hashes[right + j]:
+    while agreeing < most and hashes[left + i] == hashes[right + j] != HEADER_HASH:
         for k in range(begin, number):
             if (
                 found[k, LEFT_FIRST] <= i < found[k, LEFT_LAST]

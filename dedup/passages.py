@@ -43,8 +43,8 @@ from palimpsest.dedup.alignment import (
     score_words,
     swap_sides,
 )
-from palimpsest.dedup.words import FUNCTION, Words
-from palimpsest.kernels.arrays import Flags, Hashes, Positions, Rows, Scores
+from palimpsest.dedup.words import FUNCTION, HEADER, Words
+from palimpsest.kernels.arrays import Flags, Hashes, Keys, Positions, Rows, Scores
 from palimpsest.kernels.columns import grow
 from palimpsest.kernels.compiled import inlined, kernel
 from palimpsest.records.settings import AlignSettings, PassageSettings
@@ -56,6 +56,7 @@ _UNCLEAR, _CLEAR, _SUMMARY = 0.0, 1.0, 2.0
 _MIN_CHANCE = 0.1
 """Smallest share of words that is taken to be shared by chance; keeps ratios finite."""
 _MAX_SUMMARIES = 3
+_RUN_WORDS, _CORE_WORDS = 8, 30
 _MIN_WORDS = 5
 """Fewest distinct words that a summary shares, however often it repeats them."""
 
@@ -103,17 +104,22 @@ class _Rules(NamedTuple):
     """Settings by which groups of chains are joined and judged, as kernels take them."""
 
     merge_words: int
+    merge_reach: float
     sentence_words: int
     unshared_cost: float
     repeat_power: float
     clear_score: float
     clear_share: float
     clear_words: int
+    enough_score: float
     strong_score: float
     min_score: float
     min_resemblance: float
     summary_share: float
     summary_score: float
+    condensed_words: int
+    condensed_ratio: float
+    condensed_most: int
 
 
 def find_passages(
@@ -149,7 +155,8 @@ def find_passages(
     rows[:, SCORE] = chains.score
     if is_first is None:
         is_first = np.zeros(len(words.hashes), dtype=np.bool_)
-    documents = _Documents(words.offsets, words.hashes, words.kinds != FUNCTION, is_first)
+    is_content = (words.kinds != FUNCTION) & (words.kinds != HEADER)
+    documents = _Documents(words.offsets, words.hashes, is_content, is_first)
     bounds = np.searchsorted(chains.pair, np.arange(len(left) + 1)).astype(np.int64)
     found = _judge_pairs(rows, bounds, documents, left, right, _rules_of(align, settings))
     return _as_passages(found)
@@ -158,17 +165,22 @@ def find_passages(
 def _rules_of(align: AlignSettings, settings: PassageSettings) -> _Rules:
     return _Rules(
         merge_words=settings.merge_words,
+        merge_reach=settings.merge_reach,
         sentence_words=min(settings.sentence_words, settings.merge_words // 2),
         unshared_cost=settings.unshared_cost,
         repeat_power=settings.repeat_power,
         clear_score=settings.clear_score,
         clear_share=settings.clear_share,
         clear_words=settings.clear_words,
+        enough_score=settings.enough_score,
         strong_score=settings.strong_score,
         min_score=align.min_score,
         min_resemblance=align.min_resemblance,
         summary_share=settings.summary_share,
         summary_score=settings.summary_score,
+        condensed_words=settings.condensed_words,
+        condensed_ratio=settings.condensed_ratio,
+        condensed_most=settings.condensed_most,
     )
 
 
@@ -217,9 +229,12 @@ def _judge_pairs(
         a, content_a = documents.hashes[first], documents.is_content[first]
         b, content_b = documents.hashes[second], documents.is_content[second]
         groups, is_kept = _joined(chains[bounds[pair] : bounds[pair + 1]].copy(), rules)
+        _cut_tails(groups, a, b)
         best = _score_groups(groups, a, content_a, b, content_b, rules)
         starts_a, starts_b = documents.is_first[first], documents.is_first[second]
         _classify_groups(groups, is_kept, best, starts_a, starts_b, rules)
+        if rules.condensed_words > 0:
+            _join_condensed(groups, rules)
         summaries = np.empty((0, _COLUMNS), dtype=np.float64)
         if best < rules.strong_score:
             if comes_first(b, a):
@@ -241,6 +256,100 @@ def _judge_pairs(
                 found[count, PAIR] = pair
                 count += 1
     return found[:count].copy()
+
+
+@inlined
+def _cut_tails(groups: Rows, a: Hashes, b: Hashes) -> None:
+    """Cut what is loosely joined to a copied core off the ends of each group."""
+    for row in groups:
+        left, right = np.int64(row[LEFT_FIRST]), np.int64(row[RIGHT_FIRST])
+        left_stop, right_stop = np.int64(row[LEFT_LAST]), np.int64(row[RIGHT_LAST])
+        if min(left_stop - left, right_stop - right) < _CORE_WORDS or row[MATCHED] == max(
+            left_stop - left, right_stop - right
+        ):
+            continue
+        core = _core_of(a[left:left_stop], b[right:right_stop])
+        if core[4] < _CORE_WORDS or 2 * core[4] < row[MATCHED]:
+            continue
+        first_a, stop_a, first_b, stop_b = (
+            left + core[0],
+            left + core[1],
+            right + core[2],
+            right + core[3],
+        )
+        if _is_loose(a[left:first_a], b[right:first_b]):
+            left, right = first_a, first_b
+        if _is_loose(a[stop_a:left_stop], b[stop_b:right_stop]):
+            left_stop, right_stop = stop_a, stop_b
+        row[LEFT_FIRST], row[LEFT_LAST] = left, left_stop
+        row[RIGHT_FIRST], row[RIGHT_LAST] = right, right_stop
+        inside = _count_common(np.sort(a[left:left_stop]), np.sort(b[right:right_stop]))
+        row[MATCHED] = min(row[MATCHED], inside)
+
+
+@inlined
+def _is_loose(a: Hashes, b: Hashes) -> bool:
+    """Return whether two tails have something, and fewer than half of their words in common."""
+    together = len(a) + len(b)
+    return bool(together > 0 and 4 * _count_common(np.sort(a), np.sort(b)) < together)
+
+
+@inlined
+def _count_common(a: Hashes, b: Hashes) -> int:
+    """Return how many words two sorted arrays have in common, repeated ones as often as both."""
+    i, j, common = 0, 0, 0
+    while i < len(a) and j < len(b):
+        if a[i] == b[j]:
+            i, j, common = i + 1, j + 1, common + 1
+        elif a[i] < b[j]:
+            i += 1
+        else:
+            j += 1
+    return common
+
+
+@inlined
+def _core_of(a: Hashes, b: Hashes) -> Positions:
+    """Return the span in a and in b from the first to the last run of equal words, and the longest.
+
+    Runs are of at least ``_RUN_WORDS`` words.
+
+    Returns:
+        int64, shape (5,): first and stop in a, first and stop in b, words of the longest run.
+    """
+    core = np.array([len(a), 0, len(b), 0, 0])
+    grams_a, grams_b = _grams(a), _grams(b)
+    order = np.argsort(grams_b, kind="mergesort")
+    ordered = grams_b[order]
+    for i in range(len(grams_a)):
+        at = np.searchsorted(ordered, grams_a[i])
+        while at < len(ordered) and ordered[at] == grams_a[i]:
+            j = order[at]
+            at += 1
+            if i > 0 and j > 0 and a[i - 1] == b[j - 1]:
+                continue  # inside a run
+            size = 0
+            while i + size < len(a) and j + size < len(b) and a[i + size] == b[j + size]:
+                size += 1
+            if size >= _RUN_WORDS:
+                core[0], core[1] = min(core[0], i), max(core[1], i + size)
+                core[2], core[3] = min(core[2], j), max(core[3], j + size)
+                core[4] = max(core[4], size)
+    return core
+
+
+@inlined
+def _grams(hashes: Hashes) -> Keys:
+    """Return a hash of each ``_RUN_WORDS`` consecutive words: uint64."""
+    count = max(0, len(hashes) - _RUN_WORDS + 1)
+    grams = np.empty(count, dtype=np.uint64)
+    for k in range(count):
+        value = np.uint64(0)
+        for word in range(_RUN_WORDS):
+            value = (value ^ np.uint64(hashes[k + word])) * np.uint64(0x9E3779B97F4A7C15)
+            value ^= value >> np.uint64(29)
+        grams[k] = value
+    return grams
 
 
 @inlined
@@ -274,7 +383,7 @@ def _classify_groups(
     for k in range(len(groups)):
         row = groups[k]
         size = min(row[LEFT_LAST] - row[LEFT_FIRST], row[RIGHT_LAST] - row[RIGHT_FIRST])
-        enough = max(rules.clear_score, rules.clear_share * best)
+        enough = max(rules.clear_score, min(rules.enough_score, rules.clear_share * best))
         is_clear = row[SCORE] >= enough and size >= rules.clear_words
         row[_KIND] = _CLEAR if is_clear else _UNCLEAR
         if is_clear:
@@ -282,6 +391,45 @@ def _classify_groups(
             _end_with_sentences(row, starts_b, RIGHT_FIRST, RIGHT_LAST, rules.sentence_words)
         elif not is_kept[k]:
             row[PAIR] = -1.0
+
+
+@inlined
+def _join_condensed(groups: Rows, rules: _Rules) -> None:
+    """Join clear passages that follow one another in one document and are far apart in the other.
+
+    One document then says in few words what the other says at length: a summary.
+    """
+    for first, last, far_first, far_last in (
+        (LEFT_FIRST, LEFT_LAST, RIGHT_FIRST, RIGHT_LAST),
+        (RIGHT_FIRST, RIGHT_LAST, LEFT_FIRST, LEFT_LAST),
+    ):
+        has_joined = True
+        while has_joined:
+            has_joined = False
+            for k in range(len(groups)):
+                for other in range(len(groups)):
+                    row, more = groups[k], groups[other]
+                    if k == other or row[PAIR] < 0 or more[PAIR] < 0:
+                        continue
+                    if row[_KIND] == _UNCLEAR or more[_KIND] == _UNCLEAR:
+                        continue
+                    if not 0 <= more[first] - row[last] <= rules.condensed_words:
+                        continue
+                    if more[MATCHED] > rules.condensed_most or (
+                        row[_KIND] != _SUMMARY and row[MATCHED] > rules.condensed_most
+                    ):
+                        continue
+                    size = more[last] - row[first]
+                    begin = min(row[far_first], more[far_first])
+                    end = max(row[far_last], more[far_last])
+                    if end - begin < rules.condensed_ratio * size:
+                        continue
+                    row[last], row[far_first], row[far_last] = more[last], begin, end
+                    row[MATCHED] += more[MATCHED]
+                    row[SCORE] += more[SCORE]
+                    row[_KIND] = _SUMMARY
+                    more[PAIR] = -1.0
+                    has_joined = True
 
 
 @inlined
@@ -307,10 +455,12 @@ def _joined(rows: Rows, rules: _Rules) -> tuple[Rows, Flags]:
         for k in range(count):
             other = count - 1
             while other > k:
+                most = min(merge_words, rules.merge_reach * min(rows[k, SCORE], rows[other, SCORE]))
                 if (
-                    _apart(rows[k], rows[other], LEFT_FIRST, LEFT_LAST) <= merge_words
-                    and _apart(rows[k], rows[other], RIGHT_FIRST, RIGHT_LAST) <= merge_words
+                    _apart(rows[k], rows[other], LEFT_FIRST, LEFT_LAST) <= most
+                    and _apart(rows[k], rows[other], RIGHT_FIRST, RIGHT_LAST) <= most
                 ):
+                    rows[k, SCORE] += rows[other, SCORE]
                     for column in (LEFT_FIRST, RIGHT_FIRST):
                         rows[k, column] = min(rows[k, column], rows[other, column])
                     for column in (LEFT_LAST, RIGHT_LAST):

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from palimpsest.dedup.headers import find_bodies
 from palimpsest.kernels.arrays import Bytes, Flags, Hashes, LongHashes, Positions, TextPositions
 from palimpsest.kernels.columns import as_read_only, grow
 from palimpsest.kernels.compiled import inlined, kernel
@@ -37,10 +38,12 @@ from palimpsest.kernels.unicode import (
     read_character,
 )
 
-CONTENT, FUNCTION, CHARACTER, NUMBER = range(4)
-"""Kinds of words: content word, function word, single character of a script without spaces, and
-word that begins with a digit."""
-KINDS = 4
+CONTENT, FUNCTION, CHARACTER, NUMBER, HEADER = range(5)
+"""Kinds of words: content word, function word, single character of a script without spaces, word
+that begins with a digit, and word of a header line, dateline or credit (``dedup.headers``)."""
+KINDS = 5
+HEADER_HASH = np.uint32(1)
+"""The hash of all words of the kind ``HEADER``, which match no word."""
 
 _SLOTS = 1 << 14
 _BETWEEN = 128
@@ -64,10 +67,10 @@ class Words(NamedTuple):
 
     Attributes:
         offsets: int64, shape (texts + 1,): where the words of each text begin.
-        hashes: uint32, shape (words,), never 0 or 1.
+        hashes: uint32, shape (words,), never 0; ``HEADER_HASH`` for words of that kind only.
         starts, ends: shape (words,), in bytes from the start of the text: uint16, or int32 if one
             of the texts is longer than that allows.
-        kinds: uint8, shape (words,): CONTENT, FUNCTION, CHARACTER or NUMBER.
+        kinds: uint8, shape (words,): CONTENT, FUNCTION, CHARACTER, NUMBER or HEADER.
     """
 
     offsets: Positions
@@ -98,7 +101,25 @@ def find_words(buffer: Bytes, starts: Positions, ends: Positions) -> Words:
         buffer: uint8, normalised texts as valid UTF-8.
         starts, ends: int64, shape (texts,), in bytes of ``buffer``.
     """
-    return _words_with(_function_word_slots(), buffer, starts, ends)
+    words = _words_with(_function_word_slots(), buffer, starts, ends)
+    _mark_headers(words, *find_bodies(as_read_only(buffer), starts, ends), starts)
+    return words
+
+
+@kernel
+def _mark_headers(words: Words, first: Positions, stop: Positions, starts: Positions) -> None:
+    """Make the words before ``first`` and from ``stop`` on of the kind ``HEADER``."""
+    for text in range(len(starts)):
+        for word in range(words.offsets[text], words.offsets[text + 1]):
+            at = starts[text] + words.starts[word]
+            if at >= first[text]:
+                break
+            words.kinds[word], words.hashes[word] = HEADER, HEADER_HASH
+        for word in range(words.offsets[text + 1] - 1, words.offsets[text] - 1, -1):
+            at = starts[text] + words.starts[word]
+            if at < stop[text]:
+                break
+            words.kinds[word], words.hashes[word] = HEADER, HEADER_HASH
 
 
 def _words_with(function_words: Hashes, buffer: Bytes, starts: Positions, ends: Positions) -> Words:

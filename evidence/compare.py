@@ -19,6 +19,7 @@ from palimpsest.dedup.candidates import (
     unpack_pairs,
 )
 from palimpsest.dedup.clusters import relate_passages
+from palimpsest.dedup.headers import are_headers
 from palimpsest.dedup.texts import Texts, distinct_texts, numbers_of, sign_texts
 from palimpsest.dedup.windows import sketch_windows
 from palimpsest.dedup.words import Words, find_words
@@ -26,7 +27,7 @@ from palimpsest.ingest.batch import Batch, read_batch
 from palimpsest.ingest.finding.discover import status_of
 from palimpsest.ingest.pages.page import NOWHERE
 from palimpsest.ingest.text.normalise import normalise_text
-from palimpsest.kernels.arrays import Positions
+from palimpsest.kernels.arrays import Flags, Positions
 from palimpsest.kernels.columns import count_characters, shift_positions, string_array
 from palimpsest.kernels.sorting import halves_of
 from palimpsest.records.errors import SettingsError, SourceError
@@ -207,7 +208,13 @@ def _shared_passages(
     )
     words = find_words(texts.buffer, texts.offsets[:-1], texts.offsets[1:])
     numbers = numbers_of(texts, left.batch.digests), numbers_of(texts, right.batch.digests)
-    shared = _identical_paragraphs(left, right, numbers, np.diff(words.offsets))
+    shared = _identical_paragraphs(
+        left,
+        right,
+        numbers,
+        np.diff(words.offsets),
+        are_headers(texts.buffer, texts.offsets[:-1], texts.offsets[1:]),
+    )
     firsts, seconds = _pairs(texts, *numbers, settings)
     passages = align_pairs(
         words, score_words(words, settings.align), firsts, seconds, settings.align
@@ -240,7 +247,11 @@ def _both_spans(left: Batch, right: Batch) -> tuple[Positions, Positions]:
 
 
 def _identical_paragraphs(
-    left: ComparedFile, right: ComparedFile, numbers: tuple[Positions, Positions], sizes: Positions
+    left: ComparedFile,
+    right: ComparedFile,
+    numbers: tuple[Positions, Positions],
+    sizes: Positions,
+    is_header: Flags,
 ) -> list[SharedPassage]:
     shared = []
     left_rows = left.batch.occurrences.to_pylist()
@@ -248,7 +259,7 @@ def _identical_paragraphs(
     identical = np.nonzero(numbers[0][:, None] == numbers[1][None, :])
     for left_place, right_place in zip(*identical, strict=True):
         words = int(sizes[numbers[0][left_place]])
-        if words >= MIN_EXACT_WORDS:
+        if words >= MIN_EXACT_WORDS and not is_header[numbers[0][left_place]]:
             shared.append(
                 SharedPassage(
                     left_start=left_rows[left_place]["start_char"],

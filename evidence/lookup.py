@@ -121,7 +121,7 @@ _SAME = """
     UNION ALL
     SELECT text_id, text_id, words
     FROM folds SEMI JOIN left_texts USING (text_id) SEMI JOIN right_texts USING (text_id)
-    WHERE words >= {least}
+    WHERE words >= {least} AND NOT is_header
 """
 _ORDERED = """
     SELECT one, other FROM ({pairs})

@@ -17,11 +17,12 @@ import pyarrow.compute as pc
 
 from palimpsest.dedup.alignment import align_pairs, score_words
 from palimpsest.dedup.clusters import aligned_words, first_occurrences, join_clusters
+from palimpsest.dedup.headers import are_headers
 from palimpsest.dedup.index.segments import empty_keys
 from palimpsest.dedup.texts import Texts, merge_texts
 from palimpsest.dedup.words import find_words
 from palimpsest.kernels.arrays import Bytes, Positions
-from palimpsest.kernels.columns import digests_of
+from palimpsest.kernels.columns import bytes_of, digests_of
 from palimpsest.kernels.sorting import distinct, find_digests, sortable
 from palimpsest.pipeline.matching import MatchedTexts, load_texts
 from palimpsest.pipeline.new_rows import NewRows
@@ -446,10 +447,13 @@ def _paragraph_rows(
     """Return rows of paragraphs, without ``run_id``; ``place`` numbers the members' texts."""
     chosen = witnesses.number[firsts]
     rows = witnesses.rows.take(pa.array(firsts))
+    strings = texts.strings(place[chosen])
+    buffer, offsets = bytes_of(strings)
     columns: dict[str, Any] = {
         "paragraph_id": hex_strings(members.digests[chosen]),
-        "text": texts.strings(place[chosen]),
+        "text": strings,
         "words": members.words[chosen],
+        "is_header": are_headers(buffer, offsets[:-1], offsets[1:]),
     }
     for name in ("language", "document_id", "uri", "title", "published_at", "ordinal", *_SPANS):
         columns[name] = rows.column(name)

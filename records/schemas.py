@@ -65,6 +65,12 @@ PARAGRAPHS = pa.schema(
         _string("paragraph_id", "text_id of the representative"),
         _string("text", "normalised text of the representative"),
         _count("words", "number of words in the text", "words"),
+        _field(
+            "is_header",
+            pa.bool_(),
+            "whether the text is a header line (marked, a byline or an address), which matches no "
+            "other",
+        ),
         _FACTS["language"],
         _string("document_id", "document that contains the representative"),
         _string("uri", "first source of that document by name"),

@@ -252,7 +252,7 @@ class PassageSettings(_Stage):
     gap_cost: float = Field(default=0.18, ge=0.01, description="as in align, for documents")
     max_gap_words: int = Field(default=12, ge=0, description="as in align, for documents")
     chain_score: float = Field(
-        default=1.5, gt=0.0, description="minimum score of a chain that may be joined to others"
+        default=1.2, gt=0.0, description="minimum score of a chain that may be joined to others"
     )
     max_chains: int = Field(
         default=60,
@@ -260,9 +260,15 @@ class PassageSettings(_Stage):
         description="maximum chains of two documents; of long ones, for each 1,024 content words",
     )
     merge_words: int = Field(
-        default=40,
+        default=60,
         ge=0,
         description="maximum words between two chains of one passage, on each side",
+    )
+    merge_reach: float = Field(
+        default=12.0,
+        gt=0.0,
+        description="words between two chains of one passage, at most, for each point of the weaker "
+        "chain's score",
     )
     unshared_cost: float = Field(
         default=0.15, ge=0.0, description="cost of a content word that is on one side only"
@@ -275,6 +281,9 @@ class PassageSettings(_Stage):
     clear_score: float = Field(default=5.0, ge=0.0, description="minimum score of a clear passage")
     clear_share: Share = Field(
         default=0.3, description="its minimum share of the best score of the two documents"
+    )
+    enough_score: float = Field(
+        default=10.0, ge=0.0, description="score that is clear whatever the best one is"
     )
     clear_words: int = Field(default=15, ge=1, description="its minimum words on each side")
     strong_score: float = Field(
@@ -291,6 +300,15 @@ class PassageSettings(_Stage):
     summary_score: float = Field(
         default=25.0, gt=0.0, description="minimum log-likelihood ratio of a summary, in nats"
     )
+    condensed_words: int = Field(
+        default=0,
+        ge=0,
+        description="words between two clear passages, at most, that together are a summary",
+    )
+    condensed_ratio: float = Field(
+        default=3.0, gt=0.0, description="how many times longer the other text of a summary is"
+    )
+    condensed_most: int = Field(default=40, ge=0, description="matched words of each, at most")
     stem_letters: int = Field(
         default=0,
         ge=0,
@@ -379,7 +397,16 @@ SENSITIVITIES: dict[str, dict[str, dict[str, Any]]] = {
             "min_shared_share": 0.2,
         },
         "align": {"min_score": 2.5, "min_resemblance": 0.15, "max_gap_words": 20},
-        "passages": {"stem_letters": 6, "sentence_words": 6, "summary_score": 30.0},
+        "passages": {
+            "stem_letters": 6,
+            "sentence_words": 6,
+            "summary_score": 30.0,
+            "repeat_power": 0.12,
+            "clear_words": 20,
+            "condensed_words": 60,
+            "condensed_ratio": 2.0,
+            "condensed_most": 30,
+        },
     },
 }
 """Settings of each level that differ from the defaults; see docs/PASSAGES.md."""

@@ -6,7 +6,8 @@ it too:
 1. A row becomes a record: for each column, in the order of the schema, a byte that is 1 for a value
    and 0 for null, followed by the value in a fixed width, zero bytes for null.
 
-   - integers and timestamps (microseconds since 1970): 8 bytes, little-endian two's complement
+   - integers, booleans (0 or 1) and timestamps (microseconds since 1970): 8 bytes,
+     little-endian two's complement
    - float32: its 4 bytes, little-endian; -0.0 becomes 0.0, and every NaN ``0x7fc00000``
    - string: BLAKE2b of its UTF-8, 16 bytes
    - list<int32>: BLAKE2b of its values, 4 bytes each, little-endian, 16 bytes

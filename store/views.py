@@ -42,8 +42,8 @@ _WITNESSES = """
 """
 
 _FOLDS = """
-    SELECT paragraph_id AS text_id, paragraph_id, text, words FROM paragraphs
-    UNION ALL SELECT text_id, paragraph_id, text, words FROM variants
+    SELECT paragraph_id AS text_id, paragraph_id, text, words, is_header FROM paragraphs
+    UNION ALL SELECT text_id, paragraph_id, text, words, false FROM variants
 """
 
 # Position in its document of position p of a normalised text; see ``occurrences`` in the schemas.
@@ -86,7 +86,7 @@ _PIECES = """
     FROM occurrences a
     JOIN occurrences b ON a.text_id = b.text_id AND a.document_id < b.document_id
     JOIN folds f ON f.text_id = a.text_id
-    WHERE f.words >= {least}
+    WHERE f.words >= {least} AND NOT f.is_header
 """
 
 _PASSAGES = """

@@ -345,3 +345,67 @@ def passage_score(
     shared, others = mine & theirs, (mine - theirs) + (theirs - mine)
     worth = sum(n / (here[word] * there[word]) ** repeat_power for word, n in shared.items())
     return worth - unshared_cost * others.total()
+
+
+_MARKED = re.compile(r"--+(?: .*)?")
+_IS_ADDRESS = re.compile(r"[A-Za-z]+://[^ ]*")
+_SENTENCE_END = re.compile(r"""(?s:.)(?:[!:,;]|(?<!\..)\.|(?<=[.!,?])["”])\Z""")
+_BYLINE = re.compile(r"(?:by|von|par|por|di|door|av|af|od|autor|от|від|από):? ", re.IGNORECASE)
+_LINKS = re.compile(r"(?:and|und|et|y|e|en|och|og|i|de|da|del|der|von|van|la|и)")
+_WITH_SOURCE = re.compile(r"([^(!?…]*)\(([^)]{1,38})\) (?:--?|–|—) (?=.)")
+_IN_CAPITALS = re.compile(r"([^(!?…]*?) (?:--?|–|—) (?=.)")
+_CREDIT = re.compile(
+    r"\((?:reporting|additional|writing|editing|compiled|written|edited):? [^()]*\)\Z",
+    re.IGNORECASE,
+)
+
+
+def find_body(text: str) -> tuple[int, int]:
+    """Return where the body of a text begins and ends, in characters; equal for a header line."""
+    if _is_header_line(text):
+        return 0, 0
+    start, credit = _dateline(text), _CREDIT.search(text)
+    has_by = credit and re.search(r" by ", credit.group(), re.IGNORECASE)
+    end = credit.start() if has_by and _bytes(credit.group()) <= 400 else len(text)
+    return start, max(start, end)
+
+
+def _is_header_line(text: str) -> bool:
+    if len(text.encode()) <= 1:
+        return False
+    is_sentence = _SENTENCE_END.search(text) is not None
+    if text.startswith("--"):
+        is_line = _MARKED.fullmatch(text) and (set(text) == {"-"} or _bytes(text) <= 240)
+        return bool(is_line) and not is_sentence
+    if _IS_ADDRESS.fullmatch(text):
+        return True
+    byline = _BYLINE.match(text)
+    if not byline or is_sentence or _bytes(text) > 140:
+        return False
+    words = [word for word in text[byline.end() :].split(" ") if word[:1].isalnum()]
+    names = [word for word in words if is_capital(word[0])]
+    return (
+        len(words) <= 12
+        and bool(names)
+        and all(is_capital(word[0]) or _LINKS.fullmatch(word) for word in words)
+    )
+
+
+def is_capital(character: str) -> bool:
+    """Return whether a character is a letter with another folded form, and not in lower case."""
+    return not character.islower() and fold_character(character) != character
+
+
+def _dateline(text: str) -> int:
+    for pattern in (_WITH_SOURCE, _IN_CAPITALS):
+        found = pattern.match(text)
+        if not found or _bytes(found.group(1)) > 80 or found.group(1).count(" ") > 7:
+            continue
+        place = found.group(1).partition(",")[0]
+        if any(word[:1].islower() for word in place.split(" ")[1:]):
+            continue
+        if pattern is _WITH_SOURCE:
+            return found.end()
+        if not any(c.islower() for c in place) and sum(map(is_capital, place)) >= 3:
+            return found.end()
+    return 0

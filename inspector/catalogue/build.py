@@ -30,7 +30,7 @@ from palimpsest.store.views import connect, recurring_query
 if TYPE_CHECKING:
     from palimpsest.store.views import Connection
 
-FORMAT = 3
+FORMAT = 4
 """Version of the catalogue's layout. Bump it whenever the contents or the location changes."""
 UNFINISHED = ".new-"
 """Prefix of the folders in which catalogues are built."""
@@ -48,7 +48,8 @@ _NUMBERED = f"""
             SELECT document_id, min(uri) AS uri FROM sources GROUP BY document_id
         ) USING (document_id);
     CREATE TABLE t AS
-        SELECT row_number() OVER (ORDER BY text_id) AS number, text_id, paragraph_id, words
+        SELECT row_number() OVER (ORDER BY text_id) AS number, text_id, paragraph_id, words,
+            is_header
         FROM folds;
     CREATE TABLE o AS
         SELECT d.number AS document, o.ordinal, t.number AS text
@@ -82,7 +83,7 @@ _PAIRS = f"""
         SELECT a.document, b.document, t.words, a.text NOT IN (FROM common)
         FROM o a JOIN o b ON a.text = b.text AND a.document < b.document
         JOIN t ON t.number = a.text SEMI JOIN few ON few.text = a.text
-        WHERE t.words >= {MIN_EXACT_WORDS};
+        WHERE t.words >= {MIN_EXACT_WORDS} AND NOT t.is_header;
     CREATE TABLE p AS
         SELECT least(one, other) AS one, greatest(one, other) AS other,
             sum(matched)::INTEGER AS matched, sum(if(is_own, matched, 0))::INTEGER AS own
@@ -138,7 +139,7 @@ _COPIED = {
         FROM sources s JOIN d USING (document_id)
     """,
     "texts": """
-        SELECT t.number, t.text_id, q.number, t.words, s.documents,
+        SELECT t.number, t.text_id, q.number, t.words, t.is_header, s.documents,
             greatest(s.documents, coalesce(a.documents, 0)), f.text
         FROM folds f JOIN t USING (text_id) JOIN t q ON q.text_id = t.paragraph_id
         JOIN spread s ON s.text = t.number LEFT JOIN alike a ON a.text = t.number

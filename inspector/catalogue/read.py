@@ -365,11 +365,15 @@ class Catalogue:
         return [(left_id, right_id) for _, left_id, right_id in pairs]
 
     def _texts_of(self, named: NameMatch) -> dict[int, tuple[str, int]]:
-        """Return id and number of words of a document's texts, or of one text, by number."""
-        query = "SELECT t.number, t.text_id, t.words FROM texts t WHERE t.text_id = ?"
+        """Return id and number of words of a document's texts, or of one text, by number.
+
+        The words of a header line, which match none, are not counted.
+        """
+        columns = "t.number, t.text_id, iif(t.is_header, 0, t.words) AS words"
+        query = f"SELECT {columns} FROM texts t WHERE t.text_id = ?"
         if named.kind == DOCUMENT:
-            query = """
-                SELECT t.number, t.text_id, t.words FROM documents d
+            query = f"""
+                SELECT {columns} FROM documents d
                 JOIN occurrences o ON o.document = d.number JOIN texts t ON t.number = o.text
                 WHERE d.document_id = ?
             """

@@ -42,6 +42,7 @@ CREATE TABLE texts (
     text_id TEXT NOT NULL,
     paragraph INTEGER NOT NULL, -- number of the representative
     words INTEGER NOT NULL,
+    is_header INTEGER NOT NULL, -- 1 if it is a header line, which matches no other
     documents INTEGER NOT NULL, -- in which it occurs
     alike INTEGER NOT NULL,     -- in which it occurs or with which it shares a passage
     text TEXT NOT NULL

@@ -155,9 +155,9 @@ class Archive:
             columns: only these columns.
 
         Columns:
-            paragraph_id string, text string, words int32, language string?, document_id string, uri
-            string, title string?, published_at timestamp?, ordinal int32, start_char int64,
-            end_char int64, start_byte int64?, end_byte int64?, run_id string.
+            paragraph_id string, text string, words int32, is_header bool, language string?,
+            document_id string, uri string, title string?, published_at timestamp?, ordinal int32,
+            start_char int64, end_char int64, start_byte int64?, end_byte int64?, run_id string.
         """
         return self._rows(
             "paragraphs",

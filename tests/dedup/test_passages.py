@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from palimpsest.dedup.passages import find_passages
-from palimpsest.records.settings import AlignSettings, PassageSettings
+from palimpsest.records.settings import AlignSettings, PassageSettings, parse_settings
 from tests import oracles
 from tests.strategies import (
     edit_words,
@@ -22,6 +22,7 @@ from tests.strategies import (
 _few = max_examples(40)
 _many = max_examples(120)
 _USUAL = (PassageSettings(), AlignSettings())
+_REWORDED = parse_settings({"sensitivity": "reworded"})
 _LOW_PASSAGE = PassageSettings(
     clear_score=1.0, clear_share=0.01, clear_words=2, strong_score=1000.0, summary_score=0.4
 )
@@ -388,21 +389,58 @@ def test_documents_without_words_share_nothing():
     assert find_in(words_of(["", "…", "river bridge"]), ((0, 1), (1, 2), (2, 0))) == []
 
 
-def test_clear_passages_are_long_and_close_to_the_best_score():
+def test_clear_passages_are_long_and_close_to_the_best_score_or_strong_enough():
     chance = random.Random(5)
     words, other = invent_words(chance, 140), invent_words(chance, 300)
-    left = [*words[:100], *other[:100], *words[100:120], *other[100:200], *words[120:]]
-    right = [*words[:100], *other[200:250], *words[100:120], *other[250:], *words[120:]]
+    edited = [*words[100:105], *other[290:300], *words[105:108]]  # 8 of 18 words
+    left = [*words[:100], *other[:100], *words[100:108], *other[100:200], *words[120:]]
+    right = [*words[:100], *other[200:240], *edited, *other[240:290], *words[120:]]
     rows = find_between(left, right)
-    assert [(row.score, row.is_clear) for row in rows] == [
-        (100.0, True),
-        (20.0, False),
-        (20.0, False),
-    ]
-    alone = find_between(left[100:220], right[100:170])
-    assert [(row.score, row.is_clear) for row in alone] == [(20.0, True)]
+    scores = [(round(float(row.score), 2), row.is_clear) for row in rows]
+    assert scores == [(100.0, True), (6.5, False), (20.0, True)]
+    alone = find_between([*other[:50], *words[:15]], [*words[:15], *other[50:90]])
+    assert [(row.score, row.is_clear) for row in alone] == [(15.0, True)]
     short = find_between(words[:14], words[:14])
     assert [(row.score, row.is_clear) for row in short] == [(14.0, False)]
+
+
+def test_loose_ends_of_a_copy_are_cut_off():
+    chance = random.Random(7)
+    copied, ends, other = (invent_words(chance, size) for size in (40, 6, 90))
+    left = [*other[:20], *copied, *other[20:28], *ends[:3]]  # three of eleven in common
+    right = [*other[30:40], *copied, *other[40:48], *ends[:3]]
+    [row] = find_between(left, right)
+    assert (row.left, row.right, row.matched) == ((20, 60), (10, 50), 40)
+    tight = find_between(
+        [*copied, *other[:2], *ends], [*copied, *other[2:4], *ends]
+    )  # six of eight
+    assert [(one.left, one.matched) for one in tight] == [((0, 48), 46)]
+
+
+def test_chains_reach_as_far_as_their_score_allows():
+    chance = random.Random(8)
+    words, other = invent_words(chance, 62), invent_words(chance, 160)
+
+    def between(weak, apart):
+        first, second = other[:apart], other[80 : 80 + apart]
+        left = [*words[:20], *first, *words[40 : 40 + weak]]
+        return find_between(left, [*words[:20], *second, *words[40 : 40 + weak]])[0].left[1]
+
+    assert [between(2, 23), between(2, 25)] == [45, 20]
+    assert [between(4, 47), between(4, 49)] == [71, 20]
+
+
+def test_neighbours_in_one_document_from_all_over_the_other_are_a_summary():
+    chance = random.Random(9)
+    said, other = invent_words(chance, 75), invent_words(chance, 900)
+    short = [*other[:50], *said, *other[50:100]]
+    long = [*other[100:200], *said[:25], *other[200:400], *said[25:50], *other[400:600], *said[50:]]
+    under = (_REWORDED.passages, _REWORDED.align)
+    [row] = find_between(short, long, under)
+    assert row.is_summary
+    assert row.is_clear
+    assert (row.left, row.right) == ((50, 125), (100, 575))
+    assert row.matched == 75
 
 
 @_many

@@ -16,6 +16,7 @@ _PLAIN = {
     pa.int32(): 7,
     pa.int64(): 2**40,
     pa.float32(): 0.5,
+    pa.bool_(): True,
     TIMESTAMP: datetime(2024, 2, 29, 12, 30, 0, 5, tzinfo=UTC),
     pa.list_(pa.int32()): [1, 2],
 }

@@ -25,6 +25,8 @@ def make_row(name: str, number: int, **given: Any) -> dict[str, Any]:
             row[field.name] = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
         elif pa.types.is_list(field.type):
             row[field.name] = []
+        elif pa.types.is_boolean(field.type):
+            row[field.name] = False
         else:
             row[field.name] = number
     return row | given

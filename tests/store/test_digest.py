@@ -77,7 +77,7 @@ def _short(raw: bytes) -> bytes:
 
 def _value(value: Any, kind: pa.DataType) -> bytes:
     width = 16 if kind == pa.string() or pa.types.is_list(kind) else kind.bit_width // 8
-    width = 8 if kind == pa.int32() else width
+    width = 8 if kind in (pa.int32(), pa.bool_()) else width
     if value is None:
         return bytes(1 + width)
     if kind == pa.string():
@@ -145,6 +145,8 @@ def test_digest_changes_with_any_value(tmp_path: Path, name: str, column: str) -
         others = [[], [1], [0], [0, 0, 0]]
     elif pa.types.is_timestamp(field.type):
         others = [datetime(2024, 1, 1, 0, 0, 0, 1, tzinfo=UTC)]
+    elif pa.types.is_boolean(field.type):
+        others = [True]
     else:
         others = [1, -1]
     if field.nullable:
