@@ -112,6 +112,7 @@ class _Rules(NamedTuple):
     clear_share: float
     clear_words: int
     enough_score: float
+    clear_strength: float
     strong_score: float
     min_score: float
     min_resemblance: float
@@ -173,6 +174,7 @@ def _rules_of(align: AlignSettings, settings: PassageSettings) -> _Rules:
         clear_share=settings.clear_share,
         clear_words=settings.clear_words,
         enough_score=settings.enough_score,
+        clear_strength=settings.clear_strength,
         strong_score=settings.strong_score,
         min_score=align.min_score,
         min_resemblance=align.min_resemblance,
@@ -385,6 +387,8 @@ def _classify_groups(
         size = min(row[LEFT_LAST] - row[LEFT_FIRST], row[RIGHT_LAST] - row[RIGHT_FIRST])
         enough = max(rules.clear_score, min(rules.enough_score, rules.clear_share * best))
         is_clear = row[SCORE] >= enough and size >= rules.clear_words
+        if row[SCORE] * _resemblance(row) < rules.clear_strength:
+            is_clear = False
         row[_KIND] = _CLEAR if is_clear else _UNCLEAR
         if is_clear:
             _end_with_sentences(row, starts_a, LEFT_FIRST, LEFT_LAST, rules.sentence_words)
@@ -430,6 +434,13 @@ def _join_condensed(groups: Rows, rules: _Rules) -> None:
                     row[_KIND] = _SUMMARY
                     more[PAIR] = -1.0
                     has_joined = True
+
+
+@inlined
+def _resemblance(row: Rows) -> float:
+    """Return matched words over the words of both sides less the matched ones, at most 1."""
+    words = row[LEFT_LAST] - row[LEFT_FIRST] + row[RIGHT_LAST] - row[RIGHT_FIRST]
+    return float(row[MATCHED] / max(1.0, words - row[MATCHED]))
 
 
 @inlined

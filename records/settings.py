@@ -274,7 +274,7 @@ class PassageSettings(_Stage):
         default=0.15, ge=0.0, description="cost of a content word that is on one side only"
     )
     repeat_power: float = Field(
-        default=0.15,
+        default=0.12,
         ge=0.0,
         description="weight of repeated words: one that occurs m and n times counts (m n)^-power",
     )
@@ -284,6 +284,9 @@ class PassageSettings(_Stage):
     )
     enough_score: float = Field(
         default=10.0, ge=0.0, description="score that is clear whatever the best one is"
+    )
+    clear_strength: float = Field(
+        default=2.7, ge=0.0, description="its minimum score times its resemblance"
     )
     clear_words: int = Field(default=15, ge=1, description="its minimum words on each side")
     strong_score: float = Field(
@@ -401,8 +404,8 @@ SENSITIVITIES: dict[str, dict[str, dict[str, Any]]] = {
             "stem_letters": 6,
             "sentence_words": 6,
             "summary_score": 30.0,
-            "repeat_power": 0.12,
             "clear_words": 20,
+            "clear_strength": 1.0,
             "condensed_words": 60,
             "condensed_ratio": 2.0,
             "condensed_most": 30,

@@ -417,6 +417,25 @@ def test_loose_ends_of_a_copy_are_cut_off():
     assert [(one.left, one.matched) for one in tight] == [((0, 48), 46)]
 
 
+def test_clear_passages_are_dense_or_strong():
+    chance = random.Random(11)
+    words, other = invent_words(chance, 30), invent_words(chance, 100)
+
+    def is_clear(shared, apart):
+        """Put ``apart`` different words after every second shared one."""
+        sides = []
+        for first in (0, 50):
+            side = list(words[:shared])
+            for number in range(apart):
+                side.insert(3 * number + 2, other[first + number])
+            sides.append(side)
+        [row] = find_between(*sides)
+        assert row.score >= PassageSettings().clear_score
+        return row.is_clear
+
+    assert [is_clear(9, 8), is_clear(12, 4), is_clear(24, 20)] == [False, True, True]
+
+
 def test_chains_reach_as_far_as_their_score_allows():
     chance = random.Random(8)
     words, other = invent_words(chance, 62), invent_words(chance, 160)
@@ -477,4 +496,4 @@ def test_words_that_both_documents_repeat_count_less():
         sides = [[*shared, *invent_words(chance, 80), *shared[:1] * repeats] for _ in range(2)]
         row = max(find_between(*sides), key=lambda row: row.matched)
         scores.append(row.score)
-    assert scores == [30.0, pytest.approx(29 + 25**-0.15), pytest.approx(29 + 17**-0.3)]
+    assert scores == [30.0, pytest.approx(29 + 25**-0.12), pytest.approx(29 + 17**-0.24)]
