@@ -1,9 +1,11 @@
-"""Join near-duplicates into clusters, and choose the representative of each.
+"""Relate texts, and choose which near-duplicates are folded into which.
 
-A cluster is a connected component of the graph whose edges are verified near-duplicates (disjoint
-sets with path halving; Tarjan and van Leeuwen 1984). Its representative is the member with the
-earliest occurrence: by date of publication, undated after dated; then by URI, document and position
-in the document. The time of ingestion makes no difference.
+Two texts are linked if they are near-duplicates that say the same. A text without an earlier linked
+text is a representative; another one is folded into the earliest representative that it is linked
+to, or kept if there is none. So each cluster is a star, and what becomes of a text depends only on
+the texts within two links of it. A text is as early as its earliest occurrence: by date of
+publication, undated after dated; then by URI, document and position in the document. The time of
+ingestion makes no difference.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ import numpy as np
 
 from palimpsest.dedup.alignment import Passages
 from palimpsest.dedup.words import HashedWords
-from palimpsest.kernels.arrays import Labels, Positions, Shares
-from palimpsest.kernels.compiled import inlined, kernel
+from palimpsest.kernels.arrays import Flags, Labels, Positions, Shares
+from palimpsest.kernels.compiled import kernel
 from palimpsest.kernels.sorting import distinct
 
 EXACT, NEAR, CONTAINED, PARTIAL = "exact", "near", "contained", "partial"
@@ -69,6 +71,7 @@ class Links(NamedTuple):
         left_share, right_share: float64, shape (pairs,): share of each text's words aligned, in
             [0, 1].
         relation: shape (pairs,): near, contained or partial.
+        says_same: bool, shape (pairs,): near, and without a difference in what they say.
     """
 
     left: Positions
@@ -76,12 +79,16 @@ class Links(NamedTuple):
     left_share: Shares
     right_share: Shares
     relation: Labels
+    says_same: Flags
 
 
 def link_pairs(
     words: HashedWords, left: Positions, right: Positions, passages: Passages, fold_share: float
 ) -> tuple[Links, Passages]:
-    """Return the pairs that have a passage, and the passages with their pairs renumbered."""
+    """Return the pairs that have a passage, and the passages with their pairs renumbered.
+
+    ``says_same`` is false for all pairs: it depends on the texts, not only on the hashes of words.
+    """
     pairs = distinct(passages.pair)
     renumbered = passages._replace(pair=np.searchsorted(pairs, passages.pair))
     left, right = left[pairs], right[pairs]
@@ -89,47 +96,42 @@ def link_pairs(
     aligned = aligned_words(renumbered, len(pairs))
     left_share, right_share = aligned / sizes[left], aligned / sizes[right]
     relation = relate(left_share, right_share, fold_share)
-    return Links(left, right, left_share, right_share, relation), renumbered
+    says_same = np.zeros(len(left), dtype=np.bool_)
+    return Links(left, right, left_share, right_share, relation, says_same), renumbered
 
 
 @kernel
-def join_clusters(count: int, left: Positions, right: Positions) -> Positions:
-    """Return the lowest member of each member's connected component: int64, shape (count,).
+def choose_representatives(rank: Positions, left: Positions, right: Positions) -> Positions:
+    """Return the member that each member is folded into, or itself: int64, shape (members,).
 
     Args:
-        count: number of members.
-        left, right: int64, shape (edges,), members.
+        rank: int64, shape (members,), distinct; the earliest member has the lowest.
+        left, right: int64, shape (links,), two different members each.
     """
-    parent = np.arange(count)
-    for edge in range(len(left)):
-        a, b = _root(parent, left[edge]), _root(parent, right[edge])
-        if a < b:
-            parent[b] = a
-        elif b < a:
-            parent[a] = b
-    for member in range(count):
-        parent[member] = _root(parent, member)
-    return parent
+    is_first = np.ones(len(rank), dtype=np.bool_)
+    for link in range(len(left)):
+        a, b = left[link], right[link]
+        is_first[b if rank[a] < rank[b] else a] = False
+    into = np.arange(len(rank))
+    for link in range(len(left)):
+        a, b = left[link], right[link]
+        if rank[b] < rank[a]:
+            a, b = b, a
+        if is_first[a] and (into[b] == b or rank[a] < rank[into[b]]):
+            into[b] = a
+    return into
 
 
-@inlined
-def _root(parent: Positions, member: int) -> int:
-    while parent[member] != member:
-        parent[member] = parent[parent[member]]
-        member = parent[member]
-    return member
-
-
-def first_occurrences(cluster: Positions, published_us: Positions, rank: Positions) -> Positions:
-    """Return the row of the earliest occurrence of each cluster, in the order of clusters.
+def first_occurrences(text: Positions, published_us: Positions, rank: Positions) -> Positions:
+    """Return the row of the earliest occurrence of each text, in the order of texts.
 
     Args:
-        cluster: int64, shape (occurrences,).
+        text: int64, shape (occurrences,).
         published_us: microseconds since 1970; the largest int64 if there is no date.
         rank: rank by URI, document and ordinal, distinct.
     """
-    order = np.lexsort((rank, published_us, cluster))
-    ordered = cluster[order]
+    order = np.lexsort((rank, published_us, text))
+    ordered = text[order]
     is_first = np.ones(len(ordered), dtype=np.bool_)
     is_first[1:] = ordered[1:] != ordered[:-1]
     return order[is_first]

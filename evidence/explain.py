@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from palimpsest.dedup.alignment import align_pairs, score_words
 from palimpsest.dedup.candidates import common_buckets, pack_pairs
-from palimpsest.dedup.clusters import EXACT, link_pairs, relate_passages
+from palimpsest.dedup.clusters import EXACT, NEAR, link_pairs, relate_passages
+from palimpsest.dedup.sameness import find_differences
 from palimpsest.dedup.signatures import estimate_resemblance, shingle_words, sign_sets
 from palimpsest.dedup.texts import SignedTexts, Texts, numbers_of, sign_texts, texts_of
 from palimpsest.evidence.lookup import Lookup, TableLookup
@@ -165,7 +166,8 @@ def explain_texts(
         joined are the passage.
         ``left_share``, ``right_share`` and ``relation`` as in overlaps, null without a passage;
         ``is_overlap``, ``is_folded`` (both are folded into one paragraph) and
-        ``no_overlap_because``.
+        ``no_overlap_because``. ``differences`` that keep two near texts apart: the words
+        ``left`` and ``right``, of which one may be empty.
     """
     rows = lookup.text_facts(left_id, right_id)
     recorded = lookup.has_overlap(left_id, right_id)
@@ -184,6 +186,7 @@ def explain_texts(
         "is_overlap": recorded,
         "is_folded": facts[left_id]["paragraph_id"] == facts[right_id]["paragraph_id"],
         "no_overlap_because": reason,
+        "differences": pair.differences() if aligned["relation"] == NEAR else [],
         "bands": bands,
         "bands_signed": settings.sign.bands,
         "closest_windows": pair.closest_windows(),
@@ -303,6 +306,23 @@ class _Pair:
         if self.left == self.right:
             link["relation"] = EXACT
         return link | {"passages": passages}
+
+    def differences(self) -> list[dict[str, str]]:
+        """Return the words in which the texts say different things."""
+        sides = np.array([self.left]), np.array([self.right])
+        _, found = find_differences(self.marked.words, self.texts, *sides)
+        return [
+            {
+                side: _Fragment(self.texts, self.marked, number, *span).text(0, span[1] - span[0])
+                for side, number, span in (
+                    ("left", self.left, (left_first, left_last)),
+                    ("right", self.right, (right_first, right_last)),
+                )
+            }
+            for left_first, left_last, right_first, right_last in zip(
+                *(column.tolist() for column in found[1:]), strict=True
+            )
+        ]
 
     def _segments(self, left: tuple[int, int], right: tuple[int, int]) -> Iterator[dict[str, str]]:
         """Yield the words of a passage in segments of one kind; word spans are half-open."""

@@ -152,10 +152,15 @@ def render_explanation(explanation: Mapping[str, Any]) -> str:
     return printable("\n\n".join(blocks))
 
 
+_DIFFERENCES = 10
+"""Differences of two near texts that are shown."""
+
+
 def _pair_lines(pair: Mapping[str, Any], least: Mapping[str, Any]) -> list[str]:
     """Return the lines that explain a pair of texts, each figure with its threshold."""
     return [
         _verdict_line(pair),
+        *_difference_lines(pair),
         *(_text_line(side, pair[side]) for side in ("left", "right")),
         *_window_lines(pair, least),
         *_alignment_lines(pair, least),
@@ -171,6 +176,20 @@ def _verdict_line(pair: Mapping[str, Any]) -> str:
     else:
         verdict = f"no overlap: {_NO_OVERLAP[pair['no_overlap_because']]}"
     return f"texts: {pair['relation'] or 'nothing shared'}, {matched} words: {verdict}"
+
+
+def _difference_lines(pair: Mapping[str, Any]) -> list[str]:
+    """Return the line with the differences that kept two near texts apart, if there are any."""
+    differences = pair["differences"]
+    if not differences:
+        return []
+    named = [
+        " / ".join(one[side].strip() or "nothing" for side in ("left", "right"))
+        for one in differences[:_DIFFERENCES]
+    ]
+    more = len(differences) - len(named)
+    named += [f"and {more} more"] if more else []
+    return [f"kept apart   {'; '.join(named)}"]
 
 
 def _text_line(side: str, text: Mapping[str, Any]) -> str:

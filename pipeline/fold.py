@@ -1,8 +1,9 @@
-"""Fourth step: fold near-duplicates, choose representatives, and build the rows of the run.
+"""Fourth step: fold near-duplicates that say the same, and build the rows of the run.
 
-It considers only clusters that the run can have changed: those of new texts, of old texts that have
-a new near-duplicate, and of old texts that occur in a new document, under a new URI, or in a
-removed document. A cluster can also split, when an overlap is removed.
+What becomes of a text depends on the texts within two links of it (``dedup.clusters``). So the run
+considers again the texts that it can have changed, and those within two links of them: new texts,
+texts that get or lose a link, and texts that occur in a new document, under a new URI, or in a
+removed document.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from palimpsest.dedup.alignment import align_pairs, score_words
-from palimpsest.dedup.clusters import aligned_words, first_occurrences, join_clusters
+from palimpsest.dedup.clusters import aligned_words, choose_representatives, first_occurrences
 from palimpsest.dedup.headers import are_headers
 from palimpsest.dedup.index.segments import empty_keys
 from palimpsest.dedup.texts import Texts, merge_texts
 from palimpsest.dedup.words import find_words
-from palimpsest.kernels.arrays import Bytes, Positions
+from palimpsest.kernels.arrays import Bytes, Flags, Positions
 from palimpsest.kernels.columns import bytes_of, digests_of
 from palimpsest.kernels.sorting import distinct, find_digests, sortable
 from palimpsest.pipeline.matching import MatchedTexts, load_texts
@@ -79,7 +80,7 @@ class FoldResult:
         withdrawn: by table, key columns of the rows to remove.
         documents: number of new documents.
         paragraphs: number of their occurrences.
-        texts_folded: number of new texts that do not represent their cluster.
+        texts_folded: number of new texts that are folded into another.
         superseded: number of paragraphs that an earlier occurrence has replaced.
     """
 
@@ -101,25 +102,21 @@ def fold(
     """Return the rows of paragraphs and variants to add, and the rows to remove.
 
     Reads the staged links and texts, and rows of the archive; writes nothing. The cost grows with
-    the new texts and the clusters that they touch, and with the occurrences of these.
+    the new texts, the texts within four links of what has changed, and the occurrences of these;
+    and with the links of the archive, which are read once.
     """
     touched = _touched_texts(matched, new_rows, deletions, base)
     members = _members(matched, touched)
-    cluster = _clusters(members, matched, touched)
     witnesses = _witnesses(members, new_rows, touched)
-    firsts = _first_of_clusters(witnesses, cluster)
-    representative = np.empty(len(cluster), dtype=np.int64)  # by cluster
-    chosen = witnesses.number[firsts]
-    representative[cluster[chosen]] = chosen
-    folded = np.flatnonzero(representative[cluster] != np.arange(len(cluster)))
-    _check(new_rows, len(chosen) + len(folded), members)
+    firsts = _first_of_texts(witnesses)
+    into = _representatives(members, matched, touched, witnesses, firsts)
+    is_folded = into != np.arange(len(into))
+    folded = np.flatnonzero(is_folded & members.is_decided)
+    firsts = firsts[(members.is_decided & ~is_folded)[witnesses.number[firsts]]]
+    firsts = firsts[np.argsort(witnesses.rank[firsts])]
+    _check(new_rows, len(firsts) + len(folded), int(members.is_decided.sum()))
     changes = _changes(
-        members,
-        witnesses,
-        firsts=firsts,
-        folded=folded,
-        into=representative[cluster[folded]],
-        touched=touched,
+        members, witnesses, firsts=firsts, folded=folded, into=into[folded], touched=touched
     )
     texts, place = _texts_to_write(
         members, witnesses.number[changes.firsts], changes, matched, base
@@ -148,29 +145,30 @@ def fold(
 
 @dataclass(frozen=True, slots=True)
 class _Touched:
-    """Rows of the clusters in the archive that the run may change, without removed texts.
+    """Rows of the texts in the archive that the run may change, without removed texts.
 
     Attributes:
-        folds, paragraphs, variants: rows of these clusters, without their texts.
-        witnesses: occurrences of their texts in documents that stay.
+        texts: ``text_id`` and ``words`` of these texts and of those within two links of them, and
+            ``is_decided``, which is true for the first.
+        paragraphs, variants: rows of the texts that may change, without the text itself.
+        witnesses: occurrences of all these texts in documents that stay.
         uris: the first URI of each of these documents.
-        near: pairs of near-duplicates among the texts; None if no such pair is removed, so that
-            ``folds`` define the clusters as well.
+        links: pairs of these texts that are linked and stay so.
         lost_overlaps: pairs of texts whose overlaps are removed.
     """
 
-    folds: pa.Table
+    texts: pa.Table
     paragraphs: pa.Table
     variants: pa.Table
     witnesses: pa.Table
     uris: pa.Table
-    near: pa.Table | None
+    links: pa.Table
     lost_overlaps: pa.Table
 
 
 @dataclass(frozen=True, slots=True)
 class _Witnesses:
-    """Occurrences of the members, with what decides which one represents its cluster.
+    """Occurrences of the members, with what decides which one is the earliest.
 
     Attributes:
         rows: document_id, ordinal, spans, title, published_at, language, uri.
@@ -187,15 +185,29 @@ class _Witnesses:
 _TOUCHED_TABLES = """
 CREATE TEMP TABLE moved AS
 SELECT document_id FROM found UNION SELECT document_id FROM removed_documents;
-CREATE TEMP TABLE clusters AS
-SELECT DISTINCT paragraph_id FROM folds WHERE text_id IN (
-    SELECT text_id FROM linked UNION ALL SELECT text_id FROM placed
-    UNION ALL SELECT text_id FROM unlinked
-    UNION ALL SELECT o.text_id FROM occurrences o SEMI JOIN moved USING (document_id)
-);
+CREATE TEMP TABLE links AS
+SELECT DISTINCT left_text_id, right_text_id FROM "overlaps"
+    ANTI JOIN lost USING (left_text_id, right_text_id) WHERE says_same;
+CREATE TEMP TABLE sides AS
+SELECT left_text_id AS text_id, right_text_id AS other FROM (FROM links UNION ALL FROM new_links)
+UNION ALL
+SELECT right_text_id, left_text_id FROM (FROM links UNION ALL FROM new_links);
+CREATE TEMP TABLE seeds AS
+SELECT text_id FROM linked UNION SELECT text_id FROM placed UNION SELECT text_id FROM unlinked
+    UNION SELECT o.text_id FROM occurrences o SEMI JOIN moved USING (document_id);
+CREATE TEMP TABLE one_away AS
+SELECT text_id FROM seeds UNION SELECT other FROM sides SEMI JOIN seeds USING (text_id);
+CREATE TEMP TABLE decided AS
+SELECT text_id FROM one_away UNION SELECT other FROM sides SEMI JOIN one_away USING (text_id);
+CREATE TEMP TABLE three_away AS
+SELECT text_id FROM decided UNION SELECT other FROM sides SEMI JOIN decided USING (text_id);
+CREATE TEMP TABLE around AS
+SELECT text_id FROM three_away UNION SELECT other FROM sides SEMI JOIN three_away USING (text_id);
 CREATE TEMP TABLE touched AS
-SELECT text_id, paragraph_id, words FROM folds SEMI JOIN clusters USING (paragraph_id)
-    ANTI JOIN removed_texts USING (text_id);
+SELECT text_id, words, d.text_id IS NOT NULL AS is_decided
+    FROM folds SEMI JOIN around USING (text_id) ANTI JOIN removed_texts USING (text_id)
+    LEFT JOIN decided d USING (text_id);
+CREATE TEMP TABLE rewritten AS FROM decided UNION FROM removed_texts;
 CREATE TEMP TABLE witnessed AS
 SELECT o.*, d.title, d.published_at, d.language
     FROM occurrences o SEMI JOIN touched USING (text_id)
@@ -205,11 +217,7 @@ SELECT o.*, d.title, d.published_at, d.language
     ) d USING (document_id)
     ANTI JOIN removed_documents USING (document_id)
 """
-_NEAR_PAIRS = """
-SELECT DISTINCT left_text_id, right_text_id FROM "overlaps"
-    SEMI JOIN touched ON left_text_id = text_id
-    ANTI JOIN lost USING (left_text_id, right_text_id) WHERE relation = 'near'
-"""
+_LINKS = "FROM links SEMI JOIN touched ON left_text_id = text_id"
 _FIRST_URIS = """
 SELECT document_id, min(uri) AS uri FROM sources
     SEMI JOIN witnessed USING (document_id) GROUP BY ALL
@@ -219,29 +227,32 @@ SELECT document_id, min(uri) AS uri FROM sources
 def _touched_texts(
     matched: MatchedTexts, new_rows: NewRows, deletions: Deletions, base: Snapshot | None
 ) -> _Touched | None:
-    """Return the rows of all clusters in the archive that the run may change; None if it is new."""
+    """Return the rows of all texts in the archive that the run may change; None if it is new."""
     if base is None:
         return None
     with connect(base) as connection:
         for name, table in _tables_of_run(matched, new_rows, deletions).items():
             connection.register(name, table)
-        lost, breaks_clusters = _lost_overlaps(connection, deletions)
+        lost = _lost_overlaps(connection, deletions)
         connection.execute(_TOUCHED_TABLES)
 
         def rows(query: str) -> pa.Table:
             return connection.sql(query).to_arrow_table()
 
-        def rows_of_clusters(name: str) -> pa.Table:
+        def rows_of(name: str) -> pa.Table:
             columns = ", ".join(_COMPARED[name])
-            return rows(f"SELECT {columns} FROM {name} SEMI JOIN clusters USING (paragraph_id)")
+            key = _COMPARED[name][0]
+            return rows(
+                f"SELECT {columns} FROM {name} SEMI JOIN rewritten r ON {name}.{key} = r.text_id"
+            )
 
         return _Touched(
-            folds=rows("FROM touched"),
-            paragraphs=rows_of_clusters("paragraphs"),
-            variants=rows_of_clusters("variants"),
+            texts=rows("FROM touched"),
+            paragraphs=rows_of("paragraphs"),
+            variants=rows_of("variants"),
             witnesses=rows("FROM witnessed"),
             uris=rows(_FIRST_URIS),
-            near=rows(_NEAR_PAIRS) if breaks_clusters else None,
+            links=rows(_LINKS),
             lost_overlaps=lost,
         )
 
@@ -252,7 +263,11 @@ def _tables_of_run(
     """Return what the run adds, changes and removes, as the queries above name it."""
     edges = np.concatenate((matched.left, matched.right))
     old = distinct(edges[~matched.is_new[edges]])
+    left, right = (
+        hex_strings(np.array(matched.texts.digests[side])) for side in (matched.left, matched.right)
+    )
     return {
+        "new_links": pa.table({"left_text_id": left, "right_text_id": right}),
         "linked": pa.table({"text_id": hex_strings(np.array(matched.texts.digests[old]))}),
         "placed": new_rows.occurrences.select(["text_id"]),
         "found": new_rows.sources.select(["document_id"]),
@@ -263,12 +278,12 @@ def _tables_of_run(
     }
 
 
-def _lost_overlaps(connection: Any, deletions: Deletions) -> tuple[pa.Table, bool]:
-    """Return pairs of texts whose overlaps are removed, and whether any are near-duplicates.
+def _lost_overlaps(connection: Any, deletions: Deletions) -> pa.Table:
+    """Return pairs of texts whose overlaps are removed.
 
-    Creates the tables ``lost`` (these pairs) and ``unlinked`` (texts that lose a near-duplicate).
+    Creates the tables ``lost`` (these pairs) and ``unlinked`` (texts that lose a link).
     """
-    pairs = 'SELECT left_text_id, right_text_id, relation FROM "overlaps"'
+    pairs = 'SELECT left_text_id, right_text_id, says_same FROM "overlaps"'
     removed = [f"{pairs} SEMI JOIN removed_pairs USING (left_text_id, right_text_id)"]
     for side in ("left", "right"):
         removed.append(f"{pairs} SEMI JOIN removed_texts ON {side}_text_id = text_id")
@@ -280,51 +295,66 @@ def _lost_overlaps(connection: Any, deletions: Deletions) -> tuple[pa.Table, boo
     connection.execute(f"""
         CREATE TEMP TABLE lost AS {query};
         CREATE TEMP TABLE unlinked AS
-        SELECT left_text_id AS text_id FROM lost WHERE relation = 'near'
-        UNION SELECT right_text_id FROM lost WHERE relation = 'near'
+        SELECT left_text_id AS text_id FROM lost WHERE says_same
+        UNION SELECT right_text_id FROM lost WHERE says_same
     """)
-    lost = connection.sql("SELECT DISTINCT left_text_id, right_text_id FROM lost").to_arrow_table()
-    [count] = connection.sql("SELECT count(*) AS n FROM unlinked").to_arrow_table()["n"]
-    return lost, count.as_py() > 0
+    query = "SELECT DISTINCT left_text_id, right_text_id FROM lost"
+    lost: pa.Table = connection.sql(query).to_arrow_table()
+    return lost
 
 
 class _Members(NamedTuple):
-    """Texts whose cluster this run determines.
+    """Texts that this run considers.
 
     Attributes:
         digests: uint8, shape (members, 16), sorted.
         words: int32, number of words.
         is_new: bool.
+        is_decided: bool: the run decides what becomes of it; the others are only linked to such.
     """
 
     digests: Bytes
     words: npt.NDArray[np.int32]
-    is_new: npt.NDArray[np.bool_]
+    is_new: Flags
+    is_decided: Flags
 
 
 def _members(matched: MatchedTexts, touched: _Touched | None) -> _Members:
     new = np.flatnonzero(matched.is_new)
     digests = matched.texts.digests[new]
     words = matched.texts.sizes(new).astype(np.int32)
+    is_decided = np.ones(len(new), dtype=np.bool_)
     if touched is None:
-        return _Members(digests, words, np.ones(len(new), dtype=np.bool_))
-    digests = np.concatenate((digests, digests_of(touched.folds.column("text_id"))))
-    words = np.concatenate((words, touched.folds.column("words").to_numpy()))
+        return _Members(digests, words, is_decided, is_decided)
+    digests = np.concatenate((digests, digests_of(touched.texts.column("text_id"))))
+    words = np.concatenate((words, touched.texts.column("words").to_numpy()))
+    decided = touched.texts.column("is_decided").to_numpy(zero_copy_only=False)
+    is_decided = np.concatenate((is_decided, decided))
     order = np.argsort(sortable(digests))
-    return _Members(digests[order], words[order], order < len(new))
+    return _Members(digests[order], words[order], order < len(new), is_decided[order])
 
 
-def _clusters(members: _Members, matched: MatchedTexts, touched: _Touched | None) -> Positions:
-    """Return the cluster of each member, named by its lowest member."""
+def _representatives(
+    members: _Members,
+    matched: MatchedTexts,
+    touched: _Touched | None,
+    witnesses: _Witnesses,
+    firsts: Positions,
+) -> Positions:
+    """Return the member that each member is folded into, or itself."""
     linked = (matched.texts.digests[side] for side in (matched.left, matched.right))
     left, right = (find_digests(members.digests, digests) for digests in linked)
     if touched is not None:
-        near = touched.near
-        if near is None:
-            near = touched.folds.select(["text_id", "paragraph_id"])
-        sides = [find_digests(members.digests, digests_of(column)) for column in near.columns]
+        sides = [
+            find_digests(members.digests, digests_of(column)) for column in touched.links.columns
+        ]
         left, right = np.concatenate((left, sides[0])), np.concatenate((right, sides[1]))
-    return join_clusters(len(members.digests), left, right)
+        is_inside = (left >= 0) & (right >= 0)
+        left, right = left[is_inside], right[is_inside]
+    rank = np.empty(len(members.digests), dtype=np.int64)
+    order = np.lexsort((witnesses.rank[firsts], witnesses.published_us[firsts]))
+    rank[witnesses.number[firsts[order]]] = np.arange(len(firsts))
+    return choose_representatives(rank, left, right)
 
 
 def _witnesses(members: _Members, new_rows: NewRows, touched: _Touched | None) -> _Witnesses:
@@ -355,12 +385,11 @@ def _witnesses(members: _Members, new_rows: NewRows, touched: _Touched | None) -
     return _Witnesses(rows, number, published.to_numpy(), rank)
 
 
-def _first_of_clusters(witnesses: _Witnesses, cluster: Positions) -> Positions:
-    """Return the earliest occurrence of each cluster, by URI and place in the document."""
+def _first_of_texts(witnesses: _Witnesses) -> Positions:
+    """Return the earliest occurrence of each member, in the order of members."""
     if len(witnesses.number) and witnesses.number.min() < 0:
         raise ContractError("an occurrence has a text that is neither new nor in the archive")
-    firsts = first_occurrences(cluster[witnesses.number], witnesses.published_us, witnesses.rank)
-    return firsts[np.argsort(witnesses.rank[firsts])]
+    return first_occurrences(witnesses.number, witnesses.published_us, witnesses.rank)
 
 
 class _Changes(NamedTuple):
@@ -370,7 +399,7 @@ class _Changes(NamedTuple):
         firsts: numbers of the witnesses that become rows of paragraphs.
         folded, into: numbers of the members that become rows of variants.
         withdrawn: by table, keys of stored rows that are no longer right.
-        superseded: number of removed paragraphs whose cluster has another place now.
+        superseded: number of removed paragraphs that another place has replaced.
     """
 
     firsts: Positions
@@ -490,7 +519,7 @@ def _variant_rows(
     return pa.table(columns)
 
 
-def _check(new_rows: NewRows, kept: int, members: _Members) -> None:
+def _check(new_rows: NewRows, kept: int, decided: int) -> None:
     """Check conservation: every paragraph has an occurrence, every text is in one row.
 
     Raises:
@@ -502,7 +531,5 @@ def _check(new_rows: NewRows, kept: int, members: _Members) -> None:
             f"occurrences: {new_rows.occurrences.num_rows} rows; expected {expected}, the number "
             "of paragraphs of the documents"
         )
-    if kept != len(members.digests):
-        raise ContractError(
-            f"paragraphs and variants: {kept} rows; expected {len(members.digests)}, one a text"
-        )
+    if kept != decided:
+        raise ContractError(f"paragraphs and variants: {kept} rows; expected {decided}, one a text")

@@ -27,10 +27,12 @@ from palimpsest.dedup.candidates import (
 )
 from palimpsest.dedup.clusters import NEAR, Links, link_pairs
 from palimpsest.dedup.index.search import Index, NewWindows
+from palimpsest.dedup.sameness import find_differences
 from palimpsest.dedup.signatures import Windows
 from palimpsest.dedup.texts import Texts, sign_texts, split_texts, take_windows, texts_of
 from palimpsest.dedup.windows import sketch_windows
-from palimpsest.kernels.arrays import Bytes, Hashes, Pairs, Positions
+from palimpsest.dedup.words import find_words
+from palimpsest.kernels.arrays import Bytes, Flags, Hashes, Pairs, Positions
 from palimpsest.kernels.sorting import distinct, find_digests, first_of_each, halves_of
 from palimpsest.pipeline.index_upkeep import open_index, save_segment, sort_bands, to_new_windows
 from palimpsest.pipeline.new_rows import load_new_rows
@@ -315,19 +317,34 @@ def align_chunk(folder: Path, chunk: int, settings: AlignSettings) -> int:
     left, right = unpack_pairs(load_array(folder / "pairs.npy")[mine])
     passages = align_pairs(words, ranked, left, right, settings)
     links, passages = link_pairs(words, left, right, passages, settings.fold_share)
-    rows = overlap_rows(RunTexts.load(folder), links, passages, folder.name)
+    texts = RunTexts.load(folder)
+    links = links._replace(says_same=_say_the_same(texts, links))
+    rows = overlap_rows(texts, links, passages, folder.name)
     stage_overlaps(rows, folder, chunk)
     save_arrays(links, links_path(folder, chunk))
     return len(passages.pair)
 
 
+def _say_the_same(texts: RunTexts, links: Links) -> Flags:
+    """Return which links are near-duplicates that say the same: bool, shape (links,)."""
+    near = np.flatnonzero(links.relation == NEAR)
+    sides = np.concatenate((links.left[near], links.right[near]))
+    concerned, numbers = np.unique(sides, return_inverse=True)
+    some = texts.take(concerned)
+    words = find_words(some.buffer, some.offsets[:-1], some.offsets[1:])
+    left, right = np.split(numbers, 2)
+    says_same = np.zeros(len(links.left), dtype=np.bool_)
+    says_same[near], _ = find_differences(words, some, left, right)
+    return says_same
+
+
 class MatchedTexts(NamedTuple):
-    """The run's texts, and which of them are near-duplicates.
+    """The run's texts, and which of them are near-duplicates that say the same.
 
     Attributes:
         texts: new and old.
         is_new: bool, shape (texts,).
-        left, right: int64, shape (pairs,): near-duplicates, numbers of texts.
+        left, right: int64, shape (pairs,): numbers of texts that say the same.
     """
 
     texts: RunTexts
@@ -339,11 +356,10 @@ class MatchedTexts(NamedTuple):
 def load_matched(folder: Path) -> MatchedTexts:
     """Return what matching staged."""
     parts = [load_arrays(Links, links_path(folder, chunk)) for chunk in staged_chunks(folder)]
-    near = [part.relation == NEAR for part in parts]
     none = np.empty(0, dtype=np.int64)
     return MatchedTexts(
         RunTexts.load(folder),
         np.array(load_array(folder / "texts" / "is_new.npy")),
-        np.concatenate([none, *(p.left[n] for p, n in zip(parts, near, strict=True))]),
-        np.concatenate([none, *(p.right[n] for p, n in zip(parts, near, strict=True))]),
+        np.concatenate([none, *(part.left[part.says_same] for part in parts)]),
+        np.concatenate([none, *(part.right[part.says_same] for part in parts)]),
     )

@@ -50,6 +50,7 @@ def overlap_rows(texts: RunTexts, links: Links, passages: Passages, run_id: str)
         "resemblance": (passages.matched / together).astype(np.float32),
         "score": passages.score,
         "relation": pa.array(links.relation).take(pa.array(passages.pair)),
+        "says_same": links.says_same[passages.pair],
         "left_share": links.left_share[passages.pair].astype(np.float32),
         "right_share": links.right_share[passages.pair].astype(np.float32),
         "run_id": pa.repeat(run_id, len(passages.pair)),

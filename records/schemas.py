@@ -149,6 +149,11 @@ OVERLAPS = pa.schema(
         ),
         _string("relation", "relation of the two texts: near, contained or partial"),
         _field(
+            "says_same",
+            pa.bool_(),
+            "whether they are near and say the same, so that one may be folded into the other",
+        ),
+        _field(
             "left_share",
             pa.float32(),
             "share of the left text's words aligned, over all passages",

@@ -11,7 +11,6 @@ from itertools import dropwhile, product
 from pathlib import Path
 from typing import NamedTuple
 
-import networkx as nx
 import numpy as np
 from datasketch import MinHash
 
@@ -304,25 +303,29 @@ def best_chain(
     return max(reached.values(), default=0)
 
 
-def join_clusters(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
-    """Return the lowest member of the connected component of each member."""
-    graph = nx.Graph()
-    graph.add_nodes_from(range(count))
-    graph.add_edges_from(edges)
-    least = {m: min(component) for component in nx.connected_components(graph) for m in component}
-    return [least[member] for member in range(count)]
+def choose_representatives(rank: Sequence[int], links: Iterable[tuple[int, int]]) -> list[int]:
+    """Return the member that each member is folded into, or itself."""
+    linked: list[set[int]] = [set() for _ in rank]
+    for a, b in links:
+        linked[a].add(b)
+        linked[b].add(a)
+    earlier = [[m for m in linked[k] if rank[m] < rank[k]] for k in range(len(rank))]
+    return [
+        min((m for m in earlier[k] if not earlier[m]), key=lambda m: rank[m], default=k)
+        for k in range(len(rank))
+    ]
 
 
 class Occurrence(NamedTuple):
-    """An occurrence of a text of a cluster; ``published`` is None without a date."""
+    """An occurrence of a text; ``published`` is None without a date."""
 
-    cluster: int
+    text: int
     published: int | None
     rank: int
 
 
 def first_occurrence(occurrences: Iterable[Occurrence]) -> Occurrence:
-    """Return the earliest of one cluster: dated ones first, by date; then by rank."""
+    """Return the earliest of one text: dated ones first, by date; then by rank."""
     return min(occurrences, key=lambda o: (o.published is None, o.published or 0, o.rank))
 
 

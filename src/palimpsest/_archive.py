@@ -233,7 +233,8 @@ class Archive:
             left_text_id string, right_text_id string, left_start_char int64, left_end_char int64,
             right_start_char int64, right_end_char int64, left_passage string, right_passage string,
             left_words int32, right_words int32, matched_words int32, resemblance float32, score
-            float32, relation string, left_share float32, right_share float32, run_id string.
+            float32, relation string, says_same bool, left_share float32, right_share float32,
+            run_id string.
         """
         if relation is not None:
             _arguments.choice("relation", relation, _RELATIONS)

@@ -17,7 +17,13 @@ from palimpsest.cli.main import main
 from palimpsest.records.schemas import TABLES
 from palimpsest.records.settings import RunSettings
 from palimpsest.store.archive import StoredArchive
-from tests.pipeline.corpora import contents, ingest, listing, make_paragraph, write_articles
+from tests.pipeline.corpora import (
+    contents,
+    ingest,
+    listing,
+    make_paragraph,
+    write_articles,
+)
 
 COMMANDS = sorted(main.commands)
 
@@ -324,7 +330,8 @@ def _hostile_files(tmp_path: Path) -> tuple[Path, Path]:
     name = "\x1b[31mred\x07"
     text = make_paragraph(1).replace(" ", " \x1b[31mr\x1b]0;title\x07 ", 1)
     folder = write_articles(tmp_path / "in", {f"{name}1.txt": [text], f"{name}2.txt": [text]})
-    edited = make_paragraph(1, edit=1).replace("edited1x0", "\x1b[32medited\x07")
+    words = make_paragraph(1).split()
+    edited = " ".join([*words[:22], "\x1b[32medited\x07", *words[23:]])
     write_articles(folder, {f"{name}3.txt": [edited]})
     (folder / f"{name}.empty").write_bytes(b"")
     return folder, folder / name

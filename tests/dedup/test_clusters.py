@@ -1,12 +1,16 @@
-import random
-
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from palimpsest.dedup.alignment import Passages
-from palimpsest.dedup.clusters import aligned_words, first_occurrences, join_clusters, relate
+from palimpsest.dedup.clusters import (
+    aligned_words,
+    choose_representatives,
+    first_occurrences,
+    relate,
+)
 from tests import oracles
 from tests.oracles import Occurrence
 from tests.strategies import max_examples
@@ -14,32 +18,69 @@ from tests.strategies import max_examples
 _UNDATED = np.iinfo(np.int64).max
 
 
-def joined(count, edges):
-    ends = np.array(edges, dtype=np.int64).reshape(-1, 2)
-    return join_clusters(count, ends[:, 0].copy(), ends[:, 1].copy()).tolist()
+def chosen_for(rank, links):
+    ends = np.array(links, dtype=np.int64).reshape(-1, 2)
+    into = choose_representatives(np.array(rank, dtype=np.int64), ends[:, 0], ends[:, 1])
+    return into.tolist()
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_clusters_are_connected_components_in_any_order_of_edges(seed):
-    chance = random.Random(seed)
-    count = chance.randrange(1, 200)
-    edges = [(chance.randrange(count), chance.randrange(count)) for _ in range(count * seed // 8)]
-    expected = oracles.join_clusters(count, edges)
-    assert joined(count, edges) == expected
-    assert joined(count, [(b, a) for a, b in edges]) == expected
-    chance.shuffle(edges)
-    assert joined(count, edges) == expected
+@st.composite
+def some_links(draw):
+    count = draw(st.integers(1, 12))
+    rank = draw(st.permutations(range(count)))
+    member = st.integers(0, count - 1)
+    pairs = st.tuples(member, member).filter(lambda pair: pair[0] != pair[1])
+    return rank, draw(st.lists(pairs, max_size=20)) if count > 1 else []
 
 
-def test_long_chain_is_one_cluster_in_either_order():
-    chain = [(k, k + 1) for k in range(4999)]
-    assert set(joined(5000, chain)) == {0}
-    assert set(joined(5000, chain[::-1])) == {0}
+@max_examples(300)
+@given(some_links(), st.randoms(use_true_random=False))
+def test_representatives_follow_the_rule_in_any_order_of_links(drawn, chance):
+    rank, links = drawn
+    expected = oracles.choose_representatives(rank, links)
+    assert chosen_for(rank, links) == expected
+    assert chosen_for(rank, [(b, a) for a, b in links]) == expected
+    chance.shuffle(links)
+    assert chosen_for(rank, links) == expected
 
 
-def test_members_without_edges_are_their_own_clusters():
-    assert joined(3, []) == [0, 1, 2]
-    assert joined(0, []) == []
+@max_examples(300)
+@given(some_links())
+def test_each_cluster_is_a_star(drawn):
+    rank, links = drawn
+    into = chosen_for(rank, links)
+    for member, representative in enumerate(into):
+        if representative != member:
+            assert {(member, representative), (representative, member)} & set(links)
+            assert rank[representative] < rank[member]
+            assert into[representative] == representative
+
+
+@max_examples(200)
+@given(some_links(), st.data())
+def test_a_link_changes_only_what_is_within_two_links_of_it(drawn, data):
+    rank, links = drawn
+    if not links:
+        return
+    lost = data.draw(st.sampled_from(links))
+    rest = [link for link in links if set(link) != set(lost)]
+    graph = nx.Graph(links)
+    near = {m for end in lost for m in nx.single_source_shortest_path_length(graph, end, 2)}
+    before, after = chosen_for(rank, links), chosen_for(rank, rest)
+    assert {m for m in range(len(rank)) if before[m] != after[m]} <= near
+
+
+def test_chain_is_not_one_cluster():
+    assert chosen_for([0, 1, 2, 3], [(0, 1), (1, 2), (2, 3)]) == [0, 0, 2, 3]
+
+
+def test_earliest_representative_is_taken_if_two_are_linked():
+    assert chosen_for([2, 0, 1], [(0, 1), (0, 2)]) == [1, 1, 2]
+
+
+def test_members_without_links_represent_themselves():
+    assert chosen_for([1, 0, 2], []) == [0, 1, 2]
+    assert chosen_for([], []) == []
 
 
 @pytest.mark.parametrize(
@@ -69,7 +110,7 @@ def test_aligned_words_are_added_up_over_the_passages_of_a_pair():
 
 def chosen(occurrences):
     columns = (
-        [o.cluster for o in occurrences],
+        [o.text for o in occurrences],
         [_UNDATED if o.published is None else o.published for o in occurrences],
         [o.rank for o in occurrences],
     )
@@ -88,10 +129,9 @@ def some_occurrences(draw):
 @max_examples(200)
 @given(some_occurrences(), st.randoms(use_true_random=False))
 def test_first_occurrences_follow_the_rule_in_any_order_of_rows(occurrences, chance):
-    clusters = sorted({o.cluster for o in occurrences})
+    texts = sorted({o.text for o in occurrences})
     expected = [
-        oracles.first_occurrence(o for o in occurrences if o.cluster == cluster)
-        for cluster in clusters
+        oracles.first_occurrence(o for o in occurrences if o.text == text) for text in texts
     ]
     assert chosen(occurrences) == expected
     chance.shuffle(occurrences)

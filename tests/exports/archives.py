@@ -26,10 +26,7 @@ def make_hostile(folder: Path) -> Path:
     (sources / "a b" / "first 100%.txt").write_bytes(b"2024-01-02\n\n" + all_paragraphs.encode())
     wrapped = "\r\n\r\n".join(paragraph.replace(" ", "\r\n", 3) for paragraph in SHARED[1:])
     (sources / "second, \"quoted\" 'é'.txt").write_bytes(wrapped.encode("utf-16"))
-    edited = [
-        paragraph.replace(" ", "  ", 9) + f" edited {' '.join(make_words(9, 4))}"
-        for paragraph in SHARED
-    ]
+    edited = [paragraph.replace(" ", "  ", 9) + " and with the" for paragraph in SHARED]
     lines: list[dict[str, Any]] = [
         {"text": "\n\n".join(edited), "title": TITLE, "author": "@SUM(1+1)", "date": "2024-01-03"},
         {"text": f"Alone. {make_paragraph(7)}\n\n{make_paragraph(8)}", "title": "null"},

@@ -22,7 +22,7 @@ from palimpsest.records.settings import MIN_EXACT_WORDS, RECURRING_DOCUMENTS
 from palimpsest.store.archive import Snapshot, StoredArchive
 from palimpsest.store.find import DOCUMENT, TEXT, NameMatch
 from tests.inspector.sample_archives import NOON, catalogue_of, files_dated, make_random
-from tests.pipeline.corpora import ingest, make_paragraph, write_articles
+from tests.pipeline.corpora import ingest, make_variants, write_articles
 
 Row = dict[str, Any]
 
@@ -515,7 +515,7 @@ def test_rejects_are_counted_by_reason(mixed_catalogue: Catalogue) -> None:
 
 
 def test_more_variants_than_query_parameters_are_one_paragraph(tmp_path: Path) -> None:
-    texts = [make_paragraph(1, edit=1).replace("edited", f"edited{n}v") for n in range(40)]
+    texts = make_variants(1, 40)
     ingest(write_articles(tmp_path / "in", {"a.txt": texts}), tmp_path / "press")
     catalogue = catalogue_of(tmp_path / "press", tmp_path)
     [first] = catalogue.snapshot.read("paragraphs", ["paragraph_id"]).to_pylist()

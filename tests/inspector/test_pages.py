@@ -20,7 +20,7 @@ from palimpsest.inspector.pages.current import CurrentCatalogue
 from palimpsest.inspector.pages.guard import HEADERS
 from palimpsest.store.archive import StoredArchive
 from tests.inspector.sample_archives import catalogue_of
-from tests.pipeline.corpora import ingest, make_paragraph, write_articles
+from tests.pipeline.corpora import ingest, make_paragraph, make_variants, write_articles
 from tests.pipeline.test_sources import as_warc, as_zip
 
 
@@ -611,7 +611,7 @@ def test_sides_are_in_the_requested_order(
 def test_hidden_variants_and_places_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts = [make_paragraph(1, edit=1).replace("edited", f"edited{n}v") for n in range(6)]
+    texts = make_variants(1, 6)
     articles = {f"{n}.txt": [one, make_paragraph(1)] for n, one in enumerate(texts)}
     ingest(write_articles(tmp_path / "in", articles), tmp_path / "press")
     catalogue = catalogue_of(tmp_path / "press", tmp_path)
@@ -634,7 +634,7 @@ def test_hidden_variants_and_places_are_counted(
 
 
 def test_no_link_leads_to_a_hidden_variant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = [make_paragraph(1, edit=1).replace("edited", f"edited{n}v") for n in range(6)]
+    texts = make_variants(1, 6)
     ingest(write_articles(tmp_path / "in", {"a.txt": texts}), tmp_path / "press")
     catalogue = catalogue_of(tmp_path / "press", tmp_path)
     monkeypatch.setattr(views, "VARIANTS", 2)

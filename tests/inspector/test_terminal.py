@@ -175,6 +175,7 @@ def _explained(**given: Any) -> dict[str, Any]:
         "is_overlap": True,
         "is_folded": True,
         "no_overlap_because": None,
+        "differences": [],
         "bands": [0, 7],
         "bands_signed": 19,
         "closest_windows": {
@@ -243,6 +244,15 @@ def test_explanation_shows_each_figure_with_its_threshold() -> None:
         "7 words, score 6.50 (least 4.50), resemblance 0.70 (least 0.35)",
     ):
         assert part in output
+
+
+def test_explanation_names_what_kept_near_texts_apart() -> None:
+    differences = [{"left": "325,000 ", "right": "110,000"}, {"left": "", "right": "not"}]
+    output = render_explanation(_explained(is_folded=False, differences=differences))
+    assert "kept apart   325,000 / 110,000; nothing / not\n" in output
+    many = [{"left": f"{n}", "right": ""} for n in range(12)]
+    assert "; and 2 more\n" in render_explanation(_explained(differences=many))
+    assert "kept apart" not in render_explanation(_explained())
 
 
 def test_explanation_says_why_there_is_no_overlap() -> None:

@@ -53,12 +53,28 @@ def make_words(seed: int, count: int = 45) -> list[str]:
     return ["".join(rng.choices(_SYLLABLES, k=3)) for _ in range(count)]
 
 
+def hyphenated(words: list[str]) -> list[str]:
+    """Return words with a hyphen in each, which are two words but say the same."""
+    return [f"{word[:3]}-{word[3:]}" for word in words]
+
+
 def make_paragraph(seed: int, count: int = 45, *, edit: int = 0) -> str:
-    """Return a paragraph; ``edit`` words are replaced, spread evenly."""
+    """Return a paragraph; ``edit`` words are hyphenated, spread evenly, so it says the same."""
     words = make_words(seed, count)
     for number in range(edit):
-        words[(number + 1) * count // (edit + 1) - 1] = f"edited{seed}x{number}"
+        place = (number + 1) * count // (edit + 1) - 1
+        words[place : place + 1] = hyphenated(words[place : place + 1])
     return " ".join(words).capitalize() + "."
+
+
+def make_variants(seed: int, count: int) -> list[str]:
+    """Return texts that say the same as a paragraph: a different word of each is hyphenated."""
+    words = make_words(seed)
+    places = range(1, count + 1)
+    return [
+        " ".join([*words[:k], *hyphenated(words[k : k + 1]), *words[k + 1 :]]).capitalize() + "."
+        for k in places
+    ]
 
 
 def write_articles(folder: Path, articles: dict[str, list[str]]) -> Path:

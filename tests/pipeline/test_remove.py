@@ -20,6 +20,7 @@ from palimpsest.store.digest import digest_tables
 from palimpsest.store.versions import clean
 from tests.pipeline.corpora import (
     assert_lossless,
+    hyphenated,
     ingest,
     listing,
     make_paragraph,
@@ -261,20 +262,22 @@ def test_overlaps_of_a_removed_document_are_removed(folder: Path, archive: Path)
     assert snapshot_of(archive).rows("variants") == 0
 
 
-def test_cluster_splits_when_its_only_link_is_removed(tmp_path: Path, fresh_archive: Path) -> None:
+def test_cluster_splits_when_its_representative_is_removed(
+    tmp_path: Path, fresh_archive: Path
+) -> None:
     words = make_words(1, 60)
-    far_left = " ".join([*make_words(2, 9), *words[9:]])
-    far_right = " ".join([*words[:51], *make_words(3, 9)])
-    articles = {"a.txt": [far_left], "b.txt": [" ".join(words)], "c.txt": [far_right]}
+    far_left = " ".join([*hyphenated(words[:5]), *words[5:]])
+    far_right = " ".join([*words[:55], *hyphenated(words[55:])])
+    articles = {"a.txt": [" ".join(words)], "b.txt": [far_left], "c.txt": [far_right]}
     folder = write_articles(tmp_path / "in", articles)
     ingest(folder, fresh_archive)
     assert snapshot_of(fresh_archive).rows("paragraphs") == 1
-    take_down(fresh_archive, folder / "b.txt")
+    take_down(fresh_archive, folder / "a.txt")
     kept = snapshot_of(fresh_archive).read("paragraphs")["text"].to_pylist()
     assert set(kept) == {far_left, far_right}
     assert snapshot_of(fresh_archive).rows("variants") == 0
     assert_as_if_never_ingested(
-        fresh_archive, [folder / "a.txt", folder / "c.txt"], tmp_path / "whole"
+        fresh_archive, [folder / "b.txt", folder / "c.txt"], tmp_path / "whole"
     )
 
 

@@ -23,6 +23,7 @@ from palimpsest.store.archive import StoredArchive
 from tests.pipeline.corpora import (
     assert_lossless,
     contents,
+    hyphenated,
     ingest,
     kept_texts,
     listing,
@@ -51,7 +52,7 @@ def test_reuse_of_each_kind_is_recorded(at_once: Path) -> None:
     snapshot = StoredArchive(at_once).snapshot()
     relations = snapshot.read("overlaps", ["relation"]).column("relation").to_pylist()
     assert set(relations) == {"near", "contained"}
-    assert snapshot.read("variants").num_rows == 3
+    assert snapshot.read("variants").num_rows == 2  # "café au lait" is a fact
 
 
 def test_every_source_found_is_new_known_or_rejected(tmp_path: Path, fresh_archive: Path) -> None:
@@ -207,27 +208,48 @@ def test_exact_copy_of_a_later_run_adds_only_an_occurrence(
     assert len(after["occurrences"]) == len(before["occurrences"]) + 1
 
 
-def test_text_that_joins_two_clusters_leaves_one_paragraph(
+def test_earlier_text_between_two_others_has_both_folded_into_it(
     tmp_path: Path, fresh_archive: Path
 ) -> None:
     words = make_words(1, 60)
-    far_left = " ".join([*make_words(2, 9), *words[9:]])
-    far_right = " ".join([*words[:51], *make_words(3, 9)])
-    folder = write_articles(tmp_path / "in", {"a.txt": [far_left], "b.txt": [far_right]})
+    far_left = " ".join([*hyphenated(words[:5]), *words[5:]])
+    far_right = " ".join([*words[:55], *hyphenated(words[55:])])
+    folder = write_articles(tmp_path / "in", {"b.txt": [far_left], "c.txt": [far_right]})
     ingest(folder, fresh_archive)
     assert StoredArchive(fresh_archive).snapshot().rows("paragraphs") == 2
-    write_articles(folder, {"c.txt": [" ".join(words)]})
+    write_articles(folder, {"a.txt": [" ".join(words)]})
     ingest(folder, fresh_archive)
     snapshot = StoredArchive(fresh_archive).snapshot()
     [kept] = snapshot.read("paragraphs").to_pylist()
-    assert kept["text"] == far_left
-    assert {row["text"] for row in snapshot.read("variants").to_pylist()} == {
-        far_right, " ".join(words),
-    }  # fmt: skip
-    assert {row["paragraph_id"] for row in snapshot.read("variants").to_pylist()} == {
-        kept["paragraph_id"]
-    }
+    assert kept["text"] == " ".join(words)
+    variants = snapshot.read("variants").to_pylist()
+    assert {row["text"] for row in variants} == {far_left, far_right}
+    assert {row["paragraph_id"] for row in variants} == {kept["paragraph_id"]}
     assert_lossless(fresh_archive)
+
+
+def test_later_text_between_two_others_joins_only_the_earlier_one(
+    tmp_path: Path, fresh_archive: Path
+) -> None:
+    words = make_words(1, 60)
+    far_left = " ".join([*hyphenated(words[:5]), *words[5:]])
+    far_right = " ".join([*words[:55], *hyphenated(words[55:])])
+    articles = {"a.txt": [far_left], "b.txt": [far_right], "c.txt": [" ".join(words)]}
+    ingest(write_articles(tmp_path / "in", articles), fresh_archive)
+    snapshot = StoredArchive(fresh_archive).snapshot()
+    assert set(snapshot.read("paragraphs")["text"].to_pylist()) == {far_left, far_right}
+    assert snapshot.read("variants")["text"].to_pylist() == [" ".join(words)]
+    assert_lossless(fresh_archive)
+
+
+def test_texts_that_differ_in_a_number_are_both_kept(tmp_path: Path, fresh_archive: Path) -> None:
+    words = make_words(1, 60)
+    left, right = (" ".join([*words[:30], number, *words[30:]]) for number in ("1998", "1999"))
+    ingest(write_articles(tmp_path / "in", {"a.txt": [left], "b.txt": [right]}), fresh_archive)
+    snapshot = StoredArchive(fresh_archive).snapshot()
+    assert set(snapshot.read("paragraphs")["text"].to_pylist()) == {left, right}
+    [overlap] = snapshot.read("overlaps", ["relation", "says_same"]).to_pylist()
+    assert overlap == {"relation": "near", "says_same": False}
 
 
 def test_identical_paragraphs_are_never_aligned(tmp_path: Path, fresh_archive: Path) -> None:

@@ -44,6 +44,7 @@ class _Shelf:
 
     def overlap(self, left: str, right: str, start: int, end: int, **given: Any) -> None:
         facts = {"left_words": 10, "right_words": 12, "matched_words": 8, "relation": "near"}
+        facts |= {"says_same": False}
         spans = dict.fromkeys(("left_start_char", "right_start_char"), start)
         spans |= dict.fromkeys(("left_end_char", "right_end_char"), end)
         passage = {"left_passage": f"from {left}", "right_passage": f"from {right}"}
