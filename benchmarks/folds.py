@@ -108,7 +108,10 @@ def _respelled(text: str, _: random.Random) -> str:
 
 def _bylined(text: str, chance: random.Random) -> str:
     name = f"{chance.choice(['Tove', 'Marten', 'Ada'])} {chance.choice(['Quill', 'Osk', 'Berrin'])}"
-    return chance.choice([f"By {name}\n{text}", f"{text} (Reporting by {name})"])
+    if "(" in text[:80] or "Reporting" in text:
+        return text  # it has one already
+    dateline = chance.choice(["MARROWICK, May 5 (Reuters) - ", "LONG QUAY (AP) — "])
+    return chance.choice([f"{dateline}{text}", f"{text} (Reporting by {name})"])
 
 
 def _other_number(text: str, chance: random.Random) -> str:
@@ -178,7 +181,7 @@ def kinds_of(paragraphs: Sequence[str]) -> dict[str, dict[str, Change]]:
         "words run together": _run_together,
         "case": _cased,
         "British spelling": _respelled,
-        "bylines": _bylined,
+        "datelines and credits": _bylined,
     }
     other = {
         "number": _other_number,

@@ -112,9 +112,14 @@ def find_differences(
     at = np.repeat(texts.offsets[:-1], np.diff(words.offsets))
     spans = at + words.starts, at + words.ends
     bounds = np.stack((texts.offsets[:-1], texts.offsets[1:]), axis=1)
-    columns = words.offsets, words.hashes, words.kinds, *spans, bounds, texts.buffer
     is_same, rows = _judge_pairs(
-        *(as_read_only(column) for column in columns),
+        as_read_only(words.offsets),
+        as_read_only(words.hashes),
+        as_read_only(words.kinds),
+        as_read_only(spans[0]),
+        as_read_only(spans[1]),
+        as_read_only(bounds),
+        as_read_only(texts.buffer),
         as_read_only(left.astype(np.int64)),
         as_read_only(right.astype(np.int64)),
         character_tables(),
@@ -127,7 +132,8 @@ def find_differences(
 def _tables() -> _Tables:
     folder = resources.files("palimpsest.dedup")
     lines = (folder / "fact_words.txt").read_text(encoding="utf-8").splitlines()
-    bit, facts = 0, {}
+    bit = 0
+    facts: dict[str, int] = {}
     for line in lines:
         if line.startswith("["):
             code = line[1:].partition("]")[0]
@@ -273,7 +279,11 @@ def _tokens(
         begin = word
         value = np.uint64(hashes[word])
         flags = 0
-        if kinds[word] == FUNCTION:
+        begins = _begins_sentence(buffer, starts[begin], text_start)
+        if kinds[word] == FUNCTION and not (
+            _is_initial(buffer, starts[begin], ends[begin], text_end)
+            or (_is_titled(buffer, starts[begin], ends[begin]) and not begins)
+        ):
             flags |= _IS_FUNCTION
         if _is_fact(hashes[word], language, tables):
             flags |= _IS_FACT
@@ -304,7 +314,7 @@ def _tokens(
             if marks:
                 value = (value ^ np.uint64(marks)) * np.uint64(0x100000001B3)
             value = value | np.uint64(1 << 40)
-        if _begins_sentence(buffer, starts[begin], text_start):
+        if begins:
             flags |= _BEGINS_SENTENCE
         found[count, _VALUE] = np.int64(value & np.uint64(0x7FFFFFFFFFFFFFFF))
         found[count, _FIRST], found[count, _LAST] = begin, word + 1
@@ -313,6 +323,21 @@ def _tokens(
         count += 1
         word += 1
     return found[:count]
+
+
+@inlined
+def _is_initial(buffer: Bytes, start: int, end: int, text_end: int) -> bool:
+    """Return whether a word is a capital letter and a dot, as in U.S."""
+    is_dotted = end < text_end and buffer[end] == 0x2E
+    return bool(is_dotted and end - start == 1 and 0x41 <= buffer[start] <= 0x5A)
+
+
+@inlined
+def _is_titled(buffer: Bytes, start: int, end: int) -> bool:
+    """Return whether a word is a capital and small letters, as in a name."""
+    if not 0x41 <= buffer[start] <= 0x5A:
+        return False
+    return bool(end - start > 1 and buffer[start + 1] >= 0x61)
 
 
 @inlined
@@ -339,7 +364,7 @@ def _is_plain_number(buffer: Bytes, start: int, end: int) -> bool:
 @inlined
 def _marks(buffer: Bytes, start: int, end: int, text_start: int, text_end: int) -> int:
     """Return a code for the minus sign, the currency and the percent sign of a number."""
-    code = 0
+    code: Any = 0
     at = start - 1
     if at >= text_start and buffer[at] == 0x24:
         code, at = 1, at - 1
@@ -364,7 +389,7 @@ def _marks(buffer: Bytes, start: int, end: int, text_start: int, text_end: int) 
         code += 1024
     elif at + 2 < text_end and buffer[at] == 0xE2 and buffer[at + 1] == 0x82 and code % 512 == 0:
         code += np.int64(buffer[at + 2])
-    return code
+    return int(code)
 
 
 @inlined
@@ -543,7 +568,7 @@ def _cost_of_gap(
                         elif relation == _DOUBTFUL:
                             cost = 2 * _DOUBT
                         costs[i + p, j + q] = min(costs[i + p, j + q], here + cost)
-    return costs[n, m]
+    return int(costs[n, m])
 
 
 @kernel
@@ -618,11 +643,20 @@ def _relation(
             return _SPELLING
     if not _is_alphabetic(a) or not _is_alphabetic(b):
         return _OTHER
+    if _is_plural(a, b) or _is_plural(b, a):
+        return _OTHER
     looks_alike = _look_alike(left[0], right[0], buffer, tables.shapes)
     if language < 0:
         return _ERROR if looks_alike and shorter >= 4 and not is_fact else _OTHER
+    if a_size == b_size:
+        a_odd, b_odd = _has_odd_case(left[0], buffer), _has_odd_case(right[0], buffer)
+        if a_size == 1:
+            a_odd, b_odd = _is_small(left[0], buffer), _is_small(right[0], buffer)
+        if a_odd != b_odd and _distance(a, b, 2) == 1:
+            return _ERROR
     if a_known and b_known and is_fact:
-        return _LIKELY if looks_alike and (a_flags ^ b_flags) & _IS_FACT else _OTHER
+        is_close = looks_alike or (a_size == b_size and _distance(a, b, 2) == 1)
+        return _LIKELY if is_close and (a_flags ^ b_flags) & _IS_FACT else _OTHER
     allowed = 0 if shorter < 2 else 1 if shorter < 8 else 2 if shorter < 12 else 3
     distance = _distance(a, b, allowed + 1)
     a_capital, b_capital = _is_name(left[0], buffer), _is_name(right[0], buffer)
@@ -648,6 +682,9 @@ def _relation(
                 if shorter > 2 or (a_flags | b_flags) & _IS_FUNCTION:
                     return _ERROR
             return _LIKELY if a_size == b_size else _DOUBTFUL
+        is_word = (a_flags if a_known else b_flags) & _IS_FUNCTION != 0
+        if is_word and is_plain and a_size == b_size and distance <= 2 and shorter <= 3:
+            return _LIKELY
         if distance <= allowed + 1 and shorter >= 4:
             return _ERROR if is_strange and shorter >= 5 else _LIKELY
         return _OTHER
@@ -686,6 +723,12 @@ def _is_strange(letters: Indices, language: int, trigrams: Bytes) -> bool:
 
 
 @inlined
+def _is_small(token: Any, buffer: Bytes) -> bool:
+    """Return whether a token begins with a small ASCII letter."""
+    return bool(0x61 <= buffer[token[_START]] <= 0x7A)
+
+
+@inlined
 def _has_odd_case(token: Any, buffer: Bytes) -> bool:
     """Return whether a capital follows a small letter, or one small letter is among capitals."""
     capitals, small, after = 0, 0, False
@@ -696,6 +739,12 @@ def _has_odd_case(token: Any, buffer: Bytes) -> bool:
         elif 0x61 <= buffer[at] <= 0x7A:
             small += 1
     return after or (small == 1 and capitals >= 2)
+
+
+@inlined
+def _is_plural(a: Indices, b: Indices) -> bool:
+    """Return whether a word is another one of at least four letters and an s."""
+    return len(b) >= 4 and len(a) == len(b) + 1 and a[-1] == 0x73 and _are_equal(a[:-1], b)
 
 
 @inlined
@@ -764,16 +813,16 @@ def _letters(
             kind = (property_of(characters.properties, code_point) >> WORD_SHIFT) & WORD_MASK
             if kind == APOSTROPHE:
                 continue
-            count = 1
+            count: Any = 1
             folded = np.uint32(code_point)
-            expansion = -1
+            expansion: Any = -1
             if code_point < TABLE_SIZE:
                 folded = characters.folds[code_point]
                 if folded >= np.uint32(0x80000000):
                     expansion = np.int64(folded & np.uint32(0x7FFFFFFF))
                     count = np.int64(characters.expansions[expansion])
             for step in range(count):
-                letter = np.int64(folded)
+                letter: Any = np.int64(folded)
                 if expansion >= 0:
                     letter = np.int64(characters.expansions[expansion + 1 + step])
                 if 0x300 <= letter < 0x370:
@@ -931,7 +980,7 @@ def _shape_of(token: Any, buffer: Bytes, shapes: Bytes, into: Bytes) -> int:
         d = buffer[at + 1] if at + 1 < end else np.uint8(0)
         if c == 0x72 and d == 0x6E:  # rn
             into[size], at = 0x6D, at + 2
-        elif c == 0x69 and d == 0x6E:  # in, also read for m
+        elif c == 0x69 and d == 0x6E and end - token[_START] > 2:  # in, also read for m
             into[size], at = 0x6D, at + 2
         elif c == 0x63 and d == 0x6C:  # cl
             into[size], at = 0x64, at + 2

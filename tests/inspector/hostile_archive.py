@@ -20,7 +20,7 @@ TITLE = f"Title {SCRIPT} {IMAGE}"
 def hostile_articles(folder: Path) -> Path:
     """Write dated articles whose names, titles and texts are markup, and which share passages."""
     texts = [f"{one} {make_paragraph(number)} {one}" for number, one in enumerate(HOSTILE)]
-    edited = [f"{one} {make_paragraph(number, edit=4)}" for number, one in enumerate(HOSTILE)]
+    edited = [f"{one} {make_paragraph(n, edit=4)} {one}" for n, one in enumerate(HOSTILE)]
     articles = {
         "20240501 <script>window.ran=5<script>.txt": [TITLE, *texts, make_paragraph(20)],
         '20240502 "><img src=x onerror=window.ran=6>.txt': [TITLE, make_paragraph(21), *edited],
