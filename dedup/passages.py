@@ -9,8 +9,9 @@ formula of its score is ours; docs/PASSAGES.md says how its settings were chosen
             - unshared_cost * content words that one side has
 
 counted in any order, so that reordered text counts in full, while words that agree by chance far
-apart cost more than they earn; m and n are how often the word occurs in each document. Words that
-both repeat, those of their subject, agree by chance in m n places. A group is *clear* if its score
+apart cost more than they earn; m and n are how often the word occurs in each document, in a long
+one per 4,000 content words. Words that both repeat, those of their subject, agree by chance in m n
+places. A group is *clear* if its score
 is at least ``clear_score``, and ``clear_share`` of the best of the pair. A chain that would be kept
 as an overlap of texts is kept as well, so that short quotations are not lost. The ends of a clear
 group may be moved out to the ends of sentences.
@@ -56,6 +57,8 @@ _UNCLEAR, _CLEAR, _SUMMARY = 0.0, 1.0, 2.0
 _MIN_CHANCE = 0.1
 """Smallest share of words that is taken to be shared by chance; keeps ratios finite."""
 _MAX_SUMMARIES = 3
+_LONG_WORDS = 4_000
+"""Content words of a long document; repeats in one of more words are counted per this number."""
 _RUN_WORDS, _CORE_WORDS = 8, 30
 _MIN_WORDS = 5
 """Fewest distinct words that a summary shares, however often it repeats them."""
@@ -386,9 +389,9 @@ def _classify_groups(
         row = groups[k]
         size = min(row[LEFT_LAST] - row[LEFT_FIRST], row[RIGHT_LAST] - row[RIGHT_FIRST])
         enough = max(rules.clear_score, min(rules.enough_score, rules.clear_share * best))
-        is_clear = row[SCORE] >= enough and size >= rules.clear_words
-        if row[SCORE] * _resemblance(row) < rules.clear_strength:
-            is_clear = False
+        is_strong = row[SCORE] * _resemblance(row) >= rules.clear_strength
+        is_exact = _resemblance(row) == 1
+        is_clear = size >= rules.clear_words and (is_exact or (row[SCORE] >= enough and is_strong))
         row[_KIND] = _CLEAR if is_clear else _UNCLEAR
         if is_clear:
             _end_with_sentences(row, starts_a, LEFT_FIRST, LEFT_LAST, rules.sentence_words)
@@ -520,10 +523,11 @@ def _score(words_a: Hashes, words_b: Hashes, all_a: Hashes, all_b: Hashes, rules
         rules: costs and the power.
     """
     i, j, shared, score = 0, 0, 0, 0.0
+    lengths = max(1.0, len(all_a) / _LONG_WORDS) * max(1.0, len(all_b) / _LONG_WORDS)
     while i < len(words_a) and j < len(words_b):
         if words_a[i] == words_b[j]:
             occurrences = _count(all_a, words_a[i]) * _count(all_b, words_a[i])
-            score += float(occurrences) ** -rules.repeat_power
+            score += max(1.0, occurrences / lengths) ** -rules.repeat_power
             i, j, shared = i + 1, j + 1, shared + 1
         elif words_a[i] < words_b[j]:
             i += 1

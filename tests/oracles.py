@@ -334,6 +334,7 @@ def passage_score(
     documents: tuple[Iterable[object], Iterable[object]],
     unshared_cost: float,
     repeat_power: float,
+    long_words: int = 4_000,
 ) -> float:
     """Return the score of content words on both sides, less the cost of those on one side.
 
@@ -342,11 +343,15 @@ def passage_score(
         documents: those of the two documents.
         unshared_cost: cost of a word that only one side has.
         repeat_power: exponent by which repeated words count less.
+        long_words: repeats in a longer document are counted per this number of words.
     """
     mine, theirs = map(Counter, spans)
     here, there = map(Counter, documents)
+    lengths = max(1, here.total() / long_words) * max(1, there.total() / long_words)
     shared, others = mine & theirs, (mine - theirs) + (theirs - mine)
-    worth = sum(n / (here[word] * there[word]) ** repeat_power for word, n in shared.items())
+    worth = sum(
+        n / max(1, here[word] * there[word] / lengths) ** repeat_power for word, n in shared.items()
+    )
     return worth - unshared_cost * others.total()
 
 

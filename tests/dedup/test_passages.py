@@ -497,3 +497,40 @@ def test_words_that_both_documents_repeat_count_less():
         row = max(find_between(*sides), key=lambda row: row.matched)
         scores.append(row.score)
     assert scores == [30.0, pytest.approx(29 + 25**-0.12), pytest.approx(29 + 17**-0.24)]
+
+
+def repeat_in_books(chance, words, times):
+    """Return two long documents in which each of these words is repeated, far apart."""
+    books = []
+    for _ in range(2):
+        book = invent_words(chance, 20_000)
+        for word in words * times:
+            book[chance.randrange(len(book))] = word
+        books.append(book)
+    return books
+
+
+def test_long_documents_may_repeat_words_as_often_as_they_are_longer():
+    chance = random.Random(12)
+    words = invent_words(chance, 20)
+    left, right = repeat_in_books(chance, words, 150)
+    edited = [*words[:10], "changed", *words[11:]]
+    left[9000:9000], right[4000:4000] = words, edited
+    rows = find_between(left, right)
+    [row] = [row for row in rows if covered((9000, 9020), row.left) == 1.0]
+    assert row.is_clear
+    assert row.score > 8 > 19 * (150 * 150) ** -PassageSettings().repeat_power
+
+
+def test_exact_verse_is_clear_however_often_its_words_are_repeated():
+    chance = random.Random(13)
+    names = invent_words(chance, 5)
+    verse = f"and in the {names[0]} of {names[1]} was with the {names[2]} in the {names[3]} of the {names[4]}"
+    left, right = repeat_in_books(chance, names, 150)
+    for book in (left, right):
+        book[9000:9200] = invent_words(chance, 200)
+        book[9100:9100] = verse.split()
+    rows = find_between(left, right)
+    [row] = [row for row in rows if row.left == (9100, 9100 + len(verse.split()))]
+    assert row.score < PassageSettings().clear_score
+    assert row.is_clear
