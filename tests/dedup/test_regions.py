@@ -131,7 +131,7 @@ def test_long_documents_share_the_same_passages_as_short_ones(chance):
 def test_long_documents_have_as_many_passages_as_they_share():
     chance = random.Random(11)
     passages = [invent_words(chance, 20) for _ in range(150)]
-    documents, places = separate(chance, passages, 60)
+    documents, places = separate(chance, passages, 100)
     words = words_of([" ".join(document) for document in documents])
     one = np.zeros(1, dtype=np.int64)
     found = find_passages(words, one, one + 1, AlignSettings(), PassageSettings())
