@@ -14,6 +14,9 @@ texts, a crowd, only the pairs with one of its heads are candidates (``dedup.cro
 report that occurs in 10,000 articles with other numbers costs some 100,000 alignments, not 50
 million. When a bucket becomes a crowd, or grows so much that it has fewer heads, it loses pairs
 that were candidates before, and their overlaps are removed.
+
+Fingerprints (``dedup.fingerprints``) are one more band, with limits of its own: crowds without
+heads, and fewer shingles that two windows must share.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 from palimpsest.dedup.crowds import head_limit, is_head
+from palimpsest.dedup.fingerprints import common_fingerprints, find_fingerprints
 from palimpsest.dedup.signatures import Windows
 from palimpsest.dedup.windows import is_enough, most_shared, share_enough
 from palimpsest.kernels.arrays import Buckets, Flags, Hashes, Keys, Pairs, Positions, Sketches
@@ -142,7 +146,7 @@ def pair_band(
         texts: the texts of the windows.
         crowds: buckets that were crowds before the new texts were added. Of such a bucket the old
             heads are enough; all of its texts are needed if its heads change.
-        settings: limits of crowds, and how much two windows must share.
+        settings: limits of crowds, and how much two windows must share, in this band.
     """
     pairs, lost, crowd_count = _pair_band(
         buckets, windows, sketches, texts, crowds, _limits_of(settings)
@@ -191,7 +195,7 @@ def common_buckets(
     """Return every bucket that windows of a pair have in common while they share enough shingles.
 
     Args:
-        bands: uint32, shape (windows, bands).
+        bands: uint32, shape (windows, bands), without that of the fingerprints.
         windows: of all texts.
         pairs: packed.
         settings: how much two windows must share.
@@ -202,7 +206,39 @@ def common_buckets(
     left, right = unpack_pairs(pairs)
     firsts = np.searchsorted(windows.texts, np.arange(max(1, int(right.max(initial=0)) + 2)))
     found = _common_buckets(bands, windows, left, right, firsts, _limits_of(settings))
-    return found[:, 0], found[:, 1], found[:, 2].astype(np.uint32)
+    pair, band, value = found[:, 0], found[:, 1], found[:, 2].astype(np.uint32)
+    if settings.all_bands == settings.bands:
+        return pair, band, value
+    quoted = _common_fingerprints(windows, left, right, settings)
+    band = np.concatenate((band, np.full(len(quoted[0]), settings.bands)))
+    return np.concatenate((pair, quoted[0])), band, np.concatenate((value, quoted[1]))
+
+
+def _common_fingerprints(
+    windows: Windows, left: Positions, right: Positions, settings: SignSettings
+) -> tuple[Positions, Hashes]:
+    """Return the pair and the hash of fingerprints in common, where windows share enough."""
+    fingerprints = find_fingerprints(windows, settings)
+    pair, one, other, hashes = common_fingerprints(fingerprints, windows, left, right)
+    limits = _limits_of(settings.of_band(settings.bands))
+    is_similar = _are_similar(windows, one, other, limits)
+    return pair[is_similar], hashes[is_similar]
+
+
+@kernel
+def _are_similar(windows: Windows, left: Positions, right: Positions, limits: _Limits) -> Flags:
+    """Return which pairs of windows share enough shingles."""
+    shingles, starts, ends = windows.shingles, windows.starts, windows.ends
+    is_similar = np.zeros(len(left), dtype=np.bool_)
+    for k in range(len(left)):
+        i, j = left[k], right[k]
+        is_similar[k] = share_enough(
+            shingles[starts[i] : ends[i]],
+            shingles[starts[j] : ends[j]],
+            limits.min_shared,
+            limits.min_share,
+        )
+    return is_similar
 
 
 @kernel

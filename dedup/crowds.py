@@ -31,7 +31,8 @@ def head_limit(texts: int, crowd_texts: int, crowd_heads: int) -> np.uint64:
 
     Args:
         texts: in the crowd, more than ``crowd_texts``.
-        crowd_texts, crowd_heads: as in the settings.
+        crowd_texts, crowd_heads: as in the settings. Without heads the limit is 0, and no text is
+            one: a bucket of fingerprints that becomes a crowd pairs none.
     """
     step = np.uint64(crowd_texts)
     while step * np.uint64(4) < np.uint64(texts):
@@ -48,7 +49,7 @@ def is_head(upper: np.uint64, is_first: bool, limit: np.uint64) -> bool:
         is_first: no text in the crowd has a lower digest.
         limit: of the crowd, as ``head_limit`` returns it.
     """
-    return bool(is_first or upper < limit)
+    return bool(upper < limit or (is_first and limit > 0))
 
 
 @kernel

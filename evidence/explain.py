@@ -188,7 +188,7 @@ def explain_texts(
         "no_overlap_because": reason,
         "differences": pair.differences() if aligned["relation"] == NEAR else [],
         "bands": bands,
-        "bands_signed": settings.sign.bands,
+        "bands_signed": settings.sign.all_bands,
         "closest_windows": pair.closest_windows(),
         **pair.similarity(),
         **aligned,

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from palimpsest.dedup import STAGE_VERSION as DEDUP_VERSION
 from palimpsest.dedup.candidates import sort_buckets
+from palimpsest.dedup.fingerprints import find_fingerprints
 from palimpsest.dedup.index.search import Index, NewWindows, segments_to_merge
 from palimpsest.dedup.index.segments import (
     Segment,
@@ -34,7 +35,7 @@ from palimpsest.kernels.sorting import distinct_digests
 from palimpsest.pipeline.publish import publish
 from palimpsest.records.errors import ContractError
 from palimpsest.records.ids import run_id_of
-from palimpsest.records.settings import Settings
+from palimpsest.records.settings import Settings, SignSettings
 from palimpsest.store.address import open_archive
 from palimpsest.store.archive import Snapshot, StoredArchive
 from palimpsest.store.commit import ChangeSet, open_writer, retry_if_outrun
@@ -52,6 +53,8 @@ def index_parameters(settings: Settings) -> dict[str, Any]:
         "rows": sign.rows,
         "window_words": sign.window_words,
         "stride_words": sign.stride_words,
+        "fingerprint_shingles": sign.fingerprint_shingles,
+        "fingerprint_window": sign.fingerprint_window,
         "hash_bits": BAND_HASH_BITS,
         "words": DEDUP_VERSION,
     }
@@ -114,8 +117,11 @@ def save_segment(
         window_sizes=(new_windows.ends - new_windows.starts).astype(np.uint16),
         prints=new_windows.prints,
     )
-    bands = new_windows.bands
-    write_segment(folder, segment, bands, len(bands), index_parameters(settings))
+    count = settings.sign.bands
+    bands, fingerprints = new_windows.bands[:count], [*new_windows.bands[count:], None][0]
+    write_segment(
+        folder, segment, bands, count, index_parameters(settings), fingerprints=fingerprints
+    )
 
 
 def merge_if_many(
@@ -142,9 +148,26 @@ def merge_all(
     return [name]
 
 
-def sort_bands(bands: Hashes, pool: ThreadPoolExecutor) -> list[Buckets]:
-    """Return the buckets of each band in order."""
-    return list(pool.map(lambda band: sort_buckets(bands[:, band]), range(bands.shape[1])))
+def sort_bands(
+    bands: Hashes, windows: Windows, settings: SignSettings, pool: ThreadPoolExecutor
+) -> list[Buckets]:
+    """Return the bucket entries of each band in order, those of the fingerprints last."""
+    numbers = range(settings.all_bands)
+    return list(pool.map(lambda band: buckets_of(bands, windows, band, settings), numbers))
+
+
+def buckets_of(bands: Hashes, windows: Windows, band: int, settings: SignSettings) -> Buckets:
+    """Return the sorted bucket entries of a band.
+
+    Args:
+        bands: uint32, shape (windows, bands), hashes, without that of the fingerprints.
+        windows: all windows.
+        band: its number.
+        settings: of signatures and fingerprints.
+    """
+    if band < settings.bands:
+        return sort_buckets(bands[:, band])
+    return find_fingerprints(windows, settings).buckets()
 
 
 def write_index(index: Path, name: str, base: Snapshot, settings: Settings) -> None:
@@ -154,7 +177,9 @@ def write_index(index: Path, name: str, base: Snapshot, settings: Settings) -> N
         for number, texts in enumerate(_all_texts(base)):
             marked = sign_texts(texts, settings)
             new_windows = to_new_windows(
-                texts.digests, marked.windows, sort_bands(marked.bands, pool)
+                texts.digests,
+                marked.windows,
+                sort_bands(marked.bands, marked.windows, settings.sign, pool),
             )
             folders.append(index / f"{name}-part-{number:05d}")
             save_segment(folders[-1], new_windows, empty_keys(), empty_keys(), settings)

@@ -22,7 +22,6 @@ from palimpsest.dedup.candidates import (
     pack_pairs,
     pair_band,
     shared_buckets,
-    sort_buckets,
     unpack_pairs,
 )
 from palimpsest.dedup.clusters import NEAR, Links, link_pairs
@@ -34,7 +33,13 @@ from palimpsest.dedup.windows import sketch_windows
 from palimpsest.dedup.words import find_words
 from palimpsest.kernels.arrays import Bytes, Flags, Hashes, Pairs, Positions
 from palimpsest.kernels.sorting import distinct, find_digests, first_of_each, halves_of
-from palimpsest.pipeline.index_upkeep import open_index, save_segment, sort_bands, to_new_windows
+from palimpsest.pipeline.index_upkeep import (
+    buckets_of,
+    open_index,
+    save_segment,
+    sort_bands,
+    to_new_windows,
+)
 from palimpsest.pipeline.new_rows import load_new_rows
 from palimpsest.pipeline.overlaps import (
     PAIRS_IN_CHUNK,
@@ -165,7 +170,9 @@ def stage_run_texts(
             ]
         marked = [part.marked() for part in parts]
         windows, bands = take_windows(marked, staged_numbers)
-        new_windows = to_new_windows(digests, windows, sort_bands(bands, pool))
+        new_windows = to_new_windows(
+            digests, windows, sort_bands(bands, windows, settings.sign, pool)
+        )
         del bands
         saving += [pool.submit(save_windows, new_windows)]
         matches = index.find_matches(new_windows, settings.sign, settings.run.workers)
@@ -180,17 +187,18 @@ def stage_run_texts(
             digests, staged_numbers = digests[order], np.concatenate((staged_numbers, old))[order]
             save_run_texts(folder, parts, digests, staged_numbers, settings.align)
             windows, all_bands = take_windows([part.marked() for part in parts], staged_numbers)
+        all_windows = windows
         save_arrays(windows, target / "windows")
         np.save(target / "is_new.npy", is_new)
 
         def save_band(band: int) -> None:
-            new = new_windows.bands[band]
-            buckets = new if all_bands is None else sort_buckets(all_bands[:, band])
+            buckets = new_windows.bands[band]
+            if all_bands is not None:
+                buckets = buckets_of(all_bands, all_windows, band, settings.sign)
             np.save(target / f"buckets-{band:03d}.npy", shared_buckets(buckets))
             save_arrays(Crowds(*matches.crowds[band]), target / f"crowds-{band:03d}")
 
-        del windows
-        saving += [pool.submit(save_band, band) for band in range(settings.sign.bands)]
+        saving += [pool.submit(save_band, band) for band in range(settings.sign.all_bands)]
         for one in saving:
             one.result()
 
@@ -232,7 +240,7 @@ def load_texts(base: Snapshot, digests: Bytes) -> Texts:
 def band_groups(folder: Path, settings: SignSettings, workers: int) -> int:
     """Return the number of groups of bands: one for each worker, or fewer for few texts."""
     texts = len(load_array(folder / "texts" / "is_new.npy"))
-    return max(1, min(workers, settings.bands, texts // TEXTS_IN_GROUP))
+    return max(1, min(workers, settings.all_bands, texts // TEXTS_IN_GROUP))
 
 
 def pair_bands(folder: Path, group: int, groups: int, settings: SignSettings) -> int:
@@ -256,9 +264,9 @@ def pair_bands(folder: Path, group: int, groups: int, settings: SignSettings) ->
     def pair(band: int) -> Candidates:
         buckets = np.array(load_array(target / f"buckets-{band:03d}.npy"))
         crowds = Crowds(*map(np.array, load_arrays(Crowds, target / f"crowds-{band:03d}")))
-        return pair_band(buckets, windows, sketches, texts, crowds, settings)
+        return pair_band(buckets, windows, sketches, texts, crowds, settings.of_band(band))
 
-    found = merge_candidates(map(pair, range(group, settings.bands, groups)))
+    found = merge_candidates(map(pair, range(group, settings.all_bands, groups)))
     save_arrays(found, folder / f"candidates-{group:03d}")
     return found.crowds
 

@@ -186,6 +186,40 @@ class SignSettings(_Stage):
     min_shared_share: Share = Field(
         default=0.45, description="minimum share of the shorter window's shingles that they share"
     )
+    fingerprint_shingles: int = Field(
+        default=4,
+        ge=0,
+        description="consecutive shingles in a fingerprint, by which short quotations are found; 0 "
+        "for no fingerprints",
+    )
+    fingerprint_window: int = Field(
+        default=2, ge=1, description="consecutive fingerprints of which one is kept"
+    )
+    fingerprint_texts: int = Field(
+        default=12, ge=2, description="maximum texts with one fingerprint that it pairs"
+    )
+    fingerprint_shared: int = Field(
+        default=5,
+        ge=1,
+        description="minimum shingles that two windows with one fingerprint share to be a candidate",
+    )
+
+    @property
+    def all_bands(self) -> int:
+        """Number of bands, with that of the fingerprints, the last one."""
+        return self.bands + (self.fingerprint_shingles > 0)
+
+    def of_band(self, band: int) -> SignSettings:
+        """Return the settings by which a band pairs texts."""
+        if band < self.bands:
+            return self
+        limits = {
+            "crowd_texts": self.fingerprint_texts,
+            "crowd_heads": 0,
+            "min_shared_shingles": self.fingerprint_shared,
+            "min_shared_share": 0.0,
+        }
+        return self.model_copy(update=limits)
 
     @model_validator(mode="after")
     def _fits(self) -> SignSettings:

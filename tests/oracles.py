@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from datasketch import MinHash
 
+from palimpsest.dedup.signatures import BAND_HASH_BITS
 from palimpsest.kernels.unicode import character_tables, is_closer, is_terminal
 from palimpsest.records.settings import SignSettings
 
@@ -227,6 +228,8 @@ def heads_of(bucket: Collection[int], uppers: Sequence[int], sign: SignSettings)
     """
     if len(bucket) <= sign.crowd_texts:
         return set(bucket)
+    if not sign.crowd_heads:
+        return set()
     limit = head_limit(len(bucket), sign.crowd_texts, sign.crowd_heads)
     return {min(bucket)} | {text for text in bucket if uppers[text] < limit}
 
@@ -236,6 +239,32 @@ def shares_enough(left: Sequence[int], right: Sequence[int], sign: SignSettings)
     shared = sum(value in right for value in left)
     least = sign.min_shared_share * min(len(left), len(right))
     return shared >= max(sign.min_shared_shingles, least)
+
+
+def find_fingerprints(shingles: Sequence[int], sign: SignSettings) -> list[tuple[int, int]]:
+    """Return the fingerprints of a text, each with the number of its window."""
+    size, span = sign.fingerprint_shingles, sign.fingerprint_window
+    hashes = [_hash_run(shingles[at : at + size]) for at in range(len(shingles) - size + 1)]
+    samples = [hashes[at : at + span] for at in range(max(1, len(hashes) - span + 1))]
+    kept = sorted(
+        {
+            at + max(k for k, one in enumerate(some) if one == min(some))
+            for at, some in enumerate(samples)
+            if some
+        }
+    )
+    last = max(0, -(-len(shingles) // sign.stride_words) - sign.window_words // sign.stride_words)
+    margin = (sign.window_words - sign.stride_words) // 2
+    middles = [(at + size // 2 - margin) // sign.stride_words for at in kept]
+    return [(hashes[at], min(max(0, one), last)) for at, one in zip(kept, middles, strict=True)]
+
+
+def _hash_run(shingles: Sequence[int]) -> int:
+    value = 0x243F6A8885A308D3
+    for one in shingles:
+        value = ((value ^ one) * 0x9E3779B97F4A7C15) % 2**64
+        value ^= value >> 32
+    return value % 2**BAND_HASH_BITS
 
 
 def give_pairs(

@@ -55,7 +55,8 @@ class NewWindows(NamedTuple):
         window_texts: int64, shape (windows,), ascending: the number of the window's text.
         starts, ends: int64, shape (windows,): the window's span in ``prints``.
         prints: uint16, truncated shingle hashes.
-        bands: for each band its bucket entries: uint64, sorted, hash above and window below.
+        bands: for each band its bucket entries: uint64, sorted, hash above and window below; those
+            of the fingerprints are the last.
     """
 
     texts: Bytes
@@ -137,25 +138,25 @@ class Index:
         """
         result = np.empty(len(bands), dtype=np.bool_)
         for band in distinct(bands):
+            limits_of_band = settings.of_band(int(band))
             rows = np.flatnonzero(bands == band)
             buckets = distinct(hashes[rows])
             found = self._find(int(band), buckets, _ALL)
             counts = _count_texts(found)
-            limits = head_limits(counts, settings.crowd_texts, settings.crowd_heads)
+            crowd_texts = limits_of_band.crowd_texts
+            limits = head_limits(counts, crowd_texts, limits_of_band.crowd_heads)
             firsts = _first_texts(self._signed, found, len(buckets))
             bucket = np.searchsorted(buckets, hashes[rows])
             upper, lower = halves_of(texts[rows])
             is_first = (upper == firsts.upper[bucket]) & (lower == firsts.lower[bucket])
-            is_small = counts[bucket] <= settings.crowd_texts
+            is_small = counts[bucket] <= crowd_texts
             result[rows] = is_small | are_heads(upper, is_first, limits[bucket])
         return result
 
     def _find(self, band: int, hashes: Hashes, max_texts: int) -> list[_Found]:
         """Return what each segment has in some buckets of a band, at most ``max_texts`` of each."""
         return [
-            _Found(
-                *_find(s.slots[band], s.entries[band], s.width, hashes, s.window_texts, max_texts)
-            )
+            _Found(*_find(*s.band(band), s.width, hashes, s.window_texts, max_texts))
             for s in self._signed
         ]
 
@@ -163,6 +164,7 @@ class Index:
         self, new: NewWindows, band: int, settings: SignSettings, is_match: list[Flags]
     ) -> tuple[Numbers, Positions]:
         """Set the flags of one band's matches; return its crowds and the numbers of their texts."""
+        settings = settings.of_band(band)
         buckets = new.bands[band]
         hashes, bounds, new_texts = _new_buckets(buckets, new.window_texts)
         firsts, stops = bounds[:-1], bounds[1:]
@@ -232,6 +234,8 @@ class Index:
     ) -> None:
         """Flag heads of crowds, texts similar to a new head, and all of a crowd that loses heads.
 
+        A crowd of a band without heads, that of the fingerprints, has no pairs.
+
         Args:
             new: the new texts.
             buckets: their entries in this band.
@@ -241,6 +245,8 @@ class Index:
             settings: limits of crowds.
             is_match: the flags of each segment.
         """
+        if not settings.crowd_heads:
+            return
         counts = _count_texts(found)
         before = head_limits(counts, settings.crowd_texts, settings.crowd_heads)
         after = head_limits(counts + new_texts, settings.crowd_texts, settings.crowd_heads)

@@ -49,6 +49,9 @@ class Segment(NamedTuple):
         prints: uint16, truncated shingle hashes, enough to rule out nearly all windows.
         slots: uint32, shape (bands, slots + 1): where the entries of a slot begin.
         entries: uint32, shape (bands, windows), sorted by hash and by window.
+        fingerprint_slots: uint32, shape (slots + 1,), the same of the last band, that of the
+            fingerprints, of which a window may have several or none; empty without fingerprints.
+        fingerprint_entries: uint32, shape (fingerprints,).
     """
 
     texts: Bytes
@@ -60,16 +63,25 @@ class Segment(NamedTuple):
     prints: TruncatedHashes
     slots: Numbers
     entries: Numbers
+    fingerprint_slots: Numbers
+    fingerprint_entries: Numbers
 
     @property
     def width(self) -> int:
         """Bits of a window number in an entry."""
         return _width(len(self.window_texts))
 
+    def band(self, band: int) -> tuple[Numbers, Numbers]:
+        """Return the slots and the entries of a band."""
+        if band < len(self.entries):
+            return self.slots[band], self.entries[band]
+        return self.fingerprint_slots, self.fingerprint_entries
+
     def buckets(self, band: int) -> Buckets:
         """Return the sorted entries of a band: uint64, the hash above and the window below."""
-        width, entries = self.width, self.entries[band].astype(np.uint64)
-        slot = np.repeat(np.arange(self.slots.shape[1] - 1), np.diff(self.slots[band]))
+        slots, packed = self.band(band)
+        width, entries = self.width, packed.astype(np.uint64)
+        slot = np.repeat(np.arange(len(slots) - 1), np.diff(slots))
         hashes = slot.astype(np.uint64) << np.uint64(32 - width) | entries >> np.uint64(width)
         buckets: Buckets = hashes << _HALF | entries & np.uint64((1 << width) - 1)
         return buckets
@@ -97,16 +109,19 @@ def keys_only(documents: Bytes, sources: Bytes) -> Segment:
         prints=np.empty(0, np.uint16),
         slots=no_bands,
         entries=no_bands,
+        fingerprint_slots=no_numbers,
+        fingerprint_entries=no_numbers,
     )
 
 
-def pack_band(buckets: Buckets) -> tuple[Numbers, Numbers]:
+def pack_band(buckets: Buckets, windows: int | None = None) -> tuple[Numbers, Numbers]:
     """Return the slots and entries of a band, as they are in ``Segment``.
 
     Args:
         buckets: uint64, sorted: the hash above, the window number below.
+        windows: number of windows; by default each has one entry.
     """
-    width = _width(len(buckets))
+    width = _width(len(buckets) if windows is None else windows)
     rest = np.uint64(32 - width)
     edges = np.arange((1 << (width - (32 - BAND_HASH_BITS))) + 1, dtype=np.uint64) << (rest + _HALF)
     slots = np.searchsorted(buckets, edges).astype(np.uint32)
@@ -115,7 +130,13 @@ def pack_band(buckets: Buckets) -> tuple[Numbers, Numbers]:
 
 
 def write_segment(
-    folder: Path, segment: Segment, bands: Iterable[Buckets], count: int, made_with: Any
+    folder: Path,
+    segment: Segment,
+    bands: Iterable[Buckets],
+    count: int,
+    made_with: Any,
+    *,
+    fingerprints: Buckets | None = None,
 ) -> None:
     """Write a segment and flush it to disk.
 
@@ -126,6 +147,7 @@ def write_segment(
             at a time.
         count: number of bands.
         made_with: JSON values that all segments of an index must agree on.
+        fingerprints: the entries of the band of the fingerprints, if it has one.
 
     Raises:
         ContractError: it has more shingles than 32-bit numbers can count.
@@ -146,6 +168,9 @@ def write_segment(
     windows = len(segment.window_texts) if count else 0
     files = {"entries": _save(folder, "entries", np.uint32, (count, windows), entries())}
     whole = segment._replace(slots=np.stack(slots) if slots else np.empty((0, 0), np.uint32))
+    if fingerprints is not None:
+        packed = pack_band(fingerprints, len(segment.window_texts))
+        whole = whole._replace(fingerprint_slots=packed[0], fingerprint_entries=packed[1])
     for name in Segment._fields:
         if name != "entries":
             values = np.ascontiguousarray(getattr(whole, name))
@@ -295,7 +320,10 @@ def merge_segments(
     )
     count = max((segment.entries.shape[0] for segment in segments), default=0)
     bands = _merged_bands(segments, renumbered, bounds, count)
-    write_segment(folder, merged, bands, count, made_with)
+    fingerprints = None
+    if any(len(segment.fingerprint_slots) for segment in segments):
+        fingerprints = _merged_band(segments, renumbered, bounds, count)
+    write_segment(folder, merged, bands, count, made_with, fingerprints=fingerprints)
 
 
 def _merged_keys(parts: Sequence[Bytes], removed: Bytes | None) -> tuple[Bytes, list[Positions]]:
@@ -346,12 +374,18 @@ def _merged_bands(
 ) -> Iterator[Buckets]:
     """Yield the bucket entries of each band with the new numbers of windows, -1 if removed."""
     for band in range(count):
-        parts = []
-        for segment, shift in zip(segments, bounds, strict=False):
-            if not len(segment.window_texts):
-                continue
-            buckets = segment.buckets(band)
-            window = renumbered[(buckets & _LOW).astype(np.int64) + shift]
-            kept = (buckets & ~_LOW) | window.astype(np.uint64)
-            parts.append(kept[window >= 0])
-        yield np.sort(np.concatenate([np.empty(0, np.uint64), *parts]))
+        yield _merged_band(segments, renumbered, bounds, band)
+
+
+def _merged_band(
+    segments: Sequence[Segment], renumbered: Positions, bounds: Positions, band: int
+) -> Buckets:
+    parts = [np.empty(0, np.uint64)]
+    for segment, shift in zip(segments, bounds, strict=False):
+        if not len(segment.window_texts):
+            continue
+        buckets = segment.buckets(band)
+        window = renumbered[(buckets & _LOW).astype(np.int64) + shift]
+        kept = (buckets & ~_LOW) | window.astype(np.uint64)
+        parts.append(kept[window >= 0])
+    return np.sort(np.concatenate(parts))

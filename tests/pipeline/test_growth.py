@@ -12,7 +12,6 @@ from palimpsest.dedup.candidates import (
     common_buckets,
     merge_candidates,
     pair_band,
-    sort_buckets,
     unpack_pairs,
 )
 from palimpsest.dedup.index.search import Index
@@ -20,6 +19,7 @@ from palimpsest.dedup.index.segments import merge_segments, open_segment
 from palimpsest.dedup.signatures import Windows
 from palimpsest.dedup.windows import sketch_windows
 from palimpsest.kernels.sorting import halves_of
+from palimpsest.pipeline.index_upkeep import buckets_of
 from palimpsest.records.settings import SignSettings
 from tests import oracles
 from tests.dedup.index.signed import (
@@ -60,20 +60,20 @@ def _bring(
     found_pairs: set, known: Texts, new: Texts, index: Index, after: Index, sign: SignSettings
 ):
     """Update the pairs of an archive as a run with new texts does."""
-    sharing = index.find_matches(enter(new), sign)
+    sharing = index.find_matches(enter(new, sign), sign)
     laid = _lay_out(new | {digest: known[digest] for digest in rows_of(sharing.texts)})
     upper, _ = halves_of(keys_of(laid.digests))
     paired = PairedTexts(np.array([one in new for one in laid.digests], dtype=np.bool_), upper)
     found = merge_candidates(
         pair_band(
-            sort_buckets(laid.bands[:, band]),
+            buckets_of(laid.bands, laid.windows, band, sign),
             laid.windows,
             sketch_windows(laid.windows),
             paired,
             Crowds(*sharing.crowds[band]),
-            sign,
+            sign.of_band(band),
         )
-        for band in range(BANDS)
+        for band in range(sign.all_bands)
     )
 
     pairs, lost = (
@@ -104,6 +104,14 @@ def _expected(texts: Texts, sign: SignSettings) -> set[tuple[bytes, bytes]]:
     for band in range(BANDS):
         hashes = [one[band] for _, _, one in windows]
         given |= oracles.give_pairs(hashes, owners, contents, uppers, range(len(digests)), sign)
+    prints = [
+        (number, one, texts[digest].shingles[slice(*texts[digest].windows()[window])])
+        for number, digest in enumerate(digests)
+        for one, window in oracles.find_fingerprints(texts[digest].shingles, sign)
+    ]
+    owners, hashes, contents = ([one[n] for one in prints] for n in range(3))
+    last = sign.of_band(sign.bands)
+    given |= oracles.give_pairs(hashes, owners, contents, uppers, range(len(digests)), last)
     return {(digests[left], digests[right]) for _, left, right in given}
 
 
@@ -119,6 +127,13 @@ def growing(draw):
         crowd_heads=draw(st.integers(1, min(2, crowd_texts))),
         min_shared_shingles=draw(st.integers(1, 3)),
         min_shared_share=draw(st.sampled_from([0.1, 0.6])),
+        bands=BANDS,
+        window_words=4,
+        stride_words=2,
+        fingerprint_shingles=draw(st.integers(1, 3)),
+        fingerprint_window=draw(st.integers(1, 3)),
+        fingerprint_texts=draw(st.integers(2, 5)),
+        fingerprint_shared=draw(st.integers(1, 3)),
     )
     return [{d: t for d, t in texts.items() if place[d] == run} for run in range(runs)], sign
 
@@ -132,7 +147,7 @@ def test_pairs_do_not_depend_on_how_texts_are_split_into_runs(drawn, merged_afte
     segments = []
     for number, new in enumerate(runs):
         before = list(segments)
-        segments.append(segment_of(new))
+        segments.append(segment_of(new, sign=sign))
         _bring(found_pairs, known, new, Index(before), Index(segments), sign)
         known |= new
         assert found_pairs == _expected(known, sign)

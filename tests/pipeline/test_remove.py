@@ -284,7 +284,7 @@ def test_cluster_splits_when_its_representative_is_removed(
 def test_removal_restores_pairs_that_a_crowd_had_dropped(
     tmp_path: Path, fresh_archive: Path
 ) -> None:
-    sign = SignSettings(crowd_texts=4, crowd_heads=1)
+    sign = SignSettings(crowd_texts=4, crowd_heads=1, fingerprint_texts=4)
     articles = {
         f"{n:02d}.txt": [f"{make_paragraph(1)} {make_words(50 + n, 1)[0]}"] for n in range(9)
     }

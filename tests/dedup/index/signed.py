@@ -12,9 +12,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from palimpsest.dedup.candidates import sort_buckets
+from palimpsest.dedup.fingerprints import find_fingerprints
 from palimpsest.dedup.index.search import NewWindows
 from palimpsest.dedup.index.segments import Segment, keys_only, pack_band
-from palimpsest.dedup.signatures import BAND_HASH_BITS
+from palimpsest.dedup.signatures import BAND_HASH_BITS, Windows
+from palimpsest.records.settings import SignSettings
 from tests import oracles
 
 BANDS = 2
@@ -77,8 +79,8 @@ def rows_of(keys: np.ndarray) -> list[bytes]:
     return [row.tobytes() for row in keys]
 
 
-def enter(texts: Mapping[bytes, Signed]) -> NewWindows:
-    """Return texts as the index looks for them."""
+def enter(texts: Mapping[bytes, Signed], sign: SignSettings | None = None) -> NewWindows:
+    """Return texts as the index looks for them, with fingerprints if ``sign`` is given."""
     in_order = [texts[digest] for digest in sorted(texts)]
     firsts = np.cumsum([0, *(len(one.shingles) for one in in_order)], dtype=np.int64)
     windows = [
@@ -94,15 +96,26 @@ def enter(texts: Mapping[bytes, Signed]) -> NewWindows:
         [value % 2**16 for one in in_order for value in one.shingles], dtype=np.uint16
     )
     bands = [sort_buckets(hashes[:, band]) for band in range(BANDS)]
+    if sign is not None:
+        shingles = np.array([v for one in in_order for v in one.shingles], dtype=np.uint32)
+        windows = Windows(shingles, *(columns[:, n].copy() for n in range(3)))
+        bands.append(find_fingerprints(windows, sign).buckets())
     return NewWindows(keys_of(texts), *(columns[:, n].copy() for n in range(3)), prints, bands)
 
 
 def segment_of(
-    texts: Mapping[bytes, Signed], documents: object = (), sources: object = ()
+    texts: Mapping[bytes, Signed],
+    documents: object = (),
+    sources: object = (),
+    sign: SignSettings | None = None,
 ) -> Segment:
-    """Return a segment of texts, as it is on disk."""
-    entering = enter(texts)
-    packed = [pack_band(band) for band in entering.bands]
+    """Return a segment of texts, as it is on disk, with fingerprints if ``sign`` is given."""
+    entering = enter(texts, sign)
+    packed = [pack_band(band) for band in entering.bands[:BANDS]]
+    no_numbers = np.empty(0, np.uint32)
+    fingerprints = no_numbers, no_numbers
+    if sign is not None:
+        fingerprints = pack_band(entering.bands[BANDS], len(entering.window_texts))
     return keys_only(keys_of(documents), keys_of(sources))._replace(
         texts=entering.texts,
         window_texts=entering.window_texts.astype(np.uint32),
@@ -111,6 +124,8 @@ def segment_of(
         prints=entering.prints,
         slots=np.stack([slots for slots, _ in packed]),
         entries=np.stack([entries for _, entries in packed]),
+        fingerprint_slots=fingerprints[0],
+        fingerprint_entries=fingerprints[1],
     )
 
 
