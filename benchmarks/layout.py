@@ -18,7 +18,7 @@ import random
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +33,7 @@ _CLOSED = re.compile(r"[.!?…؟۔。！？][\"'”’»“)」』）]*$")
 _SENTENCE_END = re.compile(
     r"(?<=[a-zà-ÿа-я\u0620-\u064A]{3})((?: [»!?]|[.!?…؟])[\"'”’»“)]*) (?=\W?[^\Wa-zà-ÿа-я])"
 )
+_HIDDEN = re.compile(r"[\s\x00-\x1f\x7f-\xa0\xad\u200b\u2060\ufeff-]")
 _NON_STARTERS = "、。，．！？：；」』）"
 
 
@@ -171,8 +172,9 @@ def _compose(kinds: dict[str, list[str]], chance: random.Random, is_spaced: bool
 def articles_of(folder: Path, count: int, max_paragraphs: int = 40) -> list[Article]:
     """Return articles of a folder of files that have one paragraph on each line.
 
-    Lines of more than 400 characters may be several paragraphs; they are cut at sentence ends into
-    paragraphs of one to three sentences.
+    Left out are files in which less than half of the paragraphs end a sentence (lists), and those
+    with control characters. Lines of more than 400 characters may be several paragraphs; they are
+    cut at sentence ends into paragraphs of one to three sentences.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     made: list[Article] = []
@@ -181,7 +183,9 @@ def articles_of(folder: Path, count: int, max_paragraphs: int = 40) -> list[Arti
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         texts = [" ".join(line.split()) for line in lines if not line.startswith("--")]
         paragraphs = [part for text in texts for part in _parts(text, chance)][:max_paragraphs]
-        if len(paragraphs) >= 5:
+        ended = sum(bool(_CLOSED.search(text)) for text in paragraphs)
+        is_plain = all(text.isprintable() for text in paragraphs)
+        if len(paragraphs) >= 5 and 2 * ended >= len(paragraphs) and is_plain:
             made.append(Article(path.name, paragraphs, is_spaced=True))
         if len(made) == count:
             break
@@ -210,7 +214,8 @@ def sample_of(article: Article, style: Style, width: int, seed: int = 0) -> Samp
     borders, undecided = set(ends[:-1]), set()
     lines = _lines(article, paragraphs, style, width, chance)
     if not style.is_marked:
-        undecided = _open_places(lines, borders, width - 3 * style.is_ragged, article.is_spaced)
+        least = (width - 3 * style.is_ragged) // (1 if article.is_spaced else 2)
+        undecided = _open_places(lines, borders, least, article.is_spaced)
     if style.has_trailing_blanks:
         lines = [line + " " * chance.choice([0, 0, 1, 3]) for line in lines]
     return Sample(style.line_end.join(lines), borders, undecided)
@@ -221,7 +226,8 @@ def _lines(
 ) -> list[str]:
     def widths() -> Iterator[int]:
         while True:
-            yield width + (chance.randint(-3, 3) if style.is_ragged else 0)
+            columns = width + (chance.randint(-3, 3) if style.is_ragged else 0)
+            yield columns if article.is_spaced else columns // 2
 
     if style.runs_on:
         text = style.between.join(paragraphs)
@@ -252,10 +258,10 @@ def _wrap(
         used = len(blank) + len(word)
         if used > room and not is_empty:
             shown = room - len(blank) - 1
-            if style.is_hyphenated and word.isalpha() and 2 < shown < len(word) - 2:
-                if chance.random() < 0.7:
-                    line += blank + word[:shown] + "-"
-                    word = word[shown:]
+            is_long = word.isalpha() and 2 < shown < len(word) - 2
+            if style.is_hyphenated and is_long and chance.random() < 0.7:
+                line += blank + word[:shown] + "-"
+                word = word[shown:]
             yield line
             line, room = style.rest, next(widths) - len(style.rest)
             blank, used = "", len(word)
@@ -268,7 +274,7 @@ def _wrap(
 def _open_places(lines: list[str], borders: set[int], width: int, is_spaced: bool) -> set[int]:
     """Return where a full line ends a sentence or a paragraph, before no lower-case letter."""
     found, at = set(), 0
-    for line, following in zip(lines, lines[1:], strict=False):
+    for line, following in pairwise(lines):
         at += _letters(line)
         word = following.split(" ", 1)[0] if is_spaced else following[:3]
         is_full = len(line) + 1 + len(word) > width
@@ -279,7 +285,7 @@ def _open_places(lines: list[str], borders: set[int], width: int, is_spaced: boo
 
 
 def _letters(text: str) -> int:
-    return len(re.sub(r"[\s-]", "", text))
+    return len(_HIDDEN.sub("", text))
 
 
 def borders_found(texts: Sequence[str]) -> list[set[int]]:

@@ -3,16 +3,29 @@
 The rules, in the order in which they apply:
 
 1. Blank lines, and U+2029, separate blocks.
-2. Within a block, lines are either wrapped or whole. A line is *full* if the first word of the
-   next line would not have fitted after it within the block's width; greedy wrapping fills all
-   lines but the last of a paragraph. If most lines of the document's narrow blocks are full, the
-   document is hard-wrapped: full lines are joined to the next, others end a paragraph. Otherwise
-   each line is a paragraph.
-3. In a hard-wrapped block, an indented line begins a paragraph; if most lines are indented, each
-   line that is not does.
-4. A paragraph longer than the limit is cut at sentence ends. Among the ends within reach, the one
+2. A document is *hard-wrapped* or not. A line is *full* at a width if it is at most as long and the
+   first word of the next line would not have fitted after it; greedy wrapping fills all lines but
+   the last of a paragraph. The lines that end within a sentence (without a full stop, or before a
+   lower-case letter) elect the width at which most of them are full, so no single line decides. If
+   most of these lines are full and few lines are longer, the document is hard-wrapped. In lines set
+   in letters of different widths, *slack* is how much the ends of lines vary. In a document that is
+   not hard-wrapped, each line is a paragraph.
+3. An indented line begins a paragraph. Where lines after a sentence are those that are not
+   indented, first lines hang out, and each line that is not indented begins one.
+4. In a hard-wrapped document, a line that is not full ends a paragraph, unless a sentence goes on
+   in lower case. A full line that ends a sentence also ends a paragraph where more sentences of the
+   document end with a short line than within lines.
+5. In a hard-wrapped document, a *gap* (two or more blanks, or a tab, within a line) is a border if
+   nearly all lines with gaps are too long: the last line of a paragraph and the first of the next
+   are on one line. It also is if there are few other borders and sentences mostly end without a
+   gap. Otherwise gaps are those of a typist who puts two blanks after each sentence, and only one
+   that parts a line that is too long is a border.
+6. A paragraph longer than the limit is cut at sentence ends. Among the ends within reach, the one
    whose sentence has the smallest hash is taken (content-defined chunking), so that two reprints of
    a long block are cut at the same places although one has a sentence more.
+
+The time is linear in bytes and lines. Documents that are hard-wrapped and have gaps or short lines
+are read once more, to count the sentences that end within lines.
 """
 
 from __future__ import annotations
@@ -48,13 +61,16 @@ Lines = npt.NDArray[np.int64]
 _MIN_WRAP_CHARS = 16
 _MAX_WRAP_CHARS = 160
 _FULL_SHARE = 0.6
+_SURELY_FULL_SHARE = 0.95
 _FULL_LOWER_SHARE = 0.9
 _MIN_FULL_SHARE = 0.3
+_MAX_LONG_SHARE = 0.2
 _MOST_SENTENCES = 6
 """Sentences of a paragraph, at most, on an average over a document."""
 _MIN_LETTER_SHARE = 0.15
 """Of the full lines of wrapped text, as many at least are followed by a lower-case letter."""
 _FEW_VOTES = 3
+_MANY_VOTES = 12
 _MIN_LONE_WRAP_CHARS = 50
 _MIN_INDENT = 2
 _MIN_GAP = 2
@@ -75,10 +91,10 @@ _GAP, _NEW_LINE, _NEW_INDENT, _NEW_BLOCK = range(4)
 _OTHER, _LOWER_CASE, _CASELESS, _BRACKET = range(4)
 
 # Columns of the facts about a document or block: the width at which it is wrapped (0: it is not),
-# how many characters less a full line may have, and what a border may be besides a short line or
-# an indent.
-_WRAP, _SLACK, _GAPS, _CUTS_FULL_LINES = range(4)
-_FACTS = 4
+# how many characters less a full line may have, what a border may be besides a short line or an
+# indent, and whether two blanks follow each sentence.
+_WRAP, _SLACK, _GAPS, _CUTS_FULL_LINES, _IS_TYPED = range(5)
+_FACTS = 5
 # Values of _GAPS: no gap is a border, those in lines that are too long are, or all are; and then
 # either the line was wrapped anew after the gap, or the text ran on.
 _NO_GAPS, _LONG_LINES, _ALL_GAPS, _ALL_RUNNING_ON = range(4)
@@ -139,9 +155,7 @@ def _lay_out(
 
 
 @inlined
-def _read_lines(
-    buffer: Bytes, begin: int, end: int, properties: Bytes, folds: CodePoints
-) -> Lines:
+def _read_lines(buffer: Bytes, begin: int, end: int, properties: Bytes, folds: CodePoints) -> Lines:
     """Return the lines that contain something visible, trimmed, with the facts layout needs.
 
     A line with two or more blanks inside becomes several rows.
@@ -534,6 +548,12 @@ def _is_letter(begins: int) -> bool:
 
 
 @inlined
+def _is_one_word(lines: Lines, row: int) -> bool:
+    """Return whether a row is one word, such as an address, which may be longer than a line."""
+    return bool(lines[row, _RIGHT] - lines[row, _LEFT] == lines[row, _FIRST_WORD])
+
+
+@inlined
 def _slack(lines: Lines, wrap: int, is_parted: bool) -> int:
     """Return how much shorter or longer full lines are than they should be.
 
@@ -579,13 +599,16 @@ def _is_wrapped(
     Lists, titles and verse also end within a sentence, so fewer full lines suffice if all that go
     on in lower case are, or if no line is longer.
     """
-    voters, full, with_letters, lower, full_lower, longer = 0, 0, 0, 0, 0, 0
+    voters, full, with_letters, lower, full_lower, longer, breaks = 0, 0, 0, 0, 0, 0, 0
     for row in range(1, len(lines)):
-        if lines[row, _BREAKS] != _NEW_LINE:
+        if lines[row, _BREAKS] != _NEW_LINE and lines[row, _BREAKS] != _NEW_INDENT:
             continue
+        breaks += 1
         used = _used(lines, row, is_parted)
-        is_long = used > wrap + slack
+        is_long = used > wrap + slack and not _is_one_word(lines, row - 1)
         longer += is_long
+        if lines[row, _BREAKS] == _NEW_INDENT:
+            continue
         if _ends_sentence(lines, row):
             voters += is_long
             continue
@@ -596,16 +619,18 @@ def _is_wrapped(
             full += 1
             full_lower += is_lower
             with_letters += _is_letter(lines[row, _BEGINS])
+    if longer > _MAX_LONG_SHARE * breaks:
+        return False
     if full < _FEW_VOTES and (with_letters < full or wrap < _MIN_LONE_WRAP_CHARS):
         return False
     if full < _FULL_SHARE * voters:
         is_wrapped = full > _FEW_VOTES and full >= _MIN_FULL_SHARE * voters and longer == 0
         goes_on = full_lower > _FEW_VOTES and full_lower >= _FULL_LOWER_SHARE * lower
-        if not (is_wrapped or (goes_on and longer <= full)):
+        if not (is_wrapped or goes_on):
             return False
-    return with_letters >= _MIN_LETTER_SHARE * full or not _has_lower_case(
-        buffer, lines, properties
-    )
+    is_sure = full >= _MANY_VOTES or full >= _SURELY_FULL_SHARE * voters
+    share = _MIN_LETTER_SHARE if is_sure else 2 * _MIN_LETTER_SHARE
+    return with_letters >= share * full or not _has_lower_case(buffer, lines, properties)
 
 
 @inlined
@@ -641,25 +666,27 @@ def _judge_borders(buffer: Bytes, lines: Lines, properties: Bytes, facts: Positi
             has_gap = False
         if row == len(lines):
             break
+        is_open = lines[row - 1, _IS_CLOSED] == 0
+        may_part = is_gap and _may_part(is_open, lines[row, _BEGINS])
+        has_gap |= may_part
         if not _ends_sentence(lines, row):
-            open_gaps += is_gap and lines[row, _BEGINS] != _LOWER_CASE
+            open_gaps += may_part
             continue
         is_sure = _is_sure_end(buffer, lines[row - 1, _START], lines[row - 1, _END], properties)
         if is_gap:
-            has_gap = True
             gaps += 1
             sure_gaps += is_sure
         elif lines[row, _BREAKS] >= _NEW_INDENT:
             blocks += 1
         else:
-            is_full = lines[row - 1, _RIGHT] + lines[row, _FIRST_WORD] + slack >= wrap
+            is_full = lines[row - 1, _RIGHT] + 1 + lines[row, _FIRST_WORD] + slack >= wrap
             short += is_sure and not is_full
+    if long_lines > 3 * fitting:
+        facts[_GAPS] = _ALL_GAPS
+        return
     if gaps + short == 0:
         return
     within = _sentences_within(buffer, lines, properties)
-    if long_lines > 3 * fitting and open_gaps <= gaps:
-        facts[_GAPS] = _ALL_GAPS
-        return
     borders = blocks + short
     is_typed = 2 * within < sure_gaps and gaps <= _MOST_SENTENCES * borders
     if gaps > _FEW_VOTES * borders and open_gaps <= gaps and not is_typed:
@@ -667,7 +694,17 @@ def _judge_borders(buffer: Bytes, lines: Lines, properties: Bytes, facts: Positi
         facts[_CUTS_FULL_LINES] = 1 if short + sure_gaps > within else 0
         return
     facts[_GAPS] = _LONG_LINES if long_lines else _NO_GAPS
+    facts[_IS_TYPED] = 1 if gaps > within else 0
     facts[_CUTS_FULL_LINES] = 1 if short > within + sure_gaps else 0
+
+
+@inlined
+def _may_part(is_open: bool, begins: int) -> bool:
+    """Return whether a gap may be a border, by the letter after it.
+
+    After text that ends no sentence, a bracket follows the place in the head of a dispatch.
+    """
+    return begins != _LOWER_CASE and not (is_open and begins == _BRACKET)
 
 
 @inlined
@@ -766,9 +803,7 @@ def _is_gap_border(lines: Lines, row: int, stop: int, edge: int, block: Position
     if block[_GAPS] == _NO_GAPS:
         return False
     if block[_GAPS] != _LONG_LINES:
-        is_open = lines[row - 1, _IS_CLOSED] == 0
-        begins = lines[row, _BEGINS]
-        return bool(begins != _LOWER_CASE and not (is_open and begins == _BRACKET))
+        return _may_part(lines[row - 1, _IS_CLOSED] == 0, lines[row, _BEGINS])
     widest = block[_WRAP] + block[_SLACK]
     last = row
     while last + 1 < stop and lines[last + 1, _BREAKS] == _GAP:
@@ -787,27 +822,29 @@ def _ends_paragraph(
         return False
     wrap, slack = block[_WRAP], block[_SLACK]
     used = lines[row - 1, _RIGHT] - edge
-    is_word = lines[row - 1, _RIGHT] - lines[row - 1, _LEFT] == lines[row - 1, _FIRST_WORD]
-    if used > wrap + max(slack, wrap // 4) and not is_word:
+    if used > wrap + max(slack, wrap // 4) and not _is_one_word(lines, row - 1):
         return True
-    ends_sentence = _ends_sentence(lines, row)
-    if used + lines[row, _FIRST_WORD] + (slack if ends_sentence else 2 * slack) < wrap:
+    is_end = _ends_sentence(lines, row)
+    is_sure = is_end and _is_sure_end(
+        buffer, lines[row - 1, _START], lines[row - 1, _END], properties
+    )
+    allowed = (slack if is_sure else 2 * slack) + (block[_IS_TYPED] if is_end else 0)
+    if used + lines[row, _FIRST_WORD] + allowed < wrap:
         return True
-    if block[_CUTS_FULL_LINES] == 0 or not ends_sentence:
-        return False
-    return _is_sure_end(buffer, lines[row - 1, _START], lines[row - 1, _END], properties)
+    return bool(is_sure and block[_CUTS_FULL_LINES] == 1)
 
 
 @inlined
 def _is_lone_wrap(lines: Lines, at: int, row: int, stop: int) -> bool:
     """Return whether a block is one wrapped paragraph of two lines in a document that is not."""
-    used = lines[row - 1, _RIGHT]
-    following = lines[row, _RIGHT]
+    for other in range(at + 1, stop):
+        if other != row and lines[other, _BREAKS] != _GAP:
+            return False
+    used, following = lines[row - 1, _RIGHT], lines[stop - 1, _RIGHT]
     is_full = used + lines[row, _FIRST_WORD] >= max(used, following)
-    is_long = used - lines[row - 1, _LEFT] >= _MIN_LONE_WRAP_CHARS
+    is_long = used - lines[at, _LEFT] >= _MIN_LONE_WRAP_CHARS
     fits = max(used, following) <= _MAX_WRAP_CHARS
-    is_pair = row == at + 1 and stop == at + 2
-    return bool(is_pair and is_long and fits and is_full and _runs_on(lines, row))
+    return bool(is_long and fits and is_full and _runs_on(lines, row))
 
 
 @inlined
@@ -822,7 +859,7 @@ def _cut(
     ends: Positions,
     found: int,
 ) -> int:
-    """Write the pieces of one paragraph by rule 4; return the new number of pieces."""
+    """Write the pieces of one paragraph by rule 6; return the new number of pieces."""
     at = begin
     while True:
         stop, next_start = _piece_end(buffer, at, end, properties, min_chars, max_chars)
