@@ -24,7 +24,7 @@ UNMARKED = {"line break", "line break, hyphens", "line break, ragged", "line bre
 PARAGRAPHS = """\
 The ferry company said on Monday that its oldest boat would be laid up for the winter, because \
 the yard had found rust in most of the frames below the engine room.
-Passengers were told to use the bridge. A bus will run from the north pier to the station \
+Passengers are asked to use the bridge. A bus will run from the north pier to the station \
 every half hour, and the fare will be the same as on the boat.
 "We are sorry," said a spokeswoman, who did not want to guess how long the repairs may take or \
 what they may cost the owners in the end.
