@@ -13,7 +13,7 @@ import pyarrow as pa
 from palimpsest.records.settings import MIN_EXACT_WORDS, Settings
 from palimpsest.store.archive import Snapshot
 from palimpsest.store.find import DOCUMENT, TEXT, NameMatch
-from palimpsest.store.views import connect, recurring_query
+from palimpsest.store.views import connect, recurring_spans_query
 
 
 class DocumentRows(NamedTuple):
@@ -25,13 +25,13 @@ class DocumentRows(NamedTuple):
         places: document_id, text_id, start_char, shift_at, shift_by; one row per occurrence, sorted
             by document_id and ordinal.
         texts: text_id, text; one row per distinct text, in any order.
-        recurring: ids of the texts that recur.
+        recurring: text_id, start_char, end_char: stretches of texts that recur, in characters.
     """
 
     facts: pa.Table
     places: pa.Table
     texts: pa.Table
-    recurring: pa.ChunkedArray
+    recurring: pa.Table
 
 
 class Lookup(Protocol):
@@ -46,8 +46,8 @@ class Lookup(Protocol):
 
         Args:
             ids: distinct ids of documents.
-            recurring_documents: a text recurs if at least this many documents contain it or share
-                a passage with it.
+            recurring_documents: a stretch recurs if at least this many documents contain the text
+                or overlap with it there.
         """
         ...
 
@@ -141,15 +141,15 @@ class TableLookup:
 
     def documents(self, ids: pa.Array, recurring_documents: int) -> DocumentRows:
         """Return documents with their texts; see ``Lookup``."""
-        recurring_texts = recurring_query(recurring_documents, among="document_texts")
-        with connect(self._snapshot, _DOCUMENTS + _PLACES + _TEXTS + recurring_texts) as connection:
+        spans = recurring_spans_query(recurring_documents, among="document_texts")
+        with connect(self._snapshot, _DOCUMENTS + _PLACES + _TEXTS + spans) as connection:
             connection.register("wanted", pa.table({"document_id": ids}))
             facts = connection.sql(_DOCUMENTS).to_arrow_table()
             places = connection.sql(_PLACES).to_arrow_table()
             connection.register("placed", places.select(["text_id"]))
             texts = connection.sql(_TEXTS).to_arrow_table()
-            connection.register("document_texts", texts.select(["text_id", "paragraph_id"]))
-            recurring = connection.sql(recurring_texts).to_arrow_table().column("text_id")
+            connection.register("document_texts", texts.select(["text_id", "text"]))
+            recurring = connection.sql(spans).to_arrow_table()
         return DocumentRows(
             facts=facts,
             places=places,

@@ -313,7 +313,8 @@ class _Documents:
         text_words: the words of each distinct text.
         number: int64, by occurrence: the number of its text.
         first_word: int64, shape (occurrences + 1,): bounds of each occurrence's ``words``.
-        is_recurring: bool, by text: many documents contain it or share a passage with it.
+        recurring_before: int64, shape (words of the texts + 1,): how many words before each are in
+            a recurring stretch.
     """
 
     facts: pa.Table
@@ -326,7 +327,7 @@ class _Documents:
     text_words: Words
     number: Positions
     first_word: Positions
-    is_recurring: npt.NDArray[np.bool_]
+    recurring_before: Positions
 
     def sides(self, pairs: pa.Table) -> tuple[Positions, Positions]:
         """Return the numbers of the left (earlier) and right documents of pairs."""
@@ -402,9 +403,10 @@ class _Documents:
             text = self._text(place)
             stop = end if place == there else len(text)
             pieces.append(text[start if place == here else 0 : stop].decode())
-            if self.is_recurring[self.number[place]]:
-                word_stop = min(last, int(self.first_word[place + 1]))
-                recurring += word_stop - max(first, int(self.first_word[place]))
+            shift = self.text_words.offsets[self.number[place]] - self.first_word[place]
+            word_stop = min(last, int(self.first_word[place + 1])) + shift
+            word_start = max(first, int(self.first_word[place])) + shift
+            recurring += int(self.recurring_before[word_stop] - self.recurring_before[word_start])
         return (
             self._character(here, start),
             self._character(there, end),
@@ -469,8 +471,6 @@ def _load(lookup: Lookup, pairs: pa.Table, settings: PassageSettings) -> _Docume
         places.column("document_id"), value_set=facts.column("document_id").combine_chunks()
     ).to_numpy()
     bounds = np.searchsorted(document, np.arange(facts.num_rows + 1))
-    is_recurring = np.zeros(len(texts.digests), dtype=np.bool_)
-    is_recurring[numbers_of(texts, digests_of(loaded.recurring))] = True
     starts_sentence = None
     if settings.sentence_words:
         starts_sentence = find_sentences(words, texts.buffer, texts.offsets[:-1])[chosen]
@@ -491,8 +491,31 @@ def _load(lookup: Lookup, pairs: pa.Table, settings: PassageSettings) -> _Docume
         text_words=words,
         number=number,
         first_word=first_word,
-        is_recurring=is_recurring,
+        recurring_before=_recurring_before(texts, words, loaded.recurring),
     )
+
+
+def _recurring_before(texts: Texts, words: Words, spans: pa.Table) -> Positions:
+    """Return how many words before each one are in a recurring stretch: shape (words + 1,).
+
+    Args:
+        texts: distinct texts.
+        words: of these.
+        spans: text_id, start_char, end_char, no two of which overlap.
+    """
+    number = np.repeat(np.arange(len(texts.digests)), np.diff(words.offsets))
+    begin = texts.offsets[:-1][number]
+    characters = count_characters(texts.buffer, begin, begin + words.starts)
+    places = (number << 32) + characters  # ascending: a text has fewer than 2**32 characters
+    of_span = numbers_of(texts, digests_of(spans.column("text_id"))) << 32
+    first, last = (
+        np.searchsorted(places, of_span + spans.column(name).to_numpy())
+        for name in ("start_char", "end_char")
+    )
+    steps = np.bincount(first, minlength=len(places) + 1) - np.bincount(
+        last, minlength=len(places) + 1
+    )
+    return np.concatenate(([0], np.cumsum(np.cumsum(steps)[:-1]))).astype(np.int64)
 
 
 def _text_starts(texts: Texts, number: Positions, bounds: Positions) -> Positions:

@@ -66,6 +66,38 @@ _RECURRING = """
     GROUP BY a.text_id HAVING documents >= {least}
 """
 
+# Stretches of texts, in characters, by how many documents contain them or overlap with them there.
+# A sweep over the ends of overlaps: each adds the documents of its other text where it begins and
+# takes them away where it ends.
+_RECURRING_SPANS = """
+    WITH shared AS (
+        SELECT text_id, 0::BIGINT AS first, length(text)::BIGINT AS last, text_id AS other_id
+        FROM {among}
+        UNION ALL SELECT left_text_id, left_start_char, left_end_char, right_text_id
+        FROM "overlaps" SEMI JOIN {among} h ON left_text_id = h.text_id
+        UNION ALL SELECT right_text_id, right_start_char, right_end_char, left_text_id
+        FROM "overlaps" SEMI JOIN {among} h ON right_text_id = h.text_id
+    ),
+    spread AS (
+        SELECT text_id AS other_id, count(DISTINCT document_id) AS documents
+        FROM occurrences SEMI JOIN (SELECT DISTINCT other_id FROM shared) s ON text_id = other_id
+        GROUP BY text_id
+    ),
+    ends AS (
+        SELECT text_id, first AS place, documents FROM shared JOIN spread USING (other_id)
+        UNION ALL SELECT text_id, last, -documents FROM shared JOIN spread USING (other_id)
+    ),
+    steps AS (SELECT text_id, place, sum(documents) AS step FROM ends GROUP BY ALL),
+    swept AS (
+        SELECT text_id, place AS start_char, lead(place) OVER by_place AS end_char,
+            sum(step) OVER by_place AS documents
+        FROM steps WINDOW by_place AS (PARTITION BY text_id ORDER BY place)
+    )
+    SELECT text_id, start_char, end_char FROM swept
+    WHERE documents >= {least} AND end_char IS NOT NULL
+    ORDER BY text_id, start_char
+"""
+
 _PIECES = """
     SELECT
         a.document_id AS left_id, b.document_id AS right_id, v.relation,
@@ -167,6 +199,18 @@ def recurring_query(least: int = RECURRING_DOCUMENTS, among: str = "folds") -> s
         among: a relation with ``text_id`` and ``paragraph_id``, to which texts are restricted.
     """
     return _RECURRING.format(least=int(least), among=among)
+
+
+def recurring_spans_query(least: int, among: str = "folds") -> str:
+    """Return a query for recurring stretches of texts: ``text_id, start_char, end_char``.
+
+    A stretch recurs if ``least`` documents or more contain the text or overlap with it there.
+
+    Args:
+        least: minimum number of these documents.
+        among: a relation with ``text_id`` and ``text``, to which texts are restricted.
+    """
+    return _RECURRING_SPANS.format(least=int(least), among=among)
 
 
 VIEWS = {

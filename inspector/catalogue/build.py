@@ -25,7 +25,7 @@ from palimpsest.records.errors import ArchiveError
 from palimpsest.records.progress import Report, Step, silent
 from palimpsest.records.settings import MIN_EXACT_WORDS
 from palimpsest.store.archive import Snapshot
-from palimpsest.store.views import connect, recurring_query
+from palimpsest.store.views import connect, recurring_query, recurring_spans_query
 
 if TYPE_CHECKING:
     from palimpsest.store.views import Connection
@@ -144,6 +144,7 @@ _COPIED = {
         FROM folds f JOIN t USING (text_id) JOIN t q ON q.text_id = t.paragraph_id
         JOIN spread s ON s.text = t.number LEFT JOIN alike a ON a.text = t.number
     """,
+    "recurring": "SELECT number, start_char, end_char FROM recurring_spans JOIN t USING (text_id)",
     "occurrences": f"""
         SELECT d.number, o.ordinal, t.number, o.start_char, o.end_char, o.start_byte, o.end_byte,
             {_as_json("o.shift_at")}, {_as_json("o.shift_by")},
@@ -231,6 +232,8 @@ def _fill(
     recurring = {"recurring": snapshot.settings().passages.recurring_documents}
     catalogue.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
     catalogue.executescript(_schema())
+    spans = recurring_spans_query(recurring["recurring"])
+    tables.execute(f"CREATE TABLE recurring_spans AS {spans}")
     for script in (_NUMBERED, _PAIRS, _REUSED):
         for statement in filter(str.strip, script.split(";")):
             tables.execute(statement, recurring if "$recurring" in statement else None)

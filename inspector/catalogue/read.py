@@ -15,6 +15,7 @@ import pyarrow as pa
 from palimpsest.evidence.lookup import DocumentRows
 from palimpsest.inspector.catalogue.words import match_expression, search_terms
 from palimpsest.records.document_facts import FACT_NAMES
+from palimpsest.records.errors import ContractError
 from palimpsest.records.settings import MIN_EXACT_WORDS, Settings
 from palimpsest.store.archive import Snapshot
 from palimpsest.store.find import DOCUMENT, NameMatch
@@ -25,6 +26,13 @@ _FACTS = pa.schema(
         pa.field("published_at", pa.timestamp("us", tz="UTC")),
         pa.field("published_from", pa.string()),
         pa.field("uri", pa.string()),
+    ]
+)
+_RECURRING = pa.schema(
+    [
+        pa.field("text_id", pa.string()),
+        pa.field("start_char", pa.int64()),
+        pa.field("end_char", pa.int64()),
     ]
 )
 _PLACES = pa.schema(
@@ -303,7 +311,7 @@ class Catalogue:
             list(by_number),
         )
         texts = self._query_many(
-            "SELECT number, text_id, text, alike FROM texts WHERE number IN ({})",
+            "SELECT number, text_id, text FROM texts WHERE number IN ({})",
             sorted({row["text"] for row in places}),
         )
         text_ids = {row["number"]: row["text_id"] for row in texts}
@@ -311,12 +319,21 @@ class Catalogue:
             row["document_id"] = by_number[row["document"]]
             row["text_id"] = text_ids[row["text"]]
         places.sort(key=lambda row: (row["document_id"], row["ordinal"]))
-        recurring = [row["text_id"] for row in texts if row["alike"] >= recurring_documents]
+        if recurring_documents != self._settings.passages.recurring_documents:
+            raise ContractError(
+                f"recurring_documents = {recurring_documents}; expected "
+                f"{self._settings.passages.recurring_documents}, which the catalogue was built for"
+            )
+        recurring = self._query_many(
+            "SELECT text, start_char, end_char FROM recurring WHERE text IN ({})", list(text_ids)
+        )
+        for row in recurring:
+            row["text_id"] = text_ids[row["text"]]
         return DocumentRows(
             _table(facts, _FACTS),
             _table([_parsed(row, *_SHIFTS) for row in places], _PLACES),
             pa.table({name: pa.array([row[name] for row in texts], pa.string()) for name in _TEXT}),
-            pa.chunked_array([pa.array(recurring, pa.string())]),
+            _table(recurring, _RECURRING),
         )
 
     def _query_many(self, query: str, values: Sequence[Any]) -> list[dict[str, Any]]:

@@ -47,6 +47,12 @@ CREATE TABLE texts (
     alike INTEGER NOT NULL,     -- in which it occurs or with which it shares a passage
     text TEXT NOT NULL
 );
+CREATE TABLE recurring (        -- stretches of texts that are in many documents
+    text INTEGER NOT NULL,
+    start_char INTEGER NOT NULL,
+    end_char INTEGER NOT NULL,
+    PRIMARY KEY (text, start_char)
+) WITHOUT ROWID;
 CREATE TABLE occurrences (
     document INTEGER NOT NULL,
     ordinal INTEGER NOT NULL,

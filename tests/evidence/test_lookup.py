@@ -36,7 +36,7 @@ def test_documents_and_places_are_sorted(made: Snapshot) -> None:
     for row in rows:
         standing[row["text_id"]].add(row["document_id"])
     often = {text for text in mine if len(standing[text]) > 1}
-    assert often <= set(loaded.recurring.to_pylist()) <= mine
+    assert often <= set(loaded.recurring["text_id"].to_pylist()) <= mine
 
 
 def test_pairs_of_texts_come_with_most_shared_words_first(made: Snapshot) -> None:

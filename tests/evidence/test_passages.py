@@ -342,6 +342,20 @@ def test_passage_is_recurring_if_half_of_its_words_are(tmp_path: Path) -> None:
     assert found == {(66, False), (30, True)}
 
 
+def test_long_passage_with_a_notice_in_it_is_not_recurring(tmp_path: Path) -> None:
+    notice, story = make_paragraph(1, 20), make_paragraph(2, 80)
+    article = f"{story} {notice}"  # one paragraph, a fifth of which is in many articles
+    articles = {"a.txt": [article], "b.txt": [make_prose(3), article]}
+    articles |= {
+        f"c{n}.txt": [make_prose(4 + n), f"{make_paragraph(9 + n, 40)} {notice}"] for n in range(3)
+    }
+    rows = passage_rows(
+        archive_of(tmp_path, articles), settings=PassageSettings(recurring_documents=4)
+    )
+    found = {(row["left_words"], row["is_recurring"]) for row in rows}
+    assert found == {(100, False), (20, True)}
+
+
 def test_relation_depends_on_the_words_of_the_passage(tmp_path: Path) -> None:
     words, new = make_words(1, 60), make_words(2, 60)
     copies = {

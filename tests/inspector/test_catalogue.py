@@ -18,11 +18,18 @@ from palimpsest.inspector.catalogue import Catalogue, CatalogueError, build_cata
 from palimpsest.inspector.catalogue import build as building
 from palimpsest.inspector.catalogue.overview import _folders
 from palimpsest.inspector.catalogue.read import DocumentQuery
+from palimpsest.records.errors import ContractError
 from palimpsest.records.settings import MIN_EXACT_WORDS, RECURRING_DOCUMENTS
 from palimpsest.store.archive import Snapshot, StoredArchive
 from palimpsest.store.find import DOCUMENT, TEXT, NameMatch
 from tests.inspector.sample_archives import NOON, catalogue_of, files_dated, make_random
-from tests.pipeline.corpora import ingest, make_variants, write_articles
+from tests.pipeline.corpora import (
+    ingest,
+    make_paragraph,
+    make_variants,
+    make_words,
+    write_articles,
+)
 
 Row = dict[str, Any]
 
@@ -58,7 +65,7 @@ def comparable(loaded: DocumentRows) -> list[Any]:
         loaded.facts.to_pylist(),
         loaded.places.to_pylist(),
         texts,
-        sorted(loaded.recurring.to_pylist()),
+        sorted(tuple(row.values()) for row in loaded.recurring.to_pylist()),
     ]
 
 
@@ -74,10 +81,13 @@ def pairs_of(ids: Sequence[str]) -> pa.Table:
 def test_documents_equal_those_of_the_tables(both: tuple[TableLookup, Catalogue]) -> None:
     tables, catalogue = both
     ids = ids_of(catalogue.snapshot)
-    for chosen, least in ((ids, 10), (ids[::2], 2), (ids[:1], 1), ([], 10)):
+    least = tables.settings().passages.recurring_documents
+    for chosen in (ids, ids[::2], ids[:1], []):
         wanted = pa.array(chosen[::-1], pa.string())
         expected = comparable(tables.documents(wanted, least))
         assert comparable(catalogue.documents(wanted, least)) == expected
+    with pytest.raises(ContractError, match="recurring_documents = 3"):
+        catalogue.documents(pa.array(ids), 3)
     assert tables.settings() == catalogue.settings()
 
 
@@ -86,8 +96,29 @@ def test_more_documents_than_fit_in_a_query_are_loaded(
 ) -> None:
     monkeypatch.setattr(read, "_VALUES_AT_ONCE", 2)
     ids = pa.array(ids_of(mixed_catalogue.snapshot))
-    expected = comparable(TableLookup(mixed_catalogue.snapshot).documents(ids, 2))
-    assert comparable(mixed_catalogue.documents(ids, 2)) == expected
+    expected = comparable(TableLookup(mixed_catalogue.snapshot).documents(ids, 10))
+    assert comparable(mixed_catalogue.documents(ids, 10)) == expected
+
+
+def test_recurring_stretches_are_those_of_the_tables(tmp_path: Path) -> None:
+    notice = " ".join(make_words(1, 30))
+    articles = {
+        f"{n}.txt": [f"{' '.join(make_words(9 + n, 40))} Ünd {notice}", make_paragraph(70 + n)]
+        for n in range(RECURRING_DOCUMENTS)
+    }
+    ingest(write_articles(tmp_path / "in", articles), tmp_path / "archive")
+    catalogue = catalogue_of(tmp_path / "archive", tmp_path)
+    ids = pa.array(ids_of(catalogue.snapshot))
+    found = catalogue.documents(ids, RECURRING_DOCUMENTS)
+    assert comparable(found) == comparable(
+        TableLookup(catalogue.snapshot).documents(ids, RECURRING_DOCUMENTS)
+    )
+    texts = {row["text_id"]: row["text"] for row in found.texts.to_pylist()}
+    spans = [
+        texts[row["text_id"]][row["start_char"] : row["end_char"]]
+        for row in found.recurring.to_pylist()
+    ]
+    assert spans == [f"Ünd {notice}"] * RECURRING_DOCUMENTS
 
 
 def test_passages_are_those_of_the_tables(both: tuple[TableLookup, Catalogue]) -> None:
