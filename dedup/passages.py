@@ -45,7 +45,7 @@ from palimpsest.dedup.alignment import (
     swap_sides,
 )
 from palimpsest.dedup.words import FUNCTION, HEADER, Words
-from palimpsest.kernels.arrays import Flags, Hashes, Keys, Positions, Rows, Scores
+from palimpsest.kernels.arrays import Flags, Hashes, Keys, Positions, Rows, Scores, Shares
 from palimpsest.kernels.columns import grow
 from palimpsest.kernels.compiled import inlined, kernel
 from palimpsest.records.settings import AlignSettings, PassageSettings
@@ -60,6 +60,8 @@ _MAX_SUMMARIES = 3
 _LONG_WORDS = 4_000
 """Content words of a long document; repeats in one of more words are counted per this number."""
 _RUN_WORDS, _CORE_WORDS = 8, 30
+_EXACT_WORDS = 15
+"""A passage of as many words that are all equal is clear, however short the rest of the rules."""
 _MIN_WORDS = 5
 """Fewest distinct words that a summary shares, however often it repeats them."""
 
@@ -116,6 +118,7 @@ class _Rules(NamedTuple):
     clear_words: int
     enough_score: float
     clear_strength: float
+    clear_resemblance: float
     strong_score: float
     min_score: float
     min_resemblance: float
@@ -178,6 +181,7 @@ def _rules_of(align: AlignSettings, settings: PassageSettings) -> _Rules:
         clear_words=settings.clear_words,
         enough_score=settings.enough_score,
         clear_strength=settings.clear_strength,
+        clear_resemblance=settings.clear_resemblance,
         strong_score=settings.strong_score,
         min_score=align.min_score,
         min_resemblance=align.min_resemblance,
@@ -235,9 +239,9 @@ def _judge_pairs(
         b, content_b = documents.hashes[second], documents.is_content[second]
         groups, is_kept = _joined(chains[bounds[pair] : bounds[pair + 1]].copy(), rules)
         _cut_tails(groups, a, b)
-        best = _score_groups(groups, a, content_a, b, content_b, rules)
+        best, density = _score_groups(groups, a, content_a, b, content_b, rules)
         starts_a, starts_b = documents.is_first[first], documents.is_first[second]
-        _classify_groups(groups, is_kept, best, starts_a, starts_b, rules)
+        _classify_groups(groups, is_kept, density, best, starts_a, starts_b, rules)
         if rules.condensed_words > 0:
             _join_condensed(groups, rules)
         summaries = np.empty((0, _COLUMNS), dtype=np.float64)
@@ -360,27 +364,41 @@ def _grams(hashes: Hashes) -> Keys:
 @inlined
 def _score_groups(
     groups: Rows, a: Hashes, content_a: Flags, b: Hashes, content_b: Flags, rules: _Rules
-) -> float:
-    """Set the score of each group of a pair; return the best, at least 0."""
-    best = 0.0
+) -> tuple[float, Shares]:
+    """Set the score of each group of a pair.
+
+    Returns:
+        the best score, at least 0; and the resemblance of the content words of each group, in any
+        order.
+    """
+    best, density = 0.0, np.zeros(len(groups))
     all_a, all_b = np.sort(a[content_a]), np.sort(b[content_b])
     for k in range(len(groups)):
         words_a = _content(a, content_a, groups[k, LEFT_FIRST], groups[k, LEFT_LAST])
         words_b = _content(b, content_b, groups[k, RIGHT_FIRST], groups[k, RIGHT_LAST])
         groups[k, SCORE] = _score(words_a, words_b, all_a, all_b, rules)
         best = max(best, groups[k, SCORE])
-    return best
+        common = _count_common(words_a, words_b)
+        density[k] = common / max(1, len(words_a) + len(words_b) - common)
+    return best, density
 
 
 @inlined
 def _classify_groups(
-    groups: Rows, is_kept: Flags, best: float, starts_a: Flags, starts_b: Flags, rules: _Rules
+    groups: Rows,
+    is_kept: Flags,
+    density: Shares,
+    best: float,
+    starts_a: Flags,
+    starts_b: Flags,
+    rules: _Rules,
 ) -> None:
     """Mark clear groups and move their ends to sentence ends; set PAIR to -1 in those to drop.
 
     Args:
         groups: with their scores.
         is_kept: bool, shape (groups,): kept even if they are not clear.
+        density: float64, shape (groups,): the resemblance of their content words, in any order.
         best: the best score of the pair.
         starts_a, starts_b: bool: the words of each document that a sentence begins with.
         rules: what a clear group is.
@@ -389,9 +407,12 @@ def _classify_groups(
         row = groups[k]
         size = min(row[LEFT_LAST] - row[LEFT_FIRST], row[RIGHT_LAST] - row[RIGHT_FIRST])
         enough = max(rules.clear_score, min(rules.enough_score, rules.clear_share * best))
-        is_strong = row[SCORE] * _resemblance(row) >= rules.clear_strength
-        is_exact = _resemblance(row) == 1
-        is_clear = size >= rules.clear_words and (is_exact or (row[SCORE] >= enough and is_strong))
+        resemblance = _resemblance(row)
+        is_dense = density[k] >= rules.clear_resemblance
+        is_strong = row[SCORE] >= enough and row[SCORE] * resemblance >= rules.clear_strength
+        is_long = size >= rules.clear_words
+        is_copy = resemblance == 1 and size >= min(_EXACT_WORDS, rules.clear_words)
+        is_clear = is_copy or (is_long and is_dense and is_strong)
         row[_KIND] = _CLEAR if is_clear else _UNCLEAR
         if is_clear:
             _end_with_sentences(row, starts_a, LEFT_FIRST, LEFT_LAST, rules.sentence_words)

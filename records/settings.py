@@ -322,11 +322,18 @@ class PassageSettings(_Stage):
     clear_strength: float = Field(
         default=2.7, ge=0.0, description="its minimum score times its resemblance"
     )
-    clear_words: int = Field(default=15, ge=1, description="its minimum words on each side")
-    strong_score: float = Field(
-        default=30.0,
+    clear_resemblance: float = Field(
+        default=0.35,
         ge=0.0,
-        description="score of a passage that makes a search for summaries unnecessary",
+        le=1.0,
+        description="minimum resemblance of its content words, in any order",
+    )
+    clear_words: int = Field(default=20, ge=1, description="its minimum words on each side")
+    strong_score: float = Field(
+        default=0.0,
+        ge=0.0,
+        description="score of a passage that makes a search for summaries unnecessary; 0 for no "
+        "search at all",
     )
     summary_share: float = Field(
         default=0.6,
@@ -438,8 +445,9 @@ SENSITIVITIES: dict[str, dict[str, dict[str, Any]]] = {
             "stem_letters": 6,
             "sentence_words": 6,
             "summary_score": 30.0,
-            "clear_words": 20,
             "clear_strength": 1.0,
+            "clear_resemblance": 0.0,
+            "strong_score": 30.0,
             "condensed_words": 60,
             "condensed_ratio": 2.0,
             "condensed_most": 30,

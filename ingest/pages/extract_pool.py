@@ -95,8 +95,9 @@ class _Process:
         return self._receive(seconds - (time.monotonic() - began))
 
     def _receive(self, seconds: float) -> dict[str, Any]:
-        ready, _, _ = select.select([self._replies], [], [], max(seconds, 0))
-        if not ready:
+        waiting = select.poll()  # select() takes no descriptor above 1,023
+        waiting.register(self._replies, select.POLLIN)
+        if not waiting.poll(1000 * max(seconds, 0)):
             raise TimeoutError
         head, _ = receive(self._replies)
         article: dict[str, Any] = head

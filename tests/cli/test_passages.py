@@ -166,7 +166,9 @@ def test_closed_pipe_ends_the_command_quietly(archive: Path) -> None:
 
 
 def test_settings_of_passages_can_be_changed_for_one_command(archive: Path) -> None:
-    assert passage_rows(archive, "--clear", "--set", "passages.clear_score=1000") == []
+    rows = passage_rows(archive, "--clear", "--set", "passages.clear_score=1000")
+    assert {row["relation"] for row in rows} == {"exact"}
+    assert len(rows) < len(passage_rows(archive, "--clear"))
 
 
 def test_document_is_found_by_path_and_an_unknown_id_is_refused(archive: Path) -> None:

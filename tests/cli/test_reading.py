@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -200,7 +201,7 @@ def test_explain_shows_the_overlaps_of_texts_and_documents(tmp_path: Path) -> No
     result = run("explain", archive, folder / "a.txt", folder / "b.txt")
     assert result.exit_code == 0, result.output
     assert "near, 42 words: an overlap, folded into one paragraph" in result.stdout
-    assert "{+edited1x0+}" in result.stdout
+    assert re.search(r"\{\+\w+-\w+\+\}", result.stdout)
     arguments = ("explain", archive, folder / "a.txt", folder / "b.txt", "--json")
     explanation = json.loads(run(*arguments).stdout)
     assert set(explanation) == {"left", "right", "thresholds", "pairs_found", "pairs", "passages"}

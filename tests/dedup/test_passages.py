@@ -22,6 +22,8 @@ from tests.strategies import (
 _few = max_examples(40)
 _many = max_examples(120)
 _USUAL = (PassageSettings(), AlignSettings())
+_SHORT = (PassageSettings(clear_words=15), AlignSettings())
+_WITH_SUMMARIES = (PassageSettings(strong_score=30.0), AlignSettings())
 _REWORDED = parse_settings({"sensitivity": "reworded"})
 _LOW_PASSAGE = PassageSettings(
     clear_score=1.0, clear_share=0.01, clear_words=2, strong_score=1000.0, summary_score=0.4
@@ -194,7 +196,7 @@ def test_passage_with_reordered_sentences_is_one_clear_passage(put, most, least_
             for order in (sentences, put(chance, sentences))
         )
         sides = plant(chance, passage, copy)
-        [row] = find_between(sides.left, sides.right)
+        [row] = find_between(sides.left, sides.right, under=_SHORT)
         assert row.is_clear
         assert not row.is_summary
         for planted, found in zip(sides.spans, (row.left, row.right), strict=True):
@@ -341,13 +343,13 @@ def test_summary_is_found_with_the_document_it_summarises(chance):
     long = speak(chance, invent_words(chance, 800))
     summary = chance.sample([word for word in long if word not in _FUNCTION_WORDS], 60)
     sides = plant(chance, long, speak(chance, summary), least=80)
-    [row] = find_between(long, sides.right)
+    [row] = find_between(long, sides.right, under=_WITH_SUMMARIES)
     assert row.is_summary
     assert row.is_clear
     assert row.matched == 60
     assert covered((0, len(long)), row.left) >= 0.85
     assert covered(sides.spans[1], row.right) >= 0.9
-    [row] = find_between(sides.right, sides.left)
+    [row] = find_between(sides.right, sides.left, under=_WITH_SUMMARIES)
     assert row.is_summary
     assert covered(sides.spans[0], row.right) >= 0.85
     assert covered(sides.spans[1], row.left) >= 0.9
@@ -358,7 +360,7 @@ def test_summary_is_found_with_the_document_it_summarises(chance):
 def test_unrelated_documents_have_no_summary(chance):
     common = invent_words(chance, 400)
     sides = [write_article(chance, common, chance.randint(50, 900)) for _ in range(2)]
-    assert not any(row.is_summary for row in find_between(*sides))
+    assert not any(row.is_summary for row in find_between(*sides, under=_WITH_SUMMARIES))
 
 
 def test_no_summary_is_reported_beside_a_strong_passage():
@@ -366,7 +368,9 @@ def test_no_summary_is_reported_beside_a_strong_passage():
     long, passage = invent_words(chance, 800), invent_words(chance, 40)
     summary = chance.sample(long, 60)
     for shared, is_summary in (([], True), (passage, False)):
-        rows = find_between([*long, *shared], [*summary, *invent_words(chance, 150), *shared])
+        rows = find_between(
+            [*long, *shared], [*summary, *invent_words(chance, 150), *shared], under=_WITH_SUMMARIES
+        )
         assert [row.is_summary for row in rows] == [is_summary]
 
 
@@ -433,7 +437,7 @@ def test_clear_passages_are_dense_or_strong():
         assert row.score >= PassageSettings().clear_score
         return row.is_clear
 
-    assert [is_clear(9, 8), is_clear(12, 4), is_clear(24, 20)] == [False, True, True]
+    assert [is_clear(9, 8), is_clear(18, 6), is_clear(30, 16)] == [False, True, True]
 
 
 def test_chains_reach_as_far_as_their_score_allows():

@@ -392,7 +392,9 @@ def test_summary_is_found_between_documents_that_share_something(tmp_path: Path)
         "sum.txt": [make_paragraph(52, 90), " ".join(shared_words), make_paragraph(53, 90)],
     }
     articles["sum.txt"].append(" ".join(quotation))
-    rows = passage_rows(archive_of(tmp_path, articles))
+    archive = archive_of(tmp_path, articles)
+    assert not any(row["relation"] == "summary" for row in passage_rows(archive))
+    rows = passage_rows(archive, settings=PassageSettings(strong_score=30.0))
     relations = {(name_of(r, "left"), name_of(r, "right"), r["relation"]) for r in rows}
     assert relations == {
         ("long.txt", "short.txt", "exact"),

@@ -311,7 +311,7 @@ def test_candidates_do_not_depend_on_the_groups_of_bands(
     laid_out: tuple[Any, ...], sign: SignSettings, groups: int
 ) -> None:
     bands = len(laid_out[2])
-    sign = sign.model_copy(update={"bands": bands})
+    sign = sign.model_copy(update={"bands": bands, "fingerprint_shingles": 0})
     expected = _expected(laid_out, sign)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -325,7 +325,7 @@ def test_candidates_do_not_depend_on_the_groups_of_bands(
 
 
 @pytest.mark.parametrize(
-    ("texts", "workers", "groups"), [(0, 8, 1), (19_999, 8, 1), (45_000, 8, 4), (10**6, 64, 19)]
+    ("texts", "workers", "groups"), [(0, 8, 1), (19_999, 8, 1), (45_000, 8, 4), (10**6, 64, 20)]
 )
 def test_number_of_band_groups_follows_texts_and_workers(
     texts: int, workers: int, groups: int, tmp_path: Path

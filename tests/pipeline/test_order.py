@@ -313,7 +313,7 @@ def test_digest_changes_if_pairs_that_a_crowd_dropped_are_kept(
 
 def _differs_by_order(place: Path, seed: int) -> bool:
     """Return whether files ingested one by one, last first, give the same as all at once."""
-    sign = SignSettings(crowd_texts=2, crowd_heads=1)
+    sign = SignSettings(crowd_texts=2, crowd_heads=1, fingerprint_texts=2)
     articles = make_articles(random.Random(seed), 6)
     files = sorted(write_articles(place / "in", articles).iterdir(), reverse=True)
     for at in range(0, len(files), 2):

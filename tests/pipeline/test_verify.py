@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from palimpsest.cli.main import main
 from palimpsest.ingest.finding.discover import uri_of
+from palimpsest.pipeline.compact import compact
 from palimpsest.pipeline.verify import verify
 from palimpsest.records.progress import READING_RAW_FILES, READING_TABLES, Step
 from palimpsest.records.schemas import TABLES
@@ -60,8 +61,17 @@ def failing(checks: Checks) -> set[str]:
 
 @pytest.fixture
 def damaged(examples_archive: Path, tmp_path: Path) -> Path:
-    """A copy of the examples' archive that a test may damage."""
-    return copy_archive(examples_archive, tmp_path / "press")
+    """A copy of the examples' archive, with a folded text, that a test may damage."""
+    copy = copy_archive(examples_archive, tmp_path / "press")
+    snapshot = StoredArchive(copy).snapshot()
+    text = max(snapshot.read("paragraphs", ["text"])["text"].to_pylist(), key=len)
+    reprint = write_articles(
+        tmp_path / "reprint", {"reprint.txt": [text.replace(", ", "; "), make_paragraph(9)]}
+    )
+    ingest(reprint, copy, snapshot.settings())
+    compact(copy)
+    assert StoredArchive(copy).snapshot().rows("variants") == 1
+    return copy
 
 
 @pytest.fixture

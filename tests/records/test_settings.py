@@ -117,7 +117,7 @@ def test_unknown_setting_is_answered_with_similar_names_first():
     (fault,) = _faults({"passages": {"clear": 1}})
     assert fault.startswith(
         "passages.clear = 1: unknown setting of passages; "
-        "expected one of clear_score, clear_share, clear_strength, clear_words"
+        "expected one of clear_score, clear_share, clear_strength, clear_resemblance"
     )
     (fault,) = _faults({"aling": {"min_score": 1}})
     assert fault.startswith("aling: unknown stage; expected one of align, sensitivity")
