@@ -72,6 +72,7 @@ def _find_fingerprints(
     windows = np.empty(1024, dtype=np.int64)
     count, window = 0, 0
     recent = np.zeros(span, dtype=np.uint32)
+    mask = np.uint64((1 << BAND_HASH_BITS) - 1)
     while window < len(texts):
         last = window
         while last + 1 < len(texts) and texts[last + 1] == texts[window]:
@@ -82,7 +83,7 @@ def _find_fingerprints(
             windows = grow(windows, 2 * count + runs)
         kept = -1
         for run in range(runs):
-            recent[run % span] = _hash_run(shingles, begin + run, size)
+            recent[run % span] = np.uint32(hash_run(shingles, begin + run, size) & mask)
             if run + 1 < span and run + 1 < runs:
                 continue  # the first full sample, or the only one of a short text
             lowest = run
@@ -100,13 +101,13 @@ def _find_fingerprints(
 
 
 @inlined
-def _hash_run(shingles: Hashes, begin: int, size: int) -> np.uint32:
-    """Return a hash of consecutive shingles, of ``BAND_HASH_BITS`` bits."""
+def hash_run(shingles: Hashes, begin: int, size: int) -> np.uint64:
+    """Return a hash of consecutive shingles or words."""
     value = np.uint64(0x243F6A8885A308D3)
     for k in range(size):
         value = (value ^ np.uint64(shingles[begin + k])) * np.uint64(0x9E3779B97F4A7C15)
         value ^= value >> np.uint64(32)
-    return np.uint32(value & np.uint64((1 << BAND_HASH_BITS) - 1))
+    return value
 
 
 def common_fingerprints(

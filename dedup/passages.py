@@ -44,6 +44,7 @@ from palimpsest.dedup.alignment import (
     score_words,
     swap_sides,
 )
+from palimpsest.dedup.fingerprints import hash_run
 from palimpsest.dedup.words import FUNCTION, HEADER, Words
 from palimpsest.kernels.arrays import Flags, Hashes, Keys, Positions, Rows, Scores, Shares
 from palimpsest.kernels.columns import grow
@@ -60,8 +61,9 @@ _MAX_SUMMARIES = 3
 _LONG_WORDS = 4_000
 """Content words of a long document; repeats in one of more words are counted per this number."""
 _RUN_WORDS, _CORE_WORDS = 8, 30
+"""Fewest words of a run of equal words, and of the longest run of a passage that is a copy."""
 _EXACT_WORDS = 15
-"""A passage of as many words that are all equal is clear, however short the rest of the rules."""
+"""A passage of at least as many words, all of them equal, is clear."""
 _MIN_WORDS = 5
 """Fewest distinct words that a summary shares, however often it repeats them."""
 
@@ -277,19 +279,15 @@ def _cut_tails(groups: Rows, a: Hashes, b: Hashes) -> None:
             left_stop - left, right_stop - right
         ):
             continue
-        core = _core_of(a[left:left_stop], b[right:right_stop])
-        if core[4] < _CORE_WORDS or 2 * core[4] < row[MATCHED]:
+        longest, in_a, in_b = _core_of(a[left:left_stop], b[right:right_stop])
+        if longest < _CORE_WORDS or 2 * longest < row[MATCHED]:
             continue
-        first_a, stop_a, first_b, stop_b = (
-            left + core[0],
-            left + core[1],
-            right + core[2],
-            right + core[3],
-        )
-        if _is_loose(a[left:first_a], b[right:first_b]):
-            left, right = first_a, first_b
-        if _is_loose(a[stop_a:left_stop], b[stop_b:right_stop]):
-            left_stop, right_stop = stop_a, stop_b
+        core_a, core_a_stop = left + in_a[0], left + in_a[1]
+        core_b, core_b_stop = right + in_b[0], right + in_b[1]
+        if _is_loose(a[left:core_a], b[right:core_b]):
+            left, right = core_a, core_b
+        if _is_loose(a[core_a_stop:left_stop], b[core_b_stop:right_stop]):
+            left_stop, right_stop = core_a_stop, core_b_stop
         row[LEFT_FIRST], row[LEFT_LAST] = left, left_stop
         row[RIGHT_FIRST], row[RIGHT_LAST] = right, right_stop
         inside = _count_common(np.sort(a[left:left_stop]), np.sort(b[right:right_stop]))
@@ -318,15 +316,12 @@ def _count_common(a: Hashes, b: Hashes) -> int:
 
 
 @inlined
-def _core_of(a: Hashes, b: Hashes) -> Positions:
-    """Return the span in a and in b from the first to the last run of equal words, and the longest.
+def _core_of(a: Hashes, b: Hashes) -> tuple[int, tuple[int, int], tuple[int, int]]:
+    """Return the words of the longest run of equal words, and the spans from the first to the last.
 
-    Runs are of at least ``_RUN_WORDS`` words.
-
-    Returns:
-        int64, shape (5,): first and stop in a, first and stop in b, words of the longest run.
+    Runs are of at least ``_RUN_WORDS`` words; the spans are half-open, in a and in b.
     """
-    core = np.array([len(a), 0, len(b), 0, 0])
+    longest, first_a, stop_a, first_b, stop_b = 0, len(a), 0, len(b), 0
     grams_a, grams_b = _grams(a), _grams(b)
     order = np.argsort(grams_b, kind="mergesort")
     ordered = grams_b[order]
@@ -341,10 +336,10 @@ def _core_of(a: Hashes, b: Hashes) -> Positions:
             while i + size < len(a) and j + size < len(b) and a[i + size] == b[j + size]:
                 size += 1
             if size >= _RUN_WORDS:
-                core[0], core[1] = min(core[0], i), max(core[1], i + size)
-                core[2], core[3] = min(core[2], j), max(core[3], j + size)
-                core[4] = max(core[4], size)
-    return core
+                first_a, stop_a = min(first_a, i), max(stop_a, i + size)
+                first_b, stop_b = min(first_b, j), max(stop_b, j + size)
+                longest = max(longest, size)
+    return longest, (first_a, stop_a), (first_b, stop_b)
 
 
 @inlined
@@ -353,11 +348,7 @@ def _grams(hashes: Hashes) -> Keys:
     count = max(0, len(hashes) - _RUN_WORDS + 1)
     grams = np.empty(count, dtype=np.uint64)
     for k in range(count):
-        value = np.uint64(0)
-        for word in range(_RUN_WORDS):
-            value = (value ^ np.uint64(hashes[k + word])) * np.uint64(0x9E3779B97F4A7C15)
-            value ^= value >> np.uint64(29)
-        grams[k] = value
+        grams[k] = hash_run(hashes, k, _RUN_WORDS)
     return grams
 
 
@@ -376,10 +367,9 @@ def _score_groups(
     for k in range(len(groups)):
         words_a = _content(a, content_a, groups[k, LEFT_FIRST], groups[k, LEFT_LAST])
         words_b = _content(b, content_b, groups[k, RIGHT_FIRST], groups[k, RIGHT_LAST])
-        groups[k, SCORE] = _score(words_a, words_b, all_a, all_b, rules)
+        groups[k, SCORE], shared = _score(words_a, words_b, all_a, all_b, rules)
         best = max(best, groups[k, SCORE])
-        common = _count_common(words_a, words_b)
-        density[k] = common / max(1, len(words_a) + len(words_b) - common)
+        density[k] = shared / max(1, len(words_a) + len(words_b) - shared)
     return best, density
 
 
@@ -437,20 +427,11 @@ def _join_condensed(groups: Rows, rules: _Rules) -> None:
             for k in range(len(groups)):
                 for other in range(len(groups)):
                     row, more = groups[k], groups[other]
-                    if k == other or row[PAIR] < 0 or more[PAIR] < 0:
+                    if k == other or not _may_condense(row, more, first, last, rules):
                         continue
-                    if row[_KIND] == _UNCLEAR or more[_KIND] == _UNCLEAR:
-                        continue
-                    if not 0 <= more[first] - row[last] <= rules.condensed_words:
-                        continue
-                    if more[MATCHED] > rules.condensed_most or (
-                        row[_KIND] != _SUMMARY and row[MATCHED] > rules.condensed_most
-                    ):
-                        continue
-                    size = more[last] - row[first]
                     begin = min(row[far_first], more[far_first])
                     end = max(row[far_last], more[far_last])
-                    if end - begin < rules.condensed_ratio * size:
+                    if end - begin < rules.condensed_ratio * (more[last] - row[first]):
                         continue
                     row[last], row[far_first], row[far_last] = more[last], begin, end
                     row[MATCHED] += more[MATCHED]
@@ -458,6 +439,17 @@ def _join_condensed(groups: Rows, rules: _Rules) -> None:
                     row[_KIND] = _SUMMARY
                     more[PAIR] = -1.0
                     has_joined = True
+
+
+@inlined
+def _may_condense(row: Rows, more: Rows, first: int, last: int, rules: _Rules) -> bool:
+    """Return whether a short clear passage follows another, or a summary, on one side."""
+    is_clear = row[_KIND] != _UNCLEAR and more[_KIND] != _UNCLEAR
+    if row[PAIR] < 0 or more[PAIR] < 0 or not is_clear:
+        return False
+    is_short = row[_KIND] == _SUMMARY or row[MATCHED] <= rules.condensed_most
+    is_near = 0 <= more[first] - row[last] <= rules.condensed_words
+    return bool(is_near and is_short and more[MATCHED] <= rules.condensed_most)
 
 
 @inlined
@@ -533,8 +525,10 @@ def _content(hashes: Hashes, is_content: Flags, first: float, last: float) -> Ha
 
 
 @inlined
-def _score(words_a: Hashes, words_b: Hashes, all_a: Hashes, all_b: Hashes, rules: _Rules) -> float:
-    """Return the score of two spans by the formula above.
+def _score(
+    words_a: Hashes, words_b: Hashes, all_a: Hashes, all_b: Hashes, rules: _Rules
+) -> tuple[float, int]:
+    """Return the score of two spans by the formula above, and how many words they share.
 
     A word that is repeated within the spans counts as often as it occurs in both.
 
@@ -554,7 +548,8 @@ def _score(words_a: Hashes, words_b: Hashes, all_a: Hashes, all_b: Hashes, rules
             i += 1
         else:
             j += 1
-    return score - rules.unshared_cost * (len(words_a) + len(words_b) - 2 * shared)
+    unshared = len(words_a) + len(words_b) - 2 * shared
+    return score - rules.unshared_cost * unshared, shared
 
 
 @inlined
