@@ -45,7 +45,8 @@ from palimpsest.dedup.alignment import (
     swap_sides,
 )
 from palimpsest.dedup.fingerprints import hash_run
-from palimpsest.dedup.words import FUNCTION, HEADER, Words
+from palimpsest.dedup.signatures import content_of
+from palimpsest.dedup.words import Words
 from palimpsest.kernels.arrays import Flags, Hashes, Keys, Positions, Rows, Scores, Shares
 from palimpsest.kernels.columns import grow
 from palimpsest.kernels.compiled import inlined, kernel
@@ -97,12 +98,14 @@ class _Documents(NamedTuple):
     Attributes:
         offsets: int64, shape (documents + 1,), in words.
         hashes: uint32, shape (words,).
-        is_content: bool, shape (words,), all but function words.
+        content: uint32, shape (words,), by which content words are compared in any order, and
+        is_content: bool, shape (words,), which these are; see ``signatures.content_of``.
         is_first: bool, shape (words,), the first word of a sentence.
     """
 
     offsets: Positions
     hashes: Hashes
+    content: Hashes
     is_content: Flags
     is_first: Flags
 
@@ -164,8 +167,7 @@ def find_passages(
     rows[:, SCORE] = chains.score
     if is_first is None:
         is_first = np.zeros(len(words.hashes), dtype=np.bool_)
-    is_content = (words.kinds != FUNCTION) & (words.kinds != HEADER)
-    documents = _Documents(words.offsets, words.hashes, is_content, is_first)
+    documents = _Documents(words.offsets, words.hashes, *content_of(words), is_first)
     bounds = np.searchsorted(chains.pair, np.arange(len(left) + 1)).astype(np.int64)
     found = _judge_pairs(rows, bounds, documents, left, right, _rules_of(align, settings))
     return _as_passages(found)
@@ -237,11 +239,12 @@ def _judge_pairs(
     for pair in range(len(left)):
         first = slice(documents.offsets[left[pair]], documents.offsets[left[pair] + 1])
         second = slice(documents.offsets[right[pair]], documents.offsets[right[pair] + 1])
-        a, content_a = documents.hashes[first], documents.is_content[first]
-        b, content_b = documents.hashes[second], documents.is_content[second]
+        a, b = documents.hashes[first], documents.hashes[second]
+        words_a, content_a = documents.content[first], documents.is_content[first]
+        words_b, content_b = documents.content[second], documents.is_content[second]
         groups, is_kept = _joined(chains[bounds[pair] : bounds[pair + 1]].copy(), rules)
         _cut_tails(groups, a, b)
-        best, density = _score_groups(groups, a, content_a, b, content_b, rules)
+        best, density = _score_groups(groups, words_a, content_a, words_b, content_b, rules)
         starts_a, starts_b = documents.is_first[first], documents.is_first[second]
         _classify_groups(groups, is_kept, density, best, starts_a, starts_b, rules)
         if rules.condensed_words > 0:
@@ -249,10 +252,10 @@ def _judge_pairs(
         summaries = np.empty((0, _COLUMNS), dtype=np.float64)
         if best < rules.strong_score:
             if comes_first(b, a):
-                summaries = _summaries(b, content_b, a, content_a, rules)
+                summaries = _summaries(words_b, content_b, words_a, content_a, rules)
                 swap_sides(summaries)
             else:
-                summaries = _summaries(a, content_a, b, content_b, rules)
+                summaries = _summaries(words_a, content_a, words_b, content_b, rules)
         for k in range(len(groups)):
             for summary in summaries:
                 if _crosses(groups[k], summary):

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from palimpsest.dedup.words import CHARACTER, CONTENT, Words
-from palimpsest.kernels.arrays import Bytes, Hashes, Positions, TextPositions
+from palimpsest.dedup.words import CHARACTER, CONTENT, NUMBER, Words
+from palimpsest.kernels.arrays import Bytes, Flags, Hashes, Positions, TextPositions
 from palimpsest.kernels.compiled import inlined, kernel
 from palimpsest.records.settings import SENSITIVITIES, Settings, SignSettings
 
@@ -28,6 +28,8 @@ BAND_HASH_BITS = 26
 """Bits of a band's hash, which leave room for the window number in an index entry."""
 MIN_WINDOW_SHINGLES = 5
 """A text of fewer shingles is not signed, since it cannot reach the score of a passage."""
+NEAR_BYTES = 3
+"""Most bytes between two characters or syllables that make a shingle: a blank, or one mark."""
 _EMPTY = 0xFFFFFFFF
 
 
@@ -97,17 +99,33 @@ def estimate_resemblance(left: Hashes, right: Hashes) -> float:
     return float(np.mean(left == right))
 
 
+def content_of(words: Words) -> tuple[Hashes, Flags]:
+    """Return what counts as a content word where the order of words does not.
+
+    A content word or number counts by itself, and one of the kind ``CHARACTER`` together with its
+    neighbour before it: alone it is in too many texts.
+
+    Returns:
+        uint32 and bool, shape (words,): a hash of each word, and whether it counts.
+    """
+    return _content_of(words.offsets, words.hashes, words.ends, words.starts, words.kinds)
+
+
 def shingle(words: Words) -> tuple[Hashes, Positions]:
     """Return the shingles of texts, and where those of each text begin.
 
-    A shingle is a content word, or two adjacent characters of a script without spaces. Function
+    A shingle is a content word, or two adjacent words that are less than that, namely single
+    characters of a script without spaces or syllables (kind ``CHARACTER``). Function
     words are left out because nearly every window has them, and numbers because they change where
     all else is the same.
 
     Returns:
         uint32, shape (shingles,), and int64 offsets, shape (texts + 1,).
     """
-    return _shingle(words.offsets, words.hashes, words.ends, words.starts, words.kinds)
+    content, counts = content_of(words)
+    counts &= words.kinds != NUMBER
+    before = np.concatenate(([0], np.cumsum(counts)))
+    return content[counts], before[words.offsets]
 
 
 def shingle_words(words: Words) -> tuple[Positions, Positions]:
@@ -116,13 +134,9 @@ def shingle_words(words: Words) -> tuple[Positions, Positions]:
     Returns:
         int64, shape (shingles,) each: half-open spans of ``words``.
     """
-    is_character = words.kinds == CHARACTER
-    ends_pair = np.zeros(len(words.kinds), dtype=np.bool_)
-    touches = words.ends[:-1] == words.starts[1:]
-    ends_pair[1:] = is_character[:-1] & is_character[1:] & touches
-    ends_pair[words.offsets[:-1][np.diff(words.offsets) > 0]] = False
-    last = np.flatnonzero((words.kinds == CONTENT) | ends_pair)
-    return last - ends_pair[last], last + 1
+    _, counts = content_of(words)
+    last = np.flatnonzero(counts & (words.kinds != NUMBER))
+    return last - (words.kinds[last] == CHARACTER), last + 1
 
 
 def cut_windows(words: Words, settings: SignSettings) -> Windows:
@@ -169,30 +183,39 @@ def _by_row(components: Hashes, settings: SignSettings) -> Hashes:
     return np.ascontiguousarray(by_band.T).reshape(-1)
 
 
+@inlined
+def _make_pair(word: int, starts: TextPositions, ends: TextPositions, kinds: Bytes) -> bool:
+    """Return whether a word of the kind ``CHARACTER`` stands next to another one before it.
+
+    Positions begin anew with each text of a document, so the gap may be negative.
+    """
+    gap = np.int64(starts[word]) - np.int64(ends[word - 1])
+    return bool(kinds[word - 1] == CHARACTER and gap <= NEAR_BYTES)
+
+
+@inlined
+def _hash_pair(hashes: Hashes, word: int) -> np.uint32:
+    """Return the hash of a word together with the one before it."""
+    return np.uint32(hashes[word] ^ np.uint32(hashes[word - 1] * np.uint32(0x9E3779B1)))
+
+
 @kernel
-def _shingle(
+def _content_of(
     offsets: Positions,
     hashes: Hashes,
     ends: TextPositions,
     starts: TextPositions,
     kinds: Bytes,
-) -> tuple[Hashes, Positions]:
-    shingles = np.empty(len(hashes), dtype=np.uint32)
-    shingle_offsets = np.zeros(len(offsets), dtype=np.int64)
-    count = np.uint64(0)
+) -> tuple[Hashes, Flags]:
+    content, counts = hashes.copy(), np.zeros(len(hashes), dtype=np.bool_)
     for text in range(len(offsets) - 1):
-        first = offsets[text]
-        for word in range(first, offsets[text + 1]):
-            hashed, is_shingle = hashes[word], kinds[word] == CONTENT
-            if kinds[word] == CHARACTER:
-                follows = word > first and kinds[word - 1] == CHARACTER
-                is_shingle = follows and ends[word - 1] == starts[word]
-                if is_shingle:
-                    hashed ^= np.uint32(hashes[word - 1] * np.uint32(0x9E3779B1))
-            shingles[count] = hashed  # kept if it is one: no branch depends on the word
-            count += np.uint64(is_shingle)
-        shingle_offsets[text + 1] = count
-    return shingles[:count].copy(), shingle_offsets
+        for word in range(offsets[text], offsets[text + 1]):
+            counts[word] = kinds[word] == CONTENT or kinds[word] == NUMBER
+            if kinds[word] == CHARACTER and word > offsets[text]:
+                counts[word] = _make_pair(word, starts, ends, kinds)
+                if counts[word]:
+                    content[word] = _hash_pair(hashes, word)
+    return content, counts
 
 
 @inlined

@@ -2,10 +2,12 @@
 
 A word is a run of letters, digits and the marks on them (Unicode general categories L, N, M). An
 apostrophe between two letters is part of it; characters that join invisibly (Cf) do not end it. In
-scripts without spaces (Han, kana, Thai, Lao, Khmer, Myanmar, Yi) each character with its marks is a
-word. An address (``scheme://`` up to the next whitespace or non-ASCII character) is one word. Words
-are compared by a hash of their folded characters (full case folding after compatibility forms), so
-``Straße``, ``STRASSE`` and ``strasse`` are one word.
+scripts without spaces (Han, kana, Thai, Lao, Khmer, Myanmar) dictionaries find where a word begins
+(``dedup.segmentation``). A single character of these scripts, or a syllable of Vietnamese or
+Tibetan, is less than a word and has a kind of its own. An address (``scheme://`` up to the next
+whitespace or non-ASCII character) is one word. Words are compared by a hash of their folded
+characters (full case folding after compatibility forms), so ``Straße``, ``STRASSE`` and ``strasse``
+are one word.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from palimpsest.dedup.headers import find_bodies
+from palimpsest.dedup.segmentation import find_breaks
 from palimpsest.kernels.arrays import Bytes, Flags, Hashes, LongHashes, Positions, TextPositions
 from palimpsest.kernels.columns import as_read_only, grow
 from palimpsest.kernels.compiled import inlined, kernel
@@ -39,8 +42,9 @@ from palimpsest.kernels.unicode import (
 )
 
 CONTENT, FUNCTION, CHARACTER, NUMBER, HEADER = range(5)
-"""Kinds of words: content word, function word, single character of a script without spaces, word
-that begins with a digit, and word of a header line, dateline or credit (``dedup.headers``)."""
+"""Kinds of words: content word; function word; single character of a script without spaces, or
+syllable of Vietnamese or Tibetan, which is less than a word; word that begins with a digit; word of
+a header line, dateline or credit (``dedup.headers``)."""
 KINDS = 5
 HEADER_HASH = np.uint32(1)
 """The hash of all words of the kind ``HEADER``, which match no word."""
@@ -48,6 +52,25 @@ HEADER_HASH = np.uint32(1)
 _SLOTS = 1 << 14
 _BETWEEN = 128
 _SEED = np.uint64(0x243F6A8885A308D3)
+
+# Letters with two marks and with a horn, which no other language has, and those of Tibetan.
+_SYLLABIC = (
+    (0x01A0, 0x01A1),
+    (0x01AF, 0x01B0),
+    (0x0F40, 0x0FBC),
+    (0x1EA4, 0x1EB7),
+    (0x1EBE, 0x1EC7),
+    (0x1ED0, 0x1EE3),
+    (0x1EE8, 0x1EF1),
+)
+_YI = (0xA000, 0xA4CF)
+"""Syllables of Yi, which is written without spaces, and for which ICU has no dictionary."""
+_SYLLABIC_BYTE = 0xC6
+"""None of them begins with a lower byte."""
+_SYLLABIC_SHARE = 0.2
+"""A text in which this share of the words has such letters is written in syllables."""
+_LONGEST = 7
+"""Most characters of a syllable of Vietnamese."""
 
 # The digit zero of each script except Latin, ascending; one to nine follow it (Unicode 14, Nd).
 # fmt: off
@@ -101,7 +124,9 @@ def find_words(buffer: Bytes, starts: Positions, ends: Positions) -> Words:
         buffer: uint8, normalised texts as valid UTF-8.
         starts, ends: int64, shape (texts,), in bytes of ``buffer``.
     """
-    words = _words_with(_function_word_slots(), buffer, starts, ends)
+    breaks = find_breaks(as_read_only(buffer), as_read_only(starts), as_read_only(ends))
+    words = _words_with(_function_word_slots(), buffer, starts, ends, breaks)
+    _mark_syllables(words, as_read_only(buffer), starts)
     _mark_headers(words, *find_bodies(as_read_only(buffer), starts, ends), starts)
     return words
 
@@ -122,11 +147,57 @@ def _mark_headers(words: Words, first: Positions, stop: Positions, starts: Posit
             words.kinds[word], words.hashes[word] = HEADER, HEADER_HASH
 
 
-def _words_with(function_words: Hashes, buffer: Bytes, starts: Positions, ends: Positions) -> Words:
+@kernel
+def _mark_syllables(words: Words, buffer: Bytes, starts: Positions) -> None:
+    """Make the content words of Vietnamese and Tibetan texts of the kind ``CHARACTER``."""
+    for text in range(len(starts)):
+        first, last = words.offsets[text], words.offsets[text + 1]
+        marked = 0
+        for word in range(first, last):
+            begin, end = starts[text] + words.starts[word], starts[text] + words.ends[word]
+            for at in range(begin, end):
+                if buffer[at] >= _SYLLABIC_BYTE and _is_syllabic(buffer, at):
+                    marked += 1
+                    break
+        if marked == 0 or marked < _SYLLABIC_SHARE * (last - first):
+            continue
+        for word in range(first, last):
+            begin, end = starts[text] + words.starts[word], starts[text] + words.ends[word]
+            if words.kinds[word] == CONTENT and _count_characters(buffer[begin:end]) <= _LONGEST:
+                words.kinds[word] = CHARACTER
+
+
+@inlined
+def _is_syllabic(buffer: Bytes, at: int) -> bool:
+    """Return whether a letter begins here that only Vietnamese has, or one of Tibetan."""
+    if 0x80 <= buffer[at] < 0xC0:
+        return False
+    code_point, _ = read_character(buffer, at)
+    for first, last in _SYLLABIC:
+        if first <= code_point <= last:
+            return True
+    return False
+
+
+@inlined
+def _count_characters(text: Bytes) -> int:
+    count = 0
+    for byte in text:
+        count += int(byte < 0x80 or byte >= 0xC0)
+    return count
+
+
+def _words_with(
+    function_words: Hashes,
+    buffer: Bytes,
+    starts: Positions,
+    ends: Positions,
+    breaks: tuple[Positions, Positions],
+) -> Words:
     texts = as_read_only(buffer), as_read_only(starts), as_read_only(ends)
     is_short = (ends - starts).max(initial=0) <= np.iinfo(np.uint16).max
     no_positions = np.empty(0, np.uint16 if is_short else np.int32)
-    return Words(*_find_words(*texts, *character_tables(), function_words, no_positions))
+    return Words(*_find_words(*texts, *character_tables(), function_words, *breaks, no_positions))
 
 
 def hash_words(words: list[str]) -> Hashes:
@@ -139,7 +210,8 @@ def hash_words(words: list[str]) -> Hashes:
     ends = np.cumsum([len(word) for word in encoded], dtype=np.int64)
     starts = np.concatenate((np.zeros(1, dtype=np.int64), ends[:-1]))
     buffer = np.frombuffer(b"".join(encoded), dtype=np.uint8)
-    found = _words_with(np.zeros(_SLOTS, dtype=np.uint32), buffer, starts, ends)
+    no_breaks = np.empty(0, dtype=np.int64), np.zeros(len(words) + 1, dtype=np.int64)
+    found = _words_with(np.zeros(_SLOTS, dtype=np.uint32), buffer, starts, ends, no_breaks)
     if len(found.hashes) != len(words):
         raise ValueError("each entry must be a single word")
     return found.hashes
@@ -205,6 +277,8 @@ def _find_words(
     folds: Hashes,
     expansions: Hashes,
     function_words: Hashes,
+    breaks: Positions,
+    break_offsets: Positions,
     no_positions: TextPositions,
 ) -> tuple[Positions, Hashes, TextPositions, TextPositions, Bytes]:
     """Return the columns of ``Words``; positions have the dtype of ``no_positions``."""
@@ -237,6 +311,7 @@ def _find_words(
             folds,
             expansions,
             plain,
+            breaks[break_offsets[text] : break_offsets[text + 1]] - begin,
             values,
             starts[count:],
             ends[count:],
@@ -248,7 +323,10 @@ def _find_words(
             kind = FUNCTION if _is_listed(hashed, function_words) else CONTENT
             kind = NUMBER if _is_digit(code_point) else kind
             is_wide = (property_of(properties, code_point) >> WORD_SHIFT) & WORD_MASK == IDEOGRAPH
-            kinds[count + word] = CHARACTER if is_wide else kind
+            if is_wide and kind == CONTENT:
+                whole = buffer[begin + starts[count + word] : begin + ends[count + word]]
+                kind = CHARACTER if _is_single(whole, properties) else CONTENT
+            kinds[count + word] = kind
         count += found
         offsets[text + 1] = count
     return offsets, hashes[:count], starts[:count], ends[:count], kinds[:count]
@@ -261,6 +339,7 @@ def _cut_words(
     folds: Hashes,
     expansions: Hashes,
     plain: Bytes,
+    breaks: Positions,
     values: LongHashes,
     starts: TextPositions,
     ends: TextPositions,
@@ -273,7 +352,7 @@ def _cut_words(
     """
     prime = np.uint64(0x100000001B3)
     count: Any = np.uint64(0)  # unsigned, so that numba generates no code for negative indices
-    at, end = 0, len(text)
+    at, end, passed = 0, len(text), 0
     while at < end:
         start, value = at, _SEED
         for place in range(np.uint64(at), np.uint64(end)):
@@ -299,11 +378,17 @@ def _cut_words(
             if kind != LETTER and kind != IDEOGRAPH:
                 continue
             value = _mixed(_SEED, code_point, folds, expansions)
+            while passed < len(breaks) and breaks[passed] < at:
+                passed += 1
         stop = at
         while at < end and plain[text[at]] != _BETWEEN:
             code_point, size = read_character(text, at)
             following = (property_of(properties, code_point) >> WORD_SHIFT) & WORD_MASK
-            if following == MARK or (following == LETTER and kind == LETTER):
+            is_joined = passed == len(breaks) or at < breaks[passed]
+            is_same = following == kind and (
+                kind == LETTER or (is_joined and not _YI[0] <= code_point <= _YI[1])
+            )
+            if following == MARK or is_same:
                 value = _mixed(value, code_point, folds, expansions)
                 at += size
                 stop = at
@@ -414,6 +499,18 @@ def _is_digit(code_point: int) -> bool:
         if code_point < zero + 10:
             return code_point >= zero
     return False
+
+
+@inlined
+def _is_single(word: Bytes, properties: Bytes) -> bool:
+    """Return whether a word is one character with its marks."""
+    at, count = 0, 0
+    while at < len(word) and count < 2:
+        code_point, size = read_character(word, at)
+        kind = (property_of(properties, code_point) >> WORD_SHIFT) & WORD_MASK
+        count += int(kind == IDEOGRAPH)
+        at += size
+    return bool(count < 2)
 
 
 @inlined

@@ -255,7 +255,7 @@ class AlignSettings(_Stage):
         default=0.4,
         ge=0.0,
         le=1.0,
-        description="score of a matched character in a script without spaces",
+        description="score of a matched character or syllable that is less than a word",
     )
     gap_cost: float = Field(
         default=0.15,
@@ -283,7 +283,7 @@ class PassageSettings(_Stage):
     They are computed from the documents themselves, so these settings do not affect the archive.
     """
 
-    gap_cost: float = Field(default=0.18, ge=0.01, description="as in align, for documents")
+    gap_cost: float = Field(default=0.25, ge=0.01, description="as in align, for documents")
     max_gap_words: int = Field(default=12, ge=0, description="as in align, for documents")
     chain_score: float = Field(
         default=1.2, gt=0.0, description="minimum score of a chain that may be joined to others"
@@ -299,7 +299,7 @@ class PassageSettings(_Stage):
         description="maximum words between two chains of one passage, on each side",
     )
     merge_reach: float = Field(
-        default=12.0,
+        default=8.0,
         gt=0.0,
         description="words between two chains of one passage, at most, for each point of the weaker "
         "chain's score",
@@ -443,6 +443,7 @@ SENSITIVITIES: dict[str, dict[str, dict[str, Any]]] = {
         "align": {"min_score": 2.5, "min_resemblance": 0.15, "max_gap_words": 20},
         "passages": {
             "stem_letters": 6,
+            "merge_reach": 12.0,
             "sentence_words": 6,
             "summary_score": 30.0,
             "clear_strength": 1.0,

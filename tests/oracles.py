@@ -7,12 +7,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from functools import cache
-from itertools import dropwhile, product
+from itertools import dropwhile, pairwise, product
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from datasketch import MinHash
+from icu4py.breakers import WordBreaker
 
 from palimpsest.dedup.signatures import BAND_HASH_BITS
 from palimpsest.kernels.unicode import character_tables, is_closer, is_terminal
@@ -32,7 +33,12 @@ _WITHOUT_BLANKS = (
 )
 _APOSTROPHES = "'’ʼ"
 _ADDRESS = re.compile("[!-~]*")
-_WORD = re.compile(r"I[MJ]*|L(?:[LMJ]|(?<=[LM])A(?=L))*")
+_WORD = re.compile(r"I[IMJ]*|L(?:[LMJ]|(?<=[LM])A(?=L))*")
+_SYLLABIC_MARKS = (
+    {"\u031b"},
+    {"\u0302", "\u0306"},
+    {"\u0300", "\u0301", "\u0303", "\u0309", "\u0323"},
+)
 _MASK = 0xFFFFFFFF
 
 
@@ -50,17 +56,66 @@ def find_words(text: str) -> list[Word]:
     shape = "".join(map(_shape_of, text))
     words: list[Word] = []
     behind = 0
+    breaks = _breaks_of(text, shape)
     while found := _WORD.search(shape, behind):
         start, behind = found.span()
-        end = start + len(found.group().rstrip("J"))
+        behind = next((at for at in breaks if start < at < behind), behind)
+        end = start + len(shape[start:behind].rstrip("J"))
         folded = "".join(fold_character(c) for c in text[start:end] if _shape_of(c) != "J")
-        kind = _kind_of(text[start], folded)
+        kind = _kind_of(shape[start:end], text[start], folded)
         if shape[start] == "L" and text.startswith("://", behind):
             end = behind + len(_ADDRESS.match(text[behind:]).group())
             folded += text[behind:end].encode().decode("latin-1")
-            behind, kind = end, _kind_of(text[start], folded)
+            behind, kind = end, _kind_of(shape[start:end], text[start], folded)
         words.append(Word(_bytes(text[:start]), _bytes(text[:end]), folded, kind))
-    return words
+    encoded = text.encode()
+    spellings = [encoded[word.start : word.end].decode() for word in words]
+    syllabic = sum(any(_is_syllabic(c) for c in one) for one in spellings)
+    if not syllabic or syllabic < 0.2 * len(words):
+        return words
+    return [
+        word._replace(kind="character") if word.kind == "content" and len(one) <= 7 else word
+        for word, one in zip(words, spellings, strict=True)
+    ]
+
+
+def content_of(words: list[Word]) -> list[object]:
+    """Return what each word counts as where the order does not matter; None for nothing."""
+    content: list[object] = [word.folded if word.kind != "function" else None for word in words]
+    for at, word in enumerate(words):
+        if word.kind == "character":
+            before = words[at - 1] if at else None
+            is_near = before and before.kind == "character" and word.start - before.end <= 3
+            content[at] = (before.folded, word.folded) if is_near else None
+    return content
+
+
+def _breaks_of(text: str, shape: str) -> list[int]:
+    """Return where ICU begins words within runs of characters that are written without spaces."""
+    breaks = []
+    for run in re.finditer(r"I[IMJ]*", shape):
+        ends = [run.start()]
+        for word in WordBreaker(text[slice(*run.span())], "en"):
+            ends.append(ends[-1] + len(word))
+        letters = [at for at in range(*run.span()) if shape[at] == "I"]
+        breaks += [
+            b
+            for a, b in pairwise(letters)
+            if _is_yi(text[b]) or any(a < end <= b for end in ends[1:])
+        ]
+    return breaks
+
+
+def _is_yi(character: str) -> bool:
+    return unicodedata.name(character).startswith("YI ")
+
+
+def _is_syllabic(character: str) -> bool:
+    """Return whether only Vietnamese has the letter, or Tibetan."""
+    first, *marks = unicodedata.normalize("NFD", character)
+    horn, hat, tone = (not one.isdisjoint(marks) for one in _SYLLABIC_MARKS)
+    is_vietnamese = first in "AEIOUaeiou" and (horn or (hat and tone))
+    return is_vietnamese or "\u0f40" <= character <= "\u0fbc"
 
 
 def cut_block(text: str, limit: int) -> list[str]:
@@ -156,12 +211,12 @@ def _shape_of(character: str) -> str:
     return "I" if is_single and category != "Nd" else "L"
 
 
-def _kind_of(first: str, folded: str) -> str:
-    if _shape_of(first) == "I":
-        return "character"
+def _kind_of(shape: str, first: str, folded: str) -> str:
     if first.isdecimal():
         return "number"
-    return "function" if folded in function_words() else "content"
+    if folded in function_words():
+        return "function"
+    return "character" if shape.count("I") == 1 else "content"
 
 
 def _bytes(text: str) -> int:

@@ -11,7 +11,7 @@ LEFT = f"{ARTICLES}/wieselbacher-umschau/2024-10-08-glocke-im-muehlteich.txt"
 RIGHT = f"{ARTICLES}/der-talbote/2024-10-10-gruenmoos-findet-glocke.txt"
 
 RARE = {
-    "boto3", "dateparser", "datasketch", "fsspec", "prefect", "py3langid", "sqlalchemy",
+    "boto3", "dateparser", "datasketch", "fsspec", "icu4py", "prefect", "py3langid", "sqlalchemy",
     "trafilatura", "warcio",
 }  # fmt: skip
 """Needed for some sources, for settings of no sensitivity level, or by a server."""

@@ -117,6 +117,18 @@ def test_a_difference_of_form_does_not(old: str, new: str) -> None:
         ("Корабль не пришёл в порт", "Корабль пришёл в порт"),
         ("船昨天到了港口", "船今天到了港口"),
         ("το πλοίο έφτασε στο λιμάνι", "το πλοίο έφυγε από το λιμάνι"),
+        ("船は港に着きました", "船は港に着きませんでした"),
+        ("船は春に港を出た", "船は秋に港を出た"),
+        ("船没有到港口", "船已经到港口"),
+        ("价格上涨了百分之三", "价格下跌了百分之三"),
+        ("เรือไม่มาถึงท่าเรือในเช้านี้", "เรือมาถึงท่าเรือในเช้านี้"),
+        ("ราคาปลาเพิ่มขึ้นในเดือนนี้", "ราคาปลาลดลงในเดือนนี้"),
+        ("Con tàu đã không cập bến sáng nay", "Con tàu đã cập bến sáng nay"),
+        ("Ông ấy bán con tàu cho bạn", "Ông ấy bàn con tàu cho bạn"),
+        ("Giá cá tăng trong tháng này", "Giá cá giảm trong tháng này"),
+        ("배가 항구에 도착하지 않았다", "배가 항구에 도착했다"),
+        ("កប៉ាល់មិនមកដល់កំពង់ផែទេ", "កប៉ាល់មកដល់កំពង់ផែហើយ"),
+        ("জাহাজটি বন্দরে পৌঁছায়নি", "জাহাজটি বন্দরে পৌঁছেছে"),
     ],
 )
 def test_facts_differ_in_short_texts_of_several_languages(left: str, right: str) -> None:
@@ -134,6 +146,9 @@ def test_facts_differ_in_short_texts_of_several_languages(left: str, right: str)
         ("ﬁshing oﬀ the coast", "fishing off the coast"),
         ("ｶﾀｶﾅを読む", "カタカナを読む"),
         ("Корабль пришёл в порт", "Корабль пришел в порт"),
+        ("船は港に着いた。風は弱かった", "船は港に着いた、風は弱かった"),
+        ("เรือมาถึงท่าเรือแล้ว", "เรือ มาถึง ท่าเรือ แล้ว"),
+        ("Con tàu đã cập bến, trời lặng gió", "Con tàu đã cập bến – trời lặng gió"),
     ],
 )
 def test_forms_differ_in_short_texts_of_several_languages(left: str, right: str) -> None:
