@@ -44,6 +44,9 @@ _ALIGN_THRESHOLDS = ("min_score", "min_resemblance", "fold_share")
 _PASSAGE_THRESHOLDS = (
     "clear_score",
     "clear_share",
+    "enough_score",
+    "clear_strength",
+    "clear_resemblance",
     "clear_words",
     "summary_share",
     "summary_score",
@@ -65,6 +68,8 @@ def explain(
         ``left`` and ``right``: ``kind``, ``id`` and ``uri`` of each side, ``right`` null without
         ``other``; ``thresholds`` by the names of the settings; ``pairs_found``, and
         ``pairs`` of texts, those that share most words first, as ``explain_texts`` gives them;
+        ``is_recorded``, whether the archive has the two documents as a pair, so that their passages
+        are among those of the archive; null unless both sides are documents;
         ``passages`` of two documents, else null: for each side ``start_char``, ``end_char``,
         ``words`` and ``passage``, and ``matched_words``, ``resemblance``, ``score``, ``relation``,
         ``is_clear`` and ``is_recurring``, the highest score first.
@@ -104,6 +109,7 @@ def explain_named(lookup: Lookup, named: Sequence[NameMatch], limit: int = 3) ->
         "thresholds": thresholds,
         "pairs_found": len(pairs),
         "pairs": [explain_texts(lookup, *pair, settings) for pair in pairs[:limit]],
+        "is_recorded": bool(pairs) if are_documents else None,
         "passages": _passages(lookup, named, settings.passages) if are_documents else None,
     }
 

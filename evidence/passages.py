@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from palimpsest.dedup.clusters import relate_passages
 from palimpsest.dedup.passages import DocumentPassages, find_passages
 from palimpsest.dedup.texts import Texts, numbers_of, texts_of
-from palimpsest.dedup.words import Words, find_sentences, find_words, stem_words
+from palimpsest.dedup.words import HEADER, Words, find_sentences, find_words, stem_words
 from palimpsest.evidence.lookup import Lookup, TableLookup
 from palimpsest.kernels.arrays import Positions
 from palimpsest.kernels.columns import count_characters, digests_of, shift_positions, take_spans
@@ -390,9 +390,28 @@ class _Documents:
             "is_clear": found.is_clear,
             "is_recurring": recurring.sum(axis=0) >= 0.5 * sum(sizes),
             "direction": _directions(columns["left_published_at"], columns["right_published_at"]),
+            "document_resemblance": self._resemblance(found, left, right)[found.pair],
         }
         schema = pa.schema([*PASSAGES, *QUOTED]) if around_chars else PASSAGES
         return pa.table({name: columns[name] for name in schema.names}).cast(schema)
+
+    def _resemblance(
+        self, found: DocumentPassages, left: Positions, right: Positions
+    ) -> npt.NDArray[np.float64]:
+        """Return the resemblance of pairs of documents by their clear passages: shape (pairs,)."""
+        counts = self.words.kinds != HEADER
+        before = np.concatenate(([0], np.cumsum(counts)))
+        sizes = np.diff(before[self.words.offsets])
+        clear = np.flatnonzero(found.is_clear & ~found.is_summary)
+        pairs, matched = found.pair[clear], found.matched[clear]
+        sides = (found.left_first, found.left_last), (found.right_first, found.right_last)
+        covered = (_covered(pairs, first[clear], last[clear], len(left)) for first, last in sides)
+        # Passages may share words on one side, so their matched words may count twice.
+        common = np.minimum(np.bincount(pairs, matched, len(left)), np.minimum(*covered))
+        shares: npt.NDArray[np.float64] = common / np.maximum(
+            1, sizes[left] + sizes[right] - common
+        )
+        return shares
 
     def _span(self, first: int, last: int) -> tuple[int, int, str, int]:
         """Return start and end of words in their document, their text, and how many recur."""
@@ -451,6 +470,18 @@ class _Documents:
         row = {name: self.places.column(name)[place] for name in self.places.column_names}
         at, by = (np.array(row[name].as_py(), np.int32) for name in ("shift_at", "shift_by"))
         return int(shift_positions(characters, at, by, row["start_char"].as_py())[0])
+
+
+def _covered(
+    pairs: Positions, first: Positions, last: Positions, count: int
+) -> npt.NDArray[np.float64]:
+    """Return how many words the spans of each pair cover: shape (count,)."""
+    far = last.max(initial=0) + 1  # pairs one behind the other on one line
+    order = np.lexsort((first, pairs))
+    begins, ends = (pairs * far + first)[order], np.maximum.accumulate((pairs * far + last)[order])
+    done = np.concatenate(([0], ends[:-1]))
+    added = np.maximum(0, ends - np.maximum(begins, done))
+    return np.bincount(pairs[order], added, count).astype(np.float64)
 
 
 def _load(lookup: Lookup, pairs: pa.Table, settings: PassageSettings) -> _Documents:

@@ -87,7 +87,7 @@ def render_passages(passages: Sequence[Mapping[str, Any]], width: int | None = N
     """
     blocks = []
     for row in passages:
-        lines = [_headline(row)]
+        lines = [f"{_headline(row)}; of the documents {row['document_resemblance']:.2f}"]
         for side in ("left", "right"):
             date = row.get(f"{side}_published_at")
             dated = f", {date:%Y-%m-%d}" if date else ""
@@ -143,6 +143,11 @@ def render_explanation(explanation: Mapping[str, Any]) -> str:
     if not total:
         no_pair = "no text of one has an overlap with a text of the other"
         lines.append(no_pair if explanation["right"] else "no text has an overlap with it")
+        if explanation["passages"]:
+            lines.append(
+                "so the archive has not recorded this pair: the passages below were found just "
+                "now, and 'palimpsest passages' lists none of them"
+            )
     elif shown < total:
         lines.append(f"{total:,} pairs of texts; showing {shown:,} that share the most words")
     blocks = ["\n".join(lines)]
@@ -256,7 +261,9 @@ def _segment(segment: Mapping[str, str]) -> str:
 
 def _passage_lines(passages: Sequence[Mapping[str, Any]], least: Mapping[str, Any]) -> list[str]:
     limits = (
-        f"clear: score {least['clear_score']:g}, {least['clear_share']:.2f} of the best score, "
+        f"clear: score {least['clear_score']:g}, {least['clear_share']:.2f} of the best score or "
+        f"{least['enough_score']:g}, score times resemblance {least['clear_strength']:g}, "
+        f"{least['clear_resemblance']:.2f} of the content words, "
         f"{least['clear_words']} words on each side; a summary: score {least['summary_score']:g}"
     )
     lines = [f"{_counted(len(passages), 'passage')} of the two documents; {limits}"]

@@ -321,6 +321,13 @@ PASSAGES = pa.schema(
             "is_recurring", pa.bool_(), "whether most of it is text that occurs in many documents"
         ),
         _string("direction", "basis for the order of the sides: by-date, same-date or undated"),
+        _field(
+            "document_resemblance",
+            pa.float32(),
+            "matched words of all clear passages of the two documents / (words of both documents, "
+            "without headers - these)",
+            "share",
+        ),
     ]
 )
 """Passages of documents: computed from an archive, not a table of it. See docs/PASSAGES.md."""

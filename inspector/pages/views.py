@@ -162,7 +162,7 @@ def shared_passages(lookup: Lookup, left_id: str, right_id: str) -> list[dict[st
     Returns:
         for each passage ``left`` and ``right`` with ``start_char``, ``end_char``, ``words`` and
         ``passage``; ``matched_words``, ``relation``, ``resemblance``, ``score``, ``is_clear``,
-        ``is_recurring`` and ``direction``.
+        ``is_recurring``, ``direction`` and ``document_resemblance``.
     """
     pair = pa.table({"one": [min(left_id, right_id)], "other": [max(left_id, right_id)]})
     rows = [row for table in align_documents(lookup, pair) for row in table.to_pylist()]
@@ -408,8 +408,8 @@ def _passage(row: Mapping[str, Any], source_sides: Mapping[str, str]) -> dict[st
 
 def _assessment(row: Mapping[str, Any]) -> dict[str, Any]:
     names = ("matched_words", "relation", "is_clear", "is_recurring", "direction")
-    rounded = {name: round(row[name], 4) for name in ("resemblance", "score")}
-    return {name: row[name] for name in names} | rounded
+    figures = ("resemblance", "score", "document_resemblance")
+    return {name: row[name] for name in names} | {name: round(row[name], 4) for name in figures}
 
 
 def _with_differences(
@@ -476,6 +476,7 @@ def _partner(
         "is_later": row["number"] > facts["number"],
         "passages": len(shared),
         "passage_words": sum(passage["matched_words"] for passage in shared),
+        "resemblance": shared[0]["document_resemblance"] if shared else 0.0,
     }
 
 

@@ -381,7 +381,7 @@ class Archive:
             right_published_at timestamp?, right_published_from string, right_start_char int64,
             right_end_char int64, right_words int64, right_passage string, matched_words int64,
             resemblance float32, score float32, relation string, is_clear bool, is_recurring bool,
-            direction string.
+            direction string, document_resemblance float32.
 
         Raises:
             SettingsError: a name is unknown or ambiguous; a setting cannot be used.

@@ -204,7 +204,9 @@ def test_explain_shows_the_overlaps_of_texts_and_documents(tmp_path: Path) -> No
     assert re.search(r"\{\+\w+-\w+\+\}", result.stdout)
     arguments = ("explain", archive, folder / "a.txt", folder / "b.txt", "--json")
     explanation = json.loads(run(*arguments).stdout)
-    assert set(explanation) == {"left", "right", "thresholds", "pairs_found", "pairs", "passages"}
+    assert set(explanation) == {
+        *("left", "right", "thresholds", "pairs_found", "pairs", "is_recorded", "passages")
+    }
     [pair] = explanation["pairs"]
     text = pair["left"]["text_id"]
     alone = json.loads(run("explain", archive, text[:8], "--json", "--version", 1).stdout)

@@ -1,7 +1,8 @@
 """Why two texts or documents were matched: every figure against an oracle of its own."""
 
 import json
-from itertools import combinations, product
+import random
+from itertools import combinations, permutations, product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from palimpsest.evidence.explain import (
     SAME,
     explain,
 )
+from palimpsest.evidence.passages import all_passages
+from palimpsest.inspector.terminal import render_explanation
 from palimpsest.records.errors import SettingsError
 from palimpsest.records.ids import text_id_of
 from palimpsest.records.settings import AlignSettings, SignSettings
@@ -252,6 +255,63 @@ def test_documents_are_explained_by_their_texts_and_passages(made: Snapshot, fol
         one["score"] >= explanation["thresholds"]["clear_score"] for one in explanation["passages"]
     )
     assert explanation["passages"][0]["is_clear"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_explanation_and_list_show_the_same_passages(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    paragraphs = [make_words(1000 * seed + number, chance.randint(6, 60)) for number in range(9)]
+    articles = {}
+    for number in range(6):
+        chosen = [list(one) for one in chance.sample(paragraphs, 3)]
+        for one in chosen:
+            first = chance.randrange(len(one) // 2)
+            del one[first : first + chance.choice([0, 1, 4])]  # verbatim, edited or cut
+            one[-1:] = make_words(chance.randrange(10**6), 1)
+        articles[f"{number}.txt"] = [" ".join(one) for one in chosen]
+    articles["bare.txt"] = [" ".join(make_words(7, 30))]
+    ingest(write_articles(tmp_path / "in", articles), tmp_path / "press")
+    made = StoredArchive(tmp_path / "press").snapshot()
+    listed: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
+    for row in all_passages(made).to_pylist():
+        pair = row["left_document_id"], row["right_document_id"]
+        listed.setdefault(pair, []).append(_outline(row, row["left_passage"], row["right_passage"]))
+    ids = made.read("documents", ["document_id"]).column("document_id").to_pylist()
+    recorded = 0
+    for pair in permutations(ids, 2):
+        explanation = explain(made, *pair, limit=0)
+        recorded += explanation["is_recorded"]
+        shown = [
+            _outline(one, one["left"]["passage"], one["right"]["passage"])
+            for one in explanation["passages"]
+        ]
+        if explanation["is_recorded"] and (pair in listed or pair[::-1] not in listed):
+            assert sorted(shown) == sorted(listed.get(pair, []))
+        elif not explanation["is_recorded"]:
+            assert pair not in listed
+    assert 0 < recorded < len(ids) * (len(ids) - 1)
+
+
+def _outline(row: dict[str, Any], left: str, right: str) -> tuple[Any, ...]:
+    facts = row["matched_words"], row["relation"], row["is_clear"], row["is_recurring"]
+    return (left, right, *facts, round(row["score"], 4))
+
+
+def test_pair_that_the_archive_has_not_recorded_is_explained_as_such(tmp_path: Path) -> None:
+    shared = make_words(3, 12)
+    articles = {
+        "a.txt": [" ".join([*make_words(1, 60), *shared, *make_words(2, 60)])],
+        "b.txt": [" ".join([*make_words(4, 60), *shared, *make_words(5, 60)])],
+    }
+    settings = settings_of(sign=SignSettings(bands=1, rows=57, fingerprint_shingles=0))
+    ingest(write_articles(tmp_path / "in", articles), tmp_path / "press", settings)
+    made = StoredArchive(tmp_path / "press").snapshot()
+    ids = made.read("documents", ["document_id"]).column("document_id").to_pylist()
+    explanation = explain(made, *ids)
+    assert explanation["passages"]
+    assert (explanation["is_recorded"], explanation["pairs_found"]) == (False, 0)
+    assert all_passages(made).num_rows == 0
+    assert "the archive has not recorded this pair" in render_explanation(explanation)
 
 
 def test_single_text_is_explained_with_its_overlaps_largest_first(made: Snapshot) -> None:

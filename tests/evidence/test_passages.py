@@ -443,3 +443,59 @@ def test_quoted_passages_are_in_the_rebuilt_text(
             assert text[start:end] == row[f"{side}_passage"]
             assert text[max(0, start - 50) : start] == row[f"{side}_before"]
             assert text[end : end + 50] == row[f"{side}_after"]
+
+
+def document_scores(place: Path, articles: Articles) -> dict[tuple[str, str], set[float]]:
+    """Return the resemblances of documents that the passages of each pair give, by names."""
+    scores: dict[tuple[str, str], set[float]] = {}
+    for row in passage_rows(archive_of(place, articles)):
+        pair = name_of(row, "left"), name_of(row, "right")
+        scores.setdefault(pair, set()).add(round(row["document_resemblance"], 4))
+    return scores
+
+
+def test_resemblance_of_documents_counts_matched_words_of_both(tmp_path: Path) -> None:
+    shared, more = make_paragraph(1), make_paragraph(2)
+    articles = {
+        "a.txt": [shared, make_paragraph(3)],
+        "b.txt": [make_paragraph(4), shared, make_paragraph(5)],
+        "c.txt": [more, make_paragraph(6), make_paragraph(7), make_paragraph(8)],
+        "d.txt": [make_paragraph(9), more],
+        "e.txt": [make_paragraph(10), make_paragraph(11)],
+        "f.txt": [make_paragraph(11), make_paragraph(10)],
+    }
+    sizes = {name: len(" ".join(texts).split()) for name, texts in articles.items()}
+    words = len(shared.split())
+    assert words == len(more.split())
+    expected = {
+        pair: {round(words / (sizes[pair[0]] + sizes[pair[1]] - words), 4)}
+        for pair in (("a.txt", "b.txt"), ("c.txt", "d.txt"))
+    }
+    assert document_scores(tmp_path, articles) == expected | {("e.txt", "f.txt"): {1.0}}
+
+
+def test_headers_do_not_count_for_the_resemblance_of_documents(tmp_path: Path) -> None:
+    body = [make_paragraph(1), make_paragraph(2)]
+    articles = {
+        "a.txt": ["-- By Tove Larson", *body],
+        "b.txt": ["-- By Arvid Holm, in the harbour office", *body],
+    }
+    assert document_scores(tmp_path, articles) == {("a.txt", "b.txt"): {1.0}}
+
+
+def test_text_that_one_document_repeats_counts_once(tmp_path: Path) -> None:
+    shared = make_paragraph(1)
+    articles = {"a.txt": [shared, make_paragraph(2), shared], "b.txt": [shared, make_paragraph(3)]}
+    words = len(shared.split())
+    [(pair, [score])] = document_scores(tmp_path, articles).items()
+    assert pair == ("a.txt", "b.txt")
+    assert score == round(words / (5 * words - words), 4)
+
+
+def test_chance_passages_do_not_make_documents_alike(tmp_path: Path) -> None:
+    quoted = make_words(1, 9)
+    articles = {
+        "a.txt": [" ".join([*make_words(2, 40), *quoted, *make_words(3, 40)])],
+        "b.txt": [" ".join([*make_words(4, 40), *quoted, *make_words(5, 40)])],
+    }
+    assert document_scores(tmp_path, articles) == {("a.txt", "b.txt"): {0.0}}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from palimpsest.evidence.passages import top_passages
 from palimpsest.inspector.terminal import (
     name_of,
     overview,
@@ -20,7 +21,6 @@ from palimpsest.inspector.terminal import (
 )
 from palimpsest.records.schemas import TABLES
 from palimpsest.store.archive import StoredArchive
-from tests.store.rows import view_passages
 
 
 def test_overview_shows_rows_bytes_and_columns_of_each_table(examples_archive: Path) -> None:
@@ -71,13 +71,13 @@ def test_empty_results_say_so() -> None:
 
 
 def test_passages_name_both_places_and_show_both_texts(examples_archive: Path) -> None:
-    rows = view_passages(StoredArchive(examples_archive).snapshot()).to_pylist()[:2]
+    rows = top_passages(StoredArchive(examples_archive).snapshot(), limit=2).to_pylist()
     output = render_passages(rows)
     for row in rows:
         for side in ("left", "right"):
             span = f"characters {row[f'{side}_start_char']}-{row[f'{side}_end_char']}"
             assert f"{name_of(row[f'{side}_uri'])}, {span}" in output
-            assert row[f"{side}_passage"][:200] in output
+            assert " / ".join(row[f"{side}_passage"].split("\n\n"))[:200] in output
 
 
 def test_summary_says_that_nothing_is_new() -> None:
@@ -107,12 +107,14 @@ def test_summary_says_that_nothing_is_new() -> None:
 def test_text_of_passages_is_wrapped_on_a_terminal_and_dates_are_shown() -> None:
     words = " ".join(f"word{number}" for number in range(40))
     row: dict[str, Any] = {"relation": "near", "matched_words": 40, "resemblance": 0.9}
+    row["document_resemblance"] = 0.456
     for side in ("left", "right"):
         row |= {f"{side}_uri": "file:///a.txt", f"{side}_start_char": 0, f"{side}_end_char": 9}
         row |= {f"{side}_passage": words, f"{side}_published_at": datetime(2024, 3, 4, tzinfo=UTC)}
     lines = render_passages([row], width=40).splitlines()
+    assert lines[0] == "near, 40 words, resemblance 0.90; of the documents 0.46"
     assert lines[1] == "/a.txt, characters 0-9, 2024-03-04:"
-    assert max(map(len, lines)) <= 40
+    assert max(map(len, lines[1:])) <= 40
     assert all(line.startswith("    word") for line in lines[2 : lines.index(lines[1], 2)])
     assert f"    {words}" in render_passages([row]).splitlines()
 
@@ -213,6 +215,9 @@ def _explained(**given: Any) -> dict[str, Any]:
             "fold_share": 0.8,
             "clear_score": 9.0,
             "clear_share": 0.3,
+            "enough_score": 10.0,
+            "clear_strength": 2.7,
+            "clear_resemblance": 0.35,
             "clear_words": 15,
             "summary_score": 25.0,
         },
