@@ -115,6 +115,20 @@ def sort_buckets(hashes: Hashes) -> Buckets:
     return pack_with_positions(hashes)
 
 
+def buckets_of(bands: Hashes, windows: Windows, band: int, settings: SignSettings) -> Buckets:
+    """Return the sorted bucket entries of a band.
+
+    Args:
+        bands: uint32, shape (windows, bands), hashes, without that of the fingerprints.
+        windows: all windows.
+        band: its number.
+        settings: of signatures and fingerprints.
+    """
+    if band < settings.bands:
+        return sort_buckets(bands[:, band])
+    return find_fingerprints(windows, settings).buckets()
+
+
 def shared_buckets(buckets: Buckets) -> Buckets:
     """Return the entries of buckets with several: a window alone in its bucket has no pair.
 

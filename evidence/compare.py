@@ -13,13 +13,12 @@ from palimpsest.dedup.alignment import align_pairs, score_words
 from palimpsest.dedup.candidates import (
     Crowds,
     PairedTexts,
+    buckets_of,
     merge_candidates,
     pair_band,
-    sort_buckets,
     unpack_pairs,
 )
 from palimpsest.dedup.clusters import relate_passages
-from palimpsest.dedup.fingerprints import find_fingerprints
 from palimpsest.dedup.headers import are_headers
 from palimpsest.dedup.texts import Texts, distinct_texts, numbers_of, sign_texts
 from palimpsest.dedup.windows import sketch_windows
@@ -286,20 +285,18 @@ def _pairs(
     else:
         marked = sign_texts(texts, settings)
         everything = np.ones(len(texts.digests), dtype=np.bool_)
-        bands = [sort_buckets(marked.bands[:, band]) for band in range(settings.sign.bands)]
-        bands.append(find_fingerprints(marked.windows, settings.sign).buckets())
         sketches = sketch_windows(marked.windows)
         paired = PairedTexts(everything, halves_of(texts.digests)[0])
         candidates = merge_candidates(
             pair_band(
-                entries,
+                buckets_of(marked.bands, marked.windows, band, settings.sign),
                 marked.windows,
                 sketches,
                 paired,
                 Crowds.none(),
                 settings.sign.of_band(band),
             )
-            for band, entries in enumerate(bands)
+            for band in range(settings.sign.all_bands)
         )
         one, other = unpack_pairs(candidates.pairs)
         firsts, seconds = np.concatenate((one, other)), np.concatenate((other, one))

@@ -15,8 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from palimpsest.dedup import STAGE_VERSION as DEDUP_VERSION
-from palimpsest.dedup.candidates import sort_buckets
-from palimpsest.dedup.fingerprints import find_fingerprints
+from palimpsest.dedup.candidates import buckets_of
 from palimpsest.dedup.index.search import Index, NewWindows, segments_to_merge
 from palimpsest.dedup.index.segments import (
     Segment,
@@ -118,7 +117,8 @@ def save_segment(
         prints=new_windows.prints,
     )
     count = settings.sign.bands
-    bands, fingerprints = new_windows.bands[:count], [*new_windows.bands[count:], None][0]
+    bands, last = new_windows.bands[:count], new_windows.bands[count:]
+    fingerprints = last[0] if last else None
     write_segment(
         folder, segment, bands, count, index_parameters(settings), fingerprints=fingerprints
     )
@@ -154,20 +154,6 @@ def sort_bands(
     """Return the bucket entries of each band in order, those of the fingerprints last."""
     numbers = range(settings.all_bands)
     return list(pool.map(lambda band: buckets_of(bands, windows, band, settings), numbers))
-
-
-def buckets_of(bands: Hashes, windows: Windows, band: int, settings: SignSettings) -> Buckets:
-    """Return the sorted bucket entries of a band.
-
-    Args:
-        bands: uint32, shape (windows, bands), hashes, without that of the fingerprints.
-        windows: all windows.
-        band: its number.
-        settings: of signatures and fingerprints.
-    """
-    if band < settings.bands:
-        return sort_buckets(bands[:, band])
-    return find_fingerprints(windows, settings).buckets()
 
 
 def write_index(index: Path, name: str, base: Snapshot, settings: Settings) -> None:

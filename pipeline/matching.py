@@ -17,6 +17,7 @@ from palimpsest.dedup.candidates import (
     Candidates,
     Crowds,
     PairedTexts,
+    buckets_of,
     common_buckets,
     merge_candidates,
     pack_pairs,
@@ -34,7 +35,6 @@ from palimpsest.dedup.words import find_words
 from palimpsest.kernels.arrays import Bytes, Flags, Hashes, Pairs, Positions
 from palimpsest.kernels.sorting import distinct, find_digests, first_of_each, halves_of
 from palimpsest.pipeline.index_upkeep import (
-    buckets_of,
     open_index,
     save_segment,
     sort_bands,
@@ -176,7 +176,7 @@ def stage_run_texts(
         del bands
         saving += [pool.submit(save_windows, new_windows)]
         matches = index.find_matches(new_windows, settings.sign, settings.run.workers)
-        all_bands: Hashes | None = None
+        of_all: tuple[Hashes, Windows] | None = None
         if base is not None:  # one after the other, which needs less memory
             all_texts = sum(len(one.words.offsets) - 1 for one in marked)
             old = all_texts + np.arange(len(matches.texts))
@@ -186,15 +186,16 @@ def stage_run_texts(
             is_new = order < len(is_new)
             digests, staged_numbers = digests[order], np.concatenate((staged_numbers, old))[order]
             save_run_texts(folder, parts, digests, staged_numbers, settings.align)
-            windows, all_bands = take_windows([part.marked() for part in parts], staged_numbers)
-        all_windows = windows
+            windows, bands = take_windows([part.marked() for part in parts], staged_numbers)
+            of_all = bands, windows
         save_arrays(windows, target / "windows")
+        del windows
         np.save(target / "is_new.npy", is_new)
 
         def save_band(band: int) -> None:
             buckets = new_windows.bands[band]
-            if all_bands is not None:
-                buckets = buckets_of(all_bands, all_windows, band, settings.sign)
+            if of_all is not None:
+                buckets = buckets_of(*of_all, band, settings.sign)
             np.save(target / f"buckets-{band:03d}.npy", shared_buckets(buckets))
             save_arrays(Crowds(*matches.crowds[band]), target / f"crowds-{band:03d}")
 

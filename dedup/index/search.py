@@ -177,7 +177,7 @@ class Index:
         becomes_crowd = ~is_small & ~is_crowd
         for segment, entries, flags in zip(self._signed, found, is_match, strict=True):
             flags[segment.window_texts[entries.window[becomes_crowd[entries.bucket]]]] = True
-        if not is_crowd.any():
+        if not is_crowd.any() or not settings.crowd_heads:  # without heads, crowds have no pairs
             return hashes[is_crowd], old_texts[is_crowd]
         found = self._find(band, hashes[is_crowd], _ALL)
         spans = firsts[is_crowd], stops[is_crowd]
@@ -234,8 +234,6 @@ class Index:
     ) -> None:
         """Flag heads of crowds, texts similar to a new head, and all of a crowd that loses heads.
 
-        A crowd of a band without heads, that of the fingerprints, has no pairs.
-
         Args:
             new: the new texts.
             buckets: their entries in this band.
@@ -245,8 +243,6 @@ class Index:
             settings: limits of crowds.
             is_match: the flags of each segment.
         """
-        if not settings.crowd_heads:
-            return
         counts = _count_texts(found)
         before = head_limits(counts, settings.crowd_texts, settings.crowd_heads)
         after = head_limits(counts + new_texts, settings.crowd_texts, settings.crowd_heads)

@@ -297,6 +297,11 @@ class Catalogue:
 
     def documents(self, ids: pa.Array, recurring_documents: int) -> DocumentRows:
         """Return documents with their texts; see ``evidence.lookup.Lookup``."""
+        if recurring_documents != self._settings.passages.recurring_documents:
+            raise ContractError(
+                f"recurring_documents = {recurring_documents}; expected "
+                f"{self._settings.passages.recurring_documents}, which the catalogue was built for"
+            )
         document_ids = sorted(set(ids.to_pylist()))
         facts = self._query_many(
             "SELECT number, document_id, published_us AS published_at, published_from, uri "
@@ -319,11 +324,6 @@ class Catalogue:
             row["document_id"] = by_number[row["document"]]
             row["text_id"] = text_ids[row["text"]]
         places.sort(key=lambda row: (row["document_id"], row["ordinal"]))
-        if recurring_documents != self._settings.passages.recurring_documents:
-            raise ContractError(
-                f"recurring_documents = {recurring_documents}; expected "
-                f"{self._settings.passages.recurring_documents}, which the catalogue was built for"
-            )
         recurring = self._query_many(
             "SELECT text, start_char, end_char FROM recurring WHERE text IN ({})", list(text_ids)
         )

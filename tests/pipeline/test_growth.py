@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from palimpsest.dedup.candidates import (
     Crowds,
     PairedTexts,
+    buckets_of,
     common_buckets,
     merge_candidates,
     pair_band,
@@ -19,7 +20,6 @@ from palimpsest.dedup.index.segments import merge_segments, open_segment
 from palimpsest.dedup.signatures import Windows
 from palimpsest.dedup.windows import sketch_windows
 from palimpsest.kernels.sorting import halves_of
-from palimpsest.pipeline.index_upkeep import buckets_of
 from palimpsest.records.settings import SignSettings
 from tests import oracles
 from tests.dedup.index.signed import (
