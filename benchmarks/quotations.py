@@ -5,9 +5,9 @@
 FOLDER contains articles as text files, some thousand of them. From a random article a run of N
 consecutive words is copied into a random place of another one, which it shares nothing else with;
 each article takes part once. All articles are ingested together, at the default level or the one
-that `--level` names. A quotation is found if a passage that `palimpsest passages` lists covers at least
-half of its words on the right side; clear or not, since short passages are rarely clear. For *rare*
-quotations, eight words that occur in few of the articles are put into both.
+that `--level` names. A quotation is found if a passage that `palimpsest passages` lists covers at
+least half of its words on the right side; clear or not, since short passages are rarely clear. For
+*rare* quotations, eight words that occur in few of the articles are put into both.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ from palimpsest.dedup.alignment import (
 )
 from palimpsest.dedup.fingerprints import hash_run
 from palimpsest.dedup.signatures import content_of
-from palimpsest.dedup.words import Words
+from palimpsest.dedup.words import NUMBER, Numbers, Words
 from palimpsest.kernels.arrays import Flags, Hashes, Keys, Positions, Rows, Scores, Shares
 from palimpsest.kernels.columns import grow
 from palimpsest.kernels.compiled import inlined, kernel
@@ -65,6 +65,8 @@ _RUN_WORDS, _CORE_WORDS = 8, 30
 """Fewest words of a run of equal words, and of the longest run of a passage that is a copy."""
 _EXACT_WORDS = 15
 """A passage of at least as many words, all of them equal, is clear."""
+_NUMBER_EVERY = 40
+"""Words for each number, at most, of a form that is filled in again and again."""
 _MIN_WORDS = 5
 """Fewest distinct words that a summary shares, however often it repeats them."""
 
@@ -100,6 +102,7 @@ class _Documents(NamedTuple):
         hashes: uint32, shape (words,).
         content: uint32, shape (words,), by which content words are compared in any order, and
         is_content: bool, shape (words,), which these are; see ``signatures.content_of``.
+        numbers: the numbers among the words.
         is_first: bool, shape (words,), the first word of a sentence.
     """
 
@@ -107,6 +110,7 @@ class _Documents(NamedTuple):
     hashes: Hashes
     content: Hashes
     is_content: Flags
+    numbers: Numbers
     is_first: Flags
 
 
@@ -124,6 +128,7 @@ class _Rules(NamedTuple):
     enough_score: float
     clear_strength: float
     clear_resemblance: float
+    clear_numbers: float
     strong_score: float
     min_score: float
     min_resemblance: float
@@ -141,6 +146,7 @@ def find_passages(
     align: AlignSettings,
     settings: PassageSettings,
     is_first: Flags | None = None,
+    numbers: Numbers | None = None,
 ) -> DocumentPassages:
     """Find the passages that pairs of documents share.
 
@@ -151,6 +157,8 @@ def find_passages(
         settings: how chains are found, joined and judged.
         is_first: bool, shape (words,), the first word of a sentence; needed if passages are to
             end with sentences.
+        numbers: the numbers among the words, as ``dedup.words.find_numbers`` returned them; by
+            default each word that begins with a digit.
     """
     fine = align.model_copy(
         update={
@@ -167,7 +175,9 @@ def find_passages(
     rows[:, SCORE] = chains.score
     if is_first is None:
         is_first = np.zeros(len(words.hashes), dtype=np.bool_)
-    documents = _Documents(words.offsets, words.hashes, *content_of(words), is_first)
+    if numbers is None:
+        numbers = Numbers(words.hashes, words.kinds == NUMBER)
+    documents = _Documents(words.offsets, words.hashes, *content_of(words), numbers, is_first)
     bounds = np.searchsorted(chains.pair, np.arange(len(left) + 1)).astype(np.int64)
     found = _judge_pairs(rows, bounds, documents, left, right, _rules_of(align, settings))
     return _as_passages(found)
@@ -186,6 +196,7 @@ def _rules_of(align: AlignSettings, settings: PassageSettings) -> _Rules:
         enough_score=settings.enough_score,
         clear_strength=settings.clear_strength,
         clear_resemblance=settings.clear_resemblance,
+        clear_numbers=settings.clear_numbers,
         strong_score=settings.strong_score,
         min_score=align.min_score,
         min_resemblance=align.min_resemblance,
@@ -245,8 +256,16 @@ def _judge_pairs(
         groups, is_kept = _joined(chains[bounds[pair] : bounds[pair + 1]].copy(), rules)
         _cut_tails(groups, a, b)
         best, density = _score_groups(groups, words_a, content_a, words_b, content_b, rules)
+        agree = _numbers_agree(
+            groups,
+            documents.numbers.hashes[first],
+            documents.numbers.is_number[first],
+            documents.numbers.hashes[second],
+            documents.numbers.is_number[second],
+            rules,
+        )
         starts_a, starts_b = documents.is_first[first], documents.is_first[second]
-        _classify_groups(groups, is_kept, density, best, starts_a, starts_b, rules)
+        _classify_groups(groups, is_kept, density, agree, best, starts_a, starts_b, rules)
         if rules.condensed_words > 0:
             _join_condensed(groups, rules)
         summaries = np.empty((0, _COLUMNS), dtype=np.float64)
@@ -377,10 +396,36 @@ def _score_groups(
 
 
 @inlined
+def _numbers_agree(
+    groups: Rows,
+    numbers_a: Hashes,
+    is_number_a: Flags,
+    numbers_b: Hashes,
+    is_number_b: Flags,
+    rules: _Rules,
+) -> Flags:
+    """Return whether enough numbers of each group are on both sides: bool, shape (groups,).
+
+    A form that is filled in again and again keeps its words and changes its numbers.
+    """
+    agree = np.ones(len(groups), dtype=np.bool_)
+    for k in range(len(groups)):
+        row = groups[k]
+        in_a = _content(numbers_a, is_number_a, row[LEFT_FIRST], row[LEFT_LAST])
+        in_b = _content(numbers_b, is_number_b, row[RIGHT_FIRST], row[RIGHT_LAST])
+        fewer = min(len(in_a), len(in_b))
+        size = min(row[LEFT_LAST] - row[LEFT_FIRST], row[RIGHT_LAST] - row[RIGHT_FIRST])
+        if fewer > 0 and fewer * _NUMBER_EVERY >= size:
+            agree[k] = _count_common(in_a, in_b) >= rules.clear_numbers * fewer
+    return agree
+
+
+@inlined
 def _classify_groups(
     groups: Rows,
     is_kept: Flags,
     density: Shares,
+    agree: Flags,
     best: float,
     starts_a: Flags,
     starts_b: Flags,
@@ -392,6 +437,7 @@ def _classify_groups(
         groups: with their scores.
         is_kept: bool, shape (groups,): kept even if they are not clear.
         density: float64, shape (groups,): the resemblance of their content words, in any order.
+        agree: bool, shape (groups,): enough of their numbers are on both sides.
         best: the best score of the pair.
         starts_a, starts_b: bool: the words of each document that a sentence begins with.
         rules: what a clear group is.
@@ -405,7 +451,7 @@ def _classify_groups(
         is_strong = row[SCORE] >= enough and row[SCORE] * resemblance >= rules.clear_strength
         is_long = size >= rules.clear_words
         is_copy = resemblance == 1 and size >= min(_EXACT_WORDS, rules.clear_words)
-        is_clear = is_copy or (is_long and is_dense and is_strong)
+        is_clear = is_copy or (is_long and is_dense and is_strong and agree[k])
         row[_KIND] = _CLEAR if is_clear else _UNCLEAR
         if is_clear:
             _end_with_sentences(row, starts_a, LEFT_FIRST, LEFT_LAST, rules.sentence_words)

@@ -103,6 +103,18 @@ class Words(NamedTuple):
     kinds: Bytes
 
 
+class Numbers(NamedTuple):
+    """The numbers among the words of texts.
+
+    Attributes:
+        hashes: uint32, shape (words,): of the number that ends with a word.
+        is_number: bool, shape (words,): a number ends with the word.
+    """
+
+    hashes: Hashes
+    is_number: Flags
+
+
 class HashedWords(Protocol):
     """The part of ``Words`` that is needed to compare texts word by word."""
 
@@ -252,6 +264,18 @@ def find_sentences(words: Words, buffer: Bytes, starts: Positions) -> Flags:
     is_first = _find_sentences(buffer, at + words.starts, at + words.ends, properties)
     is_first[words.offsets[:-1][np.diff(words.offsets) > 0]] = True
     return is_first
+
+
+def find_numbers(words: Words, buffer: Bytes, starts: Positions) -> Numbers:
+    """Return the numbers among words: 1,000 and 2.5 are one number each, of two words.
+
+    Args:
+        words: as ``find_words`` returned them.
+        buffer: uint8, the texts as UTF-8.
+        starts: int64, shape (texts,), in bytes of ``buffer``.
+    """
+    at = np.repeat(starts, np.diff(words.offsets))
+    return Numbers(*_find_numbers(buffer, at + words.starts, at + words.ends, words))
 
 
 @cache
@@ -488,6 +512,20 @@ def _find_sentences(buffer: Bytes, starts: Positions, ends: Positions, propertie
                 is_closing = False
             at += size
     return is_first
+
+
+@kernel
+def _find_numbers(
+    buffer: Bytes, starts: Positions, ends: Positions, words: Words
+) -> tuple[Hashes, Flags]:
+    numbers, is_number = words.hashes.copy(), words.kinds == NUMBER
+    for word in range(1, len(starts)):
+        if not (is_number[word] and is_number[word - 1] and starts[word] == ends[word - 1] + 1):
+            continue
+        if buffer[ends[word - 1]] == 0x2C or buffer[ends[word - 1]] == 0x2E:  # a comma or a point
+            numbers[word] ^= np.uint32(numbers[word - 1] * np.uint32(0x9E3779B1))
+            is_number[word - 1] = False
+    return numbers, is_number
 
 
 @inlined

@@ -47,6 +47,7 @@ _PASSAGE_THRESHOLDS = (
     "enough_score",
     "clear_strength",
     "clear_resemblance",
+    "clear_numbers",
     "clear_words",
     "summary_share",
     "summary_score",

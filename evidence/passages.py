@@ -20,7 +20,15 @@ import pyarrow.compute as pc
 from palimpsest.dedup.clusters import relate_passages
 from palimpsest.dedup.passages import DocumentPassages, find_passages
 from palimpsest.dedup.texts import Texts, numbers_of, texts_of
-from palimpsest.dedup.words import HEADER, Words, find_sentences, find_words, stem_words
+from palimpsest.dedup.words import (
+    HEADER,
+    Numbers,
+    Words,
+    find_numbers,
+    find_sentences,
+    find_words,
+    stem_words,
+)
 from palimpsest.evidence.lookup import Lookup, TableLookup
 from palimpsest.kernels.arrays import Positions
 from palimpsest.kernels.columns import count_characters, digests_of, shift_positions, take_spans
@@ -289,8 +297,8 @@ def align_documents(
         ) -> pa.Table:
             share = slice(bounds[worker], bounds[worker + 1])
             left, right = sides[0][share], sides[1][share]
-            is_first = documents.starts_sentence
-            found = find_passages(documents.words, left, right, align, settings, is_first)
+            marks = documents.starts_sentence, documents.numbers
+            found = find_passages(documents.words, left, right, align, settings, *marks)
             return documents.rows(found, left, right, align.fold_share, around_chars)
 
         with ThreadPoolExecutor(workers) as pool:
@@ -305,6 +313,7 @@ class _Documents:
         facts: document_id, published_at, published_from, uri; sorted by id.
         words: words of the documents, in the same order.
         starts_sentence: bool, by word: it begins a sentence; None if not needed.
+        numbers: the numbers among the words.
         places: occurrences sorted by document and ordinal: start_char, shift_at, shift_by.
         first_place: int64, shape (documents + 1,): bounds of each document's ``places``.
         text_start: int64, by occurrence: where its text begins in the rebuilt text of the document,
@@ -320,6 +329,7 @@ class _Documents:
     facts: pa.Table
     words: Words
     starts_sentence: npt.NDArray[np.bool_] | None
+    numbers: Numbers
     places: pa.Table
     first_place: Positions
     text_start: Positions
@@ -495,6 +505,7 @@ def _load(lookup: Lookup, pairs: pa.Table, settings: PassageSettings) -> _Docume
     words = find_words(texts.buffer, texts.offsets[:-1], texts.offsets[1:])
     if settings.stem_letters:
         words = stem_words(words, texts.buffer, texts.offsets[:-1], settings.stem_letters)
+    numbers = find_numbers(words, texts.buffer, texts.offsets[:-1])
     number = numbers_of(texts, digests_of(places.column("text_id")))
     begins, ends = words.offsets[:-1][number], words.offsets[1:][number]
     chosen, first_word = take_spans(np.arange(len(words.hashes)), begins, ends)
@@ -515,6 +526,7 @@ def _load(lookup: Lookup, pairs: pa.Table, settings: PassageSettings) -> _Docume
             kinds=words.kinds[chosen],
         ),
         starts_sentence=starts_sentence,
+        numbers=Numbers(numbers.hashes[chosen], numbers.is_number[chosen]),
         places=places.select(["start_char", "shift_at", "shift_by"]),
         first_place=bounds,
         text_start=_text_starts(texts, number, bounds),

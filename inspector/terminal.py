@@ -264,6 +264,7 @@ def _passage_lines(passages: Sequence[Mapping[str, Any]], least: Mapping[str, An
         f"clear: score {least['clear_score']:g}, {least['clear_share']:.2f} of the best score or "
         f"{least['enough_score']:g}, score times resemblance {least['clear_strength']:g}, "
         f"{least['clear_resemblance']:.2f} of the content words, "
+        f"{least['clear_numbers']:.2f} of the numbers, "
         f"{least['clear_words']} words on each side; a summary: score {least['summary_score']:g}"
     )
     lines = [f"{_counted(len(passages), 'passage')} of the two documents; {limits}"]

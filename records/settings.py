@@ -320,13 +320,20 @@ class PassageSettings(_Stage):
         default=10.0, ge=0.0, description="score that is clear whatever the best one is"
     )
     clear_strength: float = Field(
-        default=2.7, ge=0.0, description="its minimum score times its resemblance"
+        default=3.2, ge=0.0, description="its minimum score times its resemblance"
     )
     clear_resemblance: float = Field(
         default=0.35,
         ge=0.0,
         le=1.0,
         description="minimum resemblance of its content words, in any order",
+    )
+    clear_numbers: float = Field(
+        default=0.45,
+        ge=0.0,
+        le=1.0,
+        description="minimum share of its numbers that are on both sides, if there is one for every "
+        "40 words",
     )
     clear_words: int = Field(default=20, ge=1, description="its minimum words on each side")
     strong_score: float = Field(
@@ -443,11 +450,13 @@ SENSITIVITIES: dict[str, dict[str, dict[str, Any]]] = {
         "align": {"min_score": 2.5, "min_resemblance": 0.15, "max_gap_words": 20},
         "passages": {
             "stem_letters": 6,
+            "gap_cost": 0.18,
             "merge_reach": 12.0,
             "sentence_words": 6,
             "summary_score": 30.0,
             "clear_strength": 1.0,
             "clear_resemblance": 0.0,
+            "clear_numbers": 0.0,
             "strong_score": 30.0,
             "condensed_words": 60,
             "condensed_ratio": 2.0,

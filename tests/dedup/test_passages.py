@@ -418,6 +418,36 @@ def test_loose_ends_of_a_copy_are_cut_off():
     assert [(one.left, one.matched) for one in tight] == [((0, 48), 46)]
 
 
+def test_form_that_is_filled_in_with_other_numbers_is_not_clear():
+    chance = random.Random(12)
+    words, other = invent_words(chance, 30), invent_words(chance, 60)
+
+    def is_clear(left, right):
+        """Give both sides the same words, and after every fifth one a number."""
+        sides = []
+        for number, numbers in enumerate((left, right)):
+            side = list(words)
+            for k, value in enumerate(numbers):
+                side.insert(6 * k + 5, value)
+            sides.append([*other[30 * number :][:30], *side])
+        [row] = find_between(*sides)
+        return row.is_clear
+
+    assert is_clear([], [])
+    assert is_clear(["1", "2", "3", "4"], ["1", "2", "3", "5"])
+    assert is_clear(["1", "2"], ["1", "3"])
+    assert not is_clear(["1", "2", "3"], ["1", "5", "6"])
+    assert not is_clear(["1"], ["2"])
+    assert is_clear(["1"], [])
+
+
+def test_few_other_numbers_do_not_make_a_form_of_a_long_passage():
+    words = invent_words(random.Random(13), 100)
+    left, right = [*words[:50], "1914", *words[50:]], [*words[:50], "1915", *words[50:]]
+    [row] = find_between(left, right)
+    assert row.is_clear
+
+
 def test_clear_passages_are_dense_or_strong():
     chance = random.Random(11)
     words, other = invent_words(chance, 30), invent_words(chance, 100)

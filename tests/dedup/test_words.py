@@ -9,6 +9,7 @@ from palimpsest.dedup.words import (
     HEADER,
     HEADER_HASH,
     NUMBER,
+    find_numbers,
     find_sentences,
     find_words,
     hash_words,
@@ -189,6 +190,18 @@ def test_long_words_of_a_syllabic_text_are_whole_words():
 @pytest.mark.parametrize("number", ["1914", "１９１４", "١٩١٤", "१९१४", "๑๙๑๔", "۱۹۱۴"])
 def test_digits_of_any_script_make_a_number(number):
     assert kinds(number) == [NUMBER]
+
+
+def test_numbers_end_where_readers_see_it():
+    text = "In 2009, 1,000 boats; 2.5 or 12/10 for 1.000.000 and 3, 4"
+    packed = pack_texts([text])
+    words = find_words(*packed)
+    numbers = find_numbers(words, packed.buffer, packed.starts)
+    found = np.array(spellings(text))[numbers.is_number].tolist()
+    assert found == ["2009", "000", "5", "12", "10", "000", "3", "4"]
+    hashes = numbers.hashes[numbers.is_number]
+    assert len(set(hashes[[1, 5]].tolist())) == 2
+    assert hashes[0] == hash_words(["2009"])[0]
 
 
 @pytest.mark.parametrize("words", [["two words"], ["!"], ["a", ""]])
