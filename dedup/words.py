@@ -67,7 +67,7 @@ _YI = (0xA000, 0xA4CF)
 """Syllables of Yi, which is written without spaces, and for which ICU has no dictionary."""
 _SYLLABIC_BYTE = 0xC6
 """None of them begins with a lower byte."""
-_SYLLABIC_SHARE = 0.2
+_SYLLABIC_SHARE = 0.15
 """A text in which this share of the words has such letters is written in syllables."""
 _LONGEST = 7
 """Most characters of a syllable of Vietnamese."""

@@ -71,7 +71,7 @@ def find_words(text: str) -> list[Word]:
     encoded = text.encode()
     spellings = [encoded[word.start : word.end].decode() for word in words]
     syllabic = sum(any(_is_syllabic(c) for c in one) for one in spellings)
-    if not syllabic or syllabic < 0.2 * len(words):
+    if not syllabic or syllabic < 0.15 * len(words):
         return words
     return [
         word._replace(kind="character") if word.kind == "content" and len(one) <= 7 else word

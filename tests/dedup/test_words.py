@@ -176,7 +176,9 @@ def test_part_of_a_word_has_a_kind_of_its_own():
         *[CHARACTER, CHARACTER, FUNCTION, FUNCTION],
         *[CHARACTER, CHARACTER, CHARACTER],
     ]
-    assert set(kinds("the river Hậu and the river Tiền in the south of the country")) == {
+    assert set(
+        kinds("the river Hậu and the river Tiền in the south of the country, near the sea")
+    ) == {
         CONTENT,
         FUNCTION,
     }
