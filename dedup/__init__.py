@@ -4,5 +4,5 @@ Arrays in, arrays out. This room has no clock and knows nothing of runs. The onl
 reads are its own tables and, in ``dedup.index``, the segments of an index.
 """
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4
 """Bump if the same texts could give different words, signatures, overlaps or clusters."""
