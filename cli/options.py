@@ -297,7 +297,7 @@ def make_ready() -> None:
     skip_scipy_linalg()
     atexit.register(_skip_last_collection)
     if not are_kernels_cached():
-        click.echo("compiling kernels, once on this machine; please wait up to a minute", err=True)
+        click.echo("compiling kernels, once on this machine: two or three minutes", err=True)
 
 
 def _skip_last_collection() -> None:

@@ -361,7 +361,7 @@ class Archive:
         Whole documents are aligned; the earlier one is on the left. Passages are not stored: each
         pair of documents takes about a millisecond, and all passages of a large archive take
         minutes, so start with a document or a limit. The first call on a machine compiles kernels,
-        for about a minute.
+        for two or three minutes.
 
         Args:
             document: only passages of this document, on either side.

@@ -56,6 +56,6 @@ def warn_if_compiling() -> None:
 
     if not are_kernels_cached():
         _LOG.warning(
-            "kernels are compiled at their first use on a machine, which takes about a minute; "
-            "palimpsest compile does it beforehand"
+            "kernels are compiled at their first use on a machine, which takes two or three "
+            "minutes; palimpsest compile does it beforehand"
         )
