@@ -15,7 +15,7 @@ How passages are read, decided before reading:
 
 A fold *differs in a fact* if one side has a number, date, name, negation, direction or statement
 that the other lacks or contradicts. Spelling, punctuation, function words, misprints, datelines and
-credits do not count. Doubtful cases count against us.
+credits do not count. Doubtful cases count as not reuse, or as differing.
 """
 
 from __future__ import annotations
