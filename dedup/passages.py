@@ -134,8 +134,10 @@ class _Rules(NamedTuple):
     min_resemblance: float
     summary_share: float
     summary_score: float
+    summary_numbers: float
     condensed_words: int
     condensed_ratio: float
+    condensed_share: float
     condensed_most: int
 
 
@@ -202,8 +204,10 @@ def _rules_of(align: AlignSettings, settings: PassageSettings) -> _Rules:
         min_resemblance=align.min_resemblance,
         summary_share=settings.summary_share,
         summary_score=settings.summary_score,
+        summary_numbers=settings.summary_numbers,
         condensed_words=settings.condensed_words,
         condensed_ratio=settings.condensed_ratio,
+        condensed_share=settings.condensed_share,
         condensed_most=settings.condensed_most,
     )
 
@@ -262,12 +266,23 @@ def _judge_pairs(
             documents.numbers.is_number[first],
             documents.numbers.hashes[second],
             documents.numbers.is_number[second],
-            rules,
+            rules.clear_numbers,
         )
         starts_a, starts_b = documents.is_first[first], documents.is_first[second]
         _classify_groups(groups, is_kept, density, agree, best, starts_a, starts_b, rules)
         if rules.condensed_words > 0:
-            _join_condensed(groups, rules)
+            _join_condensed(
+                groups,
+                _numbers_agree(
+                    groups,
+                    documents.numbers.hashes[first],
+                    documents.numbers.is_number[first],
+                    documents.numbers.hashes[second],
+                    documents.numbers.is_number[second],
+                    rules.summary_numbers,
+                ),
+                rules,
+            )
         summaries = np.empty((0, _COLUMNS), dtype=np.float64)
         if best < rules.strong_score:
             if comes_first(b, a):
@@ -402,7 +417,7 @@ def _numbers_agree(
     is_number_a: Flags,
     numbers_b: Hashes,
     is_number_b: Flags,
-    rules: _Rules,
+    least: float,
 ) -> Flags:
     """Return whether enough numbers of each group are on both sides: bool, shape (groups,).
 
@@ -416,7 +431,7 @@ def _numbers_agree(
         fewer = min(len(in_a), len(in_b))
         size = min(row[LEFT_LAST] - row[LEFT_FIRST], row[RIGHT_LAST] - row[RIGHT_FIRST])
         if fewer > 0 and fewer * _NUMBER_EVERY >= size:
-            agree[k] = _count_common(in_a, in_b) >= rules.clear_numbers * fewer
+            agree[k] = _count_common(in_a, in_b) >= least * fewer
     return agree
 
 
@@ -461,10 +476,16 @@ def _classify_groups(
 
 
 @inlined
-def _join_condensed(groups: Rows, rules: _Rules) -> None:
+def _join_condensed(groups: Rows, agree: Flags, rules: _Rules) -> None:
     """Join clear passages that follow one another in one document and are far apart in the other.
 
-    One document then says in few words what the other says at length: a summary.
+    One document then says in few words what the other says at length: a summary. A form that both
+    fill in with other numbers is none.
+
+    Args:
+        groups: with their kinds.
+        agree: bool, shape (groups,): enough of their numbers are on both sides.
+        rules: how near and how short they are.
     """
     for first, last, far_first, far_last in (
         (LEFT_FIRST, LEFT_LAST, RIGHT_FIRST, RIGHT_LAST),
@@ -476,11 +497,16 @@ def _join_condensed(groups: Rows, rules: _Rules) -> None:
             for k in range(len(groups)):
                 for other in range(len(groups)):
                     row, more = groups[k], groups[other]
-                    if k == other or not _may_condense(row, more, first, last, rules):
+                    if k == other or not (agree[k] and agree[other]):
+                        continue
+                    if not _may_condense(row, more, first, last, rules):
                         continue
                     begin = min(row[far_first], more[far_first])
                     end = max(row[far_last], more[far_last])
-                    if end - begin < rules.condensed_ratio * (more[last] - row[first]):
+                    size = more[last] - row[first]
+                    if end - begin < rules.condensed_ratio * size:
+                        continue
+                    if row[MATCHED] + more[MATCHED] < rules.condensed_share * size:
                         continue
                     row[last], row[far_first], row[far_last] = more[last], begin, end
                     row[MATCHED] += more[MATCHED]

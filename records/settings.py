@@ -351,6 +351,12 @@ class PassageSettings(_Stage):
     summary_score: float = Field(
         default=25.0, gt=0.0, description="minimum log-likelihood ratio of a summary, in nats"
     )
+    summary_numbers: float = Field(
+        default=0.6,
+        ge=0.0,
+        le=1.0,
+        description="minimum share of the numbers of each part of a summary that are on both sides",
+    )
     condensed_words: int = Field(
         default=0,
         ge=0,
@@ -358,6 +364,12 @@ class PassageSettings(_Stage):
     )
     condensed_ratio: float = Field(
         default=3.0, gt=0.0, description="how many times longer the other text of a summary is"
+    )
+    condensed_share: float = Field(
+        default=0.35,
+        ge=0.0,
+        le=1.0,
+        description="minimum share of the words of the shorter side of a summary that match",
     )
     condensed_most: int = Field(default=40, ge=0, description="matched words of each, at most")
     stem_letters: int = Field(

@@ -565,3 +565,30 @@ def test_exact_verse_is_clear_however_often_its_words_are_repeated():
     [row] = [row for row in rows if row.left == (9100, 9100 + len(verse.split()))]
     assert row.score < PassageSettings().clear_score
     assert row.is_clear
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "filler", "is_summary"),
+    [
+        (["1914", "17"], ["1914", "17"], 4, True),
+        (["1914", "17"], ["1926", "33"], 4, False),  # a form that is filled in with other numbers
+        (["1914", "17"], ["1914", "17"], 120, False),  # too little of the shorter side matches
+    ],
+)
+def test_passages_that_condense_another_document_are_one_summary(left, right, filler, is_summary):
+    chance = random.Random(21)
+    words, short, long = (invent_words(chance, size) for size in (50, 160, 500))
+    parts = [words[:25], words[25:]]
+
+    def side(numbers, between, around):
+        marked = [[*part[:12], number, *part[12:]] for part, number in zip(parts, numbers)]
+        return [*around[:20], *marked[0], *between, *marked[1], *around[20:40]]
+
+    reworded = parse_settings({"sensitivity": "reworded"})
+    settings = reworded.passages.model_copy(update={"condensed_words": 150})
+    rows = find_between(
+        side(left, short[:filler], short[130:]),
+        side(right, long[:400], long[410:]),
+        (settings, reworded.align),
+    )
+    assert [row.is_summary for row in rows] == ([True] if is_summary else [False, False])
