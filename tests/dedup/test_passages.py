@@ -581,7 +581,9 @@ def test_passages_that_condense_another_document_are_one_summary(left, right, fi
     parts = [words[:25], words[25:]]
 
     def side(numbers, between, around):
-        marked = [[*part[:12], number, *part[12:]] for part, number in zip(parts, numbers, strict=True)]
+        marked = [
+            [*part[:12], number, *part[12:]] for part, number in zip(parts, numbers, strict=True)
+        ]
         return [*around[:20], *marked[0], *between, *marked[1], *around[20:40]]
 
     reworded = parse_settings({"sensitivity": "reworded"})
